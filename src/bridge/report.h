@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bridge/report.h - counters from workers to control, in a memfd that both map.
+ * Thread: a worker writes its own page; anyone reads.   Owns: the mapping.
+ * Never: locks, blocks; a reader may see counters of one moment apart. */
+#pragma once
+
+#include "base/result.h"
+
+enum report_counter {
+#define COUNTER(name, help) REPORT_##name,
+#include "bridge/report.def"
+#undef COUNTER
+    REPORT_COUNT
+};
+
+struct report_page {
+    _Alignas(64) uint64_t values[REPORT_COUNT];
+};
+
+struct report;
+
+/* Makes the memfd (supervisor): pages for `workers`. Returns the fd in *ret_fd. */
+struct result report_create(uint32_t workers, int *ret_fd, struct why *why);
+/* Maps one that was inherited. */
+struct result report_map(int fd, struct report **ret, struct why *why);
+void report_unmap(struct report *r);
+uint32_t report_workers(const struct report *r);
+/* A worker's own page. */
+struct report_page *report_page(struct report *r, uint32_t worker);
+/* Sum over all workers. */
+uint64_t report_sum(const struct report *r, enum report_counter counter);
+const char *report_name(enum report_counter counter);
+const char *report_help(enum report_counter counter);
+
+/* Worker side: a relaxed store, so that readers see whole values. */
+static inline void report_add(struct report_page *p, enum report_counter c, uint64_t n)
+{
+    __atomic_store_n(&p->values[c], p->values[c] + n, __ATOMIC_RELAXED);
+}

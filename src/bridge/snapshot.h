@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bridge/snapshot.h - the configuration as workers see it: flat, resolved, immutable.
+ * Thread: built by control (as values to encode) or by data's publisher (decoded into one
+ * arena); read by workers between rcu online and offline.   Owns: its arena.
+ * Never: changes after it is published; holds what changes by itself (certificates, challenge
+ * answers, server addresses and health travel item by item). */
+#pragma once
+
+#include "base/net.h"
+#include "base/result.h"
+#include "base/span.h"
+
+#define SNAP_NONE UINT32_MAX
+
+/* An entry point. Listening sockets are found by `name`: the supervisor opened them. */
+struct snap_entrypoint {
+    struct span name;
+    uint32_t redirect_status; /* 0 = none, else 301, 302, 307 or 308 */
+    struct span redirect_scheme;
+    uint16_t redirect_port;    /* 0 = the scheme's default */
+    uint32_t read_timeout_ms;  /* whole request with body; 0 = none */
+    uint32_t head_timeout_ms;  /* first byte to end of head */
+    uint32_t write_timeout_ms; /* 0 = none */
+    uint32_t idle_timeout_ms;
+    uint32_t handshake_timeout_ms;
+    uint32_t head_max_bytes;
+    uint32_t grace_timeout_ms;             /* drain */
+    bool forwarded_insecure;               /* X-Forwarded-* of every client are trusted */
+    uint32_t trusted_first, trusted_count; /* range in snapshot.prefixes */
+    uint32_t first_router, router_count;   /* range in snapshot.routers, best priority first */
+    bool tls; /* some router of it has TLS: connections start with a ClientHello */
+};
+
+struct snap_prefix {
+    uint8_t address[16]; /* IPv6, or IPv4-mapped */
+    uint8_t bits;        /* 0..128 */
+};
+
+/* A rule in postfix order: operands before operators. */
+enum snap_rule_op {
+    SNAP_RULE_HOST = 1,    /* text: lower-case host name, no port */
+    SNAP_RULE_PATH,        /* text: exact path */
+    SNAP_RULE_PATH_PREFIX, /* text: prefix, on bytes */
+    SNAP_RULE_AND,
+    SNAP_RULE_OR,
+    SNAP_RULE_NOT,
+    SNAP_RULE_ANY, /* always true */
+};
+
+struct snap_rule_node {
+    uint32_t op; /* enum snap_rule_op */
+    struct span text;
+};
+
+struct snap_router {
+    struct span name;
+    uint32_t first_node, node_count; /* range in snapshot.rule_nodes; postfix, depth <= 32 */
+    int64_t priority;
+    uint32_t service;    /* index in snapshot.services */
+    uint32_t tls;        /* index in snapshot.tls, SNAP_NONE = plain HTTP only */
+    uint32_t entrypoint; /* index */
+};
+
+struct snap_server {
+    struct span url;  /* as configured, for messages */
+    struct span host; /* name or address; control resolves names */
+    uint16_t port;
+    bool https; /* TLS to the upstream */
+    uint32_t weight;
+};
+
+struct snap_service {
+    struct span name;
+    uint32_t first_server, server_count; /* range in snapshot.servers */
+    bool pass_host_header;
+    uint32_t dial_timeout_ms, response_header_timeout_ms, idle_timeout_ms;
+    uint32_t max_idle_per_server; /* per worker */
+};
+
+/* A TLS policy ([tls.options.X]). */
+struct snap_tls {
+    struct span name;
+    uint16_t min_version, max_version; /* 0x0303 or 0x0304 */
+    bool sni_strict;
+    bool no_tickets;
+    struct span ciphers; /* wolfSSL's colon list, empty = ferrule's order */
+    struct span groups;  /* colon list, empty = ferrule's order */
+};
+
+struct snapshot {
+    uint64_t version; /* grows with each one control publishes */
+    uint32_t conns_per_worker;
+    struct snap_entrypoint *entrypoints;
+    struct snap_router *routers;
+    struct snap_rule_node *rule_nodes;
+    struct snap_service *services;
+    struct snap_server *servers;
+    struct snap_tls *tls; /* [0] is "default" */
+    struct snap_prefix *prefixes;
+    uint32_t entrypoint_count, router_count, rule_node_count, service_count, server_count,
+        tls_count, prefix_count;
+};
+
+struct buf;
+
+/* Appends the wire form. The snapshot's indices must be in range (programmer error). */
+void snapshot_encode(const struct snapshot *s, struct buf *out);
+/* Decodes into one allocation, checks every index, count and rule. ERR_FORMAT, ERR_VERSION. */
+struct result snapshot_decode(struct span in, struct snapshot **ret);
+/* NULL is fine. Not for snapshots that control built by hand. */
+void snapshot_free(struct snapshot *s);
