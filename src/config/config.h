@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config/config.h - the checked configuration as the rest of the program sees it.
+ * Thread: made in one thread, then read-only.   Owns: everything it points to (one arena).
+ * Never: holds an unchecked value: defaults are filled in, ranges hold, references are resolved
+ * to indices, rules are parsed, certificate files are read and match their keys. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/net.h"
+#include "base/result.h"
+#include "config/rule.h"
+
+/* Where a value was written; line 0 = default or command line. */
+struct config_where {
+    const char *file;
+    uint32_t line, column;
+};
+
+struct config_entrypoint {
+    const char *name;
+    const char **addresses;   /* "1.2.3.4:80", ":443" as written */
+    struct net_addr *sockets; /* parsed, same count */
+    uint32_t address_count;
+    uint32_t redirect_to; /* index of an entry point, UINT32_MAX = none */
+    const char *redirect_scheme;
+    uint16_t redirect_port; /* 0 = the scheme's default */
+    bool redirect_permanent;
+    uint64_t read_timeout_ms, head_timeout_ms, write_timeout_ms, idle_timeout_ms,
+        handshake_timeout_ms, grace_timeout_ms;
+    uint32_t head_max_bytes;
+    bool forwarded_insecure;
+    const char **trusted_ips; /* CIDR or address, checked */
+    uint32_t trusted_count;
+    bool tls;              /* http.tls: all its routers have TLS */
+    uint32_t tls_resolver; /* default resolver of its routers, UINT32_MAX = none */
+    struct config_where where;
+};
+
+struct config_domain {  /* one certificate wanted: main name and others */
+    const char **names; /* main first, lower case */
+    uint32_t count;
+};
+
+struct config_router {
+    const char *name;
+    struct rule rule;
+    int64_t priority; /* Traefik's: rule length unless given */
+    uint32_t *entrypoints;
+    uint32_t entrypoint_count;
+    uint32_t service;
+    bool tls;
+    uint32_t tls_options;          /* index into tls_options */
+    uint32_t resolver;             /* index into resolvers, UINT32_MAX = none */
+    struct config_domain *domains; /* from tls.domains, else one from the rule's Host() */
+    uint32_t domain_count;
+    struct config_where where;
+};
+
+struct config_server {
+    const char *url;
+    const char *host;
+    uint16_t port;
+    bool https;
+    uint32_t weight;
+};
+
+struct config_service {
+    const char *name;
+    struct config_server *servers;
+    uint32_t server_count;
+    bool pass_host_header;
+    uint64_t dial_timeout_ms, response_header_timeout_ms, idle_timeout_ms;
+    uint32_t max_idle_per_server;
+    struct config_where where;
+};
+
+struct config_tls_options {
+    const char *name;
+    uint16_t min_version, max_version; /* 0x0303, 0x0304 */
+    bool sni_strict, no_tickets;
+    const char **ciphers, **groups;
+    uint32_t cipher_count, group_count;
+    struct config_where where;
+};
+
+struct config_certificate { /* [[tls.certificates]] and the default certificate */
+    const char *cert_file, *key_file;
+    struct buf chain; /* DER, each behind a 3-byte length */
+    struct buf key;   /* DER */
+    struct config_where where;
+};
+
+struct config_env {           /* dnsChallenge.env: one variable */
+    const char *name, *value; /* the value may be secret: never logged */
+};
+
+struct config_resolver {
+    const char *name;
+    const char *ca_server;
+    const char **ca_certificates; /* paths */
+    uint32_t ca_certificate_count;
+    bool ca_system_pool;
+    const char *ca_server_name; /* "" = none */
+    const char *email;
+    const char *storage;
+    uint8_t key_type;                 /* enum key_type of crypto/key.h */
+    uint64_t certificates_duration_h; /* 0 = not given: use the real lifetime */
+    const char *preferred_chain, *profile;
+    const char *eab_kid, *eab_hmac;
+    const char *dns_provider;   /* NULL = no DNS-01 */
+    const char **dns_resolvers; /* "host:port" */
+    uint32_t dns_resolver_count;
+    uint64_t delay_before_check_s;
+    bool propagation_disabled;
+    uint16_t propagation_port; /* 53 */
+    struct config_env *env;
+    uint32_t env_count;
+    bool http_challenge, tls_challenge;
+    const char *http_challenge_entrypoint;
+    struct config_where where;
+};
+
+struct config {
+    const char *file; /* main file, absolute */
+    struct config_entrypoint *entrypoints;
+    struct config_router *routers;
+    struct config_service *services;
+    struct config_tls_options *tls_options; /* [0] is "default" */
+    struct config_certificate *certificates;
+    struct config_certificate *default_certificate; /* NULL = self-signed */
+    struct config_resolver *resolvers;
+    uint32_t entrypoint_count, router_count, service_count, tls_option_count, certificate_count,
+        resolver_count;
+    uint32_t workers;            /* count, resolved: >= 1 */
+    uint32_t *worker_cpus;       /* one per worker, UINT32_MAX = not pinned */
+    uint32_t worker_connections; /* per worker */
+    uint32_t control_cpu;        /* UINT32_MAX = not pinned */
+    const char *state_directory;
+    const char **plugin_directories;
+    uint32_t plugin_directory_count;
+    const char *admin_socket;
+    const char *log_level;     /* "ERROR", "WARN", "INFO", "DEBUG" */
+    bool tls_prefer_acme;      /* tls.prefer = "acme" */
+    uint32_t duplicate_budget; /* orders for one set of names in 168 h */
+};
+
+/* One message for a person. */
+struct config_problem {
+    bool warning;
+    struct config_where where;
+    char *text;
+};
+
+struct config_problems {
+    struct config_problem *items;
+    uint32_t count;
+    uint32_t errors;
+};
+
+enum config_mode {
+    CONFIG_RUN = 0,      /* everything, files and references too */
+    CONFIG_FRAGMENT = 1, /* keys, types and values alone */
+};
+
+/* Loads a file (NULL = none) and dotted flags ("--entryPoints.web.address=:80"), checks all of
+ * it, and reports every problem at once, in file order. *ret is set only when there is no error
+ * (never in CONFIG_FRAGMENT mode). ERR_CONFIG. The caller frees both. */
+struct result config_load(const char *file, const char *const *flags, uint32_t flag_count,
+                          enum config_mode mode, struct config **ret,
+                          struct config_problems *problems);
+void config_free(struct config *config);
+void config_problems_free(struct config_problems *problems);
+/* "file:line:column: error: text" */
+void config_problem_print(const struct config_problem *problem, struct buf *out);
+/* The option table as text, or as Markdown for docs/configuration.md. */
+void config_options_print(bool markdown, struct buf *out);

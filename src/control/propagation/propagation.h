@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control/propagation/propagation.h - asks DNS, through c-ares, whether TXT values are visible, and
+ * where a name's zone and CNAME target are.
+ * Thread: control.   Owns: c-ares channels while a question is open.
+ * Never: uses c-ares's query cache; asks a recursive server for a TXT value before every
+ * authoritative server has it (a negative answer would be cached); waits. */
+#pragma once
+
+#include "base/net.h"
+#include "control/loop.h"
+
+struct propagation;
+
+struct propagation_options {
+    const char *const *resolvers; /* "host:port"; none = /etc/resolv.conf */
+    uint32_t resolver_count;
+    uint16_t port;      /* of authoritative servers, 53 */
+    uint32_t successes; /* consecutive, 1..10 */
+    uint32_t timeout_s, interval_s;
+};
+
+struct propagation_answer {
+    bool ok;
+    const char *text; /* which server answered what; valid during the callback */
+};
+typedef void propagation_done(void *arg, const struct propagation_answer *answer);
+
+/* Where a challenge name really lives: CNAME followed once (not when it is a wildcard's), and the
+ * zone by SOA walk. fqdn and zone with final dot. */
+struct propagation_place {
+    bool ok;
+    const char *fqdn, *zone, *text;
+};
+typedef void propagation_place_done(void *arg, const struct propagation_place *place);
+
+struct propagation *propagation_find(struct loop *loop, const struct propagation_options *options,
+                                     const char *fqdn, propagation_place_done *done, void *arg);
+/* Waits until every address of every authoritative server of `zone` has every value at fqdn, or the
+ * time is over. progress (may be NULL) is called when the reason for waiting changes. */
+struct propagation *propagation_check(struct loop *loop, const struct propagation_options *options,
+                                      const char *fqdn, const char *zone, const char *const *values,
+                                      uint32_t count, void (*progress)(void *arg, const char *text),
+                                      propagation_done *done, void *arg);
+/* Ends it; no callback is called. After `done` the object is gone by itself. */
+void propagation_cancel(struct propagation *p);
+
+/* Resolves a host name to addresses (A and AAAA) for upstreams and for the CA's own use. */
+typedef void resolve_done(void *arg, const struct net_addr *addrs, uint32_t count,
+                          const char *text);
+struct propagation *propagation_resolve(struct loop *loop,
+                                        const struct propagation_options *options, const char *host,
+                                        uint16_t port, resolve_done *done, void *arg);
