@@ -12,10 +12,11 @@
 
 struct store;
 
-struct store_account { /* of one resolver */
+/* Of one resolver. It belongs to a CA when the host of registration_uri is the host of that CA's
+ * directory URL (Traefik's file has no other mark). */
+struct store_account {
     char *email;
     char *registration_uri; /* account URL, "" before registration */
-    char *ca_server;        /* directory URL that it belongs to */
     struct buf key_der;     /* private key */
     uint8_t key_type;       /* enum key_type */
 };
