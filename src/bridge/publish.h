@@ -66,9 +66,9 @@ struct result publisher_create(uint32_t workers, uint64_t expected_names, struct
 void publisher_destroy(struct publisher *p);
 /* Called by a worker's thread before its loop; registers it with RCU. wake_fd is an eventfd that
  * the publisher writes to when something this worker should look at was published. */
-struct reader;
-struct reader *reader_join(struct publisher *p, uint32_t worker, int wake_fd);
-void reader_leave(struct reader *r);
+struct bridge_reader;
+struct bridge_reader *reader_join(struct publisher *p, uint32_t worker, int wake_fd);
+void reader_leave(struct bridge_reader *r);
 /* Eats bytes from control. Any malformed message: ERR_FORMAT (the caller drops the connection,
  * keeps what is published, and waits for control to come again). ret_used: bytes taken; the rest is
  * an incomplete message and is given again with more behind it. */
@@ -85,16 +85,16 @@ void publisher_collect(struct publisher *p);
 /* ---- workers ------------------------------------------------------------------------------- */
 
 /* Between online and offline the worker may hold what it looked up; offline before it waits. */
-void reader_online(struct reader *r);
-void reader_offline(struct reader *r);
+void reader_online(struct bridge_reader *r);
+void reader_offline(struct bridge_reader *r);
 /* Inside a long step: everything looked up before is given up. */
-void reader_quiescent(struct reader *r);
+void reader_quiescent(struct bridge_reader *r);
 
 /* The current snapshot; NULL before the first. Valid until offline/quiescent, or pinned. */
-const struct snapshot *reader_snapshot(struct reader *r);
+const struct snapshot *reader_snapshot(struct bridge_reader *r);
 /* An exchange keeps its snapshot beyond the step. Counted per worker. */
-void reader_pin(struct reader *r, const struct snapshot *s);
-void reader_unpin(struct reader *r, const struct snapshot *s);
+void reader_pin(struct bridge_reader *r, const struct snapshot *s);
+void reader_unpin(struct bridge_reader *r, const struct snapshot *s);
 
 struct table_cert {
     uint64_t id;
@@ -108,9 +108,9 @@ struct table_cert {
  * empty name the local address as text, then the default. Among two, by what the client can
  * verify. *ret_default tells that only the default matched. NULL only before the first sync.
  * Valid until offline/quiescent. */
-const struct table_cert *table_select(struct reader *r, struct span name, struct span local_ip,
+const struct table_cert *table_select(struct bridge_reader *r, struct span name, struct span local_ip,
                                       bool ecdsa, bool rsa, bool *ret_default);
-const struct ticket_keys *reader_ticket_keys(struct reader *r);
+const struct ticket_keys *reader_ticket_keys(struct bridge_reader *r);
 
 struct server_state {
     uint32_t addr_count;
@@ -118,5 +118,5 @@ struct server_state {
     struct net_addr addrs[PUBLISH_ADDRS_MAX];
 };
 /* Addresses of snapshot->servers[server]; addr_count 0 when unknown. Valid as above. */
-struct server_state const *reader_server(struct reader *r, const struct snapshot *s,
+struct server_state const *reader_server(struct bridge_reader *r, const struct snapshot *s,
                                          uint32_t server);
