@@ -39,7 +39,8 @@ struct ring_event {
     struct op_id id;
     int32_t res;     /* >= 0, or -errno */
     bool more;       /* the multishot request lives on */
-    bool has_buffer; /* `buffer` was picked by the kernel and is lent until ring_give_back() */
+    bool has_buffer; /* `buffer` was picked by the kernel and is lent until ring_give_back();
+                        res is then > 0 (an empty buffer goes back by itself) */
     uint8_t group;   /* enum ring_group */
     uint16_t buffer;
 };
@@ -60,10 +61,13 @@ struct result ring_probe(struct why *why);
  * with multishot several of which the last has more == false. Pointers stay valid until then. */
 void ring_accept(struct ring *ring, int fd, struct op_id id); /* multishot where available;
                                              accepted sockets are CLOEXEC and NONBLOCK */
+/* Multishot receive ends (more == false) on its own account too: after -ENOBUFS, an overflow of the
+ * CQ, or for no reason that is told; the caller arms it again. 0 is the end of the stream. */
 void ring_recv(struct ring *ring, int fd, enum ring_group group, bool multishot, struct op_id id);
 void ring_recv_into(struct ring *ring, int fd, void *ptr, size_t len, struct op_id id);
-/* MSG_NOSIGNAL; with wait_all the kernel retries short sends (MSG_WAITALL). At most one send per
- * socket at a time. `more` sets MSG_MORE. */
+/* MSG_NOSIGNAL and MSG_WAITALL: the kernel goes on after a short send, so a result below len means
+ * that the socket failed or the request was cancelled half-way. At most one send per socket at a
+ * time (sendmsg included), or bytes may be reordered. `more` sets MSG_MORE. */
 void ring_send(struct ring *ring, int fd, const void *ptr, size_t len, bool more, struct op_id id);
 void ring_sendmsg(struct ring *ring, int fd, const struct msghdr *msg, struct op_id id);
 void ring_connect(struct ring *ring, int fd, const struct sockaddr *sa, socklen_t len,
@@ -94,5 +98,6 @@ void ring_give_back(struct ring *ring, enum ring_group group, uint16_t buffer);
 /* Buffers of a group that the kernel may still pick. After -ENOBUFS a conn is parked and re-armed
  * only when this is large enough again: re-arming at once would fail at once. */
 unsigned ring_buffers_free(const struct ring *ring, enum ring_group group);
-/* Completions that overflowed the CQ since ring_open(). */
+/* How often since ring_open() the kernel was seen to keep completions that the CQ had no room for,
+ * plus those it lost. They arrive late; a larger CQ avoids it. */
 uint64_t ring_overflows(const struct ring *ring);
