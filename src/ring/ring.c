@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 
 /* Newer than the headers of Linux 6.1. */
@@ -226,6 +227,33 @@ void ring_wake_arm(struct ring *ring, int eventfd, struct op_id id)
     struct io_uring_sqe *sqe = ring_sqe(ring);
     io_uring_prep_read(sqe, eventfd, &ring->wake_value, sizeof ring->wake_value, 0);
     ring_put(sqe, 0, id);
+}
+
+int ring_socket(struct ring *ring, int family)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return fd < 0 ? -errno : fd;
+}
+
+void ring_set_nodelay(struct ring *ring, int fd)
+{
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+struct result ring_address(struct ring *ring, int fd, bool peer, struct net_addr *ret)
+{
+    struct net_addr a = {.len = sizeof a.in6};
+    int r = peer ? getpeername(fd, &a.sa, &a.len) : getsockname(fd, &a.sa, &a.len);
+    if (r < 0)
+        return result_fail_sys(ERR_SYSTEM, errno);
+    *ret = a;
+    return result_ok();
+}
+
+uint64_t ring_now_ns(const struct ring *ring)
+{
+    return clock_now_ns();
 }
 
 struct result ring_submit_wait(struct ring *ring, bool wait, uint64_t deadline_ns)

@@ -83,7 +83,8 @@ static void multishot_accept_goes_on(void **state)
     assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &len), 0);
     ring_accept(ring, listener, id_of(OP_ACCEPT, 3));
     for (int i = 0; i < 3; i++) {
-        int far = socket(AF_INET, SOCK_STREAM, 0);
+        int far = ring_socket(ring, AF_INET);
+        assert_true(far >= 0);
         ring_connect(ring, far, (struct sockaddr *)&a, len, id_of(OP_CONNECT, 4));
         int accepted = -1;
         for (int both = 0; both < 2; both++) {
@@ -99,11 +100,18 @@ static void multishot_accept_goes_on(void **state)
         }
         assert_true(accepted >= 0);
         assert_true(fcntl(accepted, F_GETFL) & O_NONBLOCK);
+        ring_set_nodelay(ring, accepted);
+        struct net_addr here, there;
+        assert_true(result_is_ok(ring_address(ring, far, false, &here)));
+        assert_true(result_is_ok(ring_address(ring, accepted, true, &there)));
+        assert_true(net_addr_eq(&here, &there));
         assert_true(fcntl(accepted, F_GETFD) & FD_CLOEXEC);
         ring_close_fd(ring, accepted, id_of(OP_CLOSE, 5));
         assert_int_equal(event_of(ring, OP_CLOSE).res, 0);
         close(far);
     }
+    struct net_addr none;
+    assert_int_equal(ring_address(ring, listener, true, &none).sys, ENOTCONN);
     ring_cancel(ring, id_of(OP_ACCEPT, 3), id_of(OP_CANCEL, 3));
     bool seen_accept = false, seen_cancel = false;
     while (!seen_accept || !seen_cancel) {
