@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* data/tls/hello.h - reads a ClientHello before any TLS state exists (RFC 8446 section 4.1.2,
  * RFC 6066 section 3, RFC 7301).
- * Thread: the worker's.   Owns: nothing; spans point into the caller's bytes.
+ * Thread: the worker's.   Owns: nothing; the result is a value, no span of the input is kept.
  * Never: allocates, decrypts, trusts a length. The hello may span records and segments. */
 #pragma once
 
@@ -14,17 +14,25 @@
 struct hello {
     char name[HELLO_NAME_MAX + 1]; /* SNI host name, lower case, no final dot; "" = none */
     uint8_t name_len;
-    bool tls13; /* supported_versions holds 0x0304 */
-    bool tls12; /* legacy or supported version holds 0x0303 */
-    bool ecdsa; /* a signature algorithm that an ECDSA certificate can use */
-    bool rsa;   /* one that an RSA certificate can use */
-    bool alpn_h2, alpn_http11, alpn_acme; /* offered protocols (acme-tls/1) */
-    bool has_alpn;
-    bool has_ticket; /* offers a ticket or PSK: probably a resumption */
-    bool has_mlkem;  /* offers the group X25519MLKEM768 */
+    bool name_refused;   /* SNI was sent but is no host name (IP literal, bad byte): as if none */
+    bool tls13;          /* supported_versions holds 0x0304 */
+    bool tls12;          /* legacy or supported version holds 0x0303 */
+    bool ecdsa;          /* a signature algorithm and suite that an ECDSA certificate can use */
+    bool rsa;            /* one of each that an RSA certificate can use */
+    bool alpn_h2;        /* offered protocols: "h2", */
+    bool alpn_http11;    /* "http/1.1", */
+    bool alpn_acme;      /* "acme-tls/1" */
+    bool has_alpn;       /* the extension is there, with known protocols or not */
+    bool has_ticket;     /* offers a ticket or PSK: probably a resumption */
+    bool has_mlkem;      /* offers the group X25519MLKEM768 */
+    uint16_t ticket_len; /* bytes of a TLS 1.2 ticket (RFC 5077), 0 = none */
 };
 
-/* Looks at the first `in.len` bytes of a connection.
+/* Looks at the first `in.len` bytes of a connection; called again with more of them until it does
+ * not answer ERR_AGAIN. What stands behind the hello is not looked at.
  * ERR_AGAIN: well-formed so far, more is needed. ERR_PEER_PROTOCOL: not a TLS handshake record or
- * not a ClientHello. ERR_FORMAT: malformed hello. ERR_TOO_LARGE. On success *ret is filled. */
+ * not a ClientHello, said at the first byte that cannot be one. ERR_FORMAT: malformed hello.
+ * ERR_TOO_LARGE: needs more than HELLO_BYTES_MAX, said as soon as its length has been read.
+ * On success *ret is filled; a hello of a version that nobody speaks any more succeeds (with
+ * neither tls12 nor tls13), so that the session answers it with the alert that fits. */
 struct result hello_parse(struct span in, struct hello *ret);
