@@ -22,13 +22,14 @@ struct result der_any(struct span *in, uint8_t *ret_tag, struct span *ret_value,
     struct span value = reader_bytes(&r, len);
     if (r.bad)
         return result_fail(ERR_FORMAT);
+    const uint8_t *start = in->ptr;
+    *in = span_of(r.ptr, r.left);
     if (ret_tag)
         *ret_tag = tag;
     if (ret_value)
         *ret_value = value;
     if (ret_whole)
-        *ret_whole = span_of(in->ptr, (size_t)(r.ptr - in->ptr));
-    *in = span_of(r.ptr, r.left);
+        *ret_whole = span_of(start, (size_t)(r.ptr - start));
     return result_ok();
 }
 

@@ -31,7 +31,8 @@ enum der_tag {
 #define DER_CONSTRUCTED(n) (0xa0 | (n))
 
 /* The next element of *in, whatever its tag (one byte; longer forms are refused): its tag, its
- * content, and all its bytes (any may be NULL). *in moves behind it. ERR_FORMAT. */
+ * content, and all its bytes (any may be NULL). *in moves behind it; ret_value may be `in` itself,
+ * which then enters the element. ERR_FORMAT. */
 struct result der_any(struct span *in, uint8_t *ret_tag, struct span *ret_value,
                       struct span *ret_whole);
 /* As der_any, but the tag has to be this one. ERR_FORMAT. */

@@ -35,7 +35,7 @@ size_t digest_bytes(enum digest algorithm)
     return (size_t)n;
 }
 
-void digest_once(enum digest algorithm, struct span in, uint8_t out[DIGEST_BYTES_MAX])
+void digest_once(enum digest algorithm, struct span in, uint8_t *out)
 {
     must(in.len <= UINT32_MAX);
     /* wolfCrypt refuses NULL even for no bytes. */
@@ -44,8 +44,7 @@ void digest_once(enum digest algorithm, struct span in, uint8_t out[DIGEST_BYTES
          0);
 }
 
-void digest_hmac(enum digest algorithm, struct span key, struct span in,
-                 uint8_t out[DIGEST_BYTES_MAX])
+void digest_hmac(enum digest algorithm, struct span key, struct span in, uint8_t *out)
 {
     must(in.len <= UINT32_MAX && key.len <= UINT32_MAX);
     const uint8_t *key_ptr = key.ptr ? key.ptr : (const uint8_t *)"";

@@ -170,7 +170,7 @@ static int import_ec(struct key *key, const struct key_form *form, struct span s
     WC_RNG rng;
     size_t size = (form->bits + 7) / 8;
     if (!fit_scalar(scalar, d, size))
-        return BAD_FUNC_ARG;
+        return -1;
     int rc = wc_ecc_import_private_key_ex(d, (word32)size, NULL, 0, &key->ec, form->curve_id);
     secret_wipe(d, sizeof d);
     if (rc == 0)

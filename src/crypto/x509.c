@@ -471,7 +471,7 @@ static struct result read_chain(struct span pem, struct buf *chain, struct x509 
             count++;
             r = der.len > 0xffffff ? result_fail(ERR_FORMAT) : split(der, &tbs);
             if (!result_is_ok(r))
-                why_fail(why, r.code, "certificate %u of the PEM text is damaged", count);
+                r = why_fail(why, r.code, "certificate %u of the PEM text is damaged", count);
             else if (count == 1 && ret_leaf)
                 r = x509_parse(der, ret_leaf, why);
             buf_put_be(chain, der.len, 3);

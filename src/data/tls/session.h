@@ -1,34 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* data/tls/session.h - one TLS connection over memory: wire bytes in, plaintext out, and back.
- * Thread: the worker that made the policy context.   Owns: the WOLFSSL object.
+ * Thread: the worker that made the policy.   Owns: the WOLFSSL object.
  * Never: does I/O, keeps wire or plaintext bytes between calls (wolfSSL itself keeps the bytes
- * of an incomplete record), shares a context with another worker. */
+ * of an incomplete record), shares a context with another worker.
+ *
+ *   session_open -> session_handshake until ok -> session_read, session_write in any order
+ *   -> session_shutdown -> session_close
+ *
+ * The first call of session_handshake() gets all bytes from the start of the connection, those
+ * that hello_parse() has looked at included. */
 #pragma once
 
 #include "bridge/publish.h"
 #include "data/tls/hello.h"
+#include "data/tls/policy.h"
 
-struct tls_policy;  /* one WOLFSSL_CTX: per worker and TLS policy */
 struct tls_session; /* one connection */
 
-/* Largest plaintext of one record, and what encrypting it can add. */
+/* Largest plaintext of one record, and what encrypting it can add (header, nonce, type, tag, and
+ * a KeyUpdate before it). */
 #define TLS_RECORD_PLAIN_MAX 16384
 #define TLS_RECORD_OVERHEAD  64
 /* Room that session_write() needs for n bytes of plaintext. */
 #define TLS_WIRE_ROOM(n) ((n) + ((n) / TLS_RECORD_PLAIN_MAX + 1) * TLS_RECORD_OVERHEAD)
-/* Room that session_feed() needs for what it may answer with: a server flight with chain. */
+/* A server's flight fits in this with a chain of usual length; with less room the handshake takes
+ * more calls. */
 #define TLS_FLIGHT_ROOM 24576
+/* Room that session_read() needs in `out` for what it may have to answer (alert, KeyUpdate). */
+#define TLS_ANSWER_ROOM 256
 
-/* Once per process, before any policy; installs the allocators and the random number source. */
+/* Once per process, before any other use of wolfSSL that outlives a call: installs the allocators
+ * and the random number source. */
 struct result session_library_init(struct why *why);
-
-/* options: from the snapshot, borrowed for the call. reader: for ticket keys. ERR_CRYPTO. */
-struct result tls_policy_create(const struct snap_tls *options, struct tls_policy **ret,
-                                struct why *why);
-void tls_policy_destroy(struct tls_policy *policy);
+/* Before a thread that had sessions ends: gives up what it keeps for the next ones. */
+void session_thread_end(void);
 
 /* Makes a session for a parsed hello with the chosen certificate (borrowed for the call: DER is
- * loaded into the session). `keys` are the ticket keys of this step. ERR_NO_SLOT, ERR_CRYPTO. */
+ * loaded into the session). keys: of this step; NULL or without a key: no tickets.
+ * ERR_NO_MEMORY, ERR_CRYPTO (the certificate or key cannot be loaded). */
 struct result session_open(struct tls_policy *policy, const struct hello *hello,
                            const struct table_cert *cert, const struct ticket_keys *keys,
                            struct tls_session **ret);
@@ -36,25 +45,39 @@ struct result session_open(struct tls_policy *policy, const struct hello *hello,
 void session_close(struct tls_session *s);
 
 struct session_io {
-    struct span in;     /* wire bytes; what was taken is cut off its front */
-    struct writer *out; /* wire bytes to send are appended; room as above */
+    struct span in;                 /* wire bytes; what was taken is cut off its front */
+    struct writer *out;             /* wire bytes to send are appended */
+    const struct ticket_keys *keys; /* of this step, for session_handshake(); as session_open() */
 };
 
-/* Goes on with the handshake. ERR_AGAIN: needs more input (output may have been made).
- * ERR_PEER_TLS: failed; an alert may be in `out`. ok: established. */
+/* Goes on with the handshake. ok: established; `in` may hold the first application data.
+ * ERR_AGAIN: needs more input, `in` is used up (output may have been made). ERR_FULL: needs more
+ * room in `out`: send what it holds, then call again. ERR_PEER_TLS: failed; the alert is in `out`
+ * if there was room. */
 struct result session_handshake(struct tls_session *s, struct session_io *io);
-/* Decrypts into `plain` until input or room is used up. Bytes are appended to plain.
- * ERR_AGAIN: input used up. ERR_FULL: plain is full, call again. ERR_PEER_CLOSED: close_notify.
- * ERR_PEER_TLS: bad record, alert queued. */
+/* Decrypts into `plain` until input or room is used up. Bytes are appended to plain, which must
+ * have room for one byte at least; records go there whole when it has TLS_RECORD_PLAIN_MAX.
+ * ERR_AGAIN: input used up, nothing decrypted is left behind.
+ * ERR_FULL: `plain` is full (or `out` has less than TLS_ANSWER_ROOM): make room, call again, with
+ * empty input too.
+ * ERR_PEER_CLOSED: close_notify; what came before it is in `plain`. Writing still works.
+ * ERR_PEER_TLS: bad record or alert; ours is in `out`. */
 struct result session_read(struct tls_session *s, struct session_io *io, struct writer *plain);
-/* Encrypts all of `plain` into `out` (room: TLS_WIRE_ROOM). ERR_PEER_TLS, ERR_FULL (no room:
- * nothing was taken). */
+/* Plaintext bytes that session_read() could not put anywhere yet. */
+size_t session_pending(const struct tls_session *s);
+/* Encrypts all of `plain` into `out` (room: TLS_WIRE_ROOM). ERR_FULL: no room, nothing was taken.
+ * ERR_PEER_TLS: the session has failed or was shut down. */
 struct result session_write(struct tls_session *s, struct span plain, struct writer *out);
-/* Queues close_notify. */
+/* Queues close_notify (once; more calls do nothing). Only for an established session that has not
+ * failed, else nothing is sent. ERR_FULL: needs TLS_ANSWER_ROOM. */
 struct result session_shutdown(struct tls_session *s, struct writer *out);
 
 bool session_resumed(const struct tls_session *s);
 /* "h2", "http/1.1" or "". */
 const char *session_alpn(const struct tls_session *s);
-/* "TLSv1.3", cipher suite, key exchange group. Static or session memory. */
+/* "TLSv1.3", "TLS_AES_128_GCM_SHA256", "X25519MLKEM768". Static memory; "" when not known. */
 const char *session_version(const struct tls_session *s);
+const char *session_suite(const struct tls_session *s);
+const char *session_group(const struct tls_session *s);
+/* wolfSSL's number of the error that ended the session, 0 = none. For counters and debugging. */
+int session_failure(const struct tls_session *s);

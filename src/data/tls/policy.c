@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/tls/policy.h"
+
+#include "base/must.h"
+#include "base/secret.h"
+#include "data/tls/session_io.h"
+
+#include <wolfssl/options.h>
+#include <wolfssl/ssl.h>
+#include <wolfssl/wolfcrypt/sha256.h>
+
+#include <stdlib.h>
+
+#define VERSION_TLS12 0x0303
+#define VERSION_TLS13 0x0304
+#define SUITES_MAX    2048 /* bytes of a colon list */
+
+/* AES-128 first: its SHA-256 is done by the CPU, SHA-384 is not (14 % of a handshake). */
+#define SUITES_TLS13                                                                               \
+    "TLS13-AES128-GCM-SHA256:TLS13-AES256-GCM-SHA384:TLS13-CHACHA20-POLY1305-SHA256"
+#define SUITES_TLS12                                                                               \
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"                                   \
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"                                   \
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+
+static const struct group {
+    const char *name;
+    int number;
+} group_names[] = {
+    {"X25519MLKEM768", WOLFSSL_X25519MLKEM768}, {"X25519", WOLFSSL_ECC_X25519},
+    {"P-256", WOLFSSL_ECC_SECP256R1},           {"CurveP256", WOLFSSL_ECC_SECP256R1},
+    {"secp256r1", WOLFSSL_ECC_SECP256R1},       {"P-384", WOLFSSL_ECC_SECP384R1},
+    {"CurveP384", WOLFSSL_ECC_SECP384R1},       {"secp384r1", WOLFSSL_ECC_SECP384R1},
+    {"P-521", WOLFSSL_ECC_SECP521R1},           {"CurveP521", WOLFSSL_ECC_SECP521R1},
+    {"secp521r1", WOLFSSL_ECC_SECP521R1},
+};
+static const struct span groups_default = SPAN_LITERAL("X25519MLKEM768:X25519:P-256:P-384");
+
+/* The next word of a colon list, cut off its front. */
+static struct span next_word(struct span *list)
+{
+    struct span word = span_first(*list, span_find(*list, ':'));
+    *list = span_skip(*list, word.len + 1);
+    return word;
+}
+
+static struct result set_groups(WOLFSSL_CTX *ctx, struct span list, struct why *why)
+{
+    int groups[WOLFSSL_MAX_GROUP_COUNT];
+    int count = 0;
+
+    if (list.len == 0)
+        list = groups_default;
+    while (list.len) {
+        struct span word = next_word(&list);
+        int number = 0;
+        for (size_t i = 0; i < sizeof group_names / sizeof group_names[0]; i++)
+            if (span_eq_nocase(word, span_str(group_names[i].name)))
+                number = group_names[i].number;
+        if (!number)
+            return why_fail(why, ERR_CONFIG,
+                            "\"%.*s\" is no key exchange group: known are X25519MLKEM768, X25519, "
+                            "P-256, P-384 and P-521",
+                            SPAN_FMT(word));
+        if (count == WOLFSSL_MAX_GROUP_COUNT)
+            return why_fail(why, ERR_CONFIG, "at most %d key exchange groups can be given",
+                            WOLFSSL_MAX_GROUP_COUNT);
+        groups[count++] = number;
+    }
+    if (wolfSSL_CTX_set_groups(ctx, groups, count) != WOLFSSL_SUCCESS)
+        return why_fail(why, ERR_CRYPTO, "wolfSSL refuses the key exchange groups");
+    return result_ok();
+}
+
+/* A list without a suite of TLS 1.3 speaks about TLS 1.2 only, as in other servers. */
+static struct result set_suites(WOLFSSL_CTX *ctx, struct span list, struct why *why)
+{
+    char text[SUITES_MAX + 1];
+    bool names_tls13 = false;
+    struct writer w = writer_of(text, sizeof text - 1);
+
+    if (list.len == 0)
+        list = SPAN_LITERAL(SUITES_TLS12);
+    for (struct span rest = list; rest.len;)
+        names_tls13 |= span_starts_with(next_word(&rest), SPAN_LITERAL("TLS13-"));
+    if (!names_tls13)
+        writer_span(&w, SPAN_LITERAL(SUITES_TLS13 ":"));
+    writer_span(&w, list);
+    if (w.bad)
+        return why_fail(why, ERR_CONFIG, "the list of cipher suites is too long");
+    text[w.len] = 0;
+    if (wolfSSL_CTX_set_cipher_list(ctx, text) != WOLFSSL_SUCCESS)
+        return why_fail(why, ERR_CONFIG, "wolfSSL knows none of the cipher suites \"%.*s\"",
+                        SPAN_FMT(list));
+    return result_ok();
+}
+
+/* wolfSSL_new() refuses a server without certificate unless a callback may bring one. Sessions
+ * have theirs before the handshake begins, so there is nothing left to do here. */
+static int certificate_is_loaded(WOLFSSL *ssl, void *arg)
+{
+    return 1;
+}
+
+static WOLFSSL_METHOD *method_of(const struct snap_tls *options)
+{
+    if (options->min_version == VERSION_TLS13)
+        return wolfTLSv1_3_server_method();
+    return options->max_version == VERSION_TLS12 ? wolfTLSv1_2_server_method()
+                                                 : wolfSSLv23_server_method();
+}
+
+static struct result context_fill(WOLFSSL_CTX *ctx, const struct snap_tls *options, bool tickets,
+                                  struct why *why)
+{
+    bool good = wolfSSL_CTX_SetMinVersion(ctx, options->min_version == VERSION_TLS13
+                                                   ? WOLFSSL_TLSV1_3
+                                                   : WOLFSSL_TLSV1_2) == WOLFSSL_SUCCESS;
+
+    wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_NONE, NULL);
+    wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_OFF);
+    wolfSSL_CTX_set_cert_cb(ctx, certificate_is_loaded, NULL);
+    wolfSSL_CTX_SetIORecv(ctx, session_io_receive);
+    wolfSSL_CTX_SetIOSend(ctx, session_io_send);
+    /* Any name is acknowledged and stored: which certificate it gets was decided before. */
+    good &= wolfSSL_CTX_UseSNI(ctx, WOLFSSL_SNI_HOST_NAME, "-", 1) == WOLFSSL_SUCCESS;
+    wolfSSL_CTX_SNI_SetOptions(ctx, WOLFSSL_SNI_HOST_NAME, WOLFSSL_SNI_ANSWER_ON_MISMATCH);
+    if (tickets) {
+        good &= wolfSSL_CTX_set_TicketEncCb(ctx, session_io_ticket) == WOLFSSL_SUCCESS;
+        good &= wolfSSL_CTX_set_TicketHint(ctx, TICKET_LIFETIME_S) == WOLFSSL_SUCCESS;
+        good &= wolfSSL_CTX_set_timeout(ctx, TICKET_LIFETIME_S) == WOLFSSL_SUCCESS;
+        good &= wolfSSL_CTX_set_num_tickets(ctx, 1) == WOLFSSL_SUCCESS;
+    } else {
+        good &= wolfSSL_CTX_set_TicketEncCb(ctx, NULL) == WOLFSSL_SUCCESS;
+        good &= wolfSSL_CTX_no_ticket_TLSv13(ctx) == 0;
+    }
+    if (!good)
+        return why_fail(why, ERR_CRYPTO, "wolfSSL refuses to set up a context");
+    TRY(set_suites(ctx, options->ciphers, why));
+    return set_groups(ctx, options->groups, why);
+}
+
+static struct result context_create(const struct snap_tls *options, bool tickets, WOLFSSL_CTX **ret,
+                                    struct why *why)
+{
+    WOLFSSL_CTX *ctx = wolfSSL_CTX_new(method_of(options));
+    if (!ctx)
+        return why_fail(why, ERR_CRYPTO, "wolfSSL cannot make a context");
+    struct result r = context_fill(ctx, options, tickets, why);
+    if (!result_is_ok(r)) {
+        wolfSSL_CTX_free(ctx);
+        return r;
+    }
+    *ret = ctx;
+    return r;
+}
+
+static void digest_field(wc_Sha256 *sha, struct span field)
+{
+    uint8_t len[4];
+    struct writer w = writer_of(len, sizeof len);
+
+    writer_be(&w, field.len, sizeof len);
+    must(wc_Sha256Update(sha, len, sizeof len) == 0);
+    if (field.len)
+        must(wc_Sha256Update(sha, field.ptr, (word32)field.len) == 0);
+}
+
+/* The same options give the same digest in every worker and after a restart. */
+static void digest_options(const struct snap_tls *options, uint8_t ret[TICKET_BINDING_BYTES])
+{
+    uint8_t fixed[5] = {(uint8_t)(options->min_version >> 8), (uint8_t)options->min_version,
+                        (uint8_t)(options->max_version >> 8), (uint8_t)options->max_version,
+                        options->sni_strict};
+    wc_Sha256 sha;
+
+    static_assert(TICKET_BINDING_BYTES == WC_SHA256_DIGEST_SIZE, "a binding is a SHA-256");
+    must(wc_InitSha256(&sha) == 0);
+    digest_field(&sha, options->name);
+    digest_field(&sha, span_of(fixed, sizeof fixed));
+    digest_field(&sha, options->ciphers);
+    digest_field(&sha, options->groups);
+    must(wc_Sha256Final(&sha, ret) == 0);
+    wc_Sha256Free(&sha);
+}
+
+struct result tls_policy_create(const struct snap_tls *options, struct tls_policy **ret,
+                                struct why *why)
+{
+    if (options->min_version < VERSION_TLS12 || options->max_version > VERSION_TLS13 ||
+        options->min_version > options->max_version)
+        return why_fail(why, ERR_CONFIG, "TLS versions 0x%04x to 0x%04x are not possible",
+                        options->min_version, options->max_version);
+    struct tls_policy *policy = calloc(1, sizeof *policy);
+    if (!policy)
+        return why_fail(why, ERR_NO_MEMORY, "no memory for a TLS policy");
+    policy->alpn = TLS_ALPN_HTTP11;
+    digest_options(options, policy->binding);
+    struct result r = context_create(options, false, &policy->plain, why);
+    if (result_is_ok(r) && !options->no_tickets)
+        r = context_create(options, true, &policy->tickets, why);
+    if (!result_is_ok(r)) {
+        tls_policy_destroy(policy);
+        return r;
+    }
+    *ret = policy;
+    return r;
+}
+
+void tls_policy_destroy(struct tls_policy *policy)
+{
+    if (!policy)
+        return;
+    wolfSSL_CTX_free(policy->tickets);
+    wolfSSL_CTX_free(policy->plain);
+    free(policy);
+}
+
+void tls_policy_offer(struct tls_policy *policy, uint32_t alpn)
+{
+    must((alpn & ~(uint32_t)(TLS_ALPN_HTTP11 | TLS_ALPN_H2)) == 0);
+    policy->alpn = alpn;
+}
+
+enum tls_alpn tls_policy_choose(const struct tls_policy *policy, const struct hello *hello)
+{
+    if ((policy->alpn & TLS_ALPN_H2) && hello->alpn_h2)
+        return TLS_ALPN_H2;
+    if ((policy->alpn & TLS_ALPN_HTTP11) && hello->alpn_http11)
+        return TLS_ALPN_HTTP11;
+    return TLS_ALPN_NONE;
+}

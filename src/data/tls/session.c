@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/tls/session.h"
+
+#include "base/must.h"
+#include "base/secret.h"
+#include "data/tls/alloc.h"
+#include "data/tls/random.h"
+#include "data/tls/session_io.h"
+
+#include <wolfssl/options.h>
+#include <wolfssl/ssl.h>
+#include <wolfssl/wolfcrypt/sha256.h>
+
+/* ---- phases ------------------------------------------------------------------------------------
+ */
+
+static const bool allowed[SESSION_PHASE_COUNT][SESSION_PHASE_COUNT] = {
+    [SESSION_PHASE_HANDSHAKE] = {[SESSION_PHASE_OPEN] = true, [SESSION_PHASE_FAILED] = true},
+    [SESSION_PHASE_OPEN] = {[SESSION_PHASE_READ_END] = true, [SESSION_PHASE_FAILED] = true},
+    [SESSION_PHASE_READ_END] = {[SESSION_PHASE_FAILED] = true},
+};
+
+static void set_phase(struct tls_session *s, enum session_phase to)
+{
+    must(s->phase < SESSION_PHASE_COUNT && allowed[s->phase][to]);
+    s->phase = (uint8_t)to;
+}
+
+static struct result session_fail(struct tls_session *s, int error)
+{
+    s->failure = error ? error : WOLFSSL_FATAL_ERROR;
+    set_phase(s, SESSION_PHASE_FAILED);
+    return result_fail(ERR_PEER_TLS);
+}
+
+/* ---- making and freeing ------------------------------------------------------------------------
+ */
+
+struct result session_library_init(struct why *why)
+{
+    struct result r = random_init();
+    if (result_is_ok(r))
+        r = alloc_init();
+    if (!result_is_ok(r))
+        return why_fail(why, r.code, "the TLS library's memory or random source cannot be set up");
+    if (wolfSSL_Init() != WOLFSSL_SUCCESS)
+        return why_fail(why, ERR_CRYPTO, "wolfSSL cannot be initialised");
+    return r;
+}
+
+void session_thread_end(void)
+{
+    alloc_release();
+}
+
+/* What a ticket of this session is good for: RFC 6066 section 3 wants the name compared, and a
+ * session must not go on under another policy or protocol. */
+static void bind_ticket(struct tls_session *s, const struct tls_policy *policy,
+                        const struct hello *hello)
+{
+    wc_Sha256 sha;
+
+    must(wc_InitSha256(&sha) == 0);
+    must(wc_Sha256Update(&sha, policy->binding, sizeof policy->binding) == 0);
+    must(wc_Sha256Update(&sha, &s->alpn, sizeof s->alpn) == 0);
+    if (hello->name_len)
+        must(wc_Sha256Update(&sha, (const byte *)hello->name, hello->name_len) == 0);
+    must(wc_Sha256Final(&sha, s->binding) == 0);
+    wc_Sha256Free(&sha);
+}
+
+/* wolfSSL takes certificates in DER one after the other; the table has each behind its length. */
+static struct result join_chain(struct tls_policy *policy, struct span chain, struct span *ret)
+{
+    struct reader r = reader_of(chain);
+    struct writer w = writer_of(policy->chain, sizeof policy->chain);
+    struct span first = reader_bytes(&r, reader_be(&r, 3));
+
+    if (!r.bad && r.left == 0 && first.len) {
+        *ret = first;
+        return result_ok();
+    }
+    writer_span(&w, first);
+    while (r.left && !r.bad)
+        writer_span(&w, reader_bytes(&r, reader_be(&r, 3)));
+    if (r.bad || w.bad || first.len == 0)
+        return result_fail(ERR_CRYPTO);
+    *ret = writer_done(&w);
+    return result_ok();
+}
+
+static struct result load_certificate(struct tls_policy *policy, WOLFSSL *ssl,
+                                      const struct table_cert *cert)
+{
+    struct span chain;
+
+    TRY(join_chain(policy, cert->chain, &chain));
+    if (wolfSSL_use_certificate_chain_buffer_format(ssl, chain.ptr, (long)chain.len,
+                                                    WOLFSSL_FILETYPE_ASN1) != WOLFSSL_SUCCESS)
+        return result_fail(ERR_CRYPTO);
+    if (wolfSSL_use_PrivateKey_buffer(ssl, cert->key.ptr, (long)cert->key.len,
+                                      WOLFSSL_FILETYPE_ASN1) != WOLFSSL_SUCCESS)
+        return result_fail(ERR_CRYPTO);
+    return result_ok();
+}
+
+/* The list is what the alert no_application_protocol is about when nothing in it was offered. */
+static struct result set_alpn(const struct tls_policy *policy, const struct hello *hello,
+                              struct tls_session *s)
+{
+    static char h2[] = "h2", http11[] = "http/1.1";
+
+    s->alpn = (uint8_t)tls_policy_choose(policy, hello);
+    if (!hello->has_alpn || policy->alpn == 0)
+        return result_ok();
+    char *protocol = s->alpn == TLS_ALPN_H2 ? h2 : http11;
+    if (wolfSSL_UseALPN(s->ssl, protocol, (unsigned)strlen(protocol),
+                        WOLFSSL_ALPN_FAILED_ON_MISMATCH) != WOLFSSL_SUCCESS)
+        return result_fail(ERR_CRYPTO);
+    return result_ok();
+}
+
+struct result session_open(struct tls_policy *policy, const struct hello *hello,
+                           const struct table_cert *cert, const struct ticket_keys *keys,
+                           struct tls_session **ret)
+{
+    bool tickets = policy->tickets && keys && keys->count && hello->ticket_len <= TICKET_WIRE_MAX;
+    struct tls_session *s = XMALLOC(sizeof *s, NULL, DYNAMIC_TYPE_TMP_BUFFER);
+
+    if (!s)
+        return result_fail(ERR_NO_MEMORY);
+    *s = (struct tls_session){.phase = SESSION_PHASE_HANDSHAKE};
+    s->ssl = wolfSSL_new(tickets ? policy->tickets : policy->plain);
+    struct result r = s->ssl ? result_ok() : result_fail(ERR_NO_MEMORY);
+    if (result_is_ok(r))
+        r = load_certificate(policy, s->ssl, cert);
+    if (result_is_ok(r))
+        r = set_alpn(policy, hello, s);
+    if (!result_is_ok(r)) {
+        session_close(s);
+        return r;
+    }
+    bind_ticket(s, policy, hello);
+    wolfSSL_SetIOReadCtx(s->ssl, s);
+    wolfSSL_SetIOWriteCtx(s->ssl, s);
+    *ret = s;
+    return r;
+}
+
+void session_close(struct tls_session *s)
+{
+    if (!s)
+        return;
+    wolfSSL_free(s->ssl);
+    XFREE(s, NULL, DYNAMIC_TYPE_TMP_BUFFER);
+}
+
+/* ---- bytes -------------------------------------------------------------------------------------
+ */
+
+struct result session_handshake(struct tls_session *s, struct session_io *io)
+{
+    if (s->phase == SESSION_PHASE_FAILED)
+        return result_fail(ERR_PEER_TLS);
+    must(s->phase == SESSION_PHASE_HANDSHAKE);
+    s->io = io;
+    int done = wolfSSL_accept(s->ssl);
+    s->io = NULL;
+    if (done == WOLFSSL_SUCCESS) {
+        set_phase(s, SESSION_PHASE_OPEN);
+        return result_ok();
+    }
+    int error = wolfSSL_get_error(s->ssl, done);
+    if (error == WOLFSSL_ERROR_WANT_READ)
+        return result_fail(ERR_AGAIN);
+    if (error == WOLFSSL_ERROR_WANT_WRITE)
+        return result_fail(ERR_FULL);
+    return session_fail(s, error);
+}
+
+/* Why wolfSSL_read() gave no bytes. */
+static struct result read_stopped(struct tls_session *s, int got)
+{
+    int error = wolfSSL_get_error(s->ssl, got);
+
+    if (error == WOLFSSL_ERROR_WANT_READ)
+        return result_fail(s->starved ? ERR_FULL : ERR_AGAIN);
+    if (error == WOLFSSL_ERROR_ZERO_RETURN) {
+        set_phase(s, SESSION_PHASE_READ_END);
+        return result_fail(ERR_PEER_CLOSED);
+    }
+    return session_fail(s, error);
+}
+
+struct result session_read(struct tls_session *s, struct session_io *io, struct writer *plain)
+{
+    struct result r = result_ok();
+
+    if (s->phase == SESSION_PHASE_FAILED)
+        return result_fail(ERR_PEER_TLS);
+    if (s->phase == SESSION_PHASE_READ_END)
+        return result_fail(ERR_PEER_CLOSED);
+    must(s->phase == SESSION_PHASE_OPEN && plain->len < plain->cap);
+    s->io = io;
+    s->starved = false;
+    while (result_is_ok(r)) {
+        size_t room = plain->cap - plain->len;
+        if (room == 0)
+            r = result_fail(io->in.len || wolfSSL_pending(s->ssl) ? ERR_FULL : ERR_AGAIN);
+        else {
+            int got = wolfSSL_read(s->ssl, plain->ptr + plain->len,
+                                   room < INT32_MAX ? (int)room : INT32_MAX);
+            if (got > 0)
+                plain->len += (size_t)got;
+            else
+                r = read_stopped(s, got);
+        }
+    }
+    s->io = NULL;
+    return r;
+}
+
+size_t session_pending(const struct tls_session *s)
+{
+    int n = wolfSSL_pending(s->ssl);
+    return n > 0 ? (size_t)n : 0;
+}
+
+struct result session_write(struct tls_session *s, struct span plain, struct writer *out)
+{
+    struct session_io io = {.out = out};
+
+    if (s->phase == SESSION_PHASE_FAILED || s->closed)
+        return result_fail(ERR_PEER_TLS);
+    must(s->phase == SESSION_PHASE_OPEN || s->phase == SESSION_PHASE_READ_END);
+    if (out->cap - out->len < TLS_WIRE_ROOM(plain.len))
+        return result_fail(ERR_FULL);
+    if (plain.len == 0)
+        return result_ok();
+    must(plain.len <= INT32_MAX);
+    s->io = &io;
+    int put = wolfSSL_write(s->ssl, plain.ptr, (int)plain.len);
+    s->io = NULL;
+    if (put != (int)plain.len)
+        return session_fail(s, wolfSSL_get_error(s->ssl, put));
+    return result_ok();
+}
+
+struct result session_shutdown(struct tls_session *s, struct writer *out)
+{
+    struct session_io io = {.out = out};
+
+    if (s->closed || s->phase == SESSION_PHASE_FAILED || s->phase == SESSION_PHASE_HANDSHAKE)
+        return result_ok();
+    if (out->cap - out->len < TLS_ANSWER_ROOM)
+        return result_fail(ERR_FULL);
+    s->io = &io;
+    int done = wolfSSL_shutdown(s->ssl);
+    s->io = NULL;
+    if (done < 0)
+        return session_fail(s, wolfSSL_get_error(s->ssl, done));
+    s->closed = true;
+    return result_ok();
+}
+
+/* ---- questions ---------------------------------------------------------------------------------
+ */
+
+bool session_resumed(const struct tls_session *s)
+{
+    return wolfSSL_session_reused(s->ssl) == 1;
+}
+
+const char *session_alpn(const struct tls_session *s)
+{
+    return s->alpn == TLS_ALPN_H2 ? "h2" : s->alpn == TLS_ALPN_HTTP11 ? "http/1.1" : "";
+}
+
+const char *session_version(const struct tls_session *s)
+{
+    const char *text = wolfSSL_get_version(s->ssl);
+    return text ? text : "";
+}
+
+const char *session_suite(const struct tls_session *s)
+{
+    const char *text = wolfSSL_get_cipher_name(s->ssl);
+    return text ? text : "";
+}
+
+const char *session_group(const struct tls_session *s)
+{
+    const char *text = wolfSSL_get_curve_name(s->ssl);
+    return text ? text : "";
+}
+
+int session_failure(const struct tls_session *s)
+{
+    return s->failure;
+}

@@ -1,0 +1,715 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/tls/session.c"
+
+#include "pair.h"
+
+#define NAME "www.a.test"
+
+static struct pair_cert certs[3]; /* by enum pair_key; two intermediates in the first's chain */
+static struct tls_policy *policy; /* defaults */
+static struct ticket_keys keys = {.count = 2};
+
+static struct tls_policy *make_policy(uint16_t min, uint16_t max)
+{
+    struct snap_tls o = {.name = SPAN_LITERAL("default"), .min_version = min, .max_version = max};
+    struct tls_policy *ret;
+    struct why why;
+    assert_int_equal(tls_policy_create(&o, &ret, &why).code, ERR_NONE);
+    return ret;
+}
+
+static int setup(void **state)
+{
+    struct why why;
+    assert_int_equal(session_library_init(&why).code, ERR_NONE);
+    assert_int_equal(wc_InitRng(&pair_rng), 0);
+    pair_cert_make(&certs[PAIR_P256], PAIR_P256, NAME, 2);
+    pair_cert_make(&certs[PAIR_P384], PAIR_P384, NAME, 0);
+    pair_cert_make(&certs[PAIR_RSA], PAIR_RSA, NAME, 0);
+    policy = make_policy(0x0303, 0x0304);
+    for (int i = 0; i < 2; i++) {
+        memset(keys.keys[i].name, 'k' + i, sizeof keys.keys[i].name);
+        memset(keys.keys[i].aes, 'K' + i, sizeof keys.keys[i].aes);
+    }
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    tls_policy_destroy(policy);
+    for (int i = 0; i < 3; i++)
+        pair_cert_free(&certs[i]);
+    wc_FreeRng(&pair_rng);
+    wolfSSL_Cleanup();
+    session_thread_end();
+    return 0;
+}
+
+/* ---- handshakes --------------------------------------------------------------------------------
+ */
+
+/* Both directions carry some bytes. */
+static void exchange(struct pair *p)
+{
+    struct buf got = {0};
+    assert_int_equal(wolfSSL_write(p->client, "ping", 4), 4);
+    assert_int_equal(pair_server_read(p, &got, 100).code, ERR_AGAIN);
+    assert_true(span_eq(buf_span(&got), SPAN_LITERAL("ping")));
+    buf_consume(&got, got.len);
+    pair_server_write(p, SPAN_LITERAL("pong"));
+    assert_int_equal(pair_client_read(p, &got), WOLFSSL_ERROR_WANT_READ);
+    assert_true(span_eq(buf_span(&got), SPAN_LITERAL("pong")));
+    buf_free(&got);
+}
+
+static WOLFSSL_METHOD *only(int tls13)
+{
+    return tls13 ? wolfTLSv1_3_client_method() : wolfTLSv1_2_client_method();
+}
+
+static void versions_and_keys(void **state)
+{
+    for (int tls13 = 0; tls13 < 2; tls13++) {
+        for (int type = PAIR_P256; type <= PAIR_RSA; type++) {
+            struct pair p;
+            struct pair_options o = {
+                .method = only(tls13), .name = NAME, .alpn = "http/1.1", .trust = &certs[type]};
+            pair_open(&p, policy, &certs[type].table, &keys, &o);
+            pair_establish(&p);
+            assert_string_equal(session_version(p.session), tls13 ? "TLSv1.3" : "TLSv1.2");
+            assert_string_equal(session_suite(p.session), tls13 ? "TLS13-AES128-GCM-SHA256"
+                                                          : type == PAIR_RSA
+                                                              ? "ECDHE-RSA-AES128-GCM-SHA256"
+                                                              : "ECDHE-ECDSA-AES128-GCM-SHA256");
+            assert_string_equal(session_alpn(p.session), "http/1.1");
+            assert_false(session_resumed(p.session));
+            exchange(&p);
+            pair_close(&p);
+        }
+    }
+}
+
+static void one_byte_at_a_time(void **state)
+{
+    for (int tls13 = 0; tls13 < 2; tls13++) {
+        struct pair p;
+        struct pair_options o = {.method = only(tls13), .name = NAME, .trust = &certs[0]};
+        pair_open(&p, policy, &certs[0].table, &keys, &o);
+        p.feed_max = 1;
+        p.room_max = 7;
+        pair_establish(&p);
+        exchange(&p);
+        pair_close(&p);
+    }
+}
+
+static void groups(void **state)
+{
+    static const struct {
+        int offered[2], count;
+        bool mlkem;
+        const char *chosen;
+    } cases[] = {
+        {{WOLFSSL_X25519MLKEM768}, 1, true, "X25519MLKEM768"},
+        {{WOLFSSL_ECC_X25519}, 1, false, "X25519"},
+        {{WOLFSSL_ECC_SECP256R1}, 1, false, "SECP256R1"},
+        {{WOLFSSL_ECC_SECP384R1}, 1, false, "SECP384R1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct pair p;
+        struct pair_options o = {.method = only(1), .name = NAME};
+        int offered[2] = {cases[i].offered[0]};
+        pair_open(&p, policy, &certs[0].table, &keys, &o);
+        assert_int_equal(wolfSSL_set_groups(p.client, offered, cases[i].count), WOLFSSL_SUCCESS);
+        assert_int_equal(wolfSSL_UseKeyShare(p.client, (word16)offered[0]), WOLFSSL_SUCCESS);
+        pair_establish(&p);
+        assert_string_equal(session_group(p.session), cases[i].chosen);
+        assert_int_equal(p.hello.has_mlkem, cases[i].mlkem);
+        exchange(&p);
+        pair_close(&p);
+    }
+}
+
+static void hello_retry(void **state)
+{
+    struct pair p;
+    struct pair_options o = {.method = only(1), .name = NAME};
+    int offered[] = {WOLFSSL_ECC_SECP521R1, WOLFSSL_ECC_SECP256R1};
+    pair_open(&p, policy, &certs[0].table, &keys, &o);
+    assert_int_equal(wolfSSL_set_groups(p.client, offered, 2), WOLFSSL_SUCCESS);
+    assert_int_equal(wolfSSL_UseKeyShare(p.client, WOLFSSL_ECC_SECP521R1), WOLFSSL_SUCCESS);
+    pair_establish(&p);
+    assert_string_equal(session_group(p.session), "SECP256R1");
+    exchange(&p);
+    pair_close(&p);
+}
+
+static void our_order_of_suites_wins(void **state)
+{
+    struct pair p;
+    struct pair_options o = {.name = NAME,
+                             .suites = "TLS13-CHACHA20-POLY1305-SHA256:TLS13-AES256-GCM-SHA384:"
+                                       "TLS13-AES128-GCM-SHA256"};
+    pair_open(&p, policy, &certs[0].table, &keys, &o);
+    pair_establish(&p);
+    assert_string_equal(session_suite(p.session), "TLS13-AES128-GCM-SHA256");
+    pair_close(&p);
+    static const char *const others[] = {
+        "TLS13-AES256-GCM-SHA384", "TLS13-CHACHA20-POLY1305-SHA256",
+        "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305"};
+    for (int i = 0; i < 4; i++) {
+        o = (struct pair_options){.name = NAME, .method = only(i < 2), .suites = others[i]};
+        pair_open(&p, policy, &certs[0].table, &keys, &o);
+        pair_establish(&p);
+        assert_string_equal(session_suite(p.session), others[i]);
+        exchange(&p);
+        pair_close(&p);
+    }
+}
+
+static void whole_chain_is_sent(void **state)
+{
+    /* The client verifies against the root only, so both intermediates must have come. */
+    for (int tls13 = 0; tls13 < 2; tls13++) {
+        struct pair p;
+        struct pair_options o = {.method = only(tls13), .name = NAME, .trust = &certs[0]};
+        struct reader r = reader_of(certs[0].table.chain);
+        struct span leaf = reader_bytes(&r, reader_be(&r, 3));
+        struct table_cert cut = certs[0].table;
+        pair_open(&p, policy, &cut, &keys, &o);
+        pair_establish(&p);
+        pair_close(&p);
+
+        cut.chain.len = leaf.len + 3;
+        pair_open(&p, policy, &cut, &keys, &o);
+        pair_handshake(&p);
+        assert_int_equal(p.client_error, ASN_NO_SIGNER_E);
+        pair_close(&p);
+    }
+}
+
+static void bad_certificates_fail_at_once(void **state)
+{
+    struct pair p;
+    struct pair_options o = {.name = NAME};
+    struct table_cert broken[5];
+    for (int i = 0; i < 5; i++)
+        broken[i] = certs[0].table;
+    broken[0].chain.len--;
+    broken[1].chain.len = 0;
+    broken[2].key.len = 10;
+    broken[3].key = certs[2].table.key;
+    broken[4].chain.ptr += 1;
+    for (int i = 0; i < 5; i++) {
+        pair_open(&p, policy, &broken[i], &keys, &o);
+        pair_handshake(&p);
+        assert_false(p.server_done);
+        assert_true(p.server.code == ERR_CRYPTO || (i == 3 && p.server.code == ERR_PEER_TLS));
+        pair_close(&p);
+    }
+}
+
+/* ---- alerts ------------------------------------------------------------------------------------
+ */
+
+/* The client sees this alert from us. */
+static void expect_alert(struct pair *p, int alert)
+{
+    WOLFSSL_ALERT_HISTORY h;
+    pair_handshake(p);
+    assert_false(p->server_done);
+    assert_int_equal(p->server.code, ERR_PEER_TLS);
+    assert_true(session_failure(p->session) != 0);
+    assert_int_equal(wolfSSL_get_alert_history(p->client, &h), WOLFSSL_SUCCESS);
+    assert_int_equal(h.last_rx.code, alert);
+    /* Nothing can revive it. */
+    struct writer out = writer_of(NULL, 0);
+    struct session_io io = {.out = &out};
+    assert_int_equal(session_handshake(p->session, &io).code, ERR_PEER_TLS);
+    assert_int_equal(session_write(p->session, SPAN_LITERAL("x"), &out).code, ERR_PEER_TLS);
+    assert_int_equal(session_shutdown(p->session, &out).code, ERR_NONE);
+}
+
+static void versions_that_do_not_meet(void **state)
+{
+    struct pair p;
+    struct pair_options o = {.name = NAME};
+    for (int tls13 = 0; tls13 < 2; tls13++) {
+        struct tls_policy *one = make_policy(tls13 ? 0x0304 : 0x0303, tls13 ? 0x0304 : 0x0303);
+        o.method = only(!tls13);
+        pair_open(&p, one, &certs[0].table, &keys, &o);
+        expect_alert(&p, wolfssl_alert_protocol_version);
+        pair_close(&p);
+        o.method = only(tls13);
+        pair_open(&p, one, &certs[0].table, &keys, &o);
+        pair_establish(&p);
+        exchange(&p);
+        pair_close(&p);
+        tls_policy_destroy(one);
+    }
+}
+
+static void protocols_that_do_not_meet(void **state)
+{
+    for (int tls13 = 0; tls13 < 2; tls13++) {
+        struct pair p;
+        struct pair_options o = {.method = only(tls13), .name = NAME, .alpn = "spdy/1"};
+        pair_open(&p, policy, &certs[0].table, &keys, &o);
+        expect_alert(&p, no_application_protocol);
+        pair_close(&p);
+    }
+}
+
+static void suites_that_do_not_meet(void **state)
+{
+    struct pair p;
+    struct pair_options o = {
+        .method = only(0), .name = NAME, .suites = "ECDHE-RSA-AES128-GCM-SHA256"};
+    pair_open(&p, policy, &certs[0].table, &keys, &o);
+    expect_alert(&p, handshake_failure);
+    pair_close(&p);
+}
+
+static void choosing_protocols(void **state)
+{
+    static const struct {
+        uint32_t offer;
+        const char *client, *chosen;
+    } cases[] = {
+        {TLS_ALPN_HTTP11, "h2,http/1.1", "http/1.1"},
+        {TLS_ALPN_HTTP11 | TLS_ALPN_H2, "http/1.1,h2", "h2"},
+        {TLS_ALPN_HTTP11 | TLS_ALPN_H2, "http/1.1", "http/1.1"},
+        {TLS_ALPN_HTTP11, NULL, ""},
+        {0, "h2,http/1.1", ""},
+    };
+    struct tls_policy *own = make_policy(0x0303, 0x0304);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int tls13 = 0; tls13 < 2; tls13++) {
+            struct pair p;
+            struct pair_options o = {.method = only(tls13), .name = NAME, .alpn = cases[i].client};
+            char *seen = NULL;
+            word16 n = 0;
+            tls_policy_offer(own, cases[i].offer);
+            pair_open(&p, own, &certs[0].table, &keys, &o);
+            pair_establish(&p);
+            assert_string_equal(session_alpn(p.session), cases[i].chosen);
+            if (wolfSSL_ALPN_GetProtocol(p.client, &seen, &n) == WOLFSSL_SUCCESS)
+                assert_string_equal(seen, cases[i].chosen);
+            else
+                assert_string_equal("", cases[i].chosen);
+            pair_close(&p);
+        }
+    }
+    tls_policy_destroy(own);
+}
+
+/* ---- resumption --------------------------------------------------------------------------------
+ */
+
+/* A full handshake whose ticket the client keeps. */
+static WOLFSSL_SESSION *first_visit(struct tls_policy *with, const struct ticket_keys *k, int tls13,
+                                    const char *name, const char *alpn)
+{
+    struct pair p;
+    struct pair_options o = {.method = only(tls13), .name = name, .alpn = alpn};
+    pair_open(&p, with, &certs[0].table, k, &o);
+    pair_establish(&p);
+    exchange(&p); /* the client reads the ticket of TLS 1.3 here */
+    assert_false(session_resumed(p.session));
+    WOLFSSL_SESSION *s = wolfSSL_get1_session(p.client);
+    assert_non_null(s);
+    pair_close(&p);
+    return s;
+}
+
+/* Was the second visit a resumption? Both ends must agree, and data must flow. */
+static bool second_visit(struct tls_policy *with, const struct ticket_keys *k, int tls13,
+                         const char *name, const char *alpn, WOLFSSL_SESSION *ticket,
+                         WOLFSSL_SESSION **ret_next)
+{
+    struct pair p;
+    struct pair_options o = {.method = only(tls13), .name = name, .alpn = alpn, .resume = ticket};
+    pair_open(&p, with, &certs[0].table, k, &o);
+    pair_establish(&p);
+    assert_true(p.hello.has_ticket);
+    exchange(&p);
+    bool resumed = session_resumed(p.session);
+    assert_int_equal(wolfSSL_session_reused(p.client), resumed);
+    if (ret_next)
+        *ret_next = wolfSSL_get1_session(p.client);
+    pair_close(&p);
+    return resumed;
+}
+
+static void tickets_resume(void **state)
+{
+    for (int tls13 = 0; tls13 < 2; tls13++) {
+        WOLFSSL_SESSION *a = first_visit(policy, &keys, tls13, NAME, "http/1.1"), *b;
+        assert_true(second_visit(policy, &keys, tls13, NAME, "http/1.1", a, &b));
+        assert_true(second_visit(policy, &keys, tls13, NAME, "http/1.1", b, NULL));
+        wolfSSL_SESSION_free(a);
+        wolfSSL_SESSION_free(b);
+    }
+}
+
+static void tickets_are_bound(void **state)
+{
+    struct snap_tls o = {
+        .name = SPAN_LITERAL("other"), .min_version = 0x0303, .max_version = 0x0304};
+    struct tls_policy *other, *same = make_policy(0x0303, 0x0304);
+    struct why why;
+    assert_int_equal(tls_policy_create(&o, &other, &why).code, ERR_NONE);
+    for (int tls13 = 0; tls13 < 2; tls13++) {
+        WOLFSSL_SESSION *a = first_visit(policy, &keys, tls13, NAME, "http/1.1");
+        struct ticket_keys none = {0}, wrong = keys;
+        wrong.keys[0].aes[5] ^= 1;
+        assert_false(second_visit(policy, &keys, tls13, "b.test", "http/1.1", a, NULL));
+        assert_false(second_visit(policy, &keys, tls13, NULL, "http/1.1", a, NULL));
+        assert_false(second_visit(policy, &keys, tls13, NAME, NULL, a, NULL));
+        assert_false(second_visit(other, &keys, tls13, NAME, "http/1.1", a, NULL));
+        assert_false(second_visit(policy, &wrong, tls13, NAME, "http/1.1", a, NULL));
+        assert_false(second_visit(policy, &none, tls13, NAME, "http/1.1", a, NULL));
+        assert_false(second_visit(policy, NULL, tls13, NAME, "http/1.1", a, NULL));
+        assert_true(second_visit(same, &keys, tls13, NAME, "http/1.1", a, NULL));
+        wolfSSL_SESSION_free(a);
+    }
+    tls_policy_destroy(other);
+    tls_policy_destroy(same);
+}
+
+static void old_keys_open_and_renew(void **state)
+{
+    for (int tls13 = 0; tls13 < 2; tls13++) {
+        WOLFSSL_SESSION *a = first_visit(policy, &keys, tls13, NAME, NULL), *b;
+        struct ticket_keys rotated = keys, gone = keys;
+        rotated.keys[0] = keys.keys[1];
+        rotated.keys[1] = keys.keys[0];
+        gone.keys[0] = keys.keys[1];
+        gone.count = 1;
+        assert_true(second_visit(policy, &rotated, tls13, NAME, NULL, a, &b));
+        assert_false(second_visit(policy, &gone, tls13, NAME, NULL, a, NULL));
+        assert_true(second_visit(policy, &gone, tls13, NAME, NULL, b, NULL)); /* was renewed */
+        wolfSSL_SESSION_free(a);
+        wolfSSL_SESSION_free(b);
+    }
+}
+
+static void options_may_forbid_tickets(void **state)
+{
+    struct snap_tls o = {.name = SPAN_LITERAL("default"),
+                         .min_version = 0x0303,
+                         .max_version = 0x0304,
+                         .no_tickets = true};
+    struct tls_policy *none;
+    struct why why;
+    assert_int_equal(tls_policy_create(&o, &none, &why).code, ERR_NONE);
+    for (int tls13 = 0; tls13 < 2; tls13++) {
+        WOLFSSL_SESSION *a = first_visit(policy, &keys, tls13, NAME, NULL);
+        assert_false(second_visit(none, &keys, tls13, NAME, NULL, a, NULL));
+        wolfSSL_SESSION_free(a);
+    }
+    tls_policy_destroy(none);
+}
+
+/* A ticket of some other server, of any size, costs a full handshake and nothing else. */
+static void foreign_tickets(void **state)
+{
+    static const word32 sizes[] = {1, 16, 100, TICKET_WIRE_MAX, TICKET_WIRE_MAX + 1, 300, 1000};
+    static uint8_t junk[1000];
+    memset(junk, 7, sizeof junk);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct pair p;
+        struct pair_options o = {.method = only(0), .name = NAME};
+        pair_open(&p, policy, &certs[0].table, &keys, &o);
+        assert_int_equal(wolfSSL_set_SessionTicket(p.client, junk, sizes[i]), WOLFSSL_SUCCESS);
+        pair_establish(&p);
+        if (p.hello.ticket_len)
+            assert_int_equal(p.hello.ticket_len, sizes[i]);
+        assert_false(session_resumed(p.session));
+        exchange(&p);
+        pair_close(&p);
+    }
+}
+
+/* ---- data --------------------------------------------------------------------------------------
+ */
+
+static uint8_t pattern(size_t i)
+{
+    return (uint8_t)(i * 131 + (i >> 8));
+}
+
+static void assert_pattern(const struct buf *b, size_t n)
+{
+    assert_int_equal(b->len, n);
+    for (size_t i = 0; i < n; i++)
+        if (b->ptr[i] != pattern(i))
+            fail_msg("byte %zu differs", i);
+}
+
+static void a_megabyte_each_way(void **state)
+{
+    static uint8_t data[1 << 20];
+    static const size_t rooms[] = {70000, 16384, 1000, 1};
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = pattern(i);
+    for (int tls13 = 0; tls13 < 2; tls13++) {
+        for (size_t k = 0; k < sizeof rooms / sizeof rooms[0]; k++) {
+            size_t size = rooms[k] == 1 ? 20000 : sizeof data;
+            struct pair p;
+            struct pair_options o = {.method = only(tls13), .name = NAME};
+            struct buf got = {0};
+            pair_open(&p, policy, &certs[0].table, &keys, &o);
+            pair_establish(&p);
+            p.feed_max = rooms[k] == 1 ? 3 : 40000;
+            assert_int_equal(wolfSSL_write(p.client, data, (int)size), size);
+            assert_int_equal(pair_server_read(&p, &got, rooms[k]).code, ERR_AGAIN);
+            assert_pattern(&got, size);
+            assert_int_equal(session_pending(p.session), 0);
+            buf_consume(&got, got.len);
+            pair_server_write(&p, span_of(data, size));
+            /* full records */
+            assert_true(p.to_client.len <= size + (size / TLS_RECORD_PLAIN_MAX + 1) * 30);
+            assert_int_equal(pair_client_read(&p, &got), WOLFSSL_ERROR_WANT_READ);
+            assert_pattern(&got, size);
+            buf_free(&got);
+            pair_close(&p);
+        }
+    }
+}
+
+static void pending_plaintext_is_told(void **state)
+{
+    struct pair p;
+    struct pair_options o = {.name = NAME};
+    uint8_t mem[10], answer[TLS_ANSWER_ROOM];
+    pair_open(&p, policy, &certs[0].table, &keys, &o);
+    pair_establish(&p);
+    wolfSSL_write(p.client, "0123456789abcdef", 16);
+    struct writer plain = writer_of(mem, sizeof mem), out = writer_of(answer, sizeof answer);
+    struct session_io io = {buf_span(&p.to_server), &out, NULL};
+    assert_int_equal(session_read(p.session, &io, &plain).code, ERR_FULL);
+    assert_int_equal(io.in.len, 0);                  /* input used up, */
+    assert_int_equal(session_pending(p.session), 6); /* plaintext left */
+    plain = writer_of(mem, sizeof mem);
+    assert_int_equal(session_read(p.session, &io, &plain).code, ERR_AGAIN);
+    assert_int_equal(plain.len, 6);
+    assert_memory_equal(mem, "abcdef", 6);
+    /* Exactly full and nothing left is not ERR_FULL. */
+    buf_consume(&p.to_server, p.to_server.len);
+    wolfSSL_write(p.client, "0123456789", 10);
+    io.in = buf_span(&p.to_server);
+    plain = writer_of(mem, sizeof mem);
+    assert_int_equal(session_read(p.session, &io, &plain).code, ERR_AGAIN);
+    assert_int_equal(plain.len, 10);
+    pair_close(&p);
+}
+
+static void data_with_the_last_handshake_message(void **state)
+{
+    struct pair p;
+    struct pair_options o = {.method = only(1), .name = NAME};
+    struct buf got = {0};
+    pair_open(&p, policy, &certs[0].table, &keys, &o);
+    assert_int_equal(wolfSSL_connect(p.client), WOLFSSL_FATAL_ERROR);
+    while (pair_serve(&p))
+        ;
+    assert_int_equal(wolfSSL_connect(p.client), WOLFSSL_SUCCESS);
+    assert_int_equal(wolfSSL_write(p.client, "early", 5), 5);
+    while (pair_serve(&p))
+        ;
+    assert_true(p.server_done);
+    assert_true(p.to_server.len > 0);
+    assert_int_equal(pair_server_read(&p, &got, 100).code, ERR_AGAIN);
+    assert_true(span_eq(buf_span(&got), SPAN_LITERAL("early")));
+    buf_free(&got);
+    pair_close(&p);
+}
+
+static void closing_both_ways(void **state)
+{
+    for (int tls13 = 0; tls13 < 2; tls13++) {
+        for (int we_first = 0; we_first < 2; we_first++) {
+            struct pair p;
+            struct pair_options o = {.method = only(tls13), .name = NAME};
+            struct buf got = {0};
+            uint8_t mem[TLS_ANSWER_ROOM];
+            struct writer out = writer_of(mem, sizeof mem), none = writer_of(mem, 5);
+            pair_open(&p, policy, &certs[0].table, &keys, &o);
+            pair_establish(&p);
+            exchange(&p);
+            if (we_first) {
+                assert_int_equal(session_shutdown(p.session, &none).code, ERR_FULL);
+                assert_int_equal(session_shutdown(p.session, &out).code, ERR_NONE);
+                buf_put(&p.to_client, out.ptr, out.len);
+                assert_int_equal(pair_client_read(&p, &got), WOLFSSL_ERROR_ZERO_RETURN);
+                out.len = 0;
+                assert_int_equal(session_shutdown(p.session, &out).code, ERR_NONE);
+                assert_int_equal(out.len, 0); /* once */
+                assert_int_equal(session_write(p.session, SPAN_LITERAL("x"), &out).code,
+                                 ERR_PEER_TLS);
+            }
+            wolfSSL_write(p.client, "last", 4);
+            wolfSSL_shutdown(p.client);
+            assert_int_equal(pair_server_read(&p, &got, 100).code, ERR_PEER_CLOSED);
+            assert_true(span_eq(buf_span(&got), SPAN_LITERAL("last")));
+            assert_int_equal(pair_server_read(&p, &got, 100).code, ERR_PEER_CLOSED);
+            if (!we_first) { /* half closed: our answer still arrives */
+                pair_server_write(&p, SPAN_LITERAL(" words"));
+                assert_int_equal(session_shutdown(p.session, &out).code, ERR_NONE);
+                buf_put(&p.to_client, out.ptr, out.len);
+                pair_client_read(&p, &got);
+                assert_true(span_eq(buf_span(&got), SPAN_LITERAL("last words")));
+            }
+            buf_free(&got);
+            pair_close(&p);
+        }
+    }
+}
+
+static void bad_records(void **state)
+{
+    for (int tls13 = 0; tls13 < 2; tls13++) {
+        for (int kind = 0; kind < 4; kind++) {
+            struct pair p;
+            struct pair_options o = {.method = only(tls13), .name = NAME};
+            struct buf got = {0};
+            pair_open(&p, policy, &certs[0].table, &keys, &o);
+            pair_establish(&p);
+            wolfSSL_write(p.client, "fine", 4);
+            if (kind == 0)
+                p.to_server.ptr[p.to_server.len - 1] ^= 1; /* tag */
+            else if (kind == 1)
+                p.to_server.ptr[8] ^= 1; /* text */
+            else if (kind == 2) {
+                p.to_server.ptr[3] = 0xff; /* 65 KB */
+                p.to_server.ptr[4] = 0xff;
+            } else {
+                buf_consume(&p.to_server, p.to_server.len);
+                buf_put_str(&p.to_server, "GET / HTTP/1.1\r\n\r\n");
+            }
+            p.to_client.len = 0;
+            assert_int_equal(pair_server_read(&p, &got, 100).code, ERR_PEER_TLS);
+            assert_int_equal(got.len, 0);
+            assert_true(p.to_client.len > 0); /* our alert */
+            assert_int_equal(pair_server_read(&p, &got, 100).code, ERR_PEER_TLS);
+            assert_true(session_failure(p.session) != 0);
+            buf_free(&got);
+            pair_close(&p);
+        }
+    }
+}
+
+static void garbage_in_the_handshake(void **state)
+{
+    struct pair p;
+    struct pair_options o = {.method = only(1), .name = NAME};
+    pair_open(&p, policy, &certs[0].table, &keys, &o);
+    wolfSSL_connect(p.client);
+    while (pair_serve(&p))
+        ;
+    assert_int_equal(p.server.code, ERR_AGAIN);
+    buf_put(&p.to_server, "\x17\x03\x03\0\x20garbage garbage garbage garbage.", 37);
+    while (pair_serve(&p))
+        ;
+    assert_int_equal(p.server.code, ERR_PEER_TLS);
+    pair_close(&p);
+}
+
+static void key_updates(void **state)
+{
+    struct pair p;
+    struct pair_options o = {.method = only(1), .name = NAME};
+    struct buf got = {0};
+    uint8_t mem[100], tiny[TLS_ANSWER_ROOM - 1], answer[TLS_ANSWER_ROOM];
+    pair_open(&p, policy, &certs[0].table, &keys, &o);
+    pair_establish(&p);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(wolfSSL_update_keys(p.client), WOLFSSL_SUCCESS);
+        exchange(&p);
+    }
+    /* Without room for an answer nothing is taken; with it all goes on. */
+    p.to_server.len = 0;
+    assert_int_equal(wolfSSL_update_keys(p.client), WOLFSSL_SUCCESS);
+    wolfSSL_write(p.client, "after", 5);
+    struct writer plain = writer_of(mem, sizeof mem), out = writer_of(tiny, sizeof tiny);
+    struct session_io io = {buf_span(&p.to_server), &out, NULL};
+    assert_int_equal(session_read(p.session, &io, &plain).code, ERR_FULL);
+    assert_int_equal(io.in.len, p.to_server.len);
+    assert_int_equal(plain.len, 0);
+    out = writer_of(answer, sizeof answer);
+    assert_int_equal(session_read(p.session, &io, &plain).code, ERR_FULL); /* answer used room */
+    buf_put(&p.to_client, out.ptr, out.len);
+    out.len = 0;
+    assert_int_equal(session_read(p.session, &io, &plain).code, ERR_AGAIN);
+    assert_memory_equal(mem, "after", 5);
+    p.to_server.len = 0;
+    exchange(&p);
+    buf_free(&got);
+    pair_close(&p);
+}
+
+static void no_room_takes_nothing(void **state)
+{
+    struct pair p;
+    struct pair_options o = {.name = NAME};
+    uint8_t mem[2000];
+    struct writer out = writer_of(mem, TLS_WIRE_ROOM(1000) - 1);
+    pair_open(&p, policy, &certs[0].table, &keys, &o);
+    pair_establish(&p);
+    assert_int_equal(session_write(p.session, span_of(mem, 1000), &out).code, ERR_FULL);
+    assert_int_equal(out.len, 0);
+    out = writer_of(mem, TLS_WIRE_ROOM(0));
+    assert_int_equal(session_write(p.session, span_of(mem, 0), &out).code, ERR_NONE);
+    assert_int_equal(out.len, 0);
+    exchange(&p);
+    pair_close(&p);
+}
+
+/* A snapshot may be replaced, its policies with it, while sessions live. */
+static void sessions_outlive_their_policy(void **state)
+{
+    struct tls_policy *own = make_policy(0x0303, 0x0304);
+    struct pair p;
+    struct pair_options o = {.name = NAME};
+    pair_open(&p, own, &certs[0].table, &keys, &o);
+    assert_int_equal(wolfSSL_connect(p.client), WOLFSSL_FATAL_ERROR);
+    while (pair_serve(&p))
+        ;
+    tls_policy_destroy(own);
+    pair_establish(&p);
+    exchange(&p);
+    pair_close(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(versions_and_keys),
+        cmocka_unit_test(one_byte_at_a_time),
+        cmocka_unit_test(groups),
+        cmocka_unit_test(hello_retry),
+        cmocka_unit_test(our_order_of_suites_wins),
+        cmocka_unit_test(whole_chain_is_sent),
+        cmocka_unit_test(bad_certificates_fail_at_once),
+        cmocka_unit_test(versions_that_do_not_meet),
+        cmocka_unit_test(protocols_that_do_not_meet),
+        cmocka_unit_test(suites_that_do_not_meet),
+        cmocka_unit_test(choosing_protocols),
+        cmocka_unit_test(tickets_resume),
+        cmocka_unit_test(tickets_are_bound),
+        cmocka_unit_test(old_keys_open_and_renew),
+        cmocka_unit_test(options_may_forbid_tickets),
+        cmocka_unit_test(foreign_tickets),
+        cmocka_unit_test(a_megabyte_each_way),
+        cmocka_unit_test(pending_plaintext_is_told),
+        cmocka_unit_test(data_with_the_last_handshake_message),
+        cmocka_unit_test(closing_both_ways),
+        cmocka_unit_test(bad_records),
+        cmocka_unit_test(garbage_in_the_handshake),
+        cmocka_unit_test(key_updates),
+        cmocka_unit_test(no_room_takes_nothing),
+        cmocka_unit_test(sessions_outlive_their_policy),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
