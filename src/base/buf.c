@@ -110,6 +110,7 @@ void buf_put_be(struct buf *b, uint64_t v, size_t n)
 
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap)
 {
+    must(fmt);
     va_list again;
     va_copy(again, ap);
     int n = vsnprintf(NULL, 0, fmt, ap);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -55,4 +56,13 @@ void log_line(enum log_level level, const char *fmt, ...)
     line[end++] = '\n';
     ssize_t ignored = write(STDERR_FILENO, line, end);
     (void)ignored;
+}
+
+enum log_level log_level_parse(const char *name)
+{
+    static const char *const names[] = {"ERROR", "WARN", "INFO", "DEBUG"};
+    for (int i = 0; i < 4; i++)
+        if (strcasecmp(name, names[i]) == 0)
+            return (enum log_level)i;
+    return LOG_LEVEL_INFO;
 }

@@ -20,3 +20,6 @@ void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(
 #define log_warn(...)  log_line(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_info(...)  log_line(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+/* "ERROR", "WARN", "INFO", "DEBUG", any case; LOG_LEVEL_INFO for anything else. */
+enum log_level log_level_parse(const char *name);

@@ -108,8 +108,9 @@ struct table_cert {
  * empty name the local address as text, then the default. Among two, by what the client can
  * verify. *ret_default tells that only the default matched. NULL only before the first sync.
  * Valid until offline/quiescent. */
-const struct table_cert *table_select(struct bridge_reader *r, struct span name, struct span local_ip,
-                                      bool ecdsa, bool rsa, bool *ret_default);
+const struct table_cert *table_select(struct bridge_reader *r, struct span name,
+                                      struct span local_ip, bool ecdsa, bool rsa,
+                                      bool *ret_default);
 const struct ticket_keys *reader_ticket_keys(struct bridge_reader *r);
 
 struct server_state {

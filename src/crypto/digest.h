@@ -12,10 +12,9 @@ enum digest { DIGEST_SHA1 = 1, DIGEST_SHA224, DIGEST_SHA256, DIGEST_SHA384, DIGE
 
 size_t digest_bytes(enum digest algorithm);
 /* Writes digest_bytes(algorithm) bytes to out. */
-void digest_once(enum digest algorithm, struct span in, uint8_t out[DIGEST_BYTES_MAX]);
-/* RFC 2104. */
-void digest_hmac(enum digest algorithm, struct span key, struct span in,
-                 uint8_t out[DIGEST_BYTES_MAX]);
+void digest_once(enum digest algorithm, struct span in, uint8_t *out);
+/* RFC 2104; writes digest_bytes(algorithm) bytes to out. */
+void digest_hmac(enum digest algorithm, struct span key, struct span in, uint8_t *out);
 
 /* RFC 4648 section 5, no padding. */
 void base64url_put(struct buf *out, struct span in);

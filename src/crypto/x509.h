@@ -9,10 +9,11 @@
 #include "base/result.h"
 #include "crypto/key.h"
 
-#define X509_NAMES_MAX 128
+#define X509_NAMES_MAX 1024
 
 struct x509 {
-    char **names; /* DNS names (lower case) and IP addresses in text: subjectAltName, else CN */
+    char **names; /* DNS names (lower case) and IP addresses in text: subjectAltName, else CN.
+                   * What is neither (mail, URI, a name with odd bytes) is left out. */
     uint32_t name_count;
     char *subject;    /* one line */
     char *issuer;     /* one line */
@@ -29,25 +30,31 @@ struct x509 {
     char *ocsp_url; /* NULL when absent */
 };
 
-/* Parses one certificate in DER. ERR_FORMAT. */
+/* Parses one certificate in DER; any bytes are safe. The texts are UTF-8 without control bytes.
+ * ERR_FORMAT; ERR_TOO_LARGE above X509_NAMES_MAX names. Afterwards x509_free(). */
 struct result x509_parse(struct span der, struct x509 *ret, struct why *why);
 void x509_free(struct x509 *cert);
-/* True when a certificate's name covers `host` (RFC 6125: one-label wildcard, or equal). */
+/* True when a certificate's name covers `host` (RFC 6125: one-label wildcard, or equal; an IP
+ * address only by being equal). Case and one trailing dot of host do not matter. */
 bool x509_name_covers(const char *name, const char *host);
 
-/* Turns a PEM chain into DER certificates, each behind a 3-byte length, leaf first, and parses
- * the leaf when ret_leaf is given. ERR_FORMAT, ERR_NOT_FOUND (no certificate in it). */
+/* Appends the certificates of a PEM text in its order (leaf first) as DER, each behind a 3-byte
+ * length, and parses the leaf when ret_leaf is given. Blocks that are no certificate are passed
+ * over. On failure ret_chain is as before. ERR_FORMAT, ERR_NOT_FOUND (no certificate in it). */
 struct result x509_chain_from_pem(struct span pem, struct buf *ret_chain, struct x509 *ret_leaf,
                                   struct why *why);
-/* The reverse. ERR_FORMAT. */
+/* The reverse: appends PEM. ERR_FORMAT (then `out` is as before). */
 struct result x509_chain_to_pem(struct span chain, struct buf *out);
 /* Does the key belong to the certificate? ERR_MISMATCH with both named. */
 struct result x509_check_key(const struct x509 *cert, const struct key *key, struct why *why);
 
 /* A request for these names (DNS names or IP addresses; the first is also the CN when it is at
- * most 64 bytes and a DNS name and with_cn is set), DER appended to `out` (RFC 8555 7.4). */
+ * most 64 bytes and a DNS name and with_cn is set), DER appended to `out` (RFC 8555 7.4).
+ * count 1..X509_NAMES_MAX; must_staple adds the TLS feature status_request (RFC 7633).
+ * ERR_FORMAT (a name that is neither, named in `why`), ERR_TOO_LARGE, ERR_CRYPTO. */
 struct result x509_request(const struct key *key, const char *const *names, uint32_t count,
                            bool with_cn, bool must_staple, struct buf *out, struct why *why);
-/* A self-signed certificate for these names, valid days; DER appended to `out`. */
+/* A self-signed server certificate for these names (0 is allowed: then it has a CN only), valid
+ * from an hour ago for 1..36500 days; DER appended to `out`. Errors as x509_request(). */
 struct result x509_self_signed(const struct key *key, const char *const *names, uint32_t count,
                                uint32_t days, struct buf *out, struct why *why);

@@ -6,6 +6,7 @@
  * tests/sim links ring_sim.c instead: the same functions over a scripted kernel. */
 #pragma once
 
+#include "base/net.h"
 #include "base/result.h"
 #include "base/span.h"
 #include "ring/op.h"
@@ -39,7 +40,8 @@ struct ring_event {
     struct op_id id;
     int32_t res;     /* >= 0, or -errno */
     bool more;       /* the multishot request lives on */
-    bool has_buffer; /* `buffer` was picked by the kernel and is lent until ring_give_back() */
+    bool has_buffer; /* `buffer` was picked by the kernel and is lent until ring_give_back();
+                        res is then > 0 (an empty buffer goes back by itself) */
     uint8_t group;   /* enum ring_group */
     uint16_t buffer;
 };
@@ -60,10 +62,14 @@ struct result ring_probe(struct why *why);
  * with multishot several of which the last has more == false. Pointers stay valid until then. */
 void ring_accept(struct ring *ring, int fd, struct op_id id); /* multishot where available;
                                              accepted sockets are CLOEXEC and NONBLOCK */
+/* Multishot receive ends (more == false) on its own account too: after -ENOBUFS, an overflow of the
+ * CQ, or for no reason that is told; the caller arms it again. 0 is the end of the stream. */
 void ring_recv(struct ring *ring, int fd, enum ring_group group, bool multishot, struct op_id id);
 void ring_recv_into(struct ring *ring, int fd, void *ptr, size_t len, struct op_id id);
-/* MSG_NOSIGNAL; with wait_all the kernel retries short sends (MSG_WAITALL). At most one send per
- * socket at a time. `more` sets MSG_MORE. */
+/* MSG_NOSIGNAL and MSG_WAITALL: the kernel goes on after a short send, so a result below len is
+ * rare (cancelled half-way, interrupted, the socket failed after some bytes): the caller sends the
+ * rest, and an error shows then. At most one send per socket at a time (sendmsg included), or bytes
+ * may be reordered. `more` sets MSG_MORE. */
 void ring_send(struct ring *ring, int fd, const void *ptr, size_t len, bool more, struct op_id id);
 void ring_sendmsg(struct ring *ring, int fd, const struct msghdr *msg, struct op_id id);
 void ring_connect(struct ring *ring, int fd, const struct sockaddr *sa, socklen_t len,
@@ -77,6 +83,17 @@ void ring_cancel(struct ring *ring, struct op_id target, struct op_id id);
 void ring_close_fd(struct ring *ring, int fd, struct op_id id);
 /* Reads 8 bytes of an eventfd into memory of the ring. */
 void ring_wake_arm(struct ring *ring, int eventfd, struct op_id id);
+
+/* What a worker asks about sockets and time outside the queues; behind the ring so that the
+ * scripted kernel answers in tests. None of them blocks. */
+/* A CLOEXEC and NONBLOCK stream socket for ring_connect(); the descriptor, or -errno. */
+int ring_socket(struct ring *ring, int family);
+/* TCP_NODELAY; without effect on other sockets. Accepted sockets inherit it from the listener. */
+void ring_set_nodelay(struct ring *ring, int fd);
+/* Address of this (peer == false) or the other end. ERR_SYSTEM, e.g. when it is gone already. */
+struct result ring_address(struct ring *ring, int fd, bool peer, struct net_addr *ret);
+/* CLOCK_MONOTONIC, ns. */
+uint64_t ring_now_ns(const struct ring *ring);
 
 /* Submits what was prepared and waits until a completion is there or `deadline_ns`
  * (CLOCK_MONOTONIC; UINT64_MAX = for ever) has passed; with wait == false only submits and lets
@@ -94,5 +111,6 @@ void ring_give_back(struct ring *ring, enum ring_group group, uint16_t buffer);
 /* Buffers of a group that the kernel may still pick. After -ENOBUFS a conn is parked and re-armed
  * only when this is large enough again: re-arming at once would fail at once. */
 unsigned ring_buffers_free(const struct ring *ring, enum ring_group group);
-/* Completions that overflowed the CQ since ring_open(). */
+/* How often since ring_open() the kernel was seen to keep completions that the CQ had no room for,
+ * plus those it lost. They arrive late; a larger CQ avoids it. */
 uint64_t ring_overflows(const struct ring *ring);

@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/acme/http_client.h"
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/must.h"
+
+#include <curl/curl.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+#define HEADER_MAX       (16u << 10) /* bytes of one value that is kept */
+#define REDIRECTS_MAX    3L
+#define CONNECTIONS_MAX  8L
+#define CONNECT_S        15L
+#define TIMEOUT_MS       30000u
+#define CA_FILE_MAX      (4u << 20)
+#define LOW_SPEED_BYTES  1L
+#define FALLBACK_CA_FILE "/etc/ssl/certs/ca-certificates.crt"
+
+/* A descriptor that curl wants watched. Recycled, not freed, while the client lives: an event of
+ * the same turn may still point to it. */
+struct watched {
+    struct loop_fd w;
+    struct http_client *client;
+    struct list node;
+};
+
+struct http_client {
+    struct loop *loop;
+    CURLM *multi;
+    struct loop_timer timer;
+    struct list calls, spare, in_use;
+    struct buf roots; /* PEM; empty = the library's default */
+    char *server_name;
+    uint64_t timeout_ms;
+};
+
+struct http_call {
+    struct list node;
+    struct http_client *client;
+    CURL *easy;
+    struct curl_slist *headers, *connect_to;
+    enum http_method method;
+    http_done *done;
+    void *arg;
+    struct buf request_body, body;
+    bool too_large;
+    char *nonce, *location, *content_type;
+    char *alternates[HTTP_ALTERNATES_MAX];
+    uint32_t alternate_count;
+    char error[CURL_ERROR_SIZE];
+};
+
+/* ---- curl on the loop ----------------------------------------------------------------------- */
+
+static void finish_calls(struct http_client *client);
+
+static void act(struct http_client *client, curl_socket_t fd, int bits)
+{
+    int running;
+    must(curl_multi_socket_action(client->multi, fd, bits, &running) == CURLM_OK);
+    finish_calls(client);
+}
+
+static void socket_ready(struct loop_fd *w, uint32_t events)
+{
+    struct watched *s = LIST_ENTRY(w, struct watched, w);
+    int bits = 0;
+    if (events & EPOLLIN)
+        bits |= CURL_CSELECT_IN;
+    if (events & EPOLLOUT)
+        bits |= CURL_CSELECT_OUT;
+    if (events & (EPOLLHUP | EPOLLERR))
+        bits |= CURL_CSELECT_ERR;
+    act(s->client, w->fd, bits);
+}
+
+static struct watched *watched_take(struct http_client *client, curl_socket_t fd)
+{
+    struct list *node = list_pop(&client->spare);
+    struct watched *s = node ? LIST_ENTRY(node, struct watched, node) : mem_zalloc(sizeof *s);
+    s->w = (struct loop_fd){.fd = fd, .ready = socket_ready};
+    s->client = client;
+    list_init(&s->node);
+    list_append(&client->in_use, &s->node);
+    return s;
+}
+
+static void watched_drop(struct watched *s)
+{
+    /* A descriptor that is closed already has left the epoll set by itself. */
+    if (fcntl(s->w.fd, F_GETFD) != -1)
+        loop_watch(s->client->loop, &s->w, 0);
+    list_remove(&s->node);
+    list_append(&s->client->spare, &s->node);
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+    struct http_client *client = arg;
+    struct watched *s = socket_arg;
+    if (what == CURL_POLL_REMOVE) {
+        if (s)
+            watched_drop(s);
+        curl_multi_assign(client->multi, fd, NULL);
+        return 0;
+    }
+    if (!s) {
+        s = watched_take(client, fd);
+        curl_multi_assign(client->multi, fd, s);
+    }
+    uint32_t events = 0;
+    if (what & CURL_POLL_IN)
+        events |= EPOLLIN;
+    if (what & CURL_POLL_OUT)
+        events |= EPOLLOUT;
+    loop_watch(client->loop, &s->w, events);
+    return 0;
+}
+
+static int on_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    struct http_client *client = arg;
+    if (timeout_ms < 0)
+        loop_timer_cancel(client->loop, &client->timer);
+    else
+        loop_timer_set(client->loop, &client->timer,
+                       clock_now_ns() + (uint64_t)timeout_ms * NS_PER_MS);
+    return 0;
+}
+
+static void timer_fired(struct loop_timer *t)
+{
+    act(LIST_ENTRY(t, struct http_client, timer), CURL_SOCKET_TIMEOUT, 0);
+}
+
+/* ---- client --------------------------------------------------------------------------------- */
+
+static struct result append_file(struct buf *out, const char *path, struct why *why)
+{
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return why_fail(why, ERR_CONFIG, "cannot read the CA certificates in %s: %m", path);
+    size_t before = out->len;
+    size_t n;
+    do {
+        n = fread(buf_reserve(out, 65536), 1, 65536, f);
+        out->len += n;
+    } while (n && out->len - before <= CA_FILE_MAX);
+    bool failed = ferror(f);
+    fclose(f);
+    if (failed || out->len - before > CA_FILE_MAX)
+        return why_fail(why, ERR_CONFIG, "cannot read the CA certificates in %s: %s", path,
+                        failed ? "read error" : "larger than 4 MB");
+    if (!memmem(out->ptr + before, out->len - before, "-----BEGIN CERTIFICATE-----", 27))
+        return why_fail(why, ERR_CONFIG, "there is no PEM certificate in %s", path);
+    buf_put_str(out, "\n");
+    return result_ok();
+}
+
+static struct result read_roots(struct http_client *client, const struct http_client_options *o,
+                                struct why *why)
+{
+    if (!o->ca_file_count)
+        return result_ok();
+    for (uint32_t i = 0; i < o->ca_file_count; i++)
+        TRY(append_file(&client->roots, o->ca_files[i], why));
+    if (!o->system_pool)
+        return result_ok();
+    const char *path = NULL;
+    CURL *easy = curl_easy_init();
+    must(easy);
+    curl_easy_getinfo(easy, CURLINFO_CAINFO, &path);
+    struct result r = append_file(&client->roots, path ? path : FALLBACK_CA_FILE, why);
+    curl_easy_cleanup(easy);
+    return r;
+}
+
+struct result http_client_create(struct loop *loop, const struct http_client_options *options,
+                                 struct http_client **ret, struct why *why)
+{
+    struct http_client *client = mem_zalloc(sizeof *client);
+    client->loop = loop;
+    list_init(&client->calls);
+    list_init(&client->spare);
+    list_init(&client->in_use);
+    loop_timer_init(&client->timer, timer_fired);
+    client->timeout_ms = options->timeout_ms ? options->timeout_ms : TIMEOUT_MS;
+    client->server_name = mem_strdup(options->server_name ? options->server_name : "");
+    must(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
+    client->multi = curl_multi_init();
+    must(client->multi);
+    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
+    curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
+    curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS, CONNECTIONS_MAX);
+    struct result r = read_roots(client, options, why);
+    if (!result_is_ok(r)) {
+        http_client_destroy(client);
+        return r;
+    }
+    *ret = client;
+    return result_ok();
+}
+
+void http_client_destroy(struct http_client *client)
+{
+    if (!client)
+        return;
+    while (!list_is_empty(&client->calls))
+        http_call_cancel(LIST_ENTRY(client->calls.next, struct http_call, node));
+    curl_multi_cleanup(client->multi);
+    loop_timer_cancel(client->loop, &client->timer);
+    struct list *node;
+    while ((node = list_pop(&client->in_use)))
+        free(LIST_ENTRY(node, struct watched, node));
+    while ((node = list_pop(&client->spare)))
+        free(LIST_ENTRY(node, struct watched, node));
+    buf_free(&client->roots);
+    free(client->server_name);
+    free(client);
+    curl_global_cleanup();
+}
+
+/* ---- one call ------------------------------------------------------------------------------- */
+
+static size_t on_body(char *ptr, size_t size, size_t count, void *arg)
+{
+    struct http_call *call = arg;
+    if (call->body.len + size * count > HTTP_BODY_MAX) {
+        call->too_large = true;
+        return 0;
+    }
+    buf_put(&call->body, ptr, size * count);
+    return size * count;
+}
+
+static struct span trim(struct span s)
+{
+    while (s.len && (s.ptr[0] == ' ' || s.ptr[0] == '\t'))
+        s = span_skip(s, 1);
+    while (s.len && strchr(" \t\r\n", s.ptr[s.len - 1]))
+        s.len--;
+    return s;
+}
+
+static void keep(char **where, struct span value)
+{
+    if (value.len > HEADER_MAX)
+        return;
+    for (size_t i = 0; i < value.len; i++)
+        if (value.ptr[i] < 0x20 || value.ptr[i] >= 0x7f)
+            return;
+    free(*where);
+    *where = mem_strndup(value.ptr, value.len);
+}
+
+/* RFC 8288: `<url>;rel="alternate"`, several separated by commas. */
+static void keep_links(struct http_call *call, struct span value)
+{
+    while (value.len && call->alternate_count < HTTP_ALTERNATES_MAX) {
+        size_t open = span_find(value, '<');
+        struct span rest = span_skip(value, open + 1);
+        size_t close = span_find(rest, '>');
+        if (open == value.len || close == rest.len)
+            return;
+        struct span url = span_first(rest, close);
+        struct span params = span_skip(rest, close + 1);
+        size_t next = span_find(params, '<');
+        value = span_skip(params, next);
+        params = span_first(params, next);
+        if (memmem(params.ptr, params.len, "rel=\"alternate\"", 15) ||
+            memmem(params.ptr, params.len, "rel=alternate", 13)) {
+            char *kept = NULL;
+            keep(&kept, url);
+            if (kept)
+                call->alternates[call->alternate_count++] = kept;
+        }
+    }
+}
+
+static void forget_headers(struct http_call *call)
+{
+    free(call->nonce);
+    free(call->location);
+    free(call->content_type);
+    for (uint32_t i = 0; i < call->alternate_count; i++)
+        free(call->alternates[i]);
+    call->nonce = call->location = call->content_type = NULL;
+    call->alternate_count = 0;
+}
+
+static size_t on_header(char *ptr, size_t size, size_t count, void *arg)
+{
+    struct http_call *call = arg;
+    struct span line = span_of(ptr, size * count);
+    if (span_starts_with(line, SPAN_LITERAL("HTTP/"))) {
+        /* A redirect or an interim answer came before: only the last head counts. */
+        forget_headers(call);
+        buf_free(&call->body);
+        return line.len;
+    }
+    size_t colon = span_find(line, ':');
+    struct span name = span_first(line, colon);
+    struct span value = trim(span_skip(line, colon + 1));
+    if (span_eq_nocase(name, SPAN_LITERAL("replay-nonce")))
+        keep(&call->nonce, value);
+    else if (span_eq_nocase(name, SPAN_LITERAL("location")))
+        keep(&call->location, value);
+    else if (span_eq_nocase(name, SPAN_LITERAL("content-type")))
+        keep(&call->content_type, value);
+    else if (span_eq_nocase(name, SPAN_LITERAL("link")))
+        keep_links(call, value);
+    return line.len;
+}
+
+static void call_free(struct http_call *call)
+{
+    list_remove(&call->node);
+    curl_multi_remove_handle(call->client->multi, call->easy);
+    curl_easy_cleanup(call->easy);
+    curl_slist_free_all(call->headers);
+    curl_slist_free_all(call->connect_to);
+    forget_headers(call);
+    buf_free(&call->request_body);
+    buf_free(&call->body);
+    free(call);
+}
+
+void http_call_cancel(struct http_call *call)
+{
+    if (call)
+        call_free(call);
+}
+
+/* curl verifies the name in the URL, so the URL gets that name while the connection goes to the
+ * real host and the Host header stays the real one. */
+static void verify_other_name(struct http_call *call, const char *url)
+{
+    CURLU *u = curl_url();
+    char *host = NULL, *port = NULL, *changed = NULL;
+    must(u);
+    if (curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+        curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+        curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+        curl_url_set(u, CURLUPART_HOST, call->client->server_name, 0) == CURLUE_OK &&
+        curl_url_get(u, CURLUPART_URL, &changed, 0) == CURLUE_OK) {
+        char *to = mem_printf("%s:%s:%s:%s", call->client->server_name, port, host, port);
+        char *header = mem_printf(strcmp(port, "443") ? "Host: %s:%s" : "Host: %s", host, port);
+        call->connect_to = curl_slist_append(NULL, to);
+        call->headers = curl_slist_append(call->headers, header);
+        curl_easy_setopt(call->easy, CURLOPT_CONNECT_TO, call->connect_to);
+        curl_easy_setopt(call->easy, CURLOPT_URL, changed);
+        free(to);
+        free(header);
+    }
+    curl_free(host);
+    curl_free(port);
+    curl_free(changed);
+    curl_url_cleanup(u);
+}
+
+static void add_header(struct http_call *call, const char *name, const char *value)
+{
+    char *line = mem_printf("%s: %s", name, value);
+    call->headers = curl_slist_append(call->headers, line);
+    must(call->headers);
+    free(line);
+}
+
+static void set_method(struct http_call *call, const struct http_request *request)
+{
+    CURL *e = call->easy;
+    if (request->method == HTTP_METHOD_HEAD)
+        curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+    if (request->method == HTTP_METHOD_GET) {
+        curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 1L);
+        curl_easy_setopt(e, CURLOPT_MAXREDIRS, REDIRECTS_MAX);
+        curl_easy_setopt(e, CURLOPT_REDIR_PROTOCOLS_STR, "https");
+    }
+    if (request->method == HTTP_METHOD_POST) {
+        buf_put_span(&call->request_body, request->body);
+        curl_easy_setopt(e, CURLOPT_POST, 1L);
+        curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
+        curl_easy_setopt(e, CURLOPT_POSTFIELDS, buf_cstr(&call->request_body));
+        add_header(call, "Content-Type", request->content_type);
+        call->headers = curl_slist_append(call->headers, "Expect:");
+    }
+    if (request->accept)
+        add_header(call, "Accept", request->accept);
+}
+
+static void set_tls(struct http_call *call)
+{
+    struct http_client *client = call->client;
+    if (!client->roots.len)
+        return;
+    struct curl_blob blob = {client->roots.ptr, client->roots.len, CURL_BLOB_NOCOPY};
+    curl_easy_setopt(call->easy, CURLOPT_CAINFO_BLOB, &blob);
+    curl_easy_setopt(call->easy, CURLOPT_CAPATH, NULL);
+}
+
+struct http_call *http_client_start(struct http_client *client, const struct http_request *request,
+                                    http_done *done, void *arg)
+{
+    struct http_call *call = mem_zalloc(sizeof *call);
+    call->client = client;
+    call->method = request->method;
+    call->done = done;
+    call->arg = arg;
+    call->easy = curl_easy_init();
+    must(call->easy);
+    CURL *e = call->easy;
+    curl_easy_setopt(e, CURLOPT_PRIVATE, call);
+    curl_easy_setopt(e, CURLOPT_URL, request->url);
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "https,http");
+    curl_easy_setopt(e, CURLOPT_USERAGENT, "ferrule");
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_PROXY, "");
+    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)client->timeout_ms);
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, call->error);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, call);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, call);
+    set_method(call, request);
+    set_tls(call);
+    if (client->server_name[0])
+        verify_other_name(call, request->url);
+    curl_easy_setopt(e, CURLOPT_HTTPHEADER, call->headers);
+    list_init(&call->node);
+    list_append(&client->calls, &call->node);
+    must(curl_multi_add_handle(client->multi, e) == CURLM_OK);
+    return call;
+}
+
+static bool never_sent(CURLcode code)
+{
+    switch (code) {
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_URL_MALFORMAT:
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static const char *text_or_empty(const char *s)
+{
+    return s ? s : "";
+}
+
+static void call_finish(struct http_call *call, CURLcode code)
+{
+    struct http_reply reply = {.nonce = text_or_empty(call->nonce),
+                               .location = text_or_empty(call->location),
+                               .content_type = text_or_empty(call->content_type),
+                               .alternate_count = call->alternate_count,
+                               .body = buf_span(&call->body),
+                               .text = ""};
+    for (uint32_t i = 0; i < call->alternate_count; i++)
+        reply.alternates[i] = call->alternates[i];
+    long status = 0;
+    curl_off_t uploaded = 0, retry = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+    curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &retry);
+    reply.answered = code == CURLE_OK;
+    reply.sent = reply.answered || (!never_sent(code) && uploaded > 0);
+    reply.status = (uint32_t)status;
+    reply.retry_after_s = retry <= 0                 ? 0
+                          : retry > HTTP_RETRY_MAX_S ? HTTP_RETRY_MAX_S
+                                                     : (uint32_t)retry;
+    if (call->too_large)
+        reply.text = "the answer is larger than 1 MB";
+    else if (!reply.answered)
+        reply.text = call->error[0] ? call->error : curl_easy_strerror(code);
+    call->done(call->arg, &reply);
+}
+
+static void finish_calls(struct http_client *client)
+{
+    CURLMsg *msg;
+    int left;
+    while ((msg = curl_multi_info_read(client->multi, &left))) {
+        if (msg->msg != CURLMSG_DONE)
+            continue;
+        CURLcode code = msg->data.result;
+        struct http_call *call = NULL;
+        curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &call);
+        curl_multi_remove_handle(client->multi, call->easy);
+        /* Off the list first: the callback may not cancel what is finishing. */
+        list_remove(&call->node);
+        call_finish(call, code);
+        call_free(call);
+    }
+}

@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/conn.h"
+
+#include "data/exchange.h"
+#include "data/handshake.h"
+#include "data/tls/session.h"
+
+/* How long a client may go on sending after our last byte. */
+#define LINGER_MS 2000
+/* How long a send may make no progress where the entry point has no idle limit. */
+#define STALL_MS 180000ull
+
+static const uint16_t allowed[CONN_PHASES] = {
+#define TO(phase) (1u << CONN_PHASE_##phase)
+    [CONN_PHASE_FREE] = TO(HELLO) | TO(IDLE),
+    [CONN_PHASE_HELLO] = TO(HANDSHAKE) | TO(FLUSH) | TO(CLOSING),
+    [CONN_PHASE_HANDSHAKE] = TO(IDLE) | TO(FLUSH) | TO(CLOSING),
+    [CONN_PHASE_IDLE] = TO(HEAD) | TO(EXCHANGE) | TO(FLUSH) | TO(CLOSING),
+    [CONN_PHASE_HEAD] = TO(EXCHANGE) | TO(FLUSH) | TO(CLOSING),
+    [CONN_PHASE_EXCHANGE] = TO(FLUSH) | TO(CLOSING),
+    [CONN_PHASE_FLUSH] = TO(IDLE) | TO(LINGER) | TO(CLOSING),
+    [CONN_PHASE_LINGER] = TO(CLOSING),
+    [CONN_PHASE_CLOSING] = TO(FREE),
+#undef TO
+};
+
+static void set_phase(struct conn *conn, enum conn_phase to)
+{
+    must(allowed[conn->phase] & 1u << to);
+    conn->phase = (uint8_t)to;
+}
+
+const struct snap_entrypoint *conn_entrypoint(const struct worker *w, const struct conn *conn)
+{
+    return w->listeners[conn->listener].entrypoint;
+}
+
+/* One of the entry point's limits, from the present moment. */
+static void limit_in(struct worker *w, struct conn *conn, uint32_t ms)
+{
+    limit_set_ms(&w->wheel, &conn->in, w->now_ns, ms);
+}
+
+static void become_idle(struct worker *w, struct conn *conn)
+{
+    const struct snap_entrypoint *ep = conn_entrypoint(w, conn);
+    set_phase(conn, CONN_PHASE_IDLE);
+    limit_in(w, conn, ep ? ep->idle_timeout_ms : 1000);
+}
+
+bool conn_open(struct worker *w, const struct listener *l, int fd)
+{
+    const struct snap_entrypoint *ep = l->entrypoint;
+    uint32_t index;
+    struct conn *conn = slab_take(&w->conns, &index);
+    if (!conn)
+        return false;
+    wire_open(&conn->wire, fd,
+              (struct op_id){
+                  .owner = OP_OWNER_CONN, .slot = index, .gen = slab_gen(&w->conns, index)});
+    conn->listener = (uint16_t)l->index;
+    conn->is_tls = ep->tls;
+    conn->send_limit_ns = TIMER_NO_LIMIT;
+    list_init(&conn->hello);
+    limit_init(&conn->in, WORKER_LIMIT_CONN_IN);
+    limit_init(&conn->out, WORKER_LIMIT_CONN_OUT);
+    h1_init(&conn->h1, H1_SERVER,
+            ep->head_max_bytes < CONN_HEAD_MAX ? ep->head_max_bytes : CONN_HEAD_MAX, &w->request);
+    if (conn->is_tls) {
+        set_phase(conn, CONN_PHASE_HELLO);
+        limit_in(w, conn, ep->handshake_timeout_ms);
+    } else {
+        become_idle(w, conn);
+    }
+    report_add(w->report, REPORT_CONNS_ACCEPTED, 1);
+    report_add(w->report, REPORT_CONNS_NOW, 1);
+    worker_ready(w, &conn->wire);
+    return true;
+}
+
+/* ---- input and output ----------------------------------------------------------------------- */
+
+struct block_queue *conn_input(struct conn *conn)
+{
+    return conn->tls ? &conn->plain : &conn->wire.received;
+}
+
+/* A block with room for plaintext at the end of the decrypted queue, or NULL. */
+static struct block *plain_tail(struct worker *w, struct conn *conn)
+{
+    struct block *tail = conn->plain.last;
+    if (tail && block_room(tail) > 0)
+        return tail;
+    uint32_t room = conn->wire.received.bytes > BLOCK_HEAD_BYTES ? BLOCK_RECORD_BYTES
+                                                                 : BLOCK_HEAD_BYTES;
+    if (conn->wire.received.bytes > BLOCK_RECORD_BYTES)
+        room = BLOCK_BODY_BYTES;
+    tail = block_take(&w->blocks, room, true);
+    if (tail)
+        block_queue_push(&conn->plain, tail);
+    return tail;
+}
+
+/* Empty blocks stand only at the end of the queue. */
+static void drop_empty_tail(struct worker *w, struct conn *conn)
+{
+    if (conn->plain.bytes == 0)
+        block_queue_clear(&w->blocks, &conn->plain);
+}
+
+/* Decrypts from the first received block into the tail. */
+static struct result decrypt(struct worker *w, struct conn *conn, struct block *tail)
+{
+    struct block *wire = conn->wire.received.first;
+    struct writer flight = writer_of(w->flight, WORKER_FLIGHT_BYTES);
+    struct writer plain = writer_of(tail->data + tail->end, block_room(tail));
+    struct session_io io = {.in = wire ? block_span(wire) : (struct span){0}, .out = &flight};
+    size_t before = io.in.len;
+    struct result r = session_read(conn->tls, &io, &plain);
+    if (wire)
+        block_queue_take(&w->blocks, &conn->wire.received, (uint32_t)(before - io.in.len));
+    tail->end += (uint32_t)plain.len;
+    conn->plain.bytes += (uint32_t)plain.len;
+    conn->tls_pending = r.code == ERR_FULL;
+    if (!wire_push_copy(w, &conn->wire, writer_done(&flight)))
+        return result_fail(ERR_NO_SLOT);
+    return r;
+}
+
+bool conn_fill(struct worker *w, struct conn *conn)
+{
+    if (!conn->tls)
+        return true;
+    uint32_t enough = conn->phase == CONN_PHASE_HEAD ? CONN_HEAD_MAX + 1 : WIRE_RECV_HIGH;
+    while ((conn->wire.received.first || conn->tls_pending) && conn->plain.bytes < enough) {
+        struct block *tail = plain_tail(w, conn);
+        if (!tail) {
+            worker_hungry(w, &conn->wire);
+            break;
+        }
+        struct result r = decrypt(w, conn, tail);
+        if (result_is_ok(r) || r.code == ERR_AGAIN || r.code == ERR_FULL)
+            continue;
+        if (r.code != ERR_PEER_CLOSED) {
+            conn_close_begin(w, conn);
+            return false;
+        }
+        conn->wire.eof = true;
+        block_queue_clear(&w->blocks, &conn->wire.received);
+    }
+    drop_empty_tail(w, conn);
+    return true;
+}
+
+struct sink conn_sink(struct worker *w, struct conn *conn)
+{
+    return sink_of(w, &conn->wire, conn->tls);
+}
+
+void conn_settle(struct worker *w, struct conn *conn, enum wire_want want)
+{
+    const struct snap_entrypoint *ep = conn_entrypoint(w, conn);
+    conn->wire.want = (uint8_t)want;
+    wire_settle(w, &conn->wire);
+    /* Each send has the idle time to get on; the whole response may have its own limit. */
+    uint64_t at = TIMER_NO_LIMIT;
+    if (conn->wire.send_busy)
+        at = w->now_ns + (ep && ep->idle_timeout_ms ? ep->idle_timeout_ms : STALL_MS) * 1000000ull;
+    limit_set(&w->wheel, &conn->out, at < conn->send_limit_ns ? at : conn->send_limit_ns);
+}
+
+struct span conn_ip(struct worker *w, struct conn *conn)
+{
+    if (conn->ip_len == 0) {
+        if (!result_is_ok(ring_address(w->ring, conn->wire.fd, true, &conn->peer))) {
+            conn->peer = (struct net_addr){.in = {.sin_family = AF_INET}, .len = 16};
+            memcpy(conn->ip, "unknown", 8);
+        } else {
+            net_addr_print_ip(&conn->peer, conn->ip);
+        }
+        conn->ip_len = (uint8_t)strlen(conn->ip);
+    }
+    return span_of(conn->ip, conn->ip_len);
+}
+
+/* ---- responses ------------------------------------------------------------------------------ */
+
+void conn_count_status(struct worker *w, uint16_t status)
+{
+    if (status >= 200 && status < 600)
+        report_add(w->report, (enum report_counter)(REPORT_RESPONSES_2XX + status / 100 - 2), 1);
+}
+
+void conn_reply(struct worker *w, struct conn *conn, uint16_t status, struct span location,
+                bool keep)
+{
+    struct sink sink = conn_sink(w, conn);
+    if (!keep || worker_is_draining(w))
+        conn->close_after = true;
+    struct writer out = sink_writer(&sink, 1024 + (uint32_t)location.len);
+    if (out.bad || !result_is_ok(h1_write_simple(status, location, !conn->close_after,
+                                                 conn->is_head, &out))) {
+        conn_close_begin(w, conn);
+        return;
+    }
+    sink_commit(&sink, &out);
+    sink_flush(&sink);
+    conn_count_status(w, status);
+    if (sink.failed)
+        conn_close_begin(w, conn);
+    else
+        conn_response_done(w, conn, keep);
+}
+
+/* Our side is over: close_notify goes with the last bytes. */
+static void end_tls(struct worker *w, struct conn *conn)
+{
+    struct writer flight = writer_of(w->flight, WORKER_FLIGHT_BYTES);
+    if (result_is_ok(session_shutdown(conn->tls, &flight)))
+        (void)wire_push_copy(w, &conn->wire, writer_done(&flight));
+}
+
+void conn_response_done(struct worker *w, struct conn *conn, bool whole)
+{
+    conn->exchange = (struct handle){0};
+    conn->served = true;
+    if (!whole)
+        conn->close_after = conn->linger = true;
+    if (conn->close_after && conn->tls)
+        end_tls(w, conn);
+    set_phase(conn, CONN_PHASE_FLUSH);
+    limit_clear(&conn->in);
+    conn_settle(w, conn, WIRE_WANT_SMALL);
+    if (wire_send_is_empty(&conn->wire))
+        worker_ready(w, &conn->wire);
+}
+
+void conn_abort(struct worker *w, struct conn *conn)
+{
+    report_add(w->report, REPORT_ABORTED, 1);
+    conn->reset = true;
+    conn_close_begin(w, conn);
+}
+
+/* ---- close ---------------------------------------------------------------------------------- */
+
+void conn_close_begin(struct worker *w, struct conn *conn)
+{
+    if (conn->phase == CONN_PHASE_CLOSING)
+        return;
+    struct exchange *x = slab_get(&w->exchanges, conn->exchange.index, conn->exchange.gen);
+    conn->exchange = (struct handle){0};
+    if (x)
+        exchange_cancel(w, x);
+    set_phase(conn, CONN_PHASE_CLOSING);
+    limit_remove(&conn->in);
+    limit_remove(&conn->out);
+    list_remove(&conn->hello);
+    session_close(conn->tls);
+    conn->tls = NULL;
+    block_queue_clear(&w->blocks, &conn->plain);
+    wire_close_begin(w, &conn->wire);
+    worker_ready(w, &conn->wire);
+}
+
+static void close_join(struct worker *w, struct conn *conn)
+{
+    if (!wire_is_quiet(&conn->wire))
+        return;
+    uint32_t index = conn->wire.id.slot;
+    wire_close_finish(w, &conn->wire, conn->reset);
+    set_phase(conn, CONN_PHASE_FREE);
+    slab_give_back(&w->conns, index);
+    report_add(w->report, REPORT_CONNS_NOW, (uint64_t)-1);
+}
+
+void conn_drain(struct worker *w, struct conn *conn)
+{
+    if (conn->phase == CONN_PHASE_IDLE && !conn_input(conn)->first) {
+        if (conn->tls) {
+            conn->close_after = true;
+            end_tls(w, conn);
+            set_phase(conn, CONN_PHASE_FLUSH);
+            conn_settle(w, conn, WIRE_WANT_SMALL);
+        } else {
+            conn_close_begin(w, conn);
+        }
+    }
+}
+
+/* ---- handshake ------------------------------------------------------------------------------ */
+
+static bool hello_turn(struct worker *w, struct conn *conn)
+{
+    if (conn->wire.received.first) {
+        if (list_is_empty(&conn->hello))
+            list_append(&w->hellos, &conn->hello);
+    } else if (conn->wire.eof) {
+        conn_close_begin(w, conn);
+    }
+    return false;
+}
+
+void conn_handshake_begin(struct worker *w, struct conn *conn)
+{
+    set_phase(conn, CONN_PHASE_HANDSHAKE);
+}
+
+void conn_handshake_done(struct worker *w, struct conn *conn)
+{
+    become_idle(w, conn);
+}
+
+void conn_handshake_failed(struct worker *w, struct conn *conn)
+{
+    conn->close_after = conn->linger = true;
+    set_phase(conn, CONN_PHASE_FLUSH);
+    limit_clear(&conn->in);
+}
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+static void head_is_bad(struct worker *w, struct conn *conn, const struct http_reject *reject)
+{
+    report_add(w->report, REPORT_REQUESTS_BAD, 1);
+    conn->is_head = false;
+    conn_reply(w, conn, reject ? reject->status : 400, (struct span){0}, false);
+}
+
+/* The head is incomplete. A lent buffer goes back to the kernel: a slow client must not keep it. */
+static bool head_is_partial(struct worker *w, struct conn *conn, struct block_queue *in)
+{
+    const struct snap_entrypoint *ep = conn_entrypoint(w, conn);
+    bool more = in->first->next;
+    if (conn->wire.eof && !more) {
+        conn_close_begin(w, conn);
+        return false;
+    }
+    if (conn->phase == CONN_PHASE_IDLE) {
+        set_phase(conn, CONN_PHASE_HEAD);
+        limit_in(w, conn, ep ? ep->head_timeout_ms : 1000);
+    }
+    if (!more && !block_is_lent(in->first))
+        return false;
+    struct result r = block_queue_gather(&w->blocks, in, CONN_HEAD_MAX);
+    if (r.code == ERR_TOO_LARGE) {
+        report_add(w->report, REPORT_REQUESTS_BAD, 1);
+        conn_reply(w, conn, 431, (struct span){0}, false);
+        return false;
+    }
+    if (r.code == ERR_NO_SLOT)
+        worker_hungry(w, &conn->wire);
+    return more && result_is_ok(r);
+}
+
+static bool head_turn(struct worker *w, struct conn *conn)
+{
+    for (;;) {
+        if (!conn_fill(w, conn))
+            return false;
+        struct block_queue *in = conn_input(conn);
+        if (!in->first) {
+            if (conn->wire.eof || (worker_is_draining(w) && conn->phase == CONN_PHASE_IDLE))
+                conn_close_begin(w, conn);
+            return false;
+        }
+        size_t used = 0;
+        struct http_event ev = h1_feed(&conn->h1, block_span(in->first), &used);
+        if (ev.kind == HTTP_EVENT_MORE) {
+            if (used) /* empty lines before a request */
+                block_queue_take(&w->blocks, in, (uint32_t)used);
+            else if (!head_is_partial(w, conn, in))
+                return false;
+            continue;
+        }
+        if (ev.kind != HTTP_EVENT_HEAD) {
+            head_is_bad(w, conn, ev.reject);
+            return conn->phase != CONN_PHASE_CLOSING;
+        }
+        report_add(w->report, REPORT_REQUESTS, 1);
+        set_phase(conn, CONN_PHASE_EXCHANGE);
+        exchange_begin(w, conn, &w->request);
+        if (conn->phase == CONN_PHASE_CLOSING)
+            return false;
+        /* The head's spans point into the block until here. */
+        block_queue_take(&w->blocks, conn_input(conn), (uint32_t)used);
+        return true;
+    }
+}
+
+static bool exchange_phase_turn(struct worker *w, struct conn *conn)
+{
+    struct exchange *x = slab_get(&w->exchanges, conn->exchange.index, conn->exchange.gen);
+    must(x);
+    exchange_turn(w, x);
+    return conn->phase == CONN_PHASE_FLUSH;
+}
+
+static bool flush_turn(struct worker *w, struct conn *conn)
+{
+    if (!wire_send_is_empty(&conn->wire))
+        return false;
+    conn->send_limit_ns = TIMER_NO_LIMIT;
+    if (conn->close_after || worker_is_draining(w) || !conn_entrypoint(w, conn)) {
+        if (conn->linger && !conn->wire.eof) {
+            set_phase(conn, CONN_PHASE_LINGER);
+            wire_shutdown(w, &conn->wire);
+            limit_in(w, conn, LINGER_MS);
+            return true;
+        }
+        conn_close_begin(w, conn);
+        return false;
+    }
+    h1_next(&conn->h1);
+    become_idle(w, conn);
+    return true;
+}
+
+static bool linger_turn(struct worker *w, struct conn *conn)
+{
+    block_queue_clear(&w->blocks, &conn->wire.received);
+    if (conn->wire.eof)
+        conn_close_begin(w, conn);
+    return false;
+}
+
+/* What to receive in a phase without exchange (that one decides for itself). */
+static enum wire_want want_of(const struct conn *conn)
+{
+    bool enough = conn->wire.received.bytes + conn->plain.bytes > WIRE_RECV_HIGH;
+    bool gathers = conn->phase == CONN_PHASE_HEAD || conn->phase == CONN_PHASE_HELLO;
+    return enough && !gathers ? WIRE_WANT_NOTHING : WIRE_WANT_SMALL;
+}
+
+void conn_run(struct worker *w, struct conn *conn)
+{
+    static bool (*const turns[CONN_PHASES])(struct worker *, struct conn *) = {
+        [CONN_PHASE_HELLO] = hello_turn,
+        [CONN_PHASE_HANDSHAKE] = handshake_turn,
+        [CONN_PHASE_IDLE] = head_turn,
+        [CONN_PHASE_HEAD] = head_turn,
+        [CONN_PHASE_EXCHANGE] = exchange_phase_turn,
+        [CONN_PHASE_FLUSH] = flush_turn,
+        [CONN_PHASE_LINGER] = linger_turn,
+    };
+    if (conn->phase != CONN_PHASE_CLOSING && (conn->wire.recv_failed || conn->wire.send_failed))
+        conn_close_begin(w, conn);
+    if (conn->phase == CONN_PHASE_CLOSING) {
+        close_join(w, conn);
+        return;
+    }
+    while (turns[conn->phase](w, conn))
+        must(conn->phase != CONN_PHASE_CLOSING && conn->phase != CONN_PHASE_FREE);
+    if (conn->phase != CONN_PHASE_CLOSING && conn->phase != CONN_PHASE_EXCHANGE)
+        conn_settle(w, conn, want_of(conn));
+}
+
+void conn_limit_in(struct worker *w, struct conn *conn)
+{
+    struct exchange *x;
+    report_add(w->report, REPORT_TIMEOUTS, 1);
+    switch ((enum conn_phase)conn->phase) {
+    case CONN_PHASE_HEAD:
+        conn->is_head = false;
+        conn_reply(w, conn, 408, (struct span){0}, false);
+        break;
+    case CONN_PHASE_EXCHANGE:
+        x = slab_get(&w->exchanges, conn->exchange.index, conn->exchange.gen);
+        must(x);
+        exchange_client_timeout(w, x);
+        break;
+    default:
+        conn_close_begin(w, conn);
+    }
+}
+
+void conn_limit_out(struct worker *w, struct conn *conn)
+{
+    report_add(w->report, REPORT_TIMEOUTS, 1);
+    conn->reset = true;
+    conn_close_begin(w, conn);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* data/conn.h - one client connection, from accept to slot reuse.
+ * Thread: the worker that accepted it; it never moves.
+ * Owns: its socket (as a wire), TLS session, request codec, decrypted input.
+ * Never: blocks, allocates from the heap (wolfSSL does, for the session), touches another worker.
+ * Close is begin -> join -> finish: conn_close_begin() may be called by any handler at any time;
+ * the slot is given back by conn_run() when the kernel has nothing of it any more. */
+#pragma once
+
+#include "base/net.h"
+#include "data/http/h1.h"
+#include "data/sink.h"
+#include "data/worker.h"
+
+enum conn_phase {
+    CONN_PHASE_FREE = 0,
+    CONN_PHASE_HELLO,     /* TLS: the ClientHello is incomplete */
+    CONN_PHASE_HANDSHAKE, /* TLS: the handshake goes on */
+    CONN_PHASE_IDLE,      /* between requests */
+    CONN_PHASE_HEAD,      /* a request head is incomplete */
+    CONN_PHASE_EXCHANGE,  /* a request is with its exchange */
+    CONN_PHASE_FLUSH,     /* the whole response is queued and being sent */
+    CONN_PHASE_LINGER,    /* everything is sent and our side shut; the client still sends */
+    CONN_PHASE_CLOSING,   /* begun: waits until the kernel has nothing of it */
+    CONN_PHASES,
+};
+
+/* A request head may have so many bytes, whatever the entry point allows. */
+#define CONN_HEAD_MAX 65536u
+
+struct conn {
+    struct wire wire; /* first: a ready wire is its conn */
+    uint8_t phase;    /* enum conn_phase; changed by set_phase() alone */
+    bool is_tls;
+    bool close_after; /* the connection ends with this response */
+    bool linger;      /* the client may still be sending when the response is out */
+    bool reset;       /* close with RST: the client must not take what it got for whole */
+    bool is_head;     /* the present request is HEAD */
+    bool trusted;     /* its X-Forwarded-* are kept */
+    bool tls_pending; /* the session holds plaintext that did not fit */
+    bool served;      /* has had a response */
+    uint8_t ip_len;   /* 0 = the address was not asked for yet */
+    char ip[NET_ADDR_TEXT_MAX];
+    uint16_t listener;
+    uint32_t policy_tag;      /* TLS: of the policy that the session was made with */
+    uint64_t trusted_version; /* snapshot for which `trusted` holds */
+    struct handle exchange;
+    struct h1 h1;
+    struct tls_session *tls;
+    struct block_queue plain; /* TLS: decrypted and not yet used */
+    struct limit in;          /* handshake, idle, head, whole request, linger */
+    struct limit out;         /* the client takes what we send */
+    uint64_t send_limit_ns;   /* when the present response must be out; TIMER_NO_LIMIT = never */
+    struct list hello;        /* in worker.hellos */
+    struct net_addr peer;
+};
+
+static_assert(offsetof(struct conn, wire) == 0, "a ready wire is its conn");
+
+/* Gives an accepted socket a slot. False: none is free, the fd is still the caller's. */
+bool conn_open(struct worker *w, const struct listener *l, int fd);
+/* One turn: looks at everything that happened to it since the last. It may be gone afterwards. */
+void conn_run(struct worker *w, struct conn *conn);
+/* The wheel's timers of it. */
+void conn_limit_in(struct worker *w, struct conn *conn);
+void conn_limit_out(struct worker *w, struct conn *conn);
+
+/* Starts closing: cancels what is in the kernel, gives up the exchange. Safe to call twice and
+ * from any handler of this connection; cannot fail. */
+void conn_close_begin(struct worker *w, struct conn *conn);
+/* The worker drains: idle connections close, others end with their response. */
+void conn_drain(struct worker *w, struct conn *conn);
+
+/* Bytes that the codec reads next: of the wire, or decrypted. */
+struct block_queue *conn_input(struct conn *conn);
+/* TLS: decrypts what is there, up to WIRE_RECV_HIGH. False: the session is broken and closing has
+ * begun. Plain connections: true. */
+bool conn_fill(struct worker *w, struct conn *conn);
+/* Where bytes for the client go in this turn; sink_flush() before the turn ends. */
+struct sink conn_sink(struct worker *w, struct conn *conn);
+/* Sends what is queued, receives as `want` says, watches the client's pace. */
+void conn_settle(struct worker *w, struct conn *conn, enum wire_want want);
+/* The client's address as text. */
+struct span conn_ip(struct worker *w, struct conn *conn);
+/* Entry point of the present snapshot; NULL when it is gone. */
+const struct snap_entrypoint *conn_entrypoint(const struct worker *w, const struct conn *conn);
+
+/* Answers the present request with a small response of our own and ends it.
+ *   location   for redirections, else empty
+ *   keep       the request was received whole: another may follow */
+void conn_reply(struct worker *w, struct conn *conn, uint16_t status, struct span location,
+                bool keep);
+/* The exchange is over and its whole response is queued.
+ *   whole   the request was received to its end */
+void conn_response_done(struct worker *w, struct conn *conn, bool whole);
+/* The client holds a part of a response that will never be whole: ends with RST. */
+void conn_abort(struct worker *w, struct conn *conn);
+/* For handshake.c: the handshake is over, or gave up after sending an alert. */
+void conn_handshake_begin(struct worker *w, struct conn *conn);
+void conn_handshake_done(struct worker *w, struct conn *conn);
+void conn_handshake_failed(struct worker *w, struct conn *conn);
+/* Counts a response's status. */
+void conn_count_status(struct worker *w, uint16_t status);

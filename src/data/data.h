@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* data/data.h - the data process: workers and their publisher.
+ * Thread: the process's main thread, which becomes the publisher; it starts the workers.
+ * Owns: the workers, the certificate table, the bridge socket.
+ * Never: reads configuration files or secrets of the control plane. */
+#pragma once
+
+#include <stdint.h>
+
+struct data_listener {
+    int fd;                 /* listening; owned by the supervisor */
+    uint32_t worker;        /* who accepts on it */
+    const char *entrypoint; /* name of the entry point in the snapshot */
+};
+
+struct data_config {
+    uint32_t workers;            /* 1..256 */
+    const uint32_t *cpus;        /* one per worker, UINT32_MAX = not pinned */
+    uint32_t worker_connections; /* client connections per worker */
+    const struct data_listener *listeners;
+    uint32_t listener_count;
+    int supervisor_fd; /* SOCK_SEQPACKET. From us: 'R' ready. To us: 'P' with a bridge socket, 'T'
+                          drain and end. Closed: end at once. */
+    int report_fd;     /* bridge/report.h */
+};
+
+/* Runs until told to end. Returns the exit code: 0 after a drain, 1 when it could not start (the
+ * reason is logged). */
+int data_run(const struct data_config *config);

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/forward.h"
+
+static const struct span prefix = {(const uint8_t *)"x-forwarded-", 12};
+
+/* Fields of this family that we do not write ourselves, such as X-Forwarded-Tls-Client-Cert: an
+ * upstream must not believe them when they come from anyone. */
+static bool is_family(const struct http_field *f)
+{
+    if (f->known >= HTTP_NAME_X_FORWARDED_FOR && f->known <= HTTP_NAME_X_REAL_IP)
+        return true;
+    if (f->known != HTTP_NAME_OTHER || f->name.len <= prefix.len || (f->name.ptr[0] | 32) != 'x')
+        return false;
+    return span_eq_nocase(span_first(f->name, prefix.len), prefix);
+}
+
+static void put(struct writer *w, const char *name, size_t name_len, struct span value)
+{
+    writer_bytes(w, name, name_len);
+    writer_span(w, value);
+    writer_bytes(w, "\r\n", 2);
+}
+#define PUT(w, name, value) put(w, name ": ", sizeof name + 1, value)
+
+/* The port that the client used: that of its Host, else what the scheme stands for. */
+static struct span port_of(struct span authority, bool https)
+{
+    for (size_t i = authority.len; i > 0; i--) {
+        uint8_t c = authority.ptr[i - 1];
+        if (c == ':' && i < authority.len)
+            return span_skip(authority, i);
+        if (c < '0' || c > '9')
+            break;
+    }
+    return https ? SPAN_LITERAL("443") : SPAN_LITERAL("80");
+}
+
+/* The clients before this one, in one line with it. */
+static void put_for(struct http_head *head, struct span ip, struct writer *lines)
+{
+    writer_bytes(lines, "X-Forwarded-For: ", 17);
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        struct http_field *f = &head->fields[i];
+        if (f->known != HTTP_NAME_X_FORWARDED_FOR || f->drop)
+            continue;
+        f->drop = true;
+        writer_span(lines, f->value);
+        writer_bytes(lines, ", ", 2);
+    }
+    writer_span(lines, ip);
+    writer_bytes(lines, "\r\n", 2);
+}
+
+struct result forward_apply(struct http_head *head, const struct forward_client *client,
+                            struct writer *lines)
+{
+    uint32_t seen = 0; /* bits of enum http_name */
+    bool https = client->tls;
+    static_assert(HTTP_NAME_X_REAL_IP < 32, "seen holds a bit for each name");
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        struct http_field *f = &head->fields[i];
+        if (f->drop || !is_family(f))
+            continue;
+        if (!client->trusted || f->known == HTTP_NAME_X_FORWARDED_SERVER) {
+            f->drop = true;
+            continue;
+        }
+        if (f->value.len == 0 && f->known != HTTP_NAME_OTHER) {
+            f->drop = true;
+            continue;
+        }
+        seen |= 1u << f->known;
+        if (f->known == HTTP_NAME_X_FORWARDED_PROTO)
+            https = span_eq_nocase(f->value, SPAN_LITERAL("https")) ||
+                    span_eq_nocase(f->value, SPAN_LITERAL("wss"));
+    }
+    put_for(head, client->ip, lines);
+    if (!(seen & 1u << HTTP_NAME_X_FORWARDED_HOST) && head->authority.len)
+        PUT(lines, "X-Forwarded-Host", head->authority);
+    if (!(seen & 1u << HTTP_NAME_X_FORWARDED_PORT))
+        PUT(lines, "X-Forwarded-Port", port_of(head->authority, https || client->tls));
+    if (!(seen & 1u << HTTP_NAME_X_FORWARDED_PROTO))
+        PUT(lines, "X-Forwarded-Proto",
+            client->tls ? SPAN_LITERAL("https") : SPAN_LITERAL("http"));
+    PUT(lines, "X-Forwarded-Server", client->server);
+    if (!(seen & 1u << HTTP_NAME_X_REAL_IP))
+        PUT(lines, "X-Real-Ip", client->ip);
+    return lines->bad ? result_fail(ERR_TOO_LARGE) : result_ok();
+}
+
+static void address_bytes(const struct net_addr *a, uint8_t out[16])
+{
+    if (a->sa.sa_family == AF_INET6) {
+        memcpy(out, &a->in6.sin6_addr, 16);
+        return;
+    }
+    memset(out, 0, 10);
+    out[10] = out[11] = 0xff;
+    memcpy(out + 12, &a->in.sin_addr, 4);
+}
+
+bool forward_is_trusted(const struct snapshot *s, const struct snap_entrypoint *ep,
+                        const struct net_addr *client)
+{
+    if (ep->forwarded_insecure)
+        return true;
+    if (ep->trusted_count == 0)
+        return false;
+    uint8_t ip[16];
+    address_bytes(client, ip);
+    for (uint32_t i = 0; i < ep->trusted_count; i++) {
+        const struct snap_prefix *p = &s->prefixes[ep->trusted_first + i];
+        uint32_t whole = p->bits / 8, rest = p->bits % 8;
+        if (memcmp(ip, p->address, whole))
+            continue;
+        if (rest == 0 || !((ip[whole] ^ p->address[whole]) & (0xff00 >> rest & 0xff)))
+            return true;
+    }
+    return false;
+}

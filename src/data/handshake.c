@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/handshake.h"
+
+#include "data/tls/session.h"
+
+/* RFC 8446 section 6: a fatal alert record, sent before any keys exist. */
+enum alert { ALERT_INTERNAL_ERROR = 80, ALERT_DECODE_ERROR = 50, ALERT_UNRECOGNIZED_NAME = 112 };
+
+static void refuse(struct worker *w, struct conn *conn, enum alert alert)
+{
+    uint8_t record[7] = {21, 3, 1, 0, 2, 2, (uint8_t)alert};
+    report_add(w->report, REPORT_HANDSHAKES_FAILED, 1);
+    if (wire_push_copy(w, &conn->wire, span_of(record, sizeof record)))
+        conn_handshake_failed(w, conn);
+    else
+        conn_close_begin(w, conn);
+}
+
+/* Certificate and policy for the hello; opens the session. */
+static bool open_session(struct worker *w, struct conn *conn, const struct hello *hello)
+{
+    char ip[NET_ADDR_TEXT_MAX] = "";
+    struct net_addr local;
+    struct span name = span_of(hello->name, hello->name_len);
+    if (name.len == 0 && result_is_ok(ring_address(w->ring, conn->wire.fd, false, &local)))
+        net_addr_print_ip(&local, ip);
+    bool is_default = false;
+    const struct table_cert *cert =
+        table_select(w->reader, name, span_str(ip), hello->ecdsa, hello->rsa, &is_default);
+    uint32_t entrypoint = w->listeners[conn->listener].entrypoint_index;
+    uint32_t tls = router_tls(w->routes, entrypoint, name);
+    if (is_default) {
+        report_add(w->report, REPORT_DEFAULT_CERT, 1);
+        if (w->snapshot->tls[tls].sni_strict) {
+            refuse(w, conn, ALERT_UNRECOGNIZED_NAME);
+            return false;
+        }
+    }
+    struct tls_policy *policy = policy_get(&w->policies, w->snapshot, tls);
+    if (!cert || !policy ||
+        !result_is_ok(session_open(policy, hello, cert, reader_ticket_keys(w->reader), &conn->tls))) {
+        refuse(w, conn, ALERT_INTERNAL_ERROR);
+        return false;
+    }
+    conn->policy_tag = w->policies.entries[tls].tag;
+    return true;
+}
+
+bool handshake_hello(struct worker *w, struct conn *conn)
+{
+    struct block_queue *in = &conn->wire.received;
+    must(conn->phase == CONN_PHASE_HELLO && in->first);
+    if (!conn_entrypoint(w, conn)) {
+        conn_close_begin(w, conn);
+        return false;
+    }
+    struct hello hello;
+    struct result r = hello_parse(block_span(in->first), &hello);
+    /* What is not complete is put together in a block of our own: a slow client must not keep a
+     * buffer of the kernel's. */
+    while (r.code == ERR_AGAIN && (in->first->next || block_is_lent(in->first))) {
+        bool more = in->first->next;
+        r = block_queue_gather(&w->blocks, in, BLOCK_RECORD_BYTES);
+        if (result_is_ok(r))
+            r = more ? hello_parse(block_span(in->first), &hello) : result_fail(ERR_AGAIN);
+    }
+    if (r.code == ERR_AGAIN) {
+        if (conn->wire.eof)
+            conn_close_begin(w, conn);
+        return false;
+    }
+    if (!result_is_ok(r)) {
+        report_add(w->report, REPORT_HELLO_BAD, 1);
+        if (r.code == ERR_PEER_PROTOCOL) /* not TLS: an alert would mean nothing to it */
+            conn_close_begin(w, conn);
+        else
+            refuse(w, conn, ALERT_DECODE_ERROR);
+        return false;
+    }
+    if (open_session(w, conn, &hello))
+        conn_handshake_begin(w, conn);
+    return true;
+}
+
+static void established(struct worker *w, struct conn *conn)
+{
+    report_add(w->report,
+               session_resumed(conn->tls) ? REPORT_HANDSHAKES_RESUMED : REPORT_HANDSHAKES_FULL, 1);
+    conn_handshake_done(w, conn);
+}
+
+bool handshake_turn(struct worker *w, struct conn *conn)
+{
+    struct block_queue *in = &conn->wire.received;
+    while (in->first) {
+        struct writer flight = writer_of(w->flight, WORKER_FLIGHT_BYTES);
+        struct session_io io = {.in = block_span(in->first), .out = &flight};
+        size_t before = io.in.len;
+        struct result r = session_handshake(conn->tls, &io);
+        size_t used = before - io.in.len;
+        block_queue_take(&w->blocks, in, (uint32_t)used);
+        if (!wire_push_copy(w, &conn->wire, writer_done(&flight))) {
+            conn_close_begin(w, conn);
+            return false;
+        }
+        if (result_is_ok(r)) {
+            established(w, conn);
+            return true;
+        }
+        if (r.code != ERR_AGAIN) {
+            report_add(w->report, REPORT_HANDSHAKES_FAILED, 1);
+            conn_handshake_failed(w, conn);
+            return true;
+        }
+        if (used == 0)
+            break;
+    }
+    if (conn->wire.eof) {
+        report_add(w->report, REPORT_HANDSHAKES_FAILED, 1);
+        conn_close_begin(w, conn);
+    }
+    return false;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* data/relay.h - moves one message body from a codec to the peer on the other side, framed anew.
+ * Thread: the worker's.   Owns: the position inside the input's first block, finished trailers.
+ * Never: copies a large body on its way between plain connections: the received buffer itself is
+ * sent; holds more than one block back. */
+#pragma once
+
+#include "data/http/h1.h"
+#include "data/sink.h"
+
+enum relay_state {
+    RELAY_MORE = 0, /* the input is used up */
+    RELAY_FULL,     /* the sink takes no more at present */
+    RELAY_END,      /* the message is complete and passed on */
+    RELAY_BAD,      /* the sender broke the protocol */
+    RELAY_FAILED,   /* the sink failed */
+};
+
+struct relay {
+    uint8_t framing; /* enum http_body towards the receiver */
+    bool crlf_due;   /* the CRLF behind the latest chunk is still to come */
+    bool ended, bad; /* what the codec said behind the pending bytes */
+    uint32_t pending; /* decoded bytes at the front of the first block */
+    uint32_t gap;     /* bytes behind them that the codec has used */
+    struct block *trailers; /* the last chunk with fields, or NULL */
+    uint64_t bytes;         /* payload passed on */
+};
+
+void relay_init(struct relay *r, enum http_body framing);
+/* Gives back what it holds. The input's first block is left as it is. */
+void relay_fini(struct relay *r, struct blocks *blocks);
+/* Goes on until one of the states above is reached. */
+enum relay_state relay_pump(struct relay *r, struct h1 *from, struct block_queue *in,
+                            struct sink *to);
+/* The sender closed: true when that ends the message well; relay_pump() then gives RELAY_END. */
+bool relay_eof(struct relay *r, struct h1 *from);

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/wire.h"
+
+#include "data/worker.h"
+
+#include <errno.h>
+
+static struct op_id op_of(const struct wire *wire, enum op op)
+{
+    struct op_id id = wire->id;
+    id.op = op;
+    return id;
+}
+
+void wire_open(struct wire *wire, int fd, struct op_id id)
+{
+    must(fd >= 0);
+    *wire = (struct wire){.fd = fd, .id = id};
+    list_init(&wire->ready);
+    list_init(&wire->parked);
+    list_init(&wire->hungry);
+}
+
+static uint32_t recv_event(struct worker *w, struct wire *wire, const struct ring_event *ev)
+{
+    uint32_t got = 0;
+    struct block *block = ev->has_buffer ? block_lent(&w->blocks, ev) : NULL;
+    if (!ev->more) {
+        must(wire->armed != WIRE_WANT_NOTHING);
+        wire->armed = WIRE_WANT_NOTHING;
+        wire->cancelling = false;
+    }
+    if (ev->res > 0) {
+        must(block);
+        got = (uint32_t)ev->res;
+        block_queue_push(&wire->received, block);
+        return got;
+    }
+    if (block)
+        block_give_back(&w->blocks, block);
+    if (ev->res == 0) {
+        wire->eof = true;
+    } else if (ev->res == -ENOBUFS) {
+        wire->starved = true;
+        report_add(w->report, REPORT_BUFFERS_STARVED, 1);
+    } else if (ev->res != -ECANCELED && ev->res != -EINTR && ev->res != -EAGAIN) {
+        wire->recv_failed = true;
+        wire->error = -ev->res;
+    }
+    return got;
+}
+
+static void send_event(struct worker *w, struct wire *wire, const struct ring_event *ev)
+{
+    must(wire->send_busy);
+    wire->send_busy = false;
+    if (ev->res > 0) {
+        block_queue_advance(&w->blocks, &wire->sending, (uint32_t)ev->res);
+    } else if (ev->res != -EINTR && ev->res != -EAGAIN && ev->res != -ECANCELED) {
+        wire->send_failed = true;
+        wire->error = ev->res ? -ev->res : EPIPE;
+    }
+}
+
+uint32_t wire_event(struct worker *w, struct wire *wire, const struct ring_event *ev)
+{
+    must(wire->inflight > 0);
+    if (!ev->more)
+        wire->inflight--;
+    switch (ev->id.op) {
+    case OP_RECV:
+        return recv_event(w, wire, ev);
+    case OP_SEND:
+        send_event(w, wire, ev);
+        break;
+    case OP_CONNECT:
+        wire->connected = ev->res == 0;
+        wire->connect_failed = ev->res != 0;
+        wire->error = -ev->res;
+        break;
+    case OP_CANCEL:
+    case OP_SHUTDOWN:
+        break; /* what they did shows in the completions of their targets */
+    default:
+        never();
+    }
+    return 0;
+}
+
+static void arm(struct worker *w, struct wire *wire)
+{
+    bool large = wire->want == WIRE_WANT_LARGE;
+    ring_recv(w->ring, wire->fd, large ? RING_LARGE : RING_SMALL, !large, op_of(wire, OP_RECV));
+    wire->armed = wire->want;
+    wire->inflight++;
+}
+
+static void settle_receive(struct worker *w, struct wire *wire)
+{
+    if (wire->armed == WIRE_WANT_NOTHING) {
+        if (wire->starved) {
+            if (list_is_empty(&wire->parked))
+                list_append(&w->starved[wire->want == WIRE_WANT_LARGE], &wire->parked);
+        } else if (wire->want != WIRE_WANT_NOTHING && !wire->eof && !wire->recv_failed) {
+            arm(w, wire);
+        }
+        return;
+    }
+    /* A pending one-shot takes one buffer at most: it may stay. A multishot takes all there is. */
+    if (wire->armed == WIRE_WANT_SMALL && wire->want != WIRE_WANT_SMALL && !wire->cancelling) {
+        ring_cancel(w->ring, op_of(wire, OP_RECV), op_of(wire, OP_CANCEL));
+        wire->cancelling = true;
+        wire->inflight++;
+    }
+}
+
+static void settle_send(struct worker *w, struct wire *wire)
+{
+    if (wire->send_busy || wire->send_failed || wire->sending.bytes == 0)
+        return;
+    struct block *block = wire->sending.first;
+    struct op_id id = op_of(wire, OP_SEND);
+    wire->send_busy = true;
+    wire->inflight++;
+    if (!block->next) {
+        ring_send(w->ring, wire->fd, block->data + block->start, block_len(block), false, id);
+        return;
+    }
+    size_t n = 0;
+    for (; block && n < WIRE_PIECES; block = block->next)
+        wire->pieces[n++] = (struct iovec){block->data + block->start, block_len(block)};
+    wire->message = (struct msghdr){.msg_iov = wire->pieces, .msg_iovlen = n};
+    ring_sendmsg(w->ring, wire->fd, &wire->message, id);
+}
+
+void wire_settle(struct worker *w, struct wire *wire)
+{
+    must(wire->fd >= 0);
+    settle_send(w, wire);
+    settle_receive(w, wire);
+}
+
+void wire_connect(struct worker *w, struct wire *wire, const struct sockaddr *sa, socklen_t len)
+{
+    ring_connect(w->ring, wire->fd, sa, len, op_of(wire, OP_CONNECT));
+    wire->inflight++;
+}
+
+void wire_push(struct wire *wire, struct block *block)
+{
+    must(block_len(block) > 0);
+    block_queue_push(&wire->sending, block);
+}
+
+bool wire_push_copy(struct worker *w, struct wire *wire, struct span bytes)
+{
+    if (bytes.len == 0)
+        return true;
+    must(bytes.len <= BLOCK_BODY_BYTES);
+    struct block *block = block_take(&w->blocks, (uint32_t)bytes.len, false);
+    if (!block)
+        return false;
+    block_append(block, bytes.ptr, (uint32_t)bytes.len);
+    wire_push(wire, block);
+    return true;
+}
+
+void wire_shutdown(struct worker *w, struct wire *wire)
+{
+    ring_shutdown(w->ring, wire->fd, SHUT_WR, op_of(wire, OP_SHUTDOWN));
+    wire->inflight++;
+}
+
+void wire_close_begin(struct worker *w, struct wire *wire)
+{
+    list_remove(&wire->parked);
+    list_remove(&wire->hungry);
+    wire->starved = false;
+    wire->want = WIRE_WANT_NOTHING;
+    if (wire->inflight == 0)
+        return;
+    ring_cancel_fd(w->ring, wire->fd, op_of(wire, OP_CANCEL));
+    wire->inflight++;
+}
+
+void wire_close_finish(struct worker *w, struct wire *wire, bool reset)
+{
+    must(wire_is_quiet(wire) && wire->fd >= 0);
+    block_queue_clear(&w->blocks, &wire->received);
+    block_queue_clear(&w->blocks, &wire->sending);
+    list_remove(&wire->ready);
+    list_remove(&wire->parked);
+    list_remove(&wire->hungry);
+    if (reset) {
+        struct linger now = {.l_onoff = 1, .l_linger = 0};
+        (void)setsockopt(wire->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    }
+    ring_close_fd(w->ring, wire->fd, (struct op_id){.op = OP_CLOSE, .owner = OP_OWNER_WORKER});
+    wire->fd = -1;
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/store/store.c"
+#include "control/store/store_json.c"
+
+#include "unit.h"
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+static char directory[64], path[96];
+
+static int make_directory(void **state)
+{
+    strncpy(directory, "/tmp/ferrule-store-XXXXXX", sizeof directory - 1);
+    if (!mkdtemp(directory))
+        return -1;
+    snprintf(path, sizeof path, "%s/acme.json", directory);
+    return 0;
+}
+
+static int remove_directory(void **state)
+{
+    static const char *const names[] = {"acme.json", "acme.json.lock", "acme.json.tmp",
+                                        "link.json"};
+    char file[128];
+    for (int i = 0; i < 4; i++) {
+        snprintf(file, sizeof file, "%s/%s", directory, names[i]);
+        unlink(file);
+    }
+    return rmdir(directory);
+}
+
+static void put_file(const char *text, mode_t mode)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd != -1);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    assert_int_equal(fchmod(fd, mode), 0);
+    close(fd);
+}
+
+static char *get_file(void)
+{
+    static char text[20000];
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    text[n] = 0;
+    fclose(f);
+    return text;
+}
+
+static struct store_cert cert_of(const char *main, char **sans, uint32_t count, const char *pem)
+{
+    return (struct store_cert){.resolver = (char *)"le",
+                               .main = (char *)main,
+                               .sans = sans,
+                               .san_count = count,
+                               .chain_pem = {(uint8_t *)pem, strlen(pem), 0},
+                               .key_pem = {(uint8_t *)"KEY", 3, 0}};
+}
+
+/* Structure as Traefik documents it, with members that ferrule does not know. */
+static const char traefik_file[] =
+    "{\"le\":{\"Account\":{\"Email\":\"a@b.test\",\"Registration\":{\"body\":{\"status\":\"valid\","
+    "\"contact\":[\"mailto:a@b.test\"]},\"uri\":\"https://ca.test/acct/1\"},"
+    "\"PrivateKey\":\"a2V5\",\"KeyType\":\"4096\",\"Extra\":7},\"Certificates\":[{\"domain\":{"
+    "\"main\":\"b.test\",\"sans\":[\"*.b.test\"]},\"certificate\":\"Q0VSVA==\",\"key\":\"S0VZ\","
+    "\"Store\":\"default\",\"Other\":[1]}]},\"empty\":{\"Account\":null,\"Certificates\":null}}";
+
+static void reads_and_keeps_what_traefik_wrote(void **unused)
+{
+    struct store *s;
+    struct why why = {""};
+    put_file(traefik_file, 0600);
+    assert_true(result_is_ok(store_open(path, &s, &why)));
+    const struct store_account *a = store_account(s, "le");
+    assert_string_equal(a->email, "a@b.test");
+    assert_string_equal(a->registration_uri, "https://ca.test/acct/1");
+    assert_int_equal(a->key_type, KEY_RSA4096);
+    assert_int_equal(a->key_der.len, 3);
+    assert_null(store_account(s, "empty"));
+    assert_int_equal(store_cert_count(s), 1);
+    assert_string_equal(store_cert_at(s, 0)->sans[0], "*.b.test");
+    assert_int_equal(store_cert_at(s, 0)->chain_pem.len, 4);
+
+    /* Same names in another order replace it; everything unknown stays. */
+    char *sans[] = {(char *)"b.test"};
+    struct store_cert again = cert_of("*.b.test", sans, 1, "NEWCERT");
+    assert_true(result_is_ok(store_put_cert(s, &again, &why)));
+    assert_int_equal(store_cert_count(s), 1);
+    assert_string_equal(store_cert_at(s, 0)->main, "*.b.test");
+    assert_non_null(strstr(get_file(), "\"Other\""));
+    assert_non_null(strstr(get_file(), "\"Extra\": 7"));
+    store_close(s);
+}
+
+static void takes_in_what_others_wrote_meanwhile(void **unused)
+{
+    struct store *s;
+    struct why why = {""};
+    assert_true(result_is_ok(store_open(path, &s, &why)));
+    put_file(traefik_file, 0600);
+    struct store_cert c = cert_of("c.test", NULL, 0, "C");
+    assert_true(result_is_ok(store_put_cert(s, &c, &why)));
+    assert_int_equal(store_cert_count(s), 2);
+    assert_non_null(store_account(s, "le"));
+    assert_true(result_is_ok(store_remove_cert(s, "le", "b.test", &why)));
+    assert_int_equal(store_cert_count(s), 1);
+    store_close(s);
+    assert_true(result_is_ok(store_open(path, &s, &why)));
+    assert_string_equal(store_cert_at(s, 0)->main, "c.test");
+    store_close(s);
+}
+
+static void mode_is_repaired_and_damage_refused(void **unused)
+{
+    struct store *s;
+    struct why why = {""};
+    struct stat st;
+    put_file("", 0644);
+    assert_true(result_is_ok(store_open(path, &s, &why)));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    store_close(s);
+    static const char *const damaged[] = {"{\"le\":",
+                                          "[]",
+                                          "{\"le\":[]}",
+                                          "\x80",
+                                          "{\"le\":{\"Certificates\":[{}]}}",
+                                          "{\"le\":{\"Account\":{\"PrivateKey\":\"?\"}}}"};
+    for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+        put_file(damaged[i], 0600);
+        assert_int_equal(store_open(path, &s, &why).code, ERR_FORMAT);
+        assert_non_null(strstr(why.text, "acme.json"));
+        assert_string_equal(get_file(), damaged[i]);
+    }
+}
+
+static void a_full_disk_leaves_the_old_file(void **unused)
+{
+    struct store *s;
+    struct why why = {""};
+    put_file(traefik_file, 0600);
+    pid_t child = fork();
+    if (child == 0) { /* a file size limit makes write(2) fail as a full disk does */
+        struct rlimit limit = {100, 100};
+        sigaction(SIGXFSZ, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+        struct store_cert c = cert_of("c.test", NULL, 0, "C");
+        if (!result_is_ok(store_open(path, &s, &why)) || setrlimit(RLIMIT_FSIZE, &limit))
+            _exit(2);
+        struct result r = store_put_cert(s, &c, &why);
+        _exit(r.code == ERR_STORE && store_cert_count(s) == 1 && strstr(why.text, "untouched") ? 0
+                                                                                               : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_string_equal(get_file(), traefik_file);
+}
+
+static void one_process_at_a_time(void **unused)
+{
+    struct store *s, *other;
+    struct why why = {""};
+    assert_true(result_is_ok(store_open(path, &s, &why)));
+    assert_int_equal(store_open(path, &other, &why).code, ERR_BUSY);
+    store_close(s);
+}
+
+static void a_link_stays_a_link(void **unused)
+{
+    struct store *s;
+    struct why why = {""};
+    struct stat st;
+    char link_path[128];
+    snprintf(link_path, sizeof link_path, "%s/link.json", directory);
+    put_file("", 0600);
+    assert_int_equal(symlink(path, link_path), 0);
+    assert_true(result_is_ok(store_open(link_path, &s, &why)));
+    struct store_account a = {.email = (char *)"",
+                              .registration_uri = (char *)"u",
+                              .key_der = {(uint8_t *)"k", 1, 0},
+                              .key_type = KEY_EC256};
+    assert_true(result_is_ok(store_put_account(s, "le", &a, &why)));
+    store_close(s);
+    assert_int_equal(lstat(link_path, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_non_null(strstr(get_file(), "P256"));
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, make_directory, remove_directory)
+UNIT_TESTS(CASE(reads_and_keeps_what_traefik_wrote), CASE(takes_in_what_others_wrote_meanwhile),
+           CASE(mode_is_repaired_and_damage_refused), CASE(a_full_disk_leaves_the_old_file),
+           CASE(one_process_at_a_time), CASE(a_link_stays_a_link))
