@@ -53,6 +53,17 @@ static void unknown_key(const struct judge *j, struct node *n, const struct sche
     n->bad = true;
 }
 
+/* The first table or option of this name, wherever it belongs. */
+static const struct schema *anywhere(const struct schema *schema, const char *key)
+{
+    const struct schema *found = NULL;
+    for (const struct schema *s = schema->first; s && !found; s = s->next) {
+        bool foreign = s->option && s->option->state == OPTION_FOREIGN;
+        found = !foreign && strcasecmp(s->name, key) == 0 ? s : anywhere(s, key);
+    }
+    return found;
+}
+
 static void judge_table(const struct judge *j, struct node *table);
 
 /* Is there nothing to be judged further down? */
@@ -145,6 +156,8 @@ static void judge_table(const struct judge *j, struct node *table)
 {
     for (struct node *n = table->first; n; n = n->next) {
         const struct schema *s = options_child(table->schema, n->key);
+        if (!s && j->mode == CONFIG_FRAGMENT && !table->parent)
+            s = anywhere(table->schema, n->key); /* a fragment may leave its table's name out */
         if (!s) {
             unknown_key(j, n, table->schema);
             continue;
