@@ -16,9 +16,10 @@ struct provider; /* one resolver's provider */
 
 /* What a provider says about itself and its timing. */
 struct provider_info {
-    char name[64];
-    uint32_t ttl_s, propagation_timeout_s, polling_interval_s;
+    char name[64], version[64];
+    uint32_t ttl_s, propagation_timeout_s, polling_interval_s, sequence_interval_s;
     bool serialize_rrset, serialize_zone, serialize_all;
+    bool single_value; /* a name holds one value: nothing else at it from present to cleanup */
 };
 
 /* One TXT value. All spans borrowed for the call. */
@@ -71,6 +72,14 @@ void provider_present(struct provider *p, const struct provider_txt *txt, uint64
                       provider_done *done, void *arg);
 void provider_cleanup(struct provider *p, const struct provider_txt *txt, struct span state,
                       uint64_t deadline_ns, provider_done *done, void *arg);
+
+/* Asks whether the service itself has put a presented value into effect (RETRY = not yet; OK also
+ * when the plug-in cannot tell). */
+void provider_confirm(struct provider *p, const struct provider_txt *txt, struct span state,
+                      uint64_t deadline_ns, provider_done *done, void *arg);
+/* Checks credentials and zone, changes nothing. OK also when the plug-in cannot tell. */
+void provider_probe(struct provider *p, const struct provider_txt *txt, uint64_t deadline_ns,
+                    provider_done *done, void *arg);
 
 /* Entry point of the child: `ferrule provider-run`. Returns the exit code. */
 int provider_run(int argc, char **argv);

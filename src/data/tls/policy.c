@@ -132,7 +132,8 @@ static struct result context_fill(WOLFSSL_CTX *ctx, const struct snap_tls *optio
         good &= wolfSSL_CTX_set_num_tickets(ctx, 1) == WOLFSSL_SUCCESS;
     } else {
         good &= wolfSSL_CTX_set_TicketEncCb(ctx, NULL) == WOLFSSL_SUCCESS;
-        good &= wolfSSL_CTX_no_ticket_TLSv13(ctx) == 0;
+        if (options->max_version == VERSION_TLS13)
+            good &= wolfSSL_CTX_no_ticket_TLSv13(ctx) == 0;
     }
     if (!good)
         return why_fail(why, ERR_CRYPTO, "wolfSSL refuses to set up a context");

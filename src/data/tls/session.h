@@ -61,7 +61,7 @@ struct result session_handshake(struct tls_session *s, struct session_io *io);
  * ERR_FULL: `plain` is full (or `out` has less than TLS_ANSWER_ROOM): make room, call again, with
  * empty input too.
  * ERR_PEER_CLOSED: close_notify; what came before it is in `plain`. Writing still works.
- * ERR_PEER_TLS: bad record or alert; ours is in `out`. */
+ * ERR_PEER_TLS: bad record or the peer's alert; ours may be in `out`. */
 struct result session_read(struct tls_session *s, struct session_io *io, struct writer *plain);
 /* Plaintext bytes that session_read() could not put anywhere yet. */
 size_t session_pending(const struct tls_session *s);

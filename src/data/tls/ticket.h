@@ -19,7 +19,7 @@
 
 /* Largest session ticket extension of a TLS 1.2 hello that wolfSSL reads; a larger one (of some
  * other server) would fail the handshake instead of being ignored. */
-#define TICKET_WIRE_MAX 192
+#define TICKET_WIRE_MAX 238
 
 /* Where the parts of a ticket stand. Fixed sizes as above. */
 struct ticket_parts {

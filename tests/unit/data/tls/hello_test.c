@@ -449,7 +449,8 @@ static void tickets(void **state)
     static struct build b;
     struct hello h;
     begin(&b, SUITES_MODERN, sizeof SUITES_MODERN - 1);
-    extension(&b, EXT_SESSION_TICKET, b.mem, 300);
+    static uint8_t ticket[300];
+    extension(&b, EXT_SESSION_TICKET, ticket, sizeof ticket);
     assert_int_equal(parse(end(&b), &h).code, ERR_NONE);
     assert_true(h.has_ticket);
     assert_int_equal(h.ticket_len, 300);

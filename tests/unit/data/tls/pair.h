@@ -172,7 +172,7 @@ static inline int pair_client_send(WOLFSSL *ssl, char *in, int size, void *arg)
 }
 
 struct pair_options {
-    WOLFSSL_METHOD *method;      /* NULL: TLS 1.2 or 1.3 */
+    uint16_t only;               /* version; 0 = TLS 1.2 or 1.3 */
     const char *suites, *groups; /* wolfSSL's lists; NULL = its own */
     const char *name;            /* SNI, NULL = none */
     const char *alpn;            /* comma list, NULL = none */
@@ -185,7 +185,9 @@ static inline void pair_open(struct pair *p, struct tls_policy *policy,
                              const struct pair_options *o)
 {
     *p = (struct pair){.policy = policy, .cert = cert, .keys = keys};
-    p->client_ctx = wolfSSL_CTX_new(o->method ? o->method : wolfSSLv23_client_method());
+    p->client_ctx = wolfSSL_CTX_new(o->only == 0x0304   ? wolfTLSv1_3_client_method()
+                                    : o->only == 0x0303 ? wolfTLSv1_2_client_method()
+                                                        : wolfSSLv23_client_method());
     assert_non_null(p->client_ctx);
     wolfSSL_CTX_SetMinVersion(p->client_ctx, WOLFSSL_TLSV1_2);
     wolfSSL_CTX_SetIORecv(p->client_ctx, pair_client_receive);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control/order.h - one certificate being obtained: a table of steps (order.def), each journalled
+ * before it acts.
+ * Thread: control.   Owns: its CA call, its DNS questions, its record in the journal.
+ * Never: waits; asks a CA for a second certificate when the first may exist; ends with a TXT value
+ * left behind unless the provider refuses to remove it (then the journal keeps it). */
+#pragma once
+
+#include "control/ledger.h"
+#include "control/loop.h"
+#include "control/order_journal.h"
+#include "control/resolver.h"
+
+enum order_step {
+#define ORDER_STEP(step, handler, deadline_s, next, on_error, text) ORDER_##step,
+#include "control/order.def"
+#undef ORDER_STEP
+    ORDER_STEPS
+};
+
+/* How an order ended. Borrowed during the callback. */
+struct order_result {
+    bool ok;           /* a certificate is stored and published */
+    bool cleanup_only; /* there was nothing to obtain, only values to remove */
+    bool leftovers;    /* TXT values could not be removed; the journal keeps them */
+};
+
+/* What an order uses of its surroundings; borrowed for its life. */
+struct order_env {
+    struct loop *loop;
+    struct state *state;
+    struct ledger *ledger;
+    uint32_t retry_cap_s; /* longest back-off after a failure; 0 = the ledger's */
+    /* A certificate is on disk: hand it to the workers. */
+    void (*publish)(void *arg, const struct store_cert *cert);
+    /* The order is over; it frees itself after this. */
+    void (*finished)(void *arg, const struct order_result *result);
+    void *arg;
+};
+
+struct order;
+
+enum order_mode {
+    ORDER_MODE_OBTAIN = 0, /* a new order, or the journalled one resumed */
+    ORDER_MODE_CLEAN,      /* only remove the TXT values of the journalled order */
+    ORDER_MODE_ABANDON,    /* the same, and forget the order: its names are not configured */
+};
+
+/* Starts; takes up what the journal has for the same resolver, CA and names. resolver borrowed. The
+ * first step runs from the loop, not from inside. */
+struct order *order_start(const struct order_env *env, struct resolver *resolver,
+                          const char *const *names, uint32_t count, enum order_mode mode);
+/* Stops without a trace: the journal stays as it is. Provider calls must be over (the host is
+ * destroyed first). */
+void order_destroy(struct order *order);
+
+/* For people. Borrowed. */
+enum order_step order_at(const struct order *order);
+const char *order_progress(const struct order *order);
+int64_t order_started_s(const struct order *order);
+
+const char *order_step_name(enum order_step step);
+const char *order_step_text(enum order_step step);
+bool order_step_find(const char *name, enum order_step *ret);

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/order_impl.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/must.h"
+#include "control/acme/jws.h"
+#include "crypto/digest.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+
+/* ---- account, new order (RFC 8555 sections 7.3, 7.4) ------------------------------------------
+ */
+
+static void on_account(void *arg, const struct acme_answer *answer)
+{
+    struct order *o = arg;
+    o->call = NULL;
+    if (answer->class == ACME_OK)
+        order_next(o);
+    else
+        order_fail_answer(o, answer);
+}
+
+void order_ca_account(struct order *o)
+{
+    o->call = acme_ready(o->resolver->acme, on_account, o);
+}
+
+static char *copy_or_null(const char *text)
+{
+    return text ? mem_strdup(text) : NULL;
+}
+
+/* Keeps what an order document says about where things are. */
+static void keep_urls(struct order *o, const struct document_order *doc)
+{
+    struct order_record *r = &o->record;
+    free(r->finalize_url);
+    r->finalize_url = mem_strdup(doc->finalize);
+    free(r->certificate_url);
+    r->certificate_url = copy_or_null(doc->certificate);
+    order_clear_authz(o);
+    o->authz = mem_zalloc(doc->authorization_count * sizeof *o->authz);
+    o->authz_count = doc->authorization_count;
+    for (uint32_t i = 0; i < o->authz_count; i++)
+        o->authz[i].url = mem_strdup(doc->authorizations[i]);
+}
+
+static void on_new_order(void *arg, const struct acme_answer *answer)
+{
+    struct order *o = arg;
+    struct document_order doc;
+    struct why why;
+    o->call = NULL;
+    if (answer->class != ACME_OK) {
+        order_fail_answer(o, answer);
+        return;
+    }
+    if (!document_is_url(answer->location, true)) {
+        order_fail(o, ACME_PROTOCOL, "", 0, "the CA gave no order URL (Location)");
+        return;
+    }
+    if (!result_is_ok(document_order_parse(answer->body, &doc, &why))) {
+        order_fail(o, ACME_PROTOCOL, "", 0, "%s", why.text);
+        return;
+    }
+    o->record.order_url = mem_strdup(answer->location);
+    keep_urls(o, &doc);
+    document_order_free(&doc);
+    order_say(o, "order placed at the CA: %s", o->record.order_url);
+    order_next(o);
+}
+
+static bool is_ip(const char *name)
+{
+    uint8_t raw[16];
+    return inet_pton(AF_INET, name, raw) == 1 || inet_pton(AF_INET6, name, raw) == 1;
+}
+
+static bool has_profile(const struct document_directory *d, const char *profile)
+{
+    for (uint32_t i = 0; i < d->profile_count; i++)
+        if (!strcmp(d->profiles[i], profile))
+            return true;
+    return false;
+}
+
+void order_ca_new_order(struct order *o)
+{
+    struct order_record *r = &o->record;
+    struct buf payload = {0}, names = {0};
+    struct why why;
+    const char *profile = o->resolver->config->profile;
+    if (profile && profile[0] && !has_profile(acme_directory(o->resolver->acme), profile)) {
+        order_fail(o, ACME_CONFIG, "", 0, "the CA does not offer the profile \"%s\"", profile);
+        return;
+    }
+    struct ledger_key key = order_ledger_key(o, &names);
+    struct result counted = ledger_order_begins(o->env.ledger, &key, clock_wall_s(), &why);
+    buf_free(&names);
+    if (!result_is_ok(counted)) {
+        order_fail(o, ACME_CONFIG, "", 0, "the ledger cannot be written: %s", why.text);
+        return;
+    }
+    buf_put_str(&payload, "{\"identifiers\":[");
+    for (uint32_t i = 0; i < r->name_count; i++) {
+        buf_printf(&payload, "%s{\"type\":\"%s\",\"value\":", i ? "," : "",
+                   is_ip(r->names[i]) ? "ip" : "dns");
+        jws_quote(&payload, r->names[i]);
+        buf_put_str(&payload, "}");
+    }
+    buf_put_str(&payload, "]");
+    if (profile && profile[0]) {
+        buf_put_str(&payload, ",\"profile\":");
+        jws_quote(&payload, profile);
+    }
+    buf_put_str(&payload, "}");
+    o->call = acme_new_order(o->resolver->acme, buf_span(&payload), on_new_order, o);
+    buf_free(&payload);
+}
+
+/* ---- resume after a crash ---------------------------------------------------------------------
+ */
+
+static void after_resume(struct order *o, const struct document_order *doc)
+{
+    switch (doc->status) {
+    case DOCUMENT_STATUS_PENDING:
+        order_next(o);
+        break;
+    case DOCUMENT_STATUS_READY:
+        order_goto(o, ORDER_KEY);
+        break;
+    case DOCUMENT_STATUS_PROCESSING:
+    case DOCUMENT_STATUS_VALID:
+        if (!o->record.key_der.len)
+            order_fail(o, ACME_PROTOCOL, "", 0,
+                       "the CA says that the order is %s, but no certificate request of ours "
+                       "was sent",
+                       document_status_name(doc->status));
+        else
+            order_goto(o, doc->status == DOCUMENT_STATUS_VALID ? ORDER_DOWNLOAD : ORDER_POLL);
+        break;
+    default:
+        order_fail(o, problem_class(doc->problem.type, 400), doc->problem.type, 0,
+                   "the CA says that the order is %s: %s", document_status_name(doc->status),
+                   doc->problem.detail);
+    }
+}
+
+static void on_resume(void *arg, const struct acme_answer *answer)
+{
+    struct order *o = arg;
+    struct document_order doc;
+    struct why why;
+    o->call = NULL;
+    if (answer->class != ACME_OK) {
+        order_fail_answer(o, answer);
+    } else if (!result_is_ok(document_order_parse(answer->body, &doc, &why))) {
+        order_fail(o, ACME_PROTOCOL, "", 0, "%s", why.text);
+    } else {
+        keep_urls(o, &doc);
+        order_say(o, "taking up the order from before (%s): it is %s", o->record.order_url,
+                  document_status_name(doc.status));
+        after_resume(o, &doc);
+        document_order_free(&doc);
+    }
+}
+
+static void ask_order(struct order *o)
+{
+    o->call = acme_post(o->resolver->acme, o->record.order_url, span_of(NULL, 0), on_resume, o);
+}
+
+static void on_described(void *arg, const struct provider_info *info,
+                         const struct provider_answer *answer)
+{
+    struct order *o = arg;
+    o->provider_busy = false;
+    if (answer->verdict == PROVIDER_OK)
+        o->resolver->info = *info;
+    ask_order(o);
+}
+
+/* The provider's timing is needed should values have to be added again; that it does not answer
+ * does not matter for an order that is further. */
+void order_ca_resume(struct order *o)
+{
+    if (!o->resolver->acme) {
+        order_fail(o, ACME_CONFIG, "", 0, "%s", o->resolver->problem.text);
+        return;
+    }
+    if (!o->resolver->provider || o->resolver->info.name[0]) {
+        ask_order(o);
+        return;
+    }
+    o->provider_busy = true;
+    provider_describe(o->resolver->provider, on_described, o);
+}
+
+/* ---- authorizations (section 7.5) --------------------------------------------------------------
+ */
+
+static void read_authorization(struct order *o);
+
+static const struct document_challenge *dns_challenge(const struct document_authorization *doc)
+{
+    for (uint32_t i = 0; i < doc->challenge_count; i++)
+        if (!strcmp(doc->challenges[i].type, "dns-01") && doc->challenges[i].token)
+            return &doc->challenges[i];
+    return NULL;
+}
+
+/* Section 8.4: base64url(SHA-256(token "." thumbprint)). */
+static void plan_txt(struct order *o, const struct order_authz *a)
+{
+    struct order_record *r = &o->record;
+    struct buf value = {0};
+    uint8_t hash[DIGEST_BYTES_MAX];
+    char *key_auth = mem_printf("%s.%s", a->token, acme_thumbprint(o->resolver->acme));
+    digest_once(DIGEST_SHA256, span_str(key_auth), hash);
+    base64url_put(&value, span_of(hash, digest_bytes(DIGEST_SHA256)));
+    const char *text = buf_cstr(&value);
+    struct order_txt *t = NULL;
+    for (uint32_t i = 0; i < r->txt_count && !t; i++)
+        if (!strcmp(r->txts[i].domain, a->domain) && !strcmp(r->txts[i].value, text))
+            t = &r->txts[i];
+    if (!t && r->txt_count < ORDER_TXTS_MAX) {
+        t = order_record_add_txt(r, a->domain, text);
+        t->token = mem_strdup(a->token);
+        t->key_auth = mem_strdup(key_auth);
+    }
+    if (t)
+        t->leftover = false;
+    buf_free(&value);
+    free(key_auth);
+}
+
+static void authorizations_done(struct order *o)
+{
+    uint32_t pending = 0, valid = 0;
+    for (uint32_t i = 0; i < o->record.txt_count; i++)
+        o->record.txts[i].leftover = true;
+    for (uint32_t i = 0; i < o->authz_count; i++) {
+        if (o->authz[i].status == DOCUMENT_STATUS_VALID) {
+            valid++;
+            continue;
+        }
+        pending++;
+        plan_txt(o, &o->authz[i]);
+    }
+    if (valid)
+        order_say(o, "%u of %u names are proven already", valid, o->authz_count);
+    if (pending)
+        order_next(o);
+    else
+        order_goto(o, ORDER_READY);
+}
+
+static void take_authorization(struct order *o, const struct document_authorization *doc)
+{
+    struct order_authz *a = &o->authz[o->index];
+    const struct document_challenge *c = dns_challenge(doc);
+    free(a->domain);
+    a->domain = mem_strdup(doc->identifier);
+    a->wildcard = doc->wildcard;
+    a->status = doc->status;
+    if (doc->status != DOCUMENT_STATUS_VALID && doc->status != DOCUMENT_STATUS_PENDING) {
+        order_fail(o, ACME_UNAUTHORIZED, "", 0, "the CA says that the authorization of %s is %s",
+                   doc->identifier, document_status_name(doc->status));
+        return;
+    }
+    if (doc->status == DOCUMENT_STATUS_PENDING && !c) {
+        order_fail(o, ACME_REJECTED, "", 0, "the CA offers no dns-01 challenge for %s",
+                   doc->identifier);
+        return;
+    }
+    if (c) {
+        free(a->challenge_url);
+        free(a->token);
+        a->challenge_url = mem_strdup(c->url);
+        a->token = mem_strdup(c->token);
+        a->challenge_status = c->status;
+    }
+    o->index++;
+    read_authorization(o);
+}
+
+static void on_authorization(void *arg, const struct acme_answer *answer)
+{
+    struct order *o = arg;
+    struct document_authorization doc;
+    struct why why;
+    o->call = NULL;
+    if (answer->class != ACME_OK) {
+        order_fail_answer(o, answer);
+        return;
+    }
+    if (!result_is_ok(document_authorization_parse(answer->body, &doc, &why))) {
+        order_fail(o, ACME_PROTOCOL, "", 0, "%s", why.text);
+        return;
+    }
+    take_authorization(o, &doc);
+    document_authorization_free(&doc);
+}
+
+static void read_authorization(struct order *o)
+{
+    if (o->index == o->authz_count) {
+        authorizations_done(o);
+        return;
+    }
+    o->call =
+        acme_post(o->resolver->acme, o->authz[o->index].url, span_of(NULL, 0), on_authorization, o);
+}
+
+void order_ca_authorizations(struct order *o)
+{
+    read_authorization(o);
+}
+
+/* ---- respond, validate (section 7.5.1) ----------------------------------------------------------
+ */
+
+static void respond_next(struct order *o);
+
+static void on_responded(void *arg, const struct acme_answer *answer)
+{
+    struct order *o = arg;
+    o->call = NULL;
+    /* "malformed" is what CAs say of a challenge that is not pending any more: validation tells. */
+    if (answer->class != ACME_OK && answer->class != ACME_MALFORMED) {
+        order_fail_answer(o, answer);
+        return;
+    }
+    o->index++;
+    respond_next(o);
+}
+
+static void respond_next(struct order *o)
+{
+    while (o->index < o->authz_count &&
+           (o->authz[o->index].status == DOCUMENT_STATUS_VALID ||
+            o->authz[o->index].challenge_status != DOCUMENT_STATUS_PENDING))
+        o->index++;
+    if (o->index == o->authz_count) {
+        order_say(o, "the CA has been told to look");
+        order_next(o);
+        return;
+    }
+    o->call = acme_post(o->resolver->acme, o->authz[o->index].challenge_url, SPAN_LITERAL("{}"),
+                        on_responded, o);
+}
+
+void order_ca_respond(struct order *o)
+{
+    respond_next(o);
+}
+
+static void validate_next(struct order *o);
+
+static void refused_authorization(struct order *o, const struct document_authorization *doc)
+{
+    const struct document_problem *p = NULL;
+    for (uint32_t i = 0; i < doc->challenge_count && !p; i++)
+        if (doc->challenges[i].problem.type[0] || doc->challenges[i].problem.detail[0])
+            p = &doc->challenges[i].problem;
+    order_fail(o, p ? problem_class(p->type, 403) : ACME_UNAUTHORIZED, p ? p->type : "", 0,
+               "the CA says that the authorization of %s is %s: %s", doc->identifier,
+               document_status_name(doc->status), p ? p->detail : "no reason given");
+}
+
+static void on_validated(void *arg, const struct acme_answer *answer)
+{
+    struct order *o = arg;
+    struct document_authorization doc;
+    struct why why;
+    o->call = NULL;
+    if (answer->class != ACME_OK) {
+        order_fail_answer(o, answer);
+        return;
+    }
+    if (!result_is_ok(document_authorization_parse(answer->body, &doc, &why))) {
+        order_fail(o, ACME_PROTOCOL, "", 0, "%s", why.text);
+        return;
+    }
+    enum document_status status = doc.status;
+    if (status == DOCUMENT_STATUS_PENDING || status == DOCUMENT_STATUS_PROCESSING) {
+        order_pause(o, order_poll_wait_ns(o, answer->retry_after_s), validate_next);
+    } else if (status == DOCUMENT_STATUS_VALID) {
+        order_say(o, "the CA accepted %s%s after %.1f s", doc.wildcard ? "*." : "", doc.identifier,
+                  order_step_seconds(o));
+        o->authz[o->index].status = status;
+        o->index++;
+        o->polls = 0;
+        validate_next(o);
+    } else {
+        refused_authorization(o, &doc);
+    }
+    document_authorization_free(&doc);
+}
+
+static void validate_next(struct order *o)
+{
+    while (o->index < o->authz_count && o->authz[o->index].status == DOCUMENT_STATUS_VALID)
+        o->index++;
+    if (o->index == o->authz_count)
+        order_next(o);
+    else
+        o->call =
+            acme_post(o->resolver->acme, o->authz[o->index].url, span_of(NULL, 0), on_validated, o);
+}
+
+void order_ca_validate(struct order *o)
+{
+    order_pause(o, order_poll_wait_ns(o, 0), validate_next);
+}
+
+/* ---- ready (section 7.1.6)
+ * ----------------------------------------------------------------------- */
+
+static void ask_ready(struct order *o);
+
+static void on_ready(void *arg, const struct acme_answer *answer)
+{
+    struct order *o = arg;
+    struct document_order doc;
+    struct why why;
+    o->call = NULL;
+    if (answer->class != ACME_OK) {
+        order_fail_answer(o, answer);
+        return;
+    }
+    if (!result_is_ok(document_order_parse(answer->body, &doc, &why))) {
+        order_fail(o, ACME_PROTOCOL, "", 0, "%s", why.text);
+        return;
+    }
+    enum document_status status = doc.status;
+    free(o->record.certificate_url);
+    o->record.certificate_url = copy_or_null(doc.certificate);
+    if (status == DOCUMENT_STATUS_READY)
+        order_next(o);
+    else if (status == DOCUMENT_STATUS_PENDING)
+        order_pause(o, order_poll_wait_ns(o, answer->retry_after_s), ask_ready);
+    else if (status == DOCUMENT_STATUS_PROCESSING && o->record.key_der.len)
+        order_goto(o, ORDER_POLL);
+    else if (status == DOCUMENT_STATUS_VALID && o->record.key_der.len)
+        order_goto(o, ORDER_DOWNLOAD);
+    else
+        order_fail(o, problem_class(doc.problem.type, 400), doc.problem.type, 0,
+                   "the CA says that the order is %s: %s", document_status_name(status),
+                   doc.problem.detail);
+    document_order_free(&doc);
+}
+
+static void ask_ready(struct order *o)
+{
+    o->call = acme_post(o->resolver->acme, o->record.order_url, span_of(NULL, 0), on_ready, o);
+}
+
+void order_ca_ready(struct order *o)
+{
+    ask_ready(o);
+}

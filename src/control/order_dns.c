@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/order_impl.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "control/crash_point.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PROVIDER_TIMEOUT_S 60 /* one value, with the host's own retries */
+#define PRESENT_TRIES_MAX  3
+#define CLEANUP_TRIES_MAX  4
+#define RATE_WAIT_MAX_S    120
+#define PROPAGATE_SLACK_S  60
+
+static const uint32_t cleanup_wait_s[CLEANUP_TRIES_MAX] = {2, 10, 30, 0};
+
+static enum acme_class class_of(enum provider_verdict verdict)
+{
+    switch (verdict) {
+    case PROVIDER_OK:
+        return ACME_OK;
+    case PROVIDER_RETRY:
+        return ACME_NETWORK;
+    case PROVIDER_RATE:
+        return ACME_RATE;
+    case PROVIDER_AUTH:
+    case PROVIDER_CONFIG:
+    case PROVIDER_ZONE:
+    case PROVIDER_GONE:
+        break;
+    }
+    return ACME_CONFIG;
+}
+
+/* ---- prepare --------------------------------------------------------------------------------- */
+
+static void on_described(void *arg, const struct provider_info *info,
+                         const struct provider_answer *answer)
+{
+    struct order *o = arg;
+    o->provider_busy = false;
+    if (answer->verdict != PROVIDER_OK) {
+        order_fail(o, class_of(answer->verdict), "", answer->retry_after_s,
+                   "DNS provider \"%s\": %s", o->resolver->config->dns_provider, answer->text);
+        return;
+    }
+    o->resolver->info = *info;
+    order_next(o);
+}
+
+void order_dns_prepare(struct order *o)
+{
+    struct resolver *r = o->resolver;
+    if (!r->acme || !r->provider) {
+        order_fail(o, ACME_CONFIG, "", 0, "%s", r->problem.text);
+        return;
+    }
+    order_say(o, "obtaining a certificate from %s (%u name%s)", r->config->ca_server,
+              o->record.name_count, o->record.name_count == 1 ? "" : "s");
+    o->provider_busy = true;
+    provider_describe(r->provider, on_described, o);
+}
+
+/* ---- place ----------------------------------------------------------------------------------- */
+
+static void place_next(struct order *o);
+
+/* Every value of a domain lives at the same place. */
+static void set_place(struct order *o, const char *domain, const char *fqdn, const char *zone)
+{
+    for (uint32_t i = 0; i < o->record.txt_count; i++) {
+        struct order_txt *t = &o->record.txts[i];
+        if (t->fqdn || strcmp(t->domain, domain))
+            continue;
+        t->fqdn = mem_strdup(fqdn);
+        t->zone = mem_strdup(zone);
+    }
+}
+
+static void on_place(void *arg, const struct propagation_place *place)
+{
+    struct order *o = arg;
+    const char *domain = o->record.txts[o->index].domain;
+    o->dns = NULL;
+    if (place->ok) {
+        if (place->text && place->text[0])
+            order_say(o, "%s", place->text);
+        set_place(o, domain, place->fqdn, place->zone);
+    } else if (o->resolver->config->propagation_disabled) {
+        char *fqdn = mem_printf("_acme-challenge.%s.", domain);
+        log_warn("%s: %s; going on, since propagation checks are disabled", order_label(o),
+                 place->text);
+        set_place(o, domain, fqdn, "");
+        free(fqdn);
+    } else {
+        order_fail(o, ACME_DNS, "", 0, "%s", place->text);
+        return;
+    }
+    place_next(o);
+}
+
+static void place_next(struct order *o)
+{
+    struct order_record *r = &o->record;
+    while (o->index < r->txt_count && (r->txts[o->index].fqdn || r->txts[o->index].leftover))
+        o->index++;
+    if (o->index == r->txt_count) {
+        order_next(o);
+        return;
+    }
+    /* A value of the same domain from before the crash knows the place. */
+    const char *domain = r->txts[o->index].domain;
+    for (uint32_t i = 0; i < r->txt_count; i++)
+        if (r->txts[i].fqdn && !strcmp(r->txts[i].domain, domain)) {
+            set_place(o, domain, r->txts[i].fqdn, r->txts[i].zone ? r->txts[i].zone : "");
+            place_next(o);
+            return;
+        }
+    struct propagation_options options = resolver_propagation(o->resolver);
+    char *fqdn = mem_printf("_acme-challenge.%s.", domain);
+    o->dns = propagation_find(o->env.loop, &options, fqdn, on_place, o);
+    free(fqdn);
+}
+
+void order_dns_place(struct order *o)
+{
+    place_next(o);
+}
+
+/* ---- present --------------------------------------------------------------------------------- */
+
+static void present_next(struct order *o);
+
+static struct provider_txt txt_of(const struct order_txt *t)
+{
+    return (struct provider_txt){.fqdn = span_str(t->fqdn),
+                                 .zone = span_str(t->zone),
+                                 .value = span_str(t->value),
+                                 .domain = span_str(t->domain),
+                                 .token = span_str(t->token),
+                                 .key_auth = span_str(t->key_auth)};
+}
+
+static void keep_state(struct order_txt *t, const struct provider_answer *answer)
+{
+    if (!answer->state.len || answer->state.len > PROVIDER_STATE_MAX)
+        return;
+    buf_wipe_free(&t->state);
+    buf_put_span(&t->state, answer->state);
+}
+
+/* Nothing was made when the very first try was refused outright. */
+static bool surely_absent(const struct order *o, enum provider_verdict verdict)
+{
+    return o->value_is_first && o->tries == 0 &&
+           (verdict == PROVIDER_AUTH || verdict == PROVIDER_CONFIG || verdict == PROVIDER_ZONE);
+}
+
+static bool wait_and_retry(struct order *o, const struct provider_answer *answer, uint32_t wait_s,
+                           uint32_t tries_max, void (*again)(struct order *o))
+{
+    if (answer->verdict != PROVIDER_RETRY && answer->verdict != PROVIDER_RATE)
+        return false;
+    if (++o->tries >= tries_max || answer->retry_after_s > RATE_WAIT_MAX_S)
+        return false;
+    uint32_t s = answer->retry_after_s > wait_s ? answer->retry_after_s : wait_s;
+    order_say(o, "DNS provider: %s; trying again in %u s", answer->text, s);
+    order_pause(o, s * NS_PER_S, again);
+    return true;
+}
+
+static void on_presented(void *arg, const struct provider_answer *answer)
+{
+    struct order *o = arg;
+    struct order_txt *t = &o->record.txts[o->index];
+    o->provider_busy = false;
+    crash_point("PRESENT", "value");
+    if (answer->verdict == PROVIDER_OK) {
+        t->phase = ORDER_TXT_PRESENT;
+        keep_state(t, answer);
+        order_say(o, "TXT value added at %s", t->fqdn);
+        o->index++;
+        o->tries = 0;
+        if (order_save(o))
+            present_next(o);
+        return;
+    }
+    if (wait_and_retry(o, answer, 2, PRESENT_TRIES_MAX, present_next))
+        return;
+    if (surely_absent(o, answer->verdict))
+        t->phase = ORDER_TXT_PLANNED;
+    order_fail(o, class_of(answer->verdict), "", answer->retry_after_s,
+               "DNS provider \"%s\" at %s: %s", o->resolver->config->dns_provider, t->fqdn,
+               answer->text);
+}
+
+static void present_next(struct order *o)
+{
+    struct order_record *r = &o->record;
+    while (o->index < r->txt_count && r->txts[o->index].leftover)
+        o->index++;
+    if (o->index == r->txt_count) {
+        order_next(o);
+        return;
+    }
+    /* On disk before it is made; a value that may exist is made again, which changes nothing. */
+    struct order_txt *t = &r->txts[o->index];
+    if (o->tries == 0)
+        o->value_is_first = t->phase == ORDER_TXT_PLANNED;
+    if (t->phase == ORDER_TXT_PLANNED) {
+        t->phase = ORDER_TXT_PRESENTING;
+        if (!order_save(o))
+            return;
+    }
+    struct provider_txt txt = txt_of(t);
+    o->provider_busy = true;
+    provider_present(o->resolver->provider, &txt, clock_now_ns() + PROVIDER_TIMEOUT_S * NS_PER_S,
+                     on_presented, o);
+}
+
+void order_dns_present(struct order *o)
+{
+    if (!o->resolver->provider) {
+        order_fail(o, ACME_CONFIG, "", 0, "%s", o->resolver->problem.text);
+        return;
+    }
+    present_next(o);
+}
+
+/* ---- propagate ------------------------------------------------------------------------------- */
+
+static void check_next(struct order *o);
+
+static void on_progress(void *arg, const char *text)
+{
+    struct order *o = arg;
+    order_say(o, "%s (%.1f s)", text, order_step_seconds(o));
+}
+
+static void on_checked(void *arg, const struct propagation_answer *answer)
+{
+    struct order *o = arg;
+    o->dns = NULL;
+    if (!answer->ok) {
+        order_fail(o, ACME_DNS, "", 0, "%s", answer->text);
+        return;
+    }
+    const char *fqdn = o->record.txts[o->index].fqdn;
+    order_say(o, "TXT values visible at %s after %.1f s: %s", fqdn, order_step_seconds(o),
+              answer->text);
+    o->index++;
+    check_next(o);
+}
+
+static bool first_of_its_name(const struct order_record *r, uint32_t index)
+{
+    for (uint32_t i = 0; i < index; i++)
+        if (!r->txts[i].leftover && !strcmp(r->txts[i].fqdn, r->txts[index].fqdn))
+            return false;
+    return true;
+}
+
+static void check_next(struct order *o)
+{
+    struct order_record *r = &o->record;
+    while (o->index < r->txt_count &&
+           (r->txts[o->index].leftover || !first_of_its_name(r, o->index)))
+        o->index++;
+    if (o->index == r->txt_count) {
+        order_next(o);
+        return;
+    }
+    const char *values[ORDER_TXTS_MAX];
+    uint32_t count = 0;
+    const struct order_txt *t = &r->txts[o->index];
+    for (uint32_t i = o->index; i < r->txt_count; i++)
+        if (!r->txts[i].leftover && !strcmp(r->txts[i].fqdn, t->fqdn))
+            values[count++] = r->txts[i].value;
+    struct propagation_options options = resolver_propagation(o->resolver);
+    order_set_deadline(o, options.timeout_s + PROPAGATE_SLACK_S);
+    o->dns = propagation_check(o->env.loop, &options, t->fqdn, t->zone, values, count, on_progress,
+                               on_checked, o);
+}
+
+static void check_or_skip(struct order *o)
+{
+    if (!o->resolver->config->propagation_disabled) {
+        check_next(o);
+        return;
+    }
+    order_say(o, "propagation checks are disabled: not waiting for the name servers");
+    order_next(o);
+}
+
+void order_dns_propagate(struct order *o)
+{
+    uint64_t delay_s = o->resolver->config->delay_before_check_s;
+    if (!delay_s) {
+        check_or_skip(o);
+        return;
+    }
+    order_say(o, "waiting %llu s (delayBeforeCheck)", (unsigned long long)delay_s);
+    order_pause(o, delay_s * NS_PER_S, check_or_skip);
+}
+
+/* ---- clean up -------------------------------------------------------------------------------- */
+
+static void cleanup_next(struct order *o);
+
+static void on_removed(void *arg, const struct provider_answer *answer)
+{
+    struct order *o = arg;
+    struct order_txt *t = &o->record.txts[o->index];
+    o->provider_busy = false;
+    crash_point("CLEANUP", "value");
+    if (answer->verdict == PROVIDER_OK || answer->verdict == PROVIDER_GONE) {
+        log_info("%s: TXT value removed at %s", order_label(o), t->fqdn);
+        order_record_drop_txt(&o->record, o->index);
+        o->tries = 0;
+        order_try_save(o);
+        cleanup_next(o);
+        return;
+    }
+    if (wait_and_retry(o, answer, cleanup_wait_s[o->tries], CLEANUP_TRIES_MAX, cleanup_next))
+        return;
+    log_warn("%s: the TXT value %s at %s could not be removed (%s); it is tried again later",
+             order_label(o), t->value, t->fqdn, answer->text);
+    o->leftovers = true;
+    o->index++;
+    o->tries = 0;
+    cleanup_next(o);
+}
+
+static void cleanup_next(struct order *o)
+{
+    struct order_record *r = &o->record;
+    while (o->index < r->txt_count && r->txts[o->index].phase == ORDER_TXT_PLANNED)
+        order_record_drop_txt(r, o->index);
+    if (o->index == r->txt_count) {
+        order_next(o);
+        return;
+    }
+    struct order_txt *t = &r->txts[o->index];
+    if (!o->resolver->provider || !t->fqdn) {
+        log_warn("%s: the TXT value %s of %s cannot be removed: %s", order_label(o), t->value,
+                 t->domain, o->resolver->problem.text);
+        o->leftovers = true;
+        o->index++;
+        cleanup_next(o);
+        return;
+    }
+    struct provider_txt txt = txt_of(t);
+    o->provider_busy = true;
+    provider_cleanup(o->resolver->provider, &txt, buf_span(&t->state),
+                     clock_now_ns() + PROVIDER_TIMEOUT_S * NS_PER_S, on_removed, o);
+}
+
+void order_dns_cleanup(struct order *o)
+{
+    cleanup_next(o);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control/order_impl.h - what the files of an order share: order.c (the machine), order_ca.c,
+ * order_dns.c and order_issue.c (the steps' handlers). No other file includes it.
+ * Thread: control.   Owns: struct order's fields, as order.h says.
+ * Never: changes record.step but in order.c. */
+#pragma once
+
+#include "control/acme/http_client.h"
+#include "control/order.h"
+
+/* What the CA wants proven for one identifier. */
+struct order_authz {
+    char *url;
+    char *domain; /* NULL until read */
+    bool wildcard;
+    enum document_status status;
+    char *challenge_url; /* of dns-01 */
+    enum document_status challenge_status;
+    char *token;
+};
+
+struct order_keygen;
+
+struct order {
+    struct order_env env;
+    struct resolver *resolver;
+    struct order_record record;
+    enum order_mode mode;
+    bool provider_busy; /* the host will call back; cannot be cancelled */
+
+    struct loop_timer deadline, pause;
+    void (*after_pause)(struct order *o);
+    struct acme_call *call;
+    struct propagation *dns;
+    struct order_keygen *keygen;
+
+    struct order_authz *authz;
+    uint32_t authz_count;
+    uint32_t index;       /* which authorization, TXT value or name the step is at */
+    uint32_t tries;       /* within the step */
+    uint32_t polls;       /* within the step */
+    uint32_t finalizes;   /* within the order */
+    bool value_is_first;  /* nobody tried to add the TXT value at `index` before */
+    bool leftovers;       /* a value could not be removed */
+    uint64_t step_ns;     /* when the step began */
+    struct buf chain_pem; /* downloaded */
+    char *alternates[HTTP_ALTERNATES_MAX]; /* URLs of other chains */
+    uint32_t alternate_count;
+    char progress[512];
+};
+
+/* ---- order.c: the machine -------------------------------------------------------------------- */
+
+/* The step is done: on to the next one of the table. The caller returns at once. */
+void order_next(struct order *o);
+/* To another step that the table of jumps allows. The caller returns at once. */
+void order_goto(struct order *o, enum order_step step);
+/* The order fails with this reason: clean up, then wait out the back-off. The caller returns at
+ * once. */
+void order_fail(struct order *o, enum acme_class class, const char *type, uint32_t retry_after_s,
+                const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* As order_fail, with what the CA said. */
+void order_fail_answer(struct order *o, const struct acme_answer *answer);
+/* Writes the record. False when it could not be written (the order has failed then). */
+bool order_save(struct order *o);
+/* Writes the record; only warns when that fails. For the clean-up, which goes on in any case. */
+void order_try_save(struct order *o);
+/* One log line "NAME: text", kept as progress. */
+void order_say(struct order *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Goes on with `then` after a while. */
+void order_pause(struct order *o, uint64_t wait_ns, void (*then)(struct order *o));
+/* Seconds to wait before the next poll: what the CA says, else 1 s growing to 5 s. */
+uint64_t order_poll_wait_ns(struct order *o, uint32_t retry_after_s);
+/* Moves the step's deadline. */
+void order_set_deadline(struct order *o, uint32_t seconds);
+/* The name in messages: the main one. */
+const char *order_label(const struct order *o);
+/* For the ledger; `names` is the caller's. */
+struct ledger_key order_ledger_key(const struct order *o, struct buf *names);
+void order_clear_authz(struct order *o);
+double order_step_seconds(const struct order *o);
+
+/* ---- handlers of the steps (order.def) ------------------------------------------------------- */
+
+void order_dns_prepare(struct order *o);
+void order_dns_place(struct order *o);
+void order_dns_present(struct order *o);
+void order_dns_propagate(struct order *o);
+void order_dns_cleanup(struct order *o);
+void order_ca_account(struct order *o);
+void order_ca_new_order(struct order *o);
+void order_ca_resume(struct order *o);
+void order_ca_authorizations(struct order *o);
+void order_ca_respond(struct order *o);
+void order_ca_validate(struct order *o);
+void order_ca_ready(struct order *o);
+void order_issue_key(struct order *o);
+void order_issue_finalize(struct order *o);
+void order_issue_poll(struct order *o);
+void order_issue_download(struct order *o);
+void order_issue_store(struct order *o);
+void order_issue_publish(struct order *o);
+/* The order stops while a key is being made in the helper thread. */
+void order_issue_forget_key(struct order *o);
+/* Writes the ledger, drops or keeps the journal entry, tells the scheduler, frees the order. */
+void order_finish(struct order *o);

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/order_impl.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/must.h"
+#include "crypto/digest.h"
+#include "crypto/key.h"
+#include "crypto/x509.h"
+
+#include <stdlib.h>
+
+#define FINALIZES_MAX 3
+
+/* ---- key: made in the helper thread ------------------------------------------------------------
+ */
+
+/* Outlives the order when that ends meanwhile. */
+struct order_keygen {
+    struct order *order; /* NULL: nobody waits any more */
+    enum key_type type;
+    struct buf der;
+    struct result result;
+    struct why why;
+};
+
+static void make_key(void *arg)
+{
+    struct order_keygen *job = arg;
+    struct key *key = NULL;
+    job->result = key_generate(job->type, &key, &job->why);
+    if (result_is_ok(job->result))
+        job->result = key_to_der(key, &job->der);
+    key_free(key);
+}
+
+static void key_made(void *arg)
+{
+    struct order_keygen *job = arg;
+    struct order *o = job->order;
+    if (o) {
+        o->keygen = NULL;
+        if (!result_is_ok(job->result)) {
+            order_fail(o, ACME_CONFIG, "", 0, "no private key could be made: %s", job->why.text);
+        } else {
+            buf_put_span(&o->record.key_der, buf_span(&job->der));
+            order_next(o);
+        }
+    }
+    buf_wipe_free(&job->der);
+    free(job);
+}
+
+void order_issue_key(struct order *o)
+{
+    if (o->record.key_der.len) {
+        order_next(o); /* made before a crash */
+        return;
+    }
+    struct order_keygen *job = mem_zalloc(sizeof *job);
+    job->order = o;
+    job->type = (enum key_type)o->resolver->config->key_type;
+    o->keygen = job;
+    loop_work(o->env.loop, make_key, key_made, job);
+}
+
+void order_issue_forget_key(struct order *o)
+{
+    if (o->keygen)
+        o->keygen->order = NULL;
+    o->keygen = NULL;
+}
+
+/* ---- finalize (RFC 8555 section 7.4) ------------------------------------------------------------
+ */
+
+static void keep_certificate_url(struct order *o, const struct document_order *doc)
+{
+    free(o->record.certificate_url);
+    o->record.certificate_url = doc->certificate ? mem_strdup(doc->certificate) : NULL;
+}
+
+static void on_finalized(void *arg, const struct acme_answer *answer)
+{
+    struct order *o = arg;
+    struct document_order doc;
+    struct why why;
+    o->call = NULL;
+    if (answer->class == ACME_NOT_READY && o->finalizes < FINALIZES_MAX) {
+        order_goto(o, ORDER_READY);
+    } else if (answer->class != ACME_OK && answer->may_have_arrived) {
+        order_say(o, "no clear answer to the certificate request (%s): asking for the order",
+                  answer->text);
+        order_goto(o, ORDER_POLL);
+    } else if (answer->class != ACME_OK) {
+        order_fail_answer(o, answer);
+    } else {
+        /* Whatever this says, the order tells; a good answer only saves a question. */
+        if (result_is_ok(document_order_parse(answer->body, &doc, &why))) {
+            keep_certificate_url(o, &doc);
+            document_order_free(&doc);
+        }
+        order_next(o);
+    }
+}
+
+static struct result make_request(const struct order *o, struct buf *csr, struct why *why)
+{
+    const struct order_record *r = &o->record;
+    struct key *key = NULL;
+    TRY(key_from_der(buf_span(&r->key_der), &key, why));
+    struct result result =
+        x509_request(key, (const char *const *)r->names, r->name_count, true, false, csr, why);
+    key_free(key);
+    return result;
+}
+
+void order_issue_finalize(struct order *o)
+{
+    struct buf csr = {0}, payload = {0}, names = {0};
+    struct why why;
+    if (!o->record.finalize_url) {
+        order_fail(o, ACME_PROTOCOL, "", 0, "the order has no finalize URL");
+        return;
+    }
+    struct result r = make_request(o, &csr, &why);
+    if (result_is_ok(r) && o->finalizes++ == 0) {
+        struct ledger_key key = order_ledger_key(o, &names);
+        r = ledger_certificate_asked(o->env.ledger, &key, clock_wall_s(), &why);
+    }
+    if (!result_is_ok(r)) {
+        order_fail(o, ACME_CONFIG, "", 0, "%s", why.text);
+    } else {
+        buf_put_str(&payload, "{\"csr\":\"");
+        base64url_put(&payload, buf_span(&csr));
+        buf_put_str(&payload, "\"}");
+        o->call = acme_post_once(o->resolver->acme, o->record.finalize_url, buf_span(&payload),
+                                 on_finalized, o);
+    }
+    buf_free(&csr);
+    buf_free(&payload);
+    buf_free(&names);
+}
+
+/* ---- poll
+ * ----------------------------------------------------------------------------------------- */
+
+static void ask_issued(struct order *o);
+
+static void after_poll(struct order *o, const struct document_order *doc, uint32_t retry_after_s)
+{
+    keep_certificate_url(o, doc);
+    switch (doc->status) {
+    case DOCUMENT_STATUS_VALID:
+        order_next(o);
+        break;
+    case DOCUMENT_STATUS_PROCESSING:
+    case DOCUMENT_STATUS_PENDING:
+        order_pause(o, order_poll_wait_ns(o, retry_after_s), ask_issued);
+        break;
+    case DOCUMENT_STATUS_READY:
+        if (o->finalizes >= FINALIZES_MAX)
+            order_fail(o, ACME_SERVER, "", 0, "the CA does not take the certificate request");
+        else
+            order_goto(o, ORDER_FINALIZE);
+        break;
+    default:
+        order_fail(o, problem_class(doc->problem.type, 400), doc->problem.type, 0,
+                   "the CA says that the order is %s: %s", document_status_name(doc->status),
+                   doc->problem.detail);
+    }
+}
+
+static void on_issued(void *arg, const struct acme_answer *answer)
+{
+    struct order *o = arg;
+    struct document_order doc;
+    struct why why;
+    o->call = NULL;
+    if (answer->class != ACME_OK) {
+        order_fail_answer(o, answer);
+    } else if (!result_is_ok(document_order_parse(answer->body, &doc, &why))) {
+        order_fail(o, ACME_PROTOCOL, "", 0, "%s", why.text);
+    } else {
+        after_poll(o, &doc, answer->retry_after_s);
+        document_order_free(&doc);
+    }
+}
+
+static void ask_issued(struct order *o)
+{
+    o->call = acme_post(o->resolver->acme, o->record.order_url, span_of(NULL, 0), on_issued, o);
+}
+
+void order_issue_poll(struct order *o)
+{
+    if (o->record.certificate_url)
+        order_next(o); /* the answer to the request said it all */
+    else
+        ask_issued(o);
+}
+
+/* ---- download (section 7.4.2)
+ * --------------------------------------------------------------------- */
+
+static void ask_chain(struct order *o, const char *url);
+
+static bool covers(const struct x509 *leaf, const char *name)
+{
+    for (uint32_t i = 0; i < leaf->name_count; i++)
+        if (!strcasecmp(leaf->names[i], name))
+            return true;
+    return false;
+}
+
+/* What the CA gave must be ours: the journalled key's, for every name, in its time. */
+static struct result check_leaf(const struct order *o, const struct x509 *leaf, struct why *why)
+{
+    struct key *key = NULL;
+    TRY(key_from_der(buf_span(&o->record.key_der), &key, why));
+    struct result r = x509_check_key(leaf, key, why);
+    key_free(key);
+    TRY(r);
+    for (uint32_t i = 0; i < o->record.name_count; i++)
+        if (!covers(leaf, o->record.names[i]))
+            return why_fail(why, ERR_MISMATCH, "the CA's certificate lacks the name %s",
+                            o->record.names[i]);
+    if (leaf->not_after_s <= clock_wall_s())
+        return why_fail(why, ERR_MISMATCH, "the CA's certificate has expired already");
+    return result_ok();
+}
+
+/* Issuer of the last certificate of the chain: what preferredChain names. */
+static bool ends_at(struct span chain, const char *issuer)
+{
+    struct span last = {NULL, 0};
+    struct reader r = reader_of(chain);
+    while (r.left && !r.bad)
+        last = reader_bytes(&r, reader_be(&r, 3));
+    struct x509 cert = {0};
+    struct why why;
+    if (r.bad || !result_is_ok(x509_parse(last, &cert, &why)))
+        return false;
+    bool same = !strcmp(cert.issuer_cn, issuer);
+    x509_free(&cert);
+    return same;
+}
+
+static void keep_alternates(struct order *o, const struct acme_answer *answer)
+{
+    for (uint32_t i = 0; i < answer->alternate_count; i++)
+        if (o->alternate_count < HTTP_ALTERNATES_MAX &&
+            document_is_url(answer->alternates[i], true))
+            o->alternates[o->alternate_count++] = mem_strdup(answer->alternates[i]);
+}
+
+/* True when another chain is asked for. */
+static bool try_other_chain(struct order *o, struct span chain)
+{
+    const char *wanted = o->resolver->config->preferred_chain;
+    if (!wanted || !wanted[0] || ends_at(chain, wanted))
+        return false;
+    if (o->index == o->alternate_count) {
+        log_warn("%s: the CA offers no chain that ends at \"%s\" (preferredChain): its first one "
+                 "is used",
+                 order_label(o), wanted);
+        return false;
+    }
+    ask_chain(o, o->alternates[o->index++]);
+    return true;
+}
+
+static void take_chain(struct order *o, const struct acme_answer *answer)
+{
+    struct buf chain = {0};
+    struct x509 leaf = {0};
+    struct why why;
+    bool first = !o->chain_pem.len;
+    struct result r = x509_chain_from_pem(answer->body, &chain, &leaf, &why);
+    if (result_is_ok(r))
+        r = check_leaf(o, &leaf, &why);
+    x509_free(&leaf);
+    if (!result_is_ok(r)) {
+        buf_free(&chain);
+        order_fail(o, ACME_PROTOCOL, "", 0, "%s", why.text);
+        return;
+    }
+    const char *wanted = o->resolver->config->preferred_chain;
+    bool better = wanted && wanted[0] && ends_at(buf_span(&chain), wanted);
+    if (first)
+        keep_alternates(o, answer);
+    if (first || better) {
+        buf_free(&o->chain_pem);
+        buf_put_span(&o->chain_pem, answer->body);
+    }
+    bool more = try_other_chain(o, buf_span(&chain));
+    buf_free(&chain);
+    if (more)
+        return;
+    order_say(o, "certificate downloaded");
+    order_next(o);
+}
+
+static void on_chain(void *arg, const struct acme_answer *answer)
+{
+    struct order *o = arg;
+    o->call = NULL;
+    if (answer->class == ACME_OK)
+        take_chain(o, answer);
+    else if (o->chain_pem.len)
+        order_next(o); /* the first chain is good enough */
+    else
+        order_fail_answer(o, answer);
+}
+
+static void ask_chain(struct order *o, const char *url)
+{
+    o->call = acme_post(o->resolver->acme, url, span_of(NULL, 0), on_chain, o);
+}
+
+void order_issue_download(struct order *o)
+{
+    if (o->record.certificate_url)
+        ask_chain(o, o->record.certificate_url);
+    else
+        order_fail(o, ACME_PROTOCOL, "", 0, "the CA gave no certificate URL");
+}
+
+/* ---- store, publish
+ * ---------------------------------------------------------------------------------- */
+
+/* Borrows the record's names; free the two bufs. */
+static struct result make_store_cert(const struct order *o, struct store_cert *ret)
+{
+    const struct order_record *r = &o->record;
+    struct key *key = NULL;
+    struct why why;
+    *ret = (struct store_cert){.resolver = r->resolver,
+                               .main = r->names[0],
+                               .sans = r->names + 1,
+                               .san_count = r->name_count - 1};
+    TRY(key_from_der(buf_span(&r->key_der), &key, &why));
+    struct result result = key_to_pem(key, &ret->key_pem);
+    key_free(key);
+    buf_put_span(&ret->chain_pem, buf_span(&o->chain_pem));
+    return result;
+}
+
+static void free_store_cert(struct store_cert *cert)
+{
+    buf_free(&cert->chain_pem);
+    buf_wipe_free(&cert->key_pem);
+}
+
+void order_issue_store(struct order *o)
+{
+    struct store_cert cert;
+    struct why why = {"the private key cannot be written"};
+    struct result r = make_store_cert(o, &cert);
+    if (result_is_ok(r))
+        r = store_put_cert(o->resolver->store, &cert, &why);
+    free_store_cert(&cert);
+    if (result_is_ok(r))
+        order_next(o);
+    else
+        order_fail(o, ACME_CONFIG, "", 0, "%s", why.text);
+}
+
+void order_issue_publish(struct order *o)
+{
+    struct store_cert cert;
+    if (result_is_ok(make_store_cert(o, &cert)))
+        o->env.publish(o->env.arg, &cert);
+    free_store_cert(&cert);
+    order_say(o, "certificate stored and given to the workers, %lld s after the order began",
+              (long long)(clock_wall_s() - o->record.started_s));
+    order_next(o);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control/order_journal.h - what an order leaves on disk so that a crash at any moment loses no
+ * certificate and leaves no TXT value.
+ * Thread: control.   Owns: a record's texts, until order_record_free().
+ * Never: is written after the side effect that it announces. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/result.h"
+#include "control/store/state.h"
+
+#define ORDER_NAMES_MAX 100
+#define ORDER_TXTS_MAX  256
+#define ORDER_ID_LEN    32 /* hex */
+
+enum order_txt_phase {
+    ORDER_TXT_PLANNED = 0, /* nobody was asked to make it */
+    ORDER_TXT_PRESENTING,  /* it may exist */
+    ORDER_TXT_PRESENT,     /* the provider said that it exists */
+};
+
+/* One TXT value. */
+struct order_txt {
+    char *domain;           /* identifier without "*." */
+    char *fqdn, *zone;      /* with final dot; NULL before the place is known */
+    char *value;            /* 43 characters */
+    char *token, *key_auth; /* for providers that want them */
+    struct buf state;       /* the provider's own, for removal */
+    uint8_t phase;          /* enum order_txt_phase */
+    bool leftover;          /* of an earlier order: only to be removed */
+};
+
+struct order_record {
+    char id[ORDER_ID_LEN + 1];
+    char *resolver, *ca;
+    char **names; /* main first */
+    uint32_t name_count;
+    uint32_t step;    /* enum order_step */
+    bool failed;      /* only the clean-up is left */
+    bool keep;        /* failed for now: the CA may still hold or make the certificate */
+    uint32_t resumes; /* process starts that found this order unfinished */
+    int64_t started_s;
+    char *order_url, *finalize_url, *certificate_url; /* NULL = not known */
+    struct buf key_der; /* the certificate's private key, before the CA sees its public half */
+    struct order_txt *txts;
+    uint32_t txt_count;
+};
+
+/* Identity of "these names from this CA through this resolver": order and case do not matter. */
+void order_id_make(const char *resolver, const char *ca, const char *const *names, uint32_t count,
+                   char ret[ORDER_ID_LEN + 1]);
+
+/* On disk when it returns ok. ERR_STORE. */
+struct result order_journal_put(struct state *state, const struct order_record *record,
+                                struct why *why);
+/* ERR_NOT_FOUND, ERR_FORMAT (a record that this version cannot read). */
+struct result order_journal_get(struct state *state, const char *id, struct order_record *ret);
+struct result order_journal_remove(struct state *state, const char *id, struct why *why);
+/* Ids of all records, each ORDER_ID_LEN characters behind the other, appended to `ret`. */
+struct result order_journal_ids(struct state *state, struct buf *ret, struct why *why);
+
+/* Adds an entry; the record grows. The pointer is valid until the next one. */
+struct order_txt *order_record_add_txt(struct order_record *record, const char *domain,
+                                       const char *value);
+void order_record_drop_txt(struct order_record *record, uint32_t index);
+/* Wipes the key. */
+void order_record_free(struct order_record *record);
+
+/* The stored form (JSON), for tests. */
+void order_record_encode(const struct order_record *record, struct buf *out);
+struct result order_record_decode(struct span in, struct order_record *ret);

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/provider/host.h"
+
+#include "base/clock.h"
+#include "base/secret.h"
+#include "control/provider/child_log.h"
+#include "control/provider/fetch.h"
+#include "control/provider/load.h"
+#include "control/provider/services.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <ares.h>
+#include <curl/curl.h>
+
+#define OPEN_LIMIT_S 10
+#define NAME_BYTES   258 /* 255, a dot, a NUL, one more */
+
+struct child {
+    struct redact redact;
+    struct options options;
+    struct services services;
+    const struct ferrule_provider *provider;
+    void *instance;
+    uint32_t ttl_s;
+    uint8_t first[WIRE_BYTES_MAX];  /* HELLO, which is needed until the options are resolved */
+    uint8_t packet[WIRE_BYTES_MAX]; /* the message being handled */
+};
+
+/* Makes this process less useful to whoever takes it over. */
+static void confine(void)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_DUMPABLE, 0);
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGPIPE, &ignore, NULL);
+    fcntl(WIRE_CHILD_FD, F_SETFD, FD_CLOEXEC);
+}
+
+/* Waits for one message of the given kind; its spans point into `packet`. False at the end. */
+static bool receive(uint8_t packet[WIRE_BYTES_MAX], enum wire_kind kind, struct wire_message *ret)
+{
+    ssize_t n;
+    do {
+        n = recv(WIRE_CHILD_FD, packet, WIRE_BYTES_MAX, 0);
+    } while (n < 0 && errno == EINTR);
+    return n > 0 && result_is_ok(wire_decode(span_of(packet, (size_t)n), ret)) && ret->kind == kind;
+}
+
+static bool transmit(const struct wire_message *m)
+{
+    struct buf packet = {0};
+    bool sent = result_is_ok(wire_encode(m, &packet)) &&
+                send(WIRE_CHILD_FD, packet.ptr, packet.len, MSG_NOSIGNAL) == (ssize_t)packet.len;
+    buf_wipe_free(&packet);
+    return sent;
+}
+
+/* --- answers ---------------------------------------------------------------------------------- */
+
+static enum provider_verdict verdict_of(int32_t status)
+{
+    switch (status) {
+    case FERRULE_OK:
+        return PROVIDER_OK;
+    case FERRULE_RATE:
+        return PROVIDER_RATE;
+    case FERRULE_AUTH:
+    case FERRULE_DENIED:
+        return PROVIDER_AUTH;
+    case FERRULE_CONFIG:
+    case FERRULE_FAILED:
+        return PROVIDER_CONFIG;
+    case FERRULE_ZONE:
+        return PROVIDER_ZONE;
+    case FERRULE_GONE:
+        return PROVIDER_GONE;
+    default:
+        return PROVIDER_RETRY;
+    }
+}
+
+static bool status_is_known(int32_t status)
+{
+    return status >= FERRULE_OK && status <= FERRULE_GONE;
+}
+
+/* Text for people from whatever the plug-in left in `error`. */
+static void tidy_error(struct child *c, int32_t status, struct ferrule_error *error)
+{
+    error->text[sizeof error->text - 1] = 0;
+    if (!status_is_known(status))
+        snprintf(error->text, sizeof error->text,
+                 "the plug-in returned status %d, which is none of ABI 1: a fault of the plug-in",
+                 status);
+    else if (status != FERRULE_OK && !error->text[0])
+        snprintf(error->text, sizeof error->text,
+                 "the plug-in failed (status %d) and did not say why", status);
+    redact_text(&c->redact, error->text);
+    for (char *p = error->text; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = ' ';
+}
+
+static bool answer(struct child *c, uint64_t id, int32_t status, struct ferrule_error *error,
+                   struct span state)
+{
+    struct wire_message m = {.kind = WIRE_ANSWER};
+    tidy_error(c, status, error);
+    enum provider_verdict verdict = verdict_of(status);
+    m.answer = (struct wire_answer){
+        .id = id,
+        .verdict = (uint8_t)verdict,
+        .retry_after_s = error->retry_after_ms / 1000 + (error->retry_after_ms % 1000 != 0),
+        .state = verdict == PROVIDER_OK ? state : span_of(NULL, 0),
+        .text = verdict == PROVIDER_OK ? span_of(NULL, 0) : span_str(error->text),
+    };
+    return transmit(&m);
+}
+
+/* The child cannot start: says why and ends. */
+static int give_up(struct child *c, const struct why *why)
+{
+    struct ferrule_error error = {.size = sizeof error};
+    snprintf(error.text, sizeof error.text, "%s", why->text);
+    answer(c, 0, FERRULE_CONFIG, &error, span_of(NULL, 0));
+    return 1;
+}
+
+/* --- start --------------------------------------------------------------------------------------
+ */
+
+/* Tells control which variables this plug-in may see. */
+static bool send_names(struct child *c)
+{
+    struct wire_message m = {.kind = WIRE_NAMES};
+    struct buf names = {0};
+    bool good = result_is_ok(options_names(c->provider, &names, &m.names));
+    for (const char *const *v = fetch_variables; good && *v; v++)
+        good = result_is_ok(wire_list_add(&m.names, span_str(*v)));
+    good = good && transmit(&m);
+    buf_free(&names);
+    return good;
+}
+
+/* libcurl reads proxies from the environment. */
+static void set_http_environment(const struct wire_list *variables)
+{
+    for (uint32_t i = 0; i + 1 < variables->count; i += 2) {
+        struct span name = variables->items[i], value = variables->items[i + 1];
+        for (const char *const *v = fetch_variables; *v; v++) {
+            if (span_eq(name, span_str(*v))) {
+                char *text = mem_strndup(value.ptr, value.len);
+                setenv(*v, text, 1);
+                free(text);
+            }
+        }
+    }
+}
+
+/* A number that an option of this name replaces. */
+static uint32_t timing(const struct child *c, const char *name, uint32_t otherwise)
+{
+    const struct option_value *v = options_find(&c->options, name);
+    return v && v->set && v->number <= UINT32_MAX ? (uint32_t)v->number : otherwise;
+}
+
+static int32_t open_plugin(struct child *c, struct ferrule_error *error)
+{
+    const struct ferrule_provider *p = c->provider;
+    services_init(&c->services, &c->options, timing(c, "http_timeout", p->http_timeout_s));
+    c->ttl_s = timing(c, "ttl", p->ttl_s ? p->ttl_s : 120);
+    if (c->ttl_s < p->ttl_min_s) {
+        child_log(LOG_LEVEL_WARN, "a TTL of %u s is too short for this provider: %u s is used",
+                  c->ttl_s, p->ttl_min_s);
+        c->ttl_s = p->ttl_min_s;
+    }
+    services_begin(&c->services, (int64_t)(clock_now_ns() + OPEN_LIMIT_S * NS_PER_S));
+    int32_t status = p->open(&c->services.host, &c->instance, error);
+    services_end(&c->services);
+    return status;
+}
+
+static bool send_ready(struct child *c)
+{
+    const struct ferrule_provider *p = c->provider;
+    struct wire_message m = {.kind = WIRE_READY};
+    m.ready = (struct wire_ready){
+        .name = span_first(span_str(p->code), 63),
+        .version = span_first(span_str(p->version), 63),
+        .flags = p->flags,
+        .ttl_s = c->ttl_s,
+        .propagation_timeout_s = timing(c, "propagation_timeout",
+                                        p->propagation_timeout_s ? p->propagation_timeout_s : 60),
+        .polling_interval_s =
+            timing(c, "polling_interval", p->polling_interval_s ? p->polling_interval_s : 2),
+        .sequence_interval_s = timing(c, "sequence_interval", p->sequence_interval_s),
+    };
+    for (uint32_t i = 0; i < c->redact.count && i < WIRE_LIST_MAX; i++)
+        m.ready.secrets.items[m.ready.secrets.count++] = buf_span(&c->redact.values[i]);
+    return transmit(&m);
+}
+
+/* From the first message to an open plug-in. Returns an exit code, or -1 when it is open. */
+static int start(struct child *c, const struct wire_message *hello, struct wire_message *m)
+{
+    struct why why;
+    char *path = mem_strndup(hello->hello.path.ptr, hello->hello.path.len);
+    char *code = mem_strndup(hello->hello.code.ptr, hello->hello.code.len);
+    struct result r = load_plugin(path, code, &c->provider, &why);
+    free(path);
+    free(code);
+    if (!result_is_ok(r))
+        return give_up(c, &why);
+    if (!send_names(c) || !receive(c->packet, WIRE_ENVIRON, m))
+        return 1;
+    set_http_environment(&m->variables);
+    r = options_resolve(c->provider, &hello->hello.env, &m->variables, &c->options, &c->redact,
+                        &why);
+    if (!result_is_ok(r))
+        return give_up(c, &why);
+    struct ferrule_error error = {.size = sizeof error};
+    int32_t status = open_plugin(c, &error);
+    if (status != FERRULE_OK) {
+        answer(c, 0, status, &error, span_of(NULL, 0));
+        return 1;
+    }
+    return send_ready(c) ? -1 : 1;
+}
+
+/* --- calls ---------------------------------------------------------------------------------------
+ */
+
+/* A name as the ABI promises it: lower case, with a final dot, or empty. */
+static struct ferrule_str normal_name(struct span in, char out[NAME_BYTES])
+{
+    size_t n = 0;
+    for (; n < in.len && n < 255; n++)
+        out[n] = (char)tolower(in.ptr[n]);
+    if (n && out[n - 1] != '.')
+        out[n++] = '.';
+    out[n] = 0;
+    return (struct ferrule_str){out, n};
+}
+
+/* The part of fqdn before the zone, without the dot between; empty when the zone does not fit. */
+static struct ferrule_str label_in(struct ferrule_str fqdn, struct ferrule_str zone)
+{
+    if (zone.len == 0 || fqdn.len <= zone.len ||
+        memcmp(fqdn.ptr + fqdn.len - zone.len, zone.ptr, zone.len) != 0 ||
+        fqdn.ptr[fqdn.len - zone.len - 1] != '.')
+        return (struct ferrule_str){fqdn.ptr, 0};
+    return (struct ferrule_str){fqdn.ptr, fqdn.len - zone.len - 1};
+}
+
+static struct ferrule_str str_of(struct span s)
+{
+    return (struct ferrule_str){(const char *)s.ptr, s.len};
+}
+
+static int32_t enter_plugin(struct child *c, const struct wire_call *call,
+                            const struct ferrule_request *q, struct ferrule_buf *state,
+                            struct ferrule_error *error)
+{
+    const struct ferrule_provider *p = c->provider;
+    switch ((enum wire_operation)call->operation) {
+    case WIRE_PRESENT:
+        return p->present(c->instance, q, state, error);
+    case WIRE_CLEANUP:
+        return p->cleanup(c->instance, q, str_of(call->state), error);
+    case WIRE_CONFIRM:
+        if (!FERRULE_HAS(p, ready) || !p->ready)
+            return FERRULE_OK;
+        return p->ready(c->instance, q, str_of(call->state), error);
+    case WIRE_PROBE:
+        if (!FERRULE_HAS(p, probe) || !p->probe)
+            return FERRULE_OK;
+        return p->probe(c->instance, q, error);
+    }
+    return FERRULE_FAILED;
+}
+
+static bool serve(struct child *c, const struct wire_call *call)
+{
+    char fqdn[NAME_BYTES], zone[NAME_BYTES], challenge[NAME_BYTES], domain[NAME_BYTES + 16];
+    struct ferrule_request q = {.size = sizeof q, .ttl_s = c->ttl_s};
+    q.deadline_ns = (int64_t)call->deadline_ns;
+    q.operation_id = call->id;
+    q.fqdn = normal_name(call->fqdn, fqdn);
+    q.zone = normal_name(call->zone, zone);
+    q.label = label_in(q.fqdn, q.zone);
+    q.challenge_fqdn = q.fqdn;
+    if (call->domain.len) {
+        snprintf(domain, sizeof domain, "_acme-challenge.%.*s", SPAN_FMT(call->domain));
+        q.challenge_fqdn = normal_name(span_str(domain), challenge);
+    }
+    q.value = str_of(call->value);
+    q.domain = str_of(call->domain);
+    q.token = str_of(call->token);
+    q.key_auth = str_of(call->key_auth);
+    struct ferrule_error error = {.size = sizeof error};
+    struct ferrule_buf state = {.bytes_max = FERRULE_STATE_MAX};
+    list_init(&state.node);
+    int32_t status;
+    if ((c->provider->flags & FERRULE_NEEDS_ZONE) && q.zone.len == 0) {
+        status = services_fail(&error, FERRULE_ZONE, "the zone of %s is not known", fqdn);
+    } else {
+        services_begin(&c->services, q.deadline_ns);
+        status = enter_plugin(c, call, &q, &state, &error);
+        services_end(&c->services);
+    }
+    bool sent = answer(c, call->id, status, &error, buf_span(&state.data));
+    buf_wipe_free(&state.data);
+    return sent;
+}
+
+/* Calls until control closes its end. */
+static void serve_all(struct child *c, struct wire_message *m)
+{
+    while (receive(c->packet, WIRE_CALL, m) && serve(c, &m->call))
+        fflush(NULL); /* what the plug-in printed in this call is seen with this call */
+    services_begin(&c->services, (int64_t)(clock_now_ns() + OPEN_LIMIT_S * NS_PER_S));
+    c->provider->close(c->instance);
+    services_fini(&c->services);
+}
+
+int provider_run(int argc, char **argv)
+{
+    if (fcntl(WIRE_CHILD_FD, F_GETFD) == -1) {
+        fprintf(stderr, "provider-run is started by ferrule itself, not by hand\n");
+        return 2;
+    }
+    confine();
+    struct child *c = mem_zalloc(sizeof *c);
+    struct wire_message *hello = mem_zalloc(sizeof *hello), *m = mem_zalloc(sizeof *m);
+    int code = 1;
+    if (receive(c->first, WIRE_HELLO, hello)) {
+        child_log_init(WIRE_CHILD_FD, (enum log_level)hello->hello.log_level, &c->redact);
+        curl_global_init(CURL_GLOBAL_DEFAULT);
+        ares_library_init(ARES_LIB_INIT_ALL);
+        code = start(c, hello, m);
+    }
+    if (code == -1) {
+        serve_all(c, m);
+        code = 0;
+    }
+    child_log_init(-1, LOG_LEVEL_ERROR, NULL);
+    options_fini(&c->options);
+    redact_fini(&c->redact);
+    free(hello);
+    free(m);
+    secret_wipe(c, sizeof *c);
+    free(c);
+    curl_global_cleanup();
+    ares_library_cleanup();
+    /* Nothing is left to protect, and a leak checker attaches to its process at the end. */
+    prctl(PR_SET_DUMPABLE, 1);
+    return code;
+}

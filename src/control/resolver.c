@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/resolver.h"
+
+#include "base/log.h"
+#include "crypto/digest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SUCCESSES 1 /* of the propagation check, in a row */
+
+/* A hash, so that no secret of the environment is stored; 64 bits are enough to see a change. */
+static void make_fingerprint(struct resolver *r)
+{
+    const struct config_resolver *c = r->config;
+    struct buf text = {0}, hex = {0};
+    uint8_t hash[DIGEST_BYTES_MAX];
+    buf_printf(&text, "%s\n%s\n%s\n%d\n%s\n%s\n%d\n%u\n", c->ca_server, c->email ? c->email : "",
+               c->dns_provider ? c->dns_provider : "", c->key_type, c->eab_kid ? c->eab_kid : "",
+               c->profile ? c->profile : "", c->propagation_disabled, c->propagation_port);
+    for (uint32_t i = 0; i < c->env_count; i++)
+        buf_printf(&text, "%s=%s\n", c->env[i].name, c->env[i].value);
+    for (uint32_t i = 0; i < c->dns_resolver_count; i++)
+        buf_printf(&text, "%s\n", c->dns_resolvers[i]);
+    for (uint32_t i = 0; i < c->ca_certificate_count; i++)
+        buf_printf(&text, "%s\n", c->ca_certificates[i]);
+    digest_once(DIGEST_SHA256, buf_span(&text), hash);
+    hex_put(&hex, span_of(hash, 8));
+    snprintf(r->fingerprint, sizeof r->fingerprint, "%.*s", SPAN_FMT(buf_span(&hex)));
+    buf_wipe_free(&text);
+    buf_free(&hex);
+}
+
+static struct result open_store(struct resolver_set *set, const struct config *config,
+                                uint32_t index, struct why *why)
+{
+    const char *path = config->resolvers[index].storage;
+    for (uint32_t i = 0; i < index; i++)
+        if (!strcmp(config->resolvers[i].storage, path)) {
+            set->items[index].store = set->items[i].store;
+            if (!set->items[i].store)
+                return why_fail(why, ERR_STORE, "%s", set->items[i].problem.text);
+            return result_ok();
+        }
+    TRY(store_open(path, &set->items[index].store, why));
+    set->stores[set->store_count++] = set->items[index].store;
+    return result_ok();
+}
+
+static void prepare_provider(struct resolver *r, struct provider_host *host)
+{
+    const struct config_resolver *c = r->config;
+    if (!c->dns_provider || !c->dns_provider[0]) {
+        snprintf(r->problem.text, sizeof r->problem.text,
+                 "resolver %s has no dnsChallenge.provider", c->name);
+        return;
+    }
+    struct result result =
+        provider_get(host, c->dns_provider, c->env, c->env_count, &r->provider, &r->problem);
+    if (!result_is_ok(result))
+        r->provider = NULL;
+}
+
+/* What is missing is this resolver's problem alone: everything else is served and renewed. */
+static void prepare(struct resolver_set *set, struct loop *loop, const struct config *config,
+                    struct provider_host *host, uint32_t index)
+{
+    struct resolver *r = &set->items[index];
+    r->config = &config->resolvers[index];
+    make_fingerprint(r);
+    prepare_provider(r, host);
+    struct result result = open_store(set, config, index, &r->problem);
+    if (result_is_ok(result))
+        result = acme_create(loop, r->config, r->store, &r->acme, &r->problem);
+    if (r->problem.text[0])
+        log_error("resolver %s cannot obtain certificates: %s", r->config->name, r->problem.text);
+}
+
+void resolver_set_open(struct loop *loop, const struct config *config, struct provider_host *host,
+                       struct resolver_set *ret)
+{
+    *ret =
+        (struct resolver_set){.items = mem_zalloc(config->resolver_count * sizeof(struct resolver)),
+                              .stores = mem_zalloc(config->resolver_count * sizeof(struct store *)),
+                              .count = config->resolver_count};
+    for (uint32_t i = 0; i < config->resolver_count; i++)
+        prepare(ret, loop, config, host, i);
+}
+
+void resolver_set_close(struct resolver_set *set)
+{
+    for (uint32_t i = 0; i < set->count; i++)
+        acme_destroy(set->items[i].acme);
+    for (uint32_t i = 0; i < set->store_count; i++)
+        store_close(set->stores[i]);
+    free(set->items);
+    free(set->stores);
+    *set = (struct resolver_set){0};
+}
+
+struct resolver *resolver_find(struct resolver_set *set, const char *name)
+{
+    for (uint32_t i = 0; i < set->count; i++)
+        if (!strcmp(set->items[i].config->name, name))
+            return &set->items[i];
+    return NULL;
+}
+
+struct propagation_options resolver_propagation(const struct resolver *r)
+{
+    return (struct propagation_options){
+        .resolvers = r->config->dns_resolvers,
+        .resolver_count = r->config->dns_resolver_count,
+        .port = r->config->propagation_port,
+        .successes = SUCCESSES,
+        .timeout_s = r->info.propagation_timeout_s ? r->info.propagation_timeout_s : 60,
+        .interval_s = r->info.polling_interval_s ? r->info.polling_interval_s : 2,
+    };
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control/resolver.h - one [certificatesResolvers.X] at work: its account, store and DNS provider.
+ * Thread: control.   Owns: the ACME client; stores and providers belong to the set.
+ * Never: asks a CA or a provider for anything by itself. */
+#pragma once
+
+#include "control/acme/acme.h"
+#include "control/propagation/propagation.h"
+#include "control/provider/host.h"
+
+struct resolver {
+    const struct config_resolver *config;
+    struct acme *acme;         /* NULL: `problem` says why */
+    struct store *store;       /* the same */
+    struct provider *provider; /* the same */
+    struct why problem;        /* "" or why no order can succeed */
+    struct provider_info info; /* after the first provider_describe() */
+    char fingerprint[33];      /* of the settings that decide whether an order succeeds */
+    int64_t hold_until_s;      /* the CA asked everybody to wait; wall seconds */
+    uint32_t running;          /* orders */
+};
+
+struct resolver_set {
+    struct resolver *items;
+    uint32_t count;
+    struct store **stores; /* one per path */
+    uint32_t store_count;
+};
+
+/* Opens the stores and makes a client and a provider for each resolver. What is missing (a plug-in,
+ * a CA file, a store) is logged and becomes that resolver's `problem`. */
+void resolver_set_open(struct loop *loop, const struct config *config, struct provider_host *host,
+                       struct resolver_set *ret);
+void resolver_set_close(struct resolver_set *set);
+/* By configured name; NULL when there is none. */
+struct resolver *resolver_find(struct resolver_set *set, const char *name);
+/* How DNS is asked for this resolver. Points into the configuration. */
+struct propagation_options resolver_propagation(const struct resolver *r);
