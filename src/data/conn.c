@@ -3,6 +3,7 @@
 
 #include "data/exchange.h"
 #include "data/handshake.h"
+#include "data/request.h"
 #include "data/tls/session.h"
 
 /* How long a client may go on sending after our last byte. */
@@ -377,9 +378,8 @@ static bool head_turn(struct worker *w, struct conn *conn)
             head_is_bad(w, conn, ev.reject);
             return conn->phase != CONN_PHASE_CLOSING;
         }
-        report_add(w->report, REPORT_REQUESTS, 1);
         set_phase(conn, CONN_PHASE_EXCHANGE);
-        exchange_begin(w, conn, &w->request);
+        request_begin(w, conn, &w->request);
         if (conn->phase == CONN_PHASE_CLOSING)
             return false;
         /* The head's spans point into the block until here. */
@@ -467,7 +467,10 @@ void conn_limit_in(struct worker *w, struct conn *conn)
     case CONN_PHASE_EXCHANGE:
         x = slab_get(&w->exchanges, conn->exchange.index, conn->exchange.gen);
         must(x);
-        exchange_client_timeout(w, x);
+        if (conn->wire.eof)
+            conn_close_begin(w, conn);
+        else
+            exchange_client_timeout(w, x);
         break;
     default:
         conn_close_begin(w, conn);

@@ -43,7 +43,7 @@ struct conn {
     char ip[NET_ADDR_TEXT_MAX];
     uint16_t listener;
     uint32_t policy_tag;      /* TLS: of the policy that the session was made with */
-    uint64_t trusted_version; /* snapshot for which `trusted` holds */
+    uint64_t trusted_version; /* snapshot for which `trusted` holds, + 1; 0 = none */
     struct handle exchange;
     struct h1 h1;
     struct tls_session *tls;

@@ -62,6 +62,7 @@ void listener_settle(struct worker *w, struct listener *l)
     } else if (!want && l->armed && !l->cancelling) {
         ring_cancel(w->ring, op_of(l, OP_ACCEPT), op_of(l, OP_CANCEL));
         l->cancelling = true;
+        w->pending++;
     }
 }
 
@@ -85,8 +86,11 @@ static void shed(struct worker *w, struct listener *l)
 
 void listener_event(struct worker *w, struct listener *l, const struct ring_event *ev)
 {
-    if (ev->id.op == OP_CANCEL)
+    if (ev->id.op == OP_CANCEL) {
+        must(w->pending > 0);
+        w->pending--;
         return;
+    }
     must(ev->id.op == OP_ACCEPT && l->armed);
     if (!ev->more) {
         l->armed = false;
@@ -95,8 +99,7 @@ void listener_event(struct worker *w, struct listener *l, const struct ring_even
     if (ev->res >= 0) {
         if (w->phase != WORKER_PHASE_SERVING || !l->entrypoint || !conn_open(w, l, ev->res)) {
             report_add(w->report, REPORT_CONNS_REFUSED, 1);
-            ring_close_fd(w->ring, ev->res,
-                          (struct op_id){.op = OP_CLOSE, .owner = OP_OWNER_WORKER});
+            worker_close_fd(w, ev->res);
         }
     } else if (ev->res != -ECANCELED && ev->res != -ECONNABORTED && ev->res != -EAGAIN &&
                ev->res != -EINTR) {

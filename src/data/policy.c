@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/policy.h"
 
+#include "base/buf.h"
 #include "base/log.h"
 #include "base/must.h"
 #include "data/tls/session.h"
@@ -16,16 +17,13 @@ static uint32_t tag_of(struct span name)
     return h;
 }
 
-struct result policy_adopt(struct policy_set *set, const struct snapshot *s)
+void policy_adopt(struct policy_set *set, const struct snapshot *s)
 {
-    struct policy_entry *entries = calloc(s->tls_count + 1, sizeof *entries);
-    if (!entries)
-        return result_fail(ERR_NO_MEMORY);
+    struct policy_entry *entries = mem_zalloc((s->tls_count + 1) * sizeof *entries);
     for (uint32_t i = 0; i < s->tls_count; i++)
         entries[i].tag = tag_of(s->tls[i].name);
     policy_clear(set);
     *set = (struct policy_set){entries, s->tls_count};
-    return result_ok();
 }
 
 void policy_clear(struct policy_set *set)

@@ -20,8 +20,8 @@ struct policy_set {
     uint32_t count;
 };
 
-/* Drops the old policies, makes room for those of `s`. ERR_NO_MEMORY. */
-struct result policy_adopt(struct policy_set *set, const struct snapshot *s);
+/* Drops the old policies, makes room for those of `s`. */
+void policy_adopt(struct policy_set *set, const struct snapshot *s);
 void policy_clear(struct policy_set *set);
 /* Makes it when it is not there yet; NULL when it cannot be made (logged). */
 struct tls_policy *policy_get(struct policy_set *set, const struct snapshot *s, uint32_t tls);

@@ -195,6 +195,6 @@ void wire_close_finish(struct worker *w, struct wire *wire, bool reset)
         struct linger now = {.l_onoff = 1, .l_linger = 0};
         (void)setsockopt(wire->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     }
-    ring_close_fd(w->ring, wire->fd, (struct op_id){.op = OP_CLOSE, .owner = OP_OWNER_WORKER});
+    worker_close_fd(w, wire->fd);
     wire->fd = -1;
 }

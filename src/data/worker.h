@@ -99,6 +99,10 @@ struct worker {
     struct listener *listeners;
     uint32_t listener_count;
     uint64_t overflows_seen;
+    uint32_t pending; /* requests of the worker itself that are in the kernel */
+    bool waking;      /* the read of the wake-up eventfd is */
+    bool cancelling;  /* it is being cancelled */
+    bool failed;      /* the kernel refuses to go on */
 
     struct http_head request, response; /* of the message being handled in this turn */
     uint8_t *stage;                     /* plaintext before encryption, within one turn */
@@ -125,6 +129,8 @@ void worker_run(struct worker *w);
 void worker_ready(struct worker *w, struct wire *wire);
 /* Has this wire's owner looked at again when a pool block was given back. */
 void worker_hungry(struct worker *w, struct wire *wire);
+/* Closes a socket that has nothing in the kernel any more. */
+void worker_close_fd(struct worker *w, int fd);
 static inline bool worker_is_draining(const struct worker *w)
 {
     return w->phase >= WORKER_PHASE_DRAINING;

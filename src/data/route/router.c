@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/route/router.h"
 
+#include "base/buf.h"
 #include "base/must.h"
 
 #include <stdlib.h>
@@ -139,7 +140,7 @@ static void place_hosts(struct router_index *x)
     }
 }
 
-static struct result index_alloc(struct router_index *x)
+static void index_alloc(struct router_index *x)
 {
     const struct snapshot *s = x->snapshot;
     uint32_t hosts = 0;
@@ -149,26 +150,17 @@ static struct result index_alloc(struct router_index *x)
     while (size < hosts * 2)
         size *= 2;
     x->mask = size - 1;
-    x->slots = calloc(size, sizeof *x->slots);
-    x->candidates = calloc(hosts + 1, sizeof *x->candidates);
-    x->general = calloc(s->router_count + 1, sizeof *x->general);
-    x->general_first = calloc(s->entrypoint_count + 1, sizeof *x->general_first);
-    if (!x->slots || !x->candidates || !x->general || !x->general_first)
-        return result_fail(ERR_NO_MEMORY);
-    return result_ok();
+    x->slots = mem_zalloc(size * sizeof *x->slots);
+    x->candidates = mem_zalloc((hosts + 1) * sizeof *x->candidates);
+    x->general = mem_zalloc((s->router_count + 1) * sizeof *x->general);
+    x->general_first = mem_zalloc((s->entrypoint_count + 1) * sizeof *x->general_first);
 }
 
-struct result router_index_create(const struct snapshot *s, struct router_index **ret)
+struct router_index *router_index_create(const struct snapshot *s)
 {
-    struct router_index *x = calloc(1, sizeof *x);
-    if (!x)
-        return result_fail(ERR_NO_MEMORY);
+    struct router_index *x = mem_zalloc(sizeof *x);
     x->snapshot = s;
-    struct result r = index_alloc(x);
-    if (!result_is_ok(r)) {
-        router_index_destroy(x);
-        return r;
-    }
+    index_alloc(x);
     uint32_t general = 0;
     for (int pass = 0; pass < 2; pass++) {
         for (uint32_t e = 0; e < s->entrypoint_count; e++) {
@@ -187,8 +179,7 @@ struct result router_index_create(const struct snapshot *s, struct router_index 
             place_hosts(x);
     }
     x->general_first[s->entrypoint_count] = general;
-    *ret = x;
-    return result_ok();
+    return x;
 }
 
 void router_index_destroy(struct router_index *x)

@@ -13,8 +13,8 @@
 struct router_index;
 
 /* Builds the index of a snapshot, which must live as long. Costs time proportional to the number
- * of routers and hosts; done once per snapshot. ERR_NO_MEMORY. */
-struct result router_index_create(const struct snapshot *s, struct router_index **ret);
+ * of routers and hosts; done once per snapshot. */
+struct router_index *router_index_create(const struct snapshot *s);
 /* NULL is fine. */
 void router_index_destroy(struct router_index *x);
 

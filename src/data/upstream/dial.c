@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/upstream/dial.h"
+
+#include "base/clock.h"
+#include "data/exchange.h"
+#include "data/upstream/pick.h"
+
+/* Servers that one request tries. */
+#define SERVERS_MAX 3
+#define DIAL_DEFAULT_MS 30000u
+
+/* The next server when the present one is used up. False: none. */
+static bool next_server(struct worker *w, struct exchange *x)
+{
+    if (!x->can_move || ++x->servers_tried >= SERVERS_MAX || x->snapshot != w->snapshot)
+        return false;
+    uint32_t index = pick_server(w, x->service, x->server_index);
+    if (index == SNAP_NONE)
+        return false;
+    pool_drop(x->server);
+    x->server = w->pool.servers[index];
+    pool_hold(x->server);
+    x->server_index = index;
+    x->addresses_tried = 0;
+    return true;
+}
+
+static const struct net_addr *next_address(struct worker *w, struct exchange *x)
+{
+    const struct server_state *state = reader_server(w->reader, x->snapshot, x->server_index);
+    if (!state || x->addresses_tried >= state->addr_count)
+        return NULL;
+    return &state->addrs[x->addresses_tried++];
+}
+
+struct result dial_start(struct worker *w, struct exchange *x)
+{
+    if (x->dial_until_ns == 0) {
+        uint32_t ms = x->service->dial_timeout_ms;
+        x->dial_until_ns = w->now_ns + (ms ? ms : DIAL_DEFAULT_MS) * NS_PER_MS;
+    }
+    const struct net_addr *address = next_address(w, x);
+    if (!address) {
+        x->server->rest_until_ns = w->now_ns + DIAL_REST_NS;
+        if (!next_server(w, x) || !(address = next_address(w, x)))
+            return result_fail(ERR_REMOTE);
+    }
+    struct upconn *upconn = upconn_open(w, x->server, address, x->self);
+    if (!upconn)
+        return result_fail(ERR_NO_SLOT);
+    x->upconn = (struct handle){upconn->wire.id.slot, upconn->wire.id.gen};
+    limit_set(&w->wheel, &upconn->limit, x->dial_until_ns);
+    return result_ok();
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* data/upstream/dial.h - opens a connection to an upstream for an exchange: the server's addresses
+ * one after another, then other servers, within one time limit.
+ * Thread: the worker's.   Owns: nothing.
+ * Never: asks DNS (control resolves), goes on once bytes of the request were sent. */
+#pragma once
+
+#include "base/result.h"
+
+struct worker;
+struct exchange;
+
+/* After a failed attempt a server comes behind the others for so long. */
+#define DIAL_REST_NS 2000000000ull
+
+/* Starts the next attempt; the exchange is told how it went. Fails when nothing is left to try:
+ * ERR_REMOTE; ERR_NO_SLOT: too many connections. */
+struct result dial_start(struct worker *w, struct exchange *x);

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/upstream/upconn.h"
+
+#include "data/exchange.h"
+
+static const uint8_t allowed[UPCONN_PHASES] = {
+#define TO(phase) (1u << UPCONN_PHASE_##phase)
+    [UPCONN_PHASE_FREE] = TO(CONNECTING),
+    [UPCONN_PHASE_CONNECTING] = TO(LEASED) | TO(CLOSING),
+    [UPCONN_PHASE_IDLE] = TO(LEASED) | TO(CLOSING),
+    [UPCONN_PHASE_LEASED] = TO(IDLE) | TO(CLOSING),
+    [UPCONN_PHASE_CLOSING] = TO(FREE),
+#undef TO
+};
+
+static void set_phase(struct upconn *upconn, enum upconn_phase to)
+{
+    must(allowed[upconn->phase] & 1u << to);
+    upconn->phase = (uint8_t)to;
+}
+
+struct upconn *upconn_open(struct worker *w, struct pool_server *server,
+                           const struct net_addr *address, struct handle exchange)
+{
+    uint32_t index;
+    struct upconn *upconn = slab_take(&w->upconns, &index);
+    if (!upconn)
+        return NULL;
+    int fd = ring_socket(w->ring, address->sa.sa_family);
+    if (fd < 0) {
+        slab_give_back(&w->upconns, index);
+        return NULL;
+    }
+    ring_set_nodelay(w->ring, fd);
+    wire_open(&upconn->wire, fd,
+              (struct op_id){
+                  .owner = OP_OWNER_UPCONN, .slot = index, .gen = slab_gen(&w->upconns, index)});
+    upconn->exchange = exchange;
+    upconn->server = server;
+    pool_hold(server);
+    list_init(&upconn->idle);
+    limit_init(&upconn->limit, WORKER_LIMIT_UPCONN);
+    h1_init(&upconn->h1, H1_CLIENT, UPCONN_HEAD_MAX, &w->response);
+    upconn->address = *address;
+    set_phase(upconn, UPCONN_PHASE_CONNECTING);
+    wire_connect(w, &upconn->wire, &upconn->address.sa, upconn->address.len);
+    report_add(w->report, REPORT_UPSTREAM_CONNECTS, 1);
+    report_add(w->report, REPORT_UPCONNS_NOW, 1);
+    return upconn;
+}
+
+void upconn_lease(struct worker *w, struct upconn *upconn, struct handle exchange)
+{
+    must(upconn_is_good(upconn) && list_is_empty(&upconn->idle));
+    set_phase(upconn, UPCONN_PHASE_LEASED);
+    upconn->exchange = exchange;
+    limit_clear(&upconn->limit);
+    h1_next(&upconn->h1);
+    report_add(w->report, REPORT_UPSTREAM_REUSED, 1);
+}
+
+void upconn_release(struct worker *w, struct upconn *upconn, bool reuse, uint32_t idle_ms,
+                    uint32_t max)
+{
+    must(upconn->phase == UPCONN_PHASE_LEASED);
+    upconn->exchange = (struct handle){0};
+    if (!reuse || worker_is_draining(w) || !wire_send_is_empty(&upconn->wire) ||
+        upconn->wire.received.first || upconn->wire.eof || upconn->wire.recv_failed ||
+        !pool_put(upconn->server, upconn, max)) {
+        upconn_close_begin(w, upconn);
+        return;
+    }
+    set_phase(upconn, UPCONN_PHASE_IDLE);
+    limit_set_ms(&w->wheel, &upconn->limit, w->now_ns, idle_ms);
+    upconn->wire.want = upconn_want(upconn);
+    wire_settle(w, &upconn->wire);
+}
+
+enum wire_want upconn_want(const struct upconn *upconn)
+{
+    if (upconn->wire.armed != WIRE_WANT_NOTHING && !upconn->wire.cancelling)
+        return (enum wire_want)upconn->wire.armed;
+    return upconn->server->large >= POOL_LARGE ? WIRE_WANT_LARGE : WIRE_WANT_SMALL;
+}
+
+bool upconn_is_good(const struct upconn *upconn)
+{
+    const struct wire *wire = &upconn->wire;
+    return upconn->phase == UPCONN_PHASE_IDLE && !wire->eof && !wire->recv_failed &&
+           !wire->send_failed && !wire->received.first;
+}
+
+void upconn_close_begin(struct worker *w, struct upconn *upconn)
+{
+    if (upconn->phase == UPCONN_PHASE_CLOSING)
+        return;
+    if (upconn->phase == UPCONN_PHASE_IDLE)
+        pool_remove(upconn->server, upconn);
+    upconn->exchange = (struct handle){0};
+    set_phase(upconn, UPCONN_PHASE_CLOSING);
+    limit_remove(&upconn->limit);
+    wire_close_begin(w, &upconn->wire);
+    worker_ready(w, &upconn->wire);
+}
+
+static void close_join(struct worker *w, struct upconn *upconn)
+{
+    if (!wire_is_quiet(&upconn->wire))
+        return;
+    uint32_t index = upconn->wire.id.slot;
+    struct pool_server *server = upconn->server;
+    wire_close_finish(w, &upconn->wire, false);
+    set_phase(upconn, UPCONN_PHASE_FREE);
+    slab_give_back(&w->upconns, index);
+    pool_drop(server);
+    report_add(w->report, REPORT_UPCONNS_NOW, (uint64_t)-1);
+}
+
+static void connect_turn(struct worker *w, struct upconn *upconn, struct exchange *x)
+{
+    if (upconn->wire.connect_failed) {
+        upconn_close_begin(w, upconn);
+        exchange_connect_failed(w, x);
+    } else if (upconn->wire.connected) {
+        set_phase(upconn, UPCONN_PHASE_LEASED);
+        limit_clear(&upconn->limit);
+        exchange_connected(w, x);
+    }
+}
+
+void upconn_run(struct worker *w, struct upconn *upconn)
+{
+    struct exchange *x = slab_get(&w->exchanges, upconn->exchange.index, upconn->exchange.gen);
+    switch ((enum upconn_phase)upconn->phase) {
+    case UPCONN_PHASE_CONNECTING:
+        must(x);
+        connect_turn(w, upconn, x);
+        break;
+    case UPCONN_PHASE_LEASED:
+        must(x);
+        exchange_turn(w, x);
+        break;
+    case UPCONN_PHASE_IDLE:
+        if (upconn_is_good(upconn))
+            wire_settle(w, &upconn->wire);
+        else
+            upconn_close_begin(w, upconn);
+        break;
+    case UPCONN_PHASE_CLOSING:
+        close_join(w, upconn);
+        break;
+    default:
+        never();
+    }
+}
+
+void upconn_limit(struct worker *w, struct upconn *upconn)
+{
+    struct exchange *x = slab_get(&w->exchanges, upconn->exchange.index, upconn->exchange.gen);
+    if (x)
+        exchange_upstream_timeout(w, x);
+    else
+        upconn_close_begin(w, upconn);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* data/upstream/upconn.h - one connection to an upstream server, from connect to slot reuse.
+ * Thread: the worker's.   Owns: its socket (as a wire), the response codec.
+ * Never: is leased to two exchanges, is used again after anything unexpected came on it.
+ * Close is begin -> join -> finish, as with conn. */
+#pragma once
+
+#include "data/http/h1.h"
+#include "data/worker.h"
+
+enum upconn_phase {
+    UPCONN_PHASE_FREE = 0,
+    UPCONN_PHASE_CONNECTING,
+    UPCONN_PHASE_IDLE,   /* in its server's pool */
+    UPCONN_PHASE_LEASED, /* one exchange has it */
+    UPCONN_PHASE_CLOSING,
+    UPCONN_PHASES,
+};
+
+/* Bytes of a response head. */
+#define UPCONN_HEAD_MAX 65536u
+
+struct upconn {
+    struct wire wire; /* first: a ready wire is its upconn */
+    uint8_t phase;    /* enum upconn_phase; changed by set_phase() alone */
+    struct handle exchange;
+    struct pool_server *server;
+    struct list idle; /* in server->idle */
+    struct limit limit; /* connect, response head, idle in the pool */
+    struct h1 h1;
+    struct net_addr address; /* stays while the kernel connects */
+};
+
+/* Starts connecting for an exchange, which is told by exchange_connected() or
+ * exchange_connect_failed(). NULL: no slot, or no socket. */
+struct upconn *upconn_open(struct worker *w, struct pool_server *server,
+                           const struct net_addr *address, struct handle exchange);
+/* Leases a kept connection, just taken from its pool. */
+void upconn_lease(struct worker *w, struct upconn *upconn, struct handle exchange);
+/* The exchange is over. With reuse it goes back to the pool, else it is closed.
+ *   idle_ms   how long it may wait there, 0 = no limit; max: how many the pool may hold */
+void upconn_release(struct worker *w, struct upconn *upconn, bool reuse, uint32_t idle_ms,
+                    uint32_t max);
+/* What to receive next: what is armed, else as the server's latest answers make likely. */
+enum wire_want upconn_want(const struct upconn *upconn);
+/* One turn. It may be gone afterwards. */
+void upconn_run(struct worker *w, struct upconn *upconn);
+void upconn_limit(struct worker *w, struct upconn *upconn);
+/* Starts closing; safe to call twice. The exchange, if any, must know already. */
+void upconn_close_begin(struct worker *w, struct upconn *upconn);
+/* An idle connection on which nothing has happened. */
+bool upconn_is_good(const struct upconn *upconn);
