@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *const default_files[] = {"ferrule.toml", "/etc/ferrule/ferrule.toml"};
-
 static bool takes_file(const char *arg, const char **ret_value)
 {
     static const char *const names[] = {"-c", "--config", "--configFile"};
@@ -49,15 +47,8 @@ struct result check_args_parse(int argc, char **argv, struct check_args *ret, st
         check_args_free(&a);
         return r;
     }
-    for (size_t i = 0; !a.file && !a.flag_count && !a.help && i < 2; i++) {
-        if (access(default_files[i], F_OK) == 0)
-            a.file = default_files[i];
-    }
-    if (!a.file && !a.flag_count && !a.help) {
-        check_args_free(&a);
-        return why_fail(why, ERR_USAGE, "no configuration: give -c FILE (looked for %s and %s)",
-                        default_files[0], default_files[1]);
-    }
+    if (!a.file && !a.flag_count)
+        a.file = CONFIG_DEFAULT_FILE;
     *ret = a;
     return r;
 }

@@ -7,6 +7,9 @@
 
 #include "config/config.h"
 
+/* Read when neither -c nor a dotted flag is given. */
+#define CONFIG_DEFAULT_FILE "/etc/ferrule/ferrule.toml"
+
 /* What a command line says. Pointers are into argv, but for `flags`, which check_args_free()
  * frees. */
 struct check_args {
@@ -16,8 +19,7 @@ struct check_args {
     bool fragment, json, help;
 };
 
-/* Sorts out the arguments behind the command's name (argv[0] is the first of them). With neither -c
- * nor a dotted flag, ferrule.toml in the current directory or /etc/ferrule/ferrule.toml is taken.
+/* Sorts out the arguments behind the command's name (argv[0] is the first of them).
  * ERR_USAGE. */
 struct result check_args_parse(int argc, char **argv, struct check_args *ret, struct why *why);
 void check_args_free(struct check_args *args);
