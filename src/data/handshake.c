@@ -38,7 +38,8 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
     }
     struct tls_policy *policy = policy_get(&w->policies, w->snapshot, tls);
     if (!cert || !policy ||
-        !result_is_ok(session_open(policy, hello, cert, reader_ticket_keys(w->reader), &conn->tls))) {
+        !result_is_ok(
+            session_open(policy, hello, cert, reader_ticket_keys(w->reader), &conn->tls))) {
         refuse(w, conn, ALERT_INTERNAL_ERROR);
         return false;
     }
@@ -94,7 +95,8 @@ bool handshake_turn(struct worker *w, struct conn *conn)
     struct block_queue *in = &conn->wire.received;
     while (in->first) {
         struct writer flight = writer_of(w->flight, WORKER_FLIGHT_BYTES);
-        struct session_io io = {.in = block_span(in->first), .out = &flight};
+        struct session_io io = {
+            .in = block_span(in->first), .out = &flight, .keys = reader_ticket_keys(w->reader)};
         size_t before = io.in.len;
         struct result r = session_handshake(conn->tls, &io);
         size_t used = before - io.in.len;
@@ -107,6 +109,8 @@ bool handshake_turn(struct worker *w, struct conn *conn)
             established(w, conn);
             return true;
         }
+        if (r.code == ERR_FULL && flight.len > 0)
+            continue;
         if (r.code != ERR_AGAIN) {
             report_add(w->report, REPORT_HANDSHAKES_FAILED, 1);
             conn_handshake_failed(w, conn);
