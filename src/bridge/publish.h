@@ -25,8 +25,8 @@ struct ticket_keys {
     struct ticket_key keys[TICKET_KEY_COUNT];
 };
 
-/* A certificate as control hands it over. id: chosen by control, unique, stable over restarts of
- * data (e.g. first 8 bytes of the leaf's SHA-256). */
+/* A certificate as control hands it over. id: chosen by control, not 0, unique, stable over
+ * restarts of data (e.g. first 8 bytes of the leaf's SHA-256). */
 struct publish_cert {
     uint64_t id;
     bool is_rsa;
@@ -35,21 +35,34 @@ struct publish_cert {
     struct span key;   /* private key, PKCS#8 or traditional DER */
 };
 
+#define PUBLISH_NAME_MAX       253                    /* bytes of a name */
+#define PUBLISH_CERT_BYTES_MAX 1048576                /* chain and key together */
 enum publish_name_flags { PUBLISH_NAME_DEFAULT = 1 }; /* serves hellos that nothing else matches */
 
-/* Appends one framed message to `out`; the caller sends it on the bridge socket in order. */
+/* Each appends one framed message to `out`, which the caller sends on the bridge socket in order
+ * and wipes (publish_cert and publish_ticket_keys put secrets into it). Values out of their range
+ * are programmer errors. A stream begins with one sync; later messages stand alone. */
 void publish_sync_begin(struct buf *out);
-/* Everything not named since publish_sync_begin() is removed. */
+/* Every name not published since publish_sync_begin() is removed, then every certificate that no
+ * name uses. Ticket keys and the snapshot stay when the sync brought none. */
 void publish_sync_end(struct buf *out);
+/* The snapshot's version is larger than that of the one before in this stream.
+ * The wire form may have up to 256 MB. */
 void publish_snapshot(struct buf *out, const struct snapshot *s);
+/* Gives a certificate before the names that use it. It is dropped when its last name goes; then it
+ * has to be given again before it is named again. Giving one that is there costs nothing. */
 void publish_cert(struct buf *out, const struct publish_cert *cert);
-/* name: "a.test", "*.a.test", an IP address in text, or "" with PUBLISH_NAME_DEFAULT; lower case.
- * ecdsa, rsa: ids given before by publish_cert(), 0 = none (not both 0). Insert or replace. */
+/* name: "a.test", "*.a.test", an IP address in text (as inet_ntop writes it), or "" together with
+ * PUBLISH_NAME_DEFAULT; lower case. ecdsa, rsa: ids given before by publish_cert(), 0 = none (not
+ * both 0). Insert or replace, at once for every hello that comes after. */
 void publish_name(struct buf *out, struct span name, uint64_t ecdsa, uint64_t rsa, uint32_t flags);
+/* Nothing happens when it is not there. */
 void publish_name_remove(struct buf *out, struct span name);
 void publish_ticket_keys(struct buf *out, const struct ticket_keys *keys);
 /* Addresses of one configured server, by the server's index in the snapshot of that version.
- * count 0: unresolvable, the server is skipped. At most PUBLISH_ADDRS_MAX. */
+ * count 0: unresolvable, the server is skipped. At most PUBLISH_ADDRS_MAX.
+ * Nothing is carried over from one snapshot to the next: control says it again. Sent before the
+ * snapshot it waits for it, so that no moment without addresses arises. */
 #define PUBLISH_ADDRS_MAX 8
 void publish_server(struct buf *out, uint64_t snapshot_version, uint32_t server,
                     const struct net_addr *addrs, uint32_t count, bool healthy);
@@ -58,33 +71,50 @@ void publish_server(struct buf *out, uint64_t snapshot_version, uint32_t server,
 
 struct publisher;
 
-/* workers: 1..PUBLISH_WORKERS_MAX; expected_names sizes the table. */
+/* workers: 1..PUBLISH_WORKERS_MAX; expected_names sizes the table (it grows when there are more).
+ * ERR_NO_MEMORY. */
 #define PUBLISH_WORKERS_MAX 256
 struct result publisher_create(uint32_t workers, uint64_t expected_names, struct publisher **ret,
                                struct why *why);
 /* All readers must have left. */
 void publisher_destroy(struct publisher *p);
-/* Called by a worker's thread before its loop; registers it with RCU. wake_fd is an eventfd that
- * the publisher writes to when something this worker should look at was published. */
+/* Called by a worker's thread before its loop; registers it with RCU, offline. worker: 0 up to
+ * the count of publisher_create(), each once. wake_fd is an eventfd (or -1) that the publisher
+ * writes to when something this worker should look at was published: a snapshot, the end of a
+ * sync, a server's state. Certificates and ticket keys are looked up when they are needed. */
 struct bridge_reader;
 struct bridge_reader *reader_join(struct publisher *p, uint32_t worker, int wake_fd);
+/* By the same thread; it gave up every pin. The caller may close wake_fd afterwards. */
 void reader_leave(struct bridge_reader *r);
-/* Eats bytes from control. Any malformed message: ERR_FORMAT (the caller drops the connection,
- * keeps what is published, and waits for control to come again). ret_used: bytes taken; the rest is
- * an incomplete message and is given again with more behind it. */
+/* Eats bytes from control. Any malformed message: ERR_FORMAT or ERR_VERSION (the caller drops the
+ * connection, keeps what is published, and waits for control to come again). ret_used: bytes
+ * taken, also on failure; the rest is an incomplete message and is given again with more behind
+ * it. A message has up to 256 MB (snapshots) or 16 MB (all others). The caller wipes what was
+ * taken: there are keys in it. */
 struct result publisher_feed(struct publisher *p, struct span in, size_t *ret_used,
                              struct why *why);
 /* A new stream from control begins (its process or ours restarted). */
 void publisher_reset_stream(struct publisher *p);
-/* True once the first complete sync has been applied: workers may accept. */
+/* True once the first complete sync has been applied: workers may accept. Any thread. */
 bool publisher_is_ready(const struct publisher *p);
-/* Frees what no reader can see any more. Called from the publisher's loop, at least once a second;
- * never blocks longer than a worker's step. */
+/* Frees what no reader can see any more. Called from the publisher's loop, at least once a second.
+ * Never blocks longer than the longest present step of a worker (workers that wait are offline
+ * and do not count); returns at once when nothing died. */
 void publisher_collect(struct publisher *p);
+
+struct publisher_counts {
+    uint64_t names, certs;
+    uint64_t snapshots; /* alive: the current one, and old ones that exchanges still pin */
+    uint64_t dead;      /* objects that wait for publisher_collect() */
+    uint64_t version;   /* of the current snapshot, 0 = none */
+};
+/* For logs and tests. In the publisher's thread. */
+struct publisher_counts publisher_count(const struct publisher *p);
 
 /* ---- workers ------------------------------------------------------------------------------- */
 
-/* Between online and offline the worker may hold what it looked up; offline before it waits. */
+/* Between online and offline the worker may hold what it looked up; offline before it waits.
+ * Saying one twice is harmless. Each costs one store of the reader's own and a barrier. */
 void reader_online(struct bridge_reader *r);
 void reader_offline(struct bridge_reader *r);
 /* Inside a long step: everything looked up before is given up. */
@@ -92,7 +122,8 @@ void reader_quiescent(struct bridge_reader *r);
 
 /* The current snapshot; NULL before the first. Valid until offline/quiescent, or pinned. */
 const struct snapshot *reader_snapshot(struct bridge_reader *r);
-/* An exchange keeps its snapshot beyond the step. Counted per worker. */
+/* An exchange keeps its snapshot beyond the step. Counted per worker; pin what reader_snapshot()
+ * gave in this step, or what this worker has pinned already. */
 void reader_pin(struct bridge_reader *r, const struct snapshot *s);
 void reader_unpin(struct bridge_reader *r, const struct snapshot *s);
 
@@ -101,16 +132,19 @@ struct table_cert {
     bool is_rsa;
     int64_t not_after_s;
     struct span chain; /* as in publish_cert */
-    struct span key;
+    struct span key;   /* wiped when it is freed */
 };
 
-/* Certificate for a hello (DESIGN section 5): exact name, then one-label wildcard, then for an
- * empty name the local address as text, then the default. Among two, by what the client can
- * verify. *ret_default tells that only the default matched. NULL only before the first sync.
- * Valid until offline/quiescent. */
+/* Certificate for a hello: exact name, then one-label wildcard, then for an
+ * empty name the local address as text, then the default. name: lower case, no final dot.
+ * Among two for one name: ECDSA when the client can verify it, else RSA; when it can verify
+ * neither, what there is. *ret_default tells that only the default matched. NULL: nothing matches
+ * and no default was published (control always publishes one in its first sync).
+ * Valid until offline/quiescent; a TLS session that lives longer copies it. */
 const struct table_cert *table_select(struct bridge_reader *r, struct span name,
                                       struct span local_ip, bool ecdsa, bool rsa,
                                       bool *ret_default);
+/* Never NULL; count 0 before the first. Valid as above. */
 const struct ticket_keys *reader_ticket_keys(struct bridge_reader *r);
 
 struct server_state {
@@ -118,6 +152,7 @@ struct server_state {
     bool healthy;
     struct net_addr addrs[PUBLISH_ADDRS_MAX];
 };
-/* Addresses of snapshot->servers[server]; addr_count 0 when unknown. Valid as above. */
+/* Addresses of snapshot->servers[server] for a current or pinned snapshot. Never NULL; addr_count
+ * 0 when unknown. Valid until offline/quiescent. */
 struct server_state const *reader_server(struct bridge_reader *r, const struct snapshot *s,
                                          uint32_t server);

@@ -19,21 +19,37 @@ struct report_page {
 
 struct report;
 
-/* Makes the memfd (supervisor): pages for `workers`. Returns the fd in *ret_fd. */
+#define REPORT_WORKERS_MAX 256
+
+/* Makes the memfd (supervisor): pages for `workers` (1..REPORT_WORKERS_MAX), its size sealed.
+ * Gives the fd, CLOEXEC, in *ret_fd. ERR_SYSTEM. */
 struct result report_create(uint32_t workers, int *ret_fd, struct why *why);
-/* Maps one that was inherited. */
+/* Maps one that was inherited; the fd may be closed afterwards. ERR_SYSTEM, ERR_FORMAT (not a
+ * report), ERR_VERSION (of a build with other counters). */
 struct result report_map(int fd, struct report **ret, struct why *why);
+/* NULL is fine. */
 void report_unmap(struct report *r);
 uint32_t report_workers(const struct report *r);
-/* A worker's own page. */
+/* A worker's own page; worker < report_workers(). Valid until report_unmap(). */
 struct report_page *report_page(struct report *r, uint32_t worker);
+/* Sets the gauges of one page to 0: a worker that starts has none of what its crashed forerunner
+ * had open. Counters go on. */
+void report_start(struct report_page *p);
 /* Sum over all workers. */
 uint64_t report_sum(const struct report *r, enum report_counter counter);
+/* "conns_accepted"; static memory. */
 const char *report_name(enum report_counter counter);
 const char *report_help(enum report_counter counter);
+/* Can go down; its name ends in _now. */
+bool report_is_gauge(enum report_counter counter);
 
 /* Worker side: a relaxed store, so that readers see whole values. */
 static inline void report_add(struct report_page *p, enum report_counter c, uint64_t n)
 {
     __atomic_store_n(&p->values[c], p->values[c] + n, __ATOMIC_RELAXED);
+}
+
+static inline void report_sub(struct report_page *p, enum report_counter c, uint64_t n)
+{
+    __atomic_store_n(&p->values[c], p->values[c] - n, __ATOMIC_RELAXED);
 }

@@ -89,6 +89,7 @@ struct snap_tls {
 
 struct snapshot {
     uint64_t version; /* grows with each one control publishes */
+    void *owner;      /* the bridge's own mark on what it published; NULL in control */
     uint32_t conns_per_worker;
     struct snap_entrypoint *entrypoints;
     struct snap_router *routers;
@@ -103,9 +104,16 @@ struct snapshot {
 
 struct buf;
 
-/* Appends the wire form. The snapshot's indices must be in range (programmer error). */
+#define SNAP_RULE_DEPTH_MAX 32
+
+/* Appends the wire form. Every index, range and rule has to be good (programmer error); see
+ * snapshot_check(). */
 void snapshot_encode(const struct snapshot *s, struct buf *out);
-/* Decodes into one allocation, checks every index, count and rule. ERR_FORMAT, ERR_VERSION. */
+/* Decodes into one allocation, which snapshot_free() frees; every count is held against the bytes
+ * that are there before memory is taken. `in` is not kept. ERR_FORMAT, ERR_VERSION. */
 struct result snapshot_decode(struct span in, struct snapshot **ret);
+/* Every index and range points into the snapshot, every rule is complete postfix whose stack
+ * stays within SNAP_RULE_DEPTH_MAX, every enumerated field has one of its values. ERR_FORMAT. */
+struct result snapshot_check(const struct snapshot *s);
 /* NULL is fine. Not for snapshots that control built by hand. */
 void snapshot_free(struct snapshot *s);

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control side of publish.h: typed values to framed bytes. */
+#include "bridge/publish.h"
+
+#include "base/must.h"
+#include "bridge/wire.h"
+
+void publish_sync_begin(struct buf *out)
+{
+    wire_end(out, wire_begin(out, WIRE_SYNC_BEGIN));
+}
+
+void publish_sync_end(struct buf *out)
+{
+    wire_end(out, wire_begin(out, WIRE_SYNC_END));
+}
+
+void publish_snapshot(struct buf *out, const struct snapshot *s)
+{
+    size_t mark = wire_begin(out, WIRE_SNAPSHOT);
+    snapshot_encode(s, out);
+    wire_end(out, mark);
+}
+
+void publish_cert(struct buf *out, const struct publish_cert *cert)
+{
+    must(cert->id != 0 && cert->chain.len > 3 && cert->key.len > 0);
+    must(cert->chain.len + cert->key.len <= PUBLISH_CERT_BYTES_MAX);
+    size_t mark = wire_begin(out, WIRE_CERT);
+    buf_put_be(out, cert->id, 8);
+    buf_put_be(out, cert->is_rsa, 1);
+    buf_put_be(out, (uint64_t)cert->not_after_s, 8);
+    wire_put_span(out, cert->chain);
+    wire_put_span(out, cert->key);
+    wire_end(out, mark);
+}
+
+void publish_name(struct buf *out, struct span name, uint64_t ecdsa, uint64_t rsa, uint32_t flags)
+{
+    must(name.len <= PUBLISH_NAME_MAX && (ecdsa || rsa));
+    must((name.len == 0) == (flags == PUBLISH_NAME_DEFAULT));
+    size_t mark = wire_begin(out, WIRE_NAME);
+    buf_put_be(out, ecdsa, 8);
+    buf_put_be(out, rsa, 8);
+    buf_put_be(out, flags, 4);
+    wire_put_span(out, name);
+    wire_end(out, mark);
+}
+
+void publish_name_remove(struct buf *out, struct span name)
+{
+    must(name.len <= PUBLISH_NAME_MAX);
+    size_t mark = wire_begin(out, WIRE_NAME_REMOVE);
+    wire_put_span(out, name);
+    wire_end(out, mark);
+}
+
+void publish_ticket_keys(struct buf *out, const struct ticket_keys *keys)
+{
+    must(keys->count <= TICKET_KEY_COUNT);
+    size_t mark = wire_begin(out, WIRE_TICKET_KEYS);
+    buf_put_be(out, keys->count, 1);
+    for (uint32_t i = 0; i < keys->count; i++) {
+        const struct ticket_key *k = &keys->keys[i];
+        buf_put(out, k->name, sizeof k->name);
+        buf_put(out, k->aes, sizeof k->aes);
+        buf_put_be(out, (uint64_t)k->born_s, 8);
+    }
+    wire_end(out, mark);
+}
+
+void publish_server(struct buf *out, uint64_t snapshot_version, uint32_t server,
+                    const struct net_addr *addrs, uint32_t count, bool healthy)
+{
+    must(count <= PUBLISH_ADDRS_MAX);
+    size_t mark = wire_begin(out, WIRE_SERVER);
+    buf_put_be(out, snapshot_version, 8);
+    buf_put_be(out, server, 4);
+    buf_put_be(out, healthy, 1);
+    buf_put_be(out, count, 1);
+    for (uint32_t i = 0; i < count; i++)
+        wire_put_addr(out, &addrs[i]);
+    wire_end(out, mark);
+}

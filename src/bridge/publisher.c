@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The publisher's side of publish.h: decodes, applies, frees. */
+#include "bridge/publisher.h"
+
+#include "base/must.h"
+#include "bridge/wire.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Dead objects at which publisher_feed() waits for a grace period by itself, so that a long sync
+ * does not keep two of everything. */
+#define PEN_MAX 16384
+/* Server states waiting for their snapshot: more is a broken control. */
+#define EARLY_MAX (1u << 20)
+
+struct result publisher_create(uint32_t workers, uint64_t expected_names, struct publisher **ret,
+                               struct why *why)
+{
+    must(workers >= 1 && workers <= PUBLISH_WORKERS_MAX);
+    struct publisher *p = mem_zalloc(sizeof *p);
+    p->workers = workers;
+    struct result r = table_create(expected_names, &p->table);
+    if (!result_is_ok(r)) {
+        free(p);
+        return why_fail(why, r.code, "no memory for a certificate table of %llu names",
+                        (unsigned long long)expected_names);
+    }
+    must(pthread_mutex_init(&p->lock, NULL) == 0);
+    for (size_t i = 0; i < PUBLISH_WORKERS_MAX; i++)
+        p->wake_fds[i] = -1;
+    *ret = p;
+    return r;
+}
+
+/* ---- snapshots ----------------------------------------------------------------------------- */
+
+static void server_destroy(struct rcu_dead *dead)
+{
+    free((char *)dead - offsetof(struct server_slot, dead));
+}
+
+static void tickets_free(struct ticket_slot *t)
+{
+    if (!t)
+        return;
+    secret_wipe(t, sizeof *t);
+    free(t);
+}
+
+static void tickets_destroy(struct rcu_dead *dead)
+{
+    tickets_free((struct ticket_slot *)((char *)dead - offsetof(struct ticket_slot, dead)));
+}
+
+static struct published *published_create(const struct publisher *p, struct snapshot *s)
+{
+    struct published *n = mem_zalloc(sizeof *n + s->server_count * sizeof n->servers[0]);
+    n->magic = PUBLISHED_MAGIC;
+    n->snapshot = s;
+    n->stream = p->stream;
+    n->server_count = s->server_count;
+    n->pins = aligned_alloc(_Alignof(struct pin), p->workers * sizeof *n->pins);
+    must(n->pins);
+    memset(n->pins, 0, p->workers * sizeof *n->pins);
+    s->owner = n;
+    return n;
+}
+
+static void published_free(struct published *n)
+{
+    if (!n)
+        return;
+    for (uint32_t i = 0; i < n->server_count; i++)
+        free(n->servers[i]);
+    snapshot_free(n->snapshot);
+    free(n->pins);
+    n->magic = 0;
+    free(n);
+}
+
+static bool is_pinned(const struct publisher *p, const struct published *n)
+{
+    for (uint32_t i = 0; i < p->workers; i++)
+        if (__atomic_load_n(&n->pins[i].count, __ATOMIC_ACQUIRE))
+            return true;
+    return false;
+}
+
+static void published_destroy(struct rcu_dead *dead)
+{
+    published_free((struct published *)((char *)dead - offsetof(struct published, dead)));
+}
+
+/* Puts old snapshots that nobody pins into the pen. grace: one has passed since each of them was
+ * replaced. */
+static void sweep_old(struct publisher *p, bool grace)
+{
+    for (struct published **at = &p->old; *at;) {
+        struct published *n = *at;
+        n->grace_passed = n->grace_passed || grace;
+        if (n->grace_passed && !is_pinned(p, n)) {
+            *at = n->next;
+            rcu_retire(&p->pen, &n->dead, published_destroy);
+        } else {
+            at = &n->next;
+        }
+    }
+}
+
+static struct published *find_version(struct publisher *p, uint64_t version)
+{
+    if (p->current && p->current->stream == p->stream && p->current->snapshot->version == version)
+        return p->current;
+    for (struct published *n = p->old; n; n = n->next)
+        if (n->stream == p->stream && n->snapshot->version == version)
+            return n;
+    return NULL;
+}
+
+static void set_server(struct publisher *p, struct published *n, uint32_t server,
+                       const struct server_state *state)
+{
+    struct server_slot *slot = mem_zalloc(sizeof *slot), *old = n->servers[server];
+    slot->state = *state;
+    rcu_store(&n->servers[server], slot);
+    if (old)
+        rcu_retire(&p->pen, &old->dead, server_destroy);
+}
+
+/* States that waited for this snapshot go in, those of later ones stay. */
+static void take_early(struct publisher *p, struct published *n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < p->early_count; i++) {
+        const struct early_server *e = &p->early[i];
+        if (e->version == n->snapshot->version && e->server < n->server_count)
+            set_server(p, n, e->server, &e->state);
+        else if (e->version > n->snapshot->version)
+            p->early[kept++] = *e;
+    }
+    p->early_count = kept;
+}
+
+/* ---- one function per message: reads all of it, then applies ------------------------------- */
+
+/* The message was as long as its fields: nothing is missing, nothing is left. */
+static bool is_whole(const struct reader *in)
+{
+    return !in->bad && in->left == 0;
+}
+
+static struct result apply_sync_begin(struct publisher *p, struct reader *in)
+{
+    if (!is_whole(in))
+        return result_fail(ERR_FORMAT);
+    table_mark_begin(p->table);
+    p->in_sync = true;
+    return result_ok();
+}
+
+static struct result apply_sync_end(struct publisher *p, struct reader *in)
+{
+    if (!p->in_sync || !is_whole(in))
+        return result_fail(ERR_FORMAT);
+    p->in_sync = false;
+    table_sweep(p->table, &p->pen);
+    __atomic_store_n(&p->ready, true, __ATOMIC_RELEASE);
+    p->wake_wanted = true;
+    return result_ok();
+}
+
+static struct result apply_snapshot(struct publisher *p, struct reader *in)
+{
+    struct snapshot *s;
+    TRY(snapshot_decode(reader_bytes(in, in->left), &s));
+    if (s->version <= p->last_version) {
+        snapshot_free(s);
+        return result_fail(ERR_FORMAT);
+    }
+    p->last_version = s->version;
+    struct published *n = published_create(p, s), *old = p->current;
+    take_early(p, n);
+    rcu_store(&p->current, n);
+    if (old) {
+        old->next = p->old;
+        p->old = old;
+    }
+    p->wake_wanted = true;
+    return result_ok();
+}
+
+/* Certificates behind 3-byte lengths, at least one, none empty. */
+static bool chain_ok(struct span chain)
+{
+    struct reader r = reader_of(chain);
+    do {
+        if (reader_bytes(&r, reader_be(&r, 3)).len == 0)
+            r.bad = true;
+    } while (!r.bad && r.left);
+    return !r.bad;
+}
+
+static struct result apply_cert(struct publisher *p, struct reader *in)
+{
+    struct publish_cert c = {.id = reader_u64(in)};
+    c.is_rsa = wire_get_bool(in);
+    c.not_after_s = (int64_t)reader_u64(in);
+    c.chain = wire_get_span(in);
+    c.key = wire_get_span(in);
+    if (!is_whole(in) || c.id == 0 || c.key.len == 0 || !chain_ok(c.chain) ||
+        c.chain.len + c.key.len > PUBLISH_CERT_BYTES_MAX)
+        return result_fail(ERR_FORMAT);
+    table_put_cert(p->table, &c, &p->pen);
+    return result_ok();
+}
+
+static struct result apply_name(struct publisher *p, struct reader *in)
+{
+    uint64_t ecdsa = reader_u64(in), rsa = reader_u64(in);
+    uint32_t flags = reader_u32(in);
+    struct span name = wire_get_span(in);
+    if (!is_whole(in) || name.len > PUBLISH_NAME_MAX || (!ecdsa && !rsa) || flags > 1 ||
+        (name.len == 0) != (flags == PUBLISH_NAME_DEFAULT))
+        return result_fail(ERR_FORMAT);
+    struct result r = table_put_name(p->table, name, ecdsa, rsa, &p->pen);
+    return result_is_ok(r) ? r : result_fail(ERR_FORMAT);
+}
+
+static struct result apply_name_remove(struct publisher *p, struct reader *in)
+{
+    struct span name = wire_get_span(in);
+    if (!is_whole(in) || name.len > PUBLISH_NAME_MAX)
+        return result_fail(ERR_FORMAT);
+    table_remove(p->table, name, &p->pen);
+    return result_ok();
+}
+
+static struct result apply_ticket_keys(struct publisher *p, struct reader *in)
+{
+    struct ticket_keys keys = {.count = reader_u8(in)};
+    if (keys.count > TICKET_KEY_COUNT)
+        return result_fail(ERR_FORMAT);
+    for (uint32_t i = 0; i < keys.count; i++) {
+        struct ticket_key *k = &keys.keys[i];
+        struct span name = reader_bytes(in, sizeof k->name), aes = reader_bytes(in, sizeof k->aes);
+        k->born_s = (int64_t)reader_u64(in);
+        if (in->bad)
+            return result_fail(ERR_FORMAT);
+        memcpy(k->name, name.ptr, sizeof k->name);
+        memcpy(k->aes, aes.ptr, sizeof k->aes);
+    }
+    if (!is_whole(in))
+        return result_fail(ERR_FORMAT);
+    struct ticket_slot *slot = mem_zalloc(sizeof *slot), *old = p->tickets;
+    slot->keys = keys;
+    secret_wipe(&keys, sizeof keys);
+    rcu_store(&p->tickets, slot);
+    if (old)
+        rcu_retire(&p->pen, &old->dead, tickets_destroy);
+    return result_ok();
+}
+
+static struct result keep_early(struct publisher *p, const struct early_server *e)
+{
+    if (e->version <= p->last_version)
+        return result_ok(); /* of a snapshot that is gone */
+    if (p->early_count == EARLY_MAX)
+        return result_fail(ERR_FORMAT);
+    if (p->early_count == p->early_cap) {
+        p->early_cap = p->early_cap ? 2 * p->early_cap : 16;
+        p->early = mem_grow(p->early, p->early_cap * sizeof *p->early);
+    }
+    p->early[p->early_count++] = *e;
+    return result_ok();
+}
+
+static struct result apply_server(struct publisher *p, struct reader *in)
+{
+    struct early_server e = {.version = reader_u64(in)};
+    e.server = reader_u32(in);
+    e.state.healthy = wire_get_bool(in);
+    e.state.addr_count = reader_u8(in);
+    if (e.state.addr_count > PUBLISH_ADDRS_MAX)
+        return result_fail(ERR_FORMAT);
+    for (uint32_t i = 0; i < e.state.addr_count; i++)
+        e.state.addrs[i] = wire_get_addr(in);
+    if (!is_whole(in))
+        return result_fail(ERR_FORMAT);
+    struct published *n = find_version(p, e.version);
+    if (!n)
+        return keep_early(p, &e);
+    if (e.server >= n->server_count)
+        return result_fail(ERR_FORMAT);
+    set_server(p, n, e.server, &e.state);
+    p->wake_wanted = true;
+    return result_ok();
+}
+
+static struct result apply(struct publisher *p, const struct wire_message *m)
+{
+    static struct result (*const appliers[])(struct publisher *, struct reader *) = {
+        [WIRE_SYNC_BEGIN] = apply_sync_begin,
+        [WIRE_SYNC_END] = apply_sync_end,
+        [WIRE_SNAPSHOT] = apply_snapshot,
+        [WIRE_CERT] = apply_cert,
+        [WIRE_NAME] = apply_name,
+        [WIRE_NAME_REMOVE] = apply_name_remove,
+        [WIRE_TICKET_KEYS] = apply_ticket_keys,
+        [WIRE_SERVER] = apply_server,
+    };
+    struct reader in = reader_of(m->body);
+    must(m->type < sizeof appliers / sizeof *appliers && appliers[m->type]);
+    bool was_online = rcu_is_online(); /* only where a test's one thread is everybody */
+    rcu_online();
+    struct result r = appliers[m->type](p, &in);
+    if (!was_online)
+        rcu_offline();
+    return r;
+}
+
+/* ---- the publisher's loop ------------------------------------------------------------------ */
+
+static void wake_all(struct publisher *p)
+{
+    pthread_mutex_lock(&p->lock);
+    for (uint32_t i = 0; i < p->workers; i++) {
+        uint64_t one = 1;
+        /* A full counter (EAGAIN) means that the worker is being woken already. */
+        if (p->wake_fds[i] >= 0)
+            (void)!write(p->wake_fds[i], &one, sizeof one);
+    }
+    pthread_mutex_unlock(&p->lock);
+    p->wake_wanted = false;
+}
+
+/* Applies messages until they end; ERR_AGAIN is the good end. */
+static struct result feed(struct publisher *p, struct span in, size_t *done, struct why *why)
+{
+    for (;;) {
+        struct wire_message m;
+        size_t used;
+        struct result r = wire_next(span_skip(in, *done), &m, &used);
+        if (r.code == ERR_AGAIN)
+            return result_ok();
+        if (!result_is_ok(r))
+            return why_fail(why, r.code, "control sent bytes that are no message of version %d",
+                            WIRE_VERSION);
+        r = apply(p, &m);
+        if (!result_is_ok(r))
+            return why_fail(why, r.code, "control sent a malformed message of type %d", m.type);
+        *done += used;
+        if (p->pen.count >= PEN_MAX)
+            publisher_collect(p);
+    }
+}
+
+struct result publisher_feed(struct publisher *p, struct span in, size_t *ret_used, struct why *why)
+{
+    size_t done = 0;
+    rcu_join();
+    struct result r = feed(p, in, &done, why);
+    rcu_leave();
+    if (p->wake_wanted)
+        wake_all(p);
+    *ret_used = done;
+    return r;
+}
+
+void publisher_reset_stream(struct publisher *p)
+{
+    p->stream++;
+    p->last_version = 0;
+    p->in_sync = false;
+    p->early_count = 0;
+}
+
+bool publisher_is_ready(const struct publisher *p)
+{
+    return __atomic_load_n(&p->ready, __ATOMIC_ACQUIRE);
+}
+
+void publisher_collect(struct publisher *p)
+{
+    bool waiting = false;
+    for (const struct published *n = p->old; n; n = n->next)
+        waiting = waiting || !n->grace_passed;
+    bool grace = rcu_pen_empty(&p->pen);
+    if (!grace && waiting) {
+        rcu_wait();
+        grace = true;
+    }
+    sweep_old(p, grace);
+}
+
+struct publisher_counts publisher_count(const struct publisher *p)
+{
+    struct publisher_counts c = {
+        .names = table_names(p->table),
+        .certs = table_certs(p->table),
+        .dead = p->pen.count,
+        .snapshots = p->current != NULL,
+        .version = p->current ? p->current->snapshot->version : 0,
+    };
+    for (const struct published *n = p->old; n; n = n->next)
+        c.snapshots++;
+    return c;
+}
+
+void publisher_destroy(struct publisher *p)
+{
+    for (uint32_t i = 0; i < p->workers; i++)
+        must(!p->readers[i]);
+    rcu_pen_empty(&p->pen);
+    table_destroy(p->table);
+    published_free(p->current);
+    while (p->old) {
+        struct published *n = p->old;
+        p->old = n->next;
+        published_free(n);
+    }
+    tickets_free(p->tickets);
+    free(p->early);
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bridge/snapshot.h"
+
+#include "base/buf.h"
+#include "base/must.h"
+#include "bridge/wire.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define FORMAT 1
+
+/* ---- one description of each struct for both directions ------------------------------------ */
+
+/* out: encoding, fields are only read. in: decoding, fields are set; spans point into the input. */
+struct coder {
+    struct buf *out;
+    struct reader in;
+};
+
+#define INT_FIELD(name, type, bytes)                                                               \
+    static void name(struct coder *c, type *v)                                                     \
+    {                                                                                              \
+        if (c->out)                                                                                \
+            buf_put_be(c->out, (uint64_t)*v, bytes);                                               \
+        else                                                                                       \
+            *v = (type)reader_be(&c->in, bytes);                                                   \
+    }
+INT_FIELD(code_u8, uint8_t, 1)
+INT_FIELD(code_u16, uint16_t, 2)
+INT_FIELD(code_u32, uint32_t, 4)
+INT_FIELD(code_u64, uint64_t, 8)
+INT_FIELD(code_i64, int64_t, 8)
+
+static void code_bool(struct coder *c, bool *v)
+{
+    if (c->out)
+        buf_put_be(c->out, *v, 1);
+    else
+        *v = wire_get_bool(&c->in);
+}
+
+static void code_span(struct coder *c, struct span *v)
+{
+    if (c->out)
+        wire_put_span(c->out, *v);
+    else
+        *v = wire_get_span(&c->in);
+}
+
+static void code_bytes(struct coder *c, uint8_t *v, size_t n)
+{
+    if (c->out) {
+        buf_put(c->out, v, n);
+        return;
+    }
+    struct span s = reader_bytes(&c->in, n);
+    if (s.len)
+        memcpy(v, s.ptr, n);
+}
+
+static void code_entrypoint(struct coder *c, struct snap_entrypoint *e)
+{
+    code_span(c, &e->name);
+    code_u32(c, &e->redirect_status);
+    code_span(c, &e->redirect_scheme);
+    code_u16(c, &e->redirect_port);
+    code_u32(c, &e->read_timeout_ms);
+    code_u32(c, &e->head_timeout_ms);
+    code_u32(c, &e->write_timeout_ms);
+    code_u32(c, &e->idle_timeout_ms);
+    code_u32(c, &e->handshake_timeout_ms);
+    code_u32(c, &e->head_max_bytes);
+    code_u32(c, &e->grace_timeout_ms);
+    code_bool(c, &e->forwarded_insecure);
+    code_u32(c, &e->trusted_first);
+    code_u32(c, &e->trusted_count);
+    code_u32(c, &e->first_router);
+    code_u32(c, &e->router_count);
+    code_bool(c, &e->tls);
+}
+
+static void code_router(struct coder *c, struct snap_router *r)
+{
+    code_span(c, &r->name);
+    code_u32(c, &r->first_node);
+    code_u32(c, &r->node_count);
+    code_i64(c, &r->priority);
+    code_u32(c, &r->service);
+    code_u32(c, &r->tls);
+    code_u32(c, &r->entrypoint);
+}
+
+static void code_rule_node(struct coder *c, struct snap_rule_node *n)
+{
+    code_u32(c, &n->op);
+    code_span(c, &n->text);
+}
+
+static void code_service(struct coder *c, struct snap_service *s)
+{
+    code_span(c, &s->name);
+    code_u32(c, &s->first_server);
+    code_u32(c, &s->server_count);
+    code_bool(c, &s->pass_host_header);
+    code_u32(c, &s->dial_timeout_ms);
+    code_u32(c, &s->response_header_timeout_ms);
+    code_u32(c, &s->idle_timeout_ms);
+    code_u32(c, &s->max_idle_per_server);
+}
+
+static void code_server(struct coder *c, struct snap_server *s)
+{
+    code_span(c, &s->url);
+    code_span(c, &s->host);
+    code_u16(c, &s->port);
+    code_bool(c, &s->https);
+    code_u32(c, &s->weight);
+}
+
+static void code_tls(struct coder *c, struct snap_tls *t)
+{
+    code_span(c, &t->name);
+    code_u16(c, &t->min_version);
+    code_u16(c, &t->max_version);
+    code_bool(c, &t->sni_strict);
+    code_bool(c, &t->no_tickets);
+    code_span(c, &t->ciphers);
+    code_span(c, &t->groups);
+}
+
+static void code_prefix(struct coder *c, struct snap_prefix *p)
+{
+    code_bytes(c, p->address, sizeof p->address);
+    code_u8(c, &p->bits);
+}
+
+/* Array members: type, member, counter, bytes of the smallest element on the wire. */
+#define ARRAYS(X)                                                                                  \
+    X(entrypoint, entrypoints, entrypoint_count, 60)                                               \
+    X(router, routers, router_count, 32)                                                           \
+    X(rule_node, rule_nodes, rule_node_count, 8)                                                   \
+    X(service, services, service_count, 29)                                                        \
+    X(server, servers, server_count, 15)                                                           \
+    X(tls, tls, tls_count, 18)                                                                     \
+    X(prefix, prefixes, prefix_count, 17)
+
+static void code_elements(struct coder *c, struct snapshot *s)
+{
+#define CODE(type, member, counter, wire_bytes)                                                    \
+    for (uint32_t i = 0; i < s->counter && !c->in.bad; i++)                                        \
+        code_##type(c, &s->member[i]);
+    ARRAYS(CODE)
+#undef CODE
+}
+
+static void code_head(struct coder *c, struct snapshot *s)
+{
+    code_u64(c, &s->version);
+    code_u32(c, &s->conns_per_worker);
+#define CODE(type, member, counter, wire_bytes) code_u32(c, &s->counter);
+    ARRAYS(CODE)
+#undef CODE
+}
+
+void snapshot_encode(const struct snapshot *s, struct buf *out)
+{
+    must(result_is_ok(snapshot_check(s)));
+    struct coder c = {.out = out};
+    struct snapshot copy = *s; /* encoding only reads, through the same pointers */
+    buf_put_be(out, FORMAT, 4);
+    code_head(&c, &copy);
+    code_elements(&c, &copy);
+}
+
+/* ---- checks -------------------------------------------------------------------------------- */
+
+static bool range_ok(uint32_t first, uint32_t count, uint32_t size)
+{
+    return first <= size && count <= size - first;
+}
+
+static bool rule_ok(const struct snap_rule_node *nodes, uint32_t count)
+{
+    uint32_t depth = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bool has_text = nodes[i].text.len > 0;
+        switch (nodes[i].op) {
+        case SNAP_RULE_HOST:
+        case SNAP_RULE_PATH:
+        case SNAP_RULE_PATH_PREFIX:
+            if (++depth > SNAP_RULE_DEPTH_MAX)
+                return false;
+            break;
+        case SNAP_RULE_ANY:
+            if (has_text || ++depth > SNAP_RULE_DEPTH_MAX)
+                return false;
+            break;
+        case SNAP_RULE_AND:
+        case SNAP_RULE_OR:
+            if (has_text || depth < 2)
+                return false;
+            depth--;
+            break;
+        case SNAP_RULE_NOT:
+            if (has_text || depth < 1)
+                return false;
+            break;
+        default:
+            return false;
+        }
+    }
+    return depth == 1;
+}
+
+static bool entrypoint_ok(const struct snapshot *s, const struct snap_entrypoint *e)
+{
+    uint32_t status = e->redirect_status;
+    if (status != 0 && status != 301 && status != 302 && status != 307 && status != 308)
+        return false;
+    return range_ok(e->trusted_first, e->trusted_count, s->prefix_count) &&
+           range_ok(e->first_router, e->router_count, s->router_count);
+}
+
+static bool router_ok(const struct snapshot *s, const struct snap_router *r)
+{
+    return range_ok(r->first_node, r->node_count, s->rule_node_count) &&
+           r->service < s->service_count && r->entrypoint < s->entrypoint_count &&
+           (r->tls == SNAP_NONE || r->tls < s->tls_count) &&
+           rule_ok(s->rule_nodes + r->first_node, r->node_count);
+}
+
+static bool tls_ok(const struct snap_tls *t)
+{
+    return (t->min_version == 0x0303 || t->min_version == 0x0304) &&
+           (t->max_version == 0x0303 || t->max_version == 0x0304) &&
+           t->min_version <= t->max_version;
+}
+
+struct result snapshot_check(const struct snapshot *s)
+{
+    bool ok = true;
+    for (uint32_t i = 0; i < s->entrypoint_count; i++)
+        ok = ok && entrypoint_ok(s, &s->entrypoints[i]);
+    for (uint32_t i = 0; i < s->router_count; i++)
+        ok = ok && router_ok(s, &s->routers[i]);
+    for (uint32_t i = 0; i < s->service_count; i++)
+        ok = ok &&
+             range_ok(s->services[i].first_server, s->services[i].server_count, s->server_count);
+    for (uint32_t i = 0; i < s->tls_count; i++)
+        ok = ok && tls_ok(&s->tls[i]);
+    for (uint32_t i = 0; i < s->prefix_count; i++)
+        ok = ok && s->prefixes[i].bits <= 128;
+    return ok ? result_ok() : result_fail(ERR_FORMAT);
+}
+
+/* ---- decoding ------------------------------------------------------------------------------ */
+
+/* One allocation: this head, the arrays, then a copy of the input that the spans point into. */
+struct arena {
+    uint64_t magic;
+    struct snapshot snapshot;
+};
+#define ARENA_MAGIC 0x736e617073686f74ull
+
+/* Bytes for the arrays, or 0 when the input is too short for so many elements. */
+static size_t arrays_bytes(const struct snapshot *s, size_t left)
+{
+    uint64_t wire = 0, memory = 1;
+#define COUNT(type, member, counter, wire_bytes)                                                   \
+    wire += (uint64_t)s->counter * (wire_bytes);                                                   \
+    memory += (uint64_t)s->counter * sizeof(struct snap_##type);
+    ARRAYS(COUNT)
+#undef COUNT
+    return wire <= left ? (size_t)memory : 0;
+}
+
+static uint8_t *place_arrays(struct snapshot *s, uint8_t *at)
+{
+#define PLACE(type, member, counter, wire_bytes)                                                   \
+    static_assert(sizeof(struct snap_##type) % _Alignof(struct snap_##type) == 0);                 \
+    s->member = (struct snap_##type *)(void *)at;                                                  \
+    at += s->counter * sizeof(struct snap_##type);                                                 \
+    at += -(uintptr_t)at & 7;
+    ARRAYS(PLACE)
+#undef PLACE
+    return at;
+}
+
+struct result snapshot_decode(struct span in, struct snapshot **ret)
+{
+    struct coder c = {.in = reader_of(in)};
+    struct snapshot head = {0};
+    uint32_t format = reader_u32(&c.in);
+    if (!c.in.bad && format != FORMAT)
+        return result_fail(ERR_VERSION);
+    code_head(&c, &head);
+    size_t arrays = c.in.bad ? 0 : arrays_bytes(&head, c.in.left);
+    if (!arrays)
+        return result_fail(ERR_FORMAT);
+
+    struct span body = span_of(c.in.ptr, c.in.left);
+    struct arena *a = mem_zalloc(sizeof *a + arrays + 8 * 8 + body.len);
+    a->magic = ARENA_MAGIC;
+    a->snapshot = head;
+    uint8_t *copy = place_arrays(&a->snapshot, (uint8_t *)(a + 1));
+    if (body.len)
+        memcpy(copy, body.ptr, body.len);
+    c.in = reader_of(span_of(copy, body.len));
+    code_elements(&c, &a->snapshot);
+    if (c.in.bad || c.in.left || !result_is_ok(snapshot_check(&a->snapshot))) {
+        free(a);
+        return result_fail(ERR_FORMAT);
+    }
+    *ret = &a->snapshot;
+    return result_ok();
+}
+
+void snapshot_free(struct snapshot *s)
+{
+    if (!s)
+        return;
+    struct arena *a = (struct arena *)((char *)s - offsetof(struct arena, snapshot));
+    must(a->magic == ARENA_MAGIC);
+    a->magic = 0;
+    free(a);
+}

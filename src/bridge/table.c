@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bridge/table.h"
+
+#include "base/must.h"
+#include "base/rand.h"
+
+#include <stdlib.h>
+
+#include <urcu/urcu-qsbr.h>
+
+#include <urcu/rculfhash.h>
+
+#define NAME_MAX_BYTES 255
+#define BUCKETS_MIN    1024ull
+/* Address space, not memory: 16 bytes for each bucket that could ever be. */
+#define BUCKETS_MAX (1ull << 24)
+
+/* ---- certificates -------------------------------------------------------------------------- */
+
+struct cert {
+    struct table_cert pub; /* what readers see; constant once linked */
+    struct rcu_dead dead;
+    uint32_t names; /* nodes that point here */
+    bool fresh;     /* put since a name last took it */
+    bool listed;    /* in the index of ids */
+    size_t bytes;
+    uint8_t der[]; /* chain, then key */
+};
+
+static struct cert *cert_create(const struct publish_cert *from)
+{
+    size_t bytes = from->chain.len + from->key.len;
+    struct cert *c = mem_zalloc(sizeof *c + bytes);
+    c->pub.id = from->id;
+    c->pub.is_rsa = from->is_rsa;
+    c->pub.not_after_s = from->not_after_s;
+    c->bytes = bytes;
+    if (from->chain.len)
+        memcpy(c->der, from->chain.ptr, from->chain.len);
+    if (from->key.len)
+        memcpy(c->der + from->chain.len, from->key.ptr, from->key.len);
+    c->pub.chain = span_of(c->der, from->chain.len);
+    c->pub.key = span_of(c->der + from->chain.len, from->key.len);
+    return c;
+}
+
+static void cert_free(struct cert *c)
+{
+    secret_wipe(c->der, c->bytes);
+    free(c);
+}
+
+static void cert_destroy(struct rcu_dead *dead)
+{
+    cert_free((struct cert *)((char *)dead - offsetof(struct cert, dead)));
+}
+
+static bool cert_equals(const struct cert *c, const struct publish_cert *other)
+{
+    return c->pub.is_rsa == other->is_rsa && c->pub.not_after_s == other->not_after_s &&
+           span_eq(c->pub.chain, other->chain) && span_eq(c->pub.key, other->key);
+}
+
+/* ---- id -> certificate, only for the publisher: open addressing, linear probing ------------- */
+
+struct ids {
+    struct cert **slots;
+    size_t cap, used; /* cap: a power of two */
+};
+
+static size_t ids_home(const struct ids *m, uint64_t id)
+{
+    return (size_t)(id * 0x9e3779b97f4a7c15ull >> 17) & (m->cap - 1);
+}
+
+/* The slot that holds the id, or the free one where it would go. */
+static size_t ids_slot(const struct ids *m, uint64_t id)
+{
+    size_t at = ids_home(m, id);
+    while (m->slots[at] && m->slots[at]->pub.id != id)
+        at = (at + 1) & (m->cap - 1);
+    return at;
+}
+
+static struct cert *ids_get(const struct ids *m, uint64_t id)
+{
+    return m->cap ? m->slots[ids_slot(m, id)] : NULL;
+}
+
+static void ids_put(struct ids *m, struct cert *c)
+{
+    if (2 * (m->used + 1) > m->cap) {
+        struct ids old = *m;
+        m->cap = old.cap ? 2 * old.cap : 1024;
+        m->slots = mem_zalloc(m->cap * sizeof *m->slots);
+        for (size_t i = 0; i < old.cap; i++)
+            if (old.slots[i])
+                m->slots[ids_slot(m, old.slots[i]->pub.id)] = old.slots[i];
+        free(old.slots);
+    }
+    size_t at = ids_slot(m, c->pub.id);
+    m->used += !m->slots[at];
+    m->slots[at] = c;
+    c->listed = true;
+}
+
+static void ids_remove(struct ids *m, struct cert *c)
+{
+    size_t hole = ids_slot(m, c->pub.id), mask = m->cap - 1;
+    must(m->slots[hole] == c);
+    /* Close the hole: what stands behind it moves up unless it is between home and hole. */
+    for (size_t at = (hole + 1) & mask; m->slots[at]; at = (at + 1) & mask) {
+        size_t home = ids_home(m, m->slots[at]->pub.id);
+        if (((at - home) & mask) >= ((at - hole) & mask)) {
+            m->slots[hole] = m->slots[at];
+            hole = at;
+        }
+    }
+    m->slots[hole] = NULL;
+    m->used--;
+    c->listed = false;
+}
+
+/* ---- names --------------------------------------------------------------------------------- */
+
+struct node {
+    struct cds_lfht_node link;
+    struct cert *ecdsa, *rsa; /* constant once linked, as is the name */
+    struct rcu_dead dead;
+    uint32_t mark; /* the publisher's; readers do not look at it */
+    uint8_t len;
+    uint8_t name[];
+};
+
+struct table {
+    struct cds_lfht *hash;
+    uint64_t seed, buckets, names;
+    uint32_t mark;
+    struct ids ids;
+};
+
+/* Folds 8 bytes at a time: names are short and hashed on the path of every handshake. */
+static uint64_t fold(uint64_t a, uint64_t b)
+{
+    __extension__ typedef unsigned __int128 wide;
+    wide product = (wide)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static unsigned long hash_of(const struct table *t, struct span name)
+{
+    uint64_t h = t->seed ^ name.len, part;
+    for (; name.len > 8; name = span_skip(name, 8)) {
+        memcpy(&part, name.ptr, 8);
+        h = fold(h ^ part, 0xa0761d6478bd642full);
+    }
+    part = 0;
+    if (name.len)
+        memcpy(&part, name.ptr, name.len);
+    return fold(h ^ part, 0xe7037ed1a0b428dbull);
+}
+
+static struct node *node_of(struct cds_lfht_node *link)
+{
+    return (struct node *)((char *)link - offsetof(struct node, link));
+}
+
+static int node_matches(struct cds_lfht_node *link, const void *key)
+{
+    const struct node *n = node_of(link);
+    const struct span *name = key;
+    RCU_TSAN_ACQUIRE(n);
+    return n->len == name->len && memcmp(n->name, name->ptr, name->len) == 0;
+}
+
+static void node_destroy(struct rcu_dead *dead)
+{
+    free((char *)dead - offsetof(struct node, dead));
+}
+
+static struct node *lookup(const struct table *t, struct span name)
+{
+    struct cds_lfht_iter iter;
+    if (name.len > NAME_MAX_BYTES)
+        return NULL;
+    cds_lfht_lookup(t->hash, hash_of(t, name), node_matches, &name, &iter);
+    struct cds_lfht_node *link = cds_lfht_iter_get_node(&iter);
+    return link ? node_of(link) : NULL;
+}
+
+struct result table_create(uint64_t expected_names, struct table **ret)
+{
+    struct table *t = mem_zalloc(sizeof *t);
+    t->seed = rand_u64();
+    t->buckets = BUCKETS_MIN;
+    while (t->buckets < expected_names && t->buckets < BUCKETS_MAX)
+        t->buckets *= 2;
+    /* No automatic resize: a bulk insert outruns its thread, and lookups degrade 100 times. */
+    t->hash = cds_lfht_new_flavor(t->buckets, BUCKETS_MIN, BUCKETS_MAX, 0, &urcu_qsbr_flavor, NULL);
+    if (!t->hash) {
+        free(t);
+        return result_fail(ERR_NO_MEMORY);
+    }
+    *ret = t;
+    return result_ok();
+}
+
+/* Unlinks one node's claims; both it and certificates without a name die. */
+static void drop_cert(struct table *t, struct cert *c, struct rcu_pen *pen)
+{
+    if (!c)
+        return;
+    must(c->names > 0);
+    if (--c->names || (c->fresh && c->listed))
+        return;
+    if (c->listed)
+        ids_remove(&t->ids, c);
+    rcu_retire(pen, &c->dead, cert_destroy);
+}
+
+static void drop_node(struct table *t, struct node *n, struct rcu_pen *pen)
+{
+    drop_cert(t, n->ecdsa, pen);
+    drop_cert(t, n->rsa, pen);
+    rcu_retire(pen, &n->dead, node_destroy);
+}
+
+void table_destroy(struct table *t)
+{
+    struct rcu_pen pen = {0};
+    table_mark_begin(t);
+    table_sweep(t, &pen);
+    must(t->names == 0 && t->ids.used == 0);
+    rcu_pen_empty(&pen);
+    must(cds_lfht_destroy(t->hash, NULL) == 0);
+    free(t->ids.slots);
+    free(t);
+}
+
+void table_put_cert(struct table *t, const struct publish_cert *cert, struct rcu_pen *pen)
+{
+    must(cert->id != 0);
+    struct cert *old = ids_get(&t->ids, cert->id);
+    if (old && cert_equals(old, cert)) {
+        old->fresh = true;
+        return;
+    }
+    struct cert *c = cert_create(cert);
+    c->fresh = true;
+    if (old)
+        ids_remove(&t->ids, old);
+    ids_put(&t->ids, c);
+    if (old && old->names == 0)
+        rcu_retire(pen, &old->dead, cert_destroy);
+}
+
+static struct result cert_for(const struct table *t, uint64_t id, bool is_rsa, struct cert **ret)
+{
+    *ret = id ? ids_get(&t->ids, id) : NULL;
+    if (id && !*ret)
+        return result_fail(ERR_NOT_FOUND);
+    return *ret && (*ret)->pub.is_rsa != is_rsa ? result_fail(ERR_MISMATCH) : result_ok();
+}
+
+static void claim(struct cert *c)
+{
+    if (!c)
+        return;
+    c->names++;
+    c->fresh = false;
+}
+
+struct result table_put_name(struct table *t, struct span name, uint64_t ecdsa, uint64_t rsa,
+                             struct rcu_pen *pen)
+{
+    struct cert *certs[2];
+    must(name.len <= NAME_MAX_BYTES && (ecdsa || rsa));
+    TRY(cert_for(t, ecdsa, false, &certs[0]));
+    TRY(cert_for(t, rsa, true, &certs[1]));
+
+    struct node *n = lookup(t, name);
+    if (n && n->ecdsa == certs[0] && n->rsa == certs[1]) {
+        n->mark = t->mark;
+        for (int i = 0; i < 2; i++)
+            if (certs[i])
+                certs[i]->fresh = false;
+        return result_ok();
+    }
+    n = mem_alloc(sizeof *n + name.len);
+    cds_lfht_node_init(&n->link);
+    n->ecdsa = certs[0];
+    n->rsa = certs[1];
+    n->mark = t->mark;
+    n->len = (uint8_t)name.len;
+    if (name.len)
+        memcpy(n->name, name.ptr, name.len);
+    claim(n->ecdsa);
+    claim(n->rsa);
+    RCU_TSAN_RELEASE(n);
+    struct cds_lfht_node *old =
+        cds_lfht_add_replace(t->hash, hash_of(t, name), node_matches, &name, &n->link);
+    if (old)
+        drop_node(t, node_of(old), pen);
+    else
+        t->names++;
+    if (t->names > 2 * t->buckets && t->buckets < BUCKETS_MAX) {
+        t->buckets *= 2;
+        cds_lfht_resize(t->hash, t->buckets);
+    }
+    return result_ok();
+}
+
+static void unlink_node(struct table *t, struct node *n, struct rcu_pen *pen)
+{
+    must(cds_lfht_del(t->hash, &n->link) == 0);
+    must(t->names > 0);
+    t->names--;
+    drop_node(t, n, pen);
+}
+
+bool table_remove(struct table *t, struct span name, struct rcu_pen *pen)
+{
+    struct node *n = lookup(t, name);
+    if (n)
+        unlink_node(t, n, pen);
+    return n != NULL;
+}
+
+void table_mark_begin(struct table *t)
+{
+    t->mark++;
+}
+
+void table_sweep(struct table *t, struct rcu_pen *pen)
+{
+    struct cds_lfht_iter iter;
+    cds_lfht_first(t->hash, &iter);
+    for (struct cds_lfht_node *at; (at = cds_lfht_iter_get_node(&iter));) {
+        cds_lfht_next(t->hash, &iter);
+        if (node_of(at)->mark != t->mark)
+            unlink_node(t, node_of(at), pen);
+    }
+    /* Removal moves entries towards the front, so a slot is looked at until it stays. */
+    for (size_t i = 0; i < t->ids.cap;) {
+        struct cert *c = t->ids.slots[i];
+        if (c && c->names == 0) {
+            ids_remove(&t->ids, c);
+            rcu_retire(pen, &c->dead, cert_destroy);
+        } else {
+            i++;
+        }
+    }
+}
+
+uint64_t table_names(const struct table *t)
+{
+    return t->names;
+}
+
+uint64_t table_certs(const struct table *t)
+{
+    return t->ids.used;
+}
+
+/* ---- readers ------------------------------------------------------------------------------- */
+
+bool table_find(const struct table *t, struct span name, const struct table_cert **ret_ecdsa,
+                const struct table_cert **ret_rsa)
+{
+    struct node *n = lookup(t, name);
+    if (!n)
+        return false;
+    *ret_ecdsa = n->ecdsa ? &n->ecdsa->pub : NULL;
+    *ret_rsa = n->rsa ? &n->rsa->pub : NULL;
+    return true;
+}
+
+/* "a.b.c" -> "*.b.c" */
+static struct span wildcard_of(struct span name, uint8_t out[NAME_MAX_BYTES + 1])
+{
+    size_t dot = span_find(name, '.');
+    struct span rest = span_skip(name, dot);
+    if (dot == 0 || rest.len < 2 || rest.len >= NAME_MAX_BYTES)
+        return (struct span){NULL, 0};
+    out[0] = '*';
+    memcpy(out + 1, rest.ptr, rest.len);
+    return span_of(out, rest.len + 1);
+}
+
+const struct table_cert *table_find_best(const struct table *t, struct span name,
+                                         struct span local_ip, bool ecdsa, bool rsa,
+                                         bool *ret_default)
+{
+    const struct table_cert *e = NULL, *r = NULL;
+    uint8_t text[NAME_MAX_BYTES + 1];
+    bool found;
+    if (name.len) {
+        found = table_find(t, name, &e, &r);
+        if (!found) {
+            struct span wildcard = wildcard_of(name, text);
+            found = wildcard.len && table_find(t, wildcard, &e, &r);
+        }
+    } else {
+        found = local_ip.len && table_find(t, local_ip, &e, &r);
+    }
+    *ret_default = !found;
+    if (!found && !table_find(t, (struct span){NULL, 0}, &e, &r))
+        return NULL;
+    if (e && (ecdsa || !rsa || !r))
+        return e;
+    return r && (rsa || !e) ? r : e;
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/unit/bridge/sample.h - a snapshot with something in every array, and certificates whose
+ * content can be checked.
+ * Thread: any.   Owns: static memory.   Never: changes. */
+#pragma once
+
+#include "base/must.h"
+#include "bridge/publish.h"
+
+static struct snap_prefix sample_prefixes[] = {{{10}, 104}, {{0xfd}, 8}};
+static struct snap_entrypoint sample_entrypoints[] = {
+    {.name = SPAN_LITERAL("web"),
+     .redirect_status = 308,
+     .redirect_scheme = SPAN_LITERAL("https"),
+     .idle_timeout_ms = 180000},
+    {.name = SPAN_LITERAL("websecure"),
+     .head_max_bytes = 65536,
+     .trusted_first = 0,
+     .trusted_count = 2,
+     .first_router = 0,
+     .router_count = 2,
+     .tls = true},
+};
+static struct snap_rule_node sample_nodes[] = {
+    {SNAP_RULE_HOST, SPAN_LITERAL("a.test")},
+    {SNAP_RULE_PATH_PREFIX, SPAN_LITERAL("/api")},
+    {SNAP_RULE_PATH, SPAN_LITERAL("/exact")},
+    {SNAP_RULE_NOT, {NULL, 0}},
+    {SNAP_RULE_OR, {NULL, 0}},
+    {SNAP_RULE_AND, {NULL, 0}},
+    {SNAP_RULE_ANY, {NULL, 0}},
+};
+static struct snap_router sample_routers[] = {
+    {.name = SPAN_LITERAL("r1"), .first_node = 0, .node_count = 6, .priority = -5, .entrypoint = 1},
+    {.name = SPAN_LITERAL("r2"),
+     .first_node = 6,
+     .node_count = 1,
+     .priority = 1ll << 40,
+     .service = 1,
+     .tls = SNAP_NONE,
+     .entrypoint = 1},
+};
+static struct snap_server sample_servers[] = {
+    {.url = SPAN_LITERAL("http://one:80"), .host = SPAN_LITERAL("one"), .port = 80, .weight = 1},
+    {.url = SPAN_LITERAL("https://two"), .host = SPAN_LITERAL("two"), .port = 443, .https = true},
+    {.url = SPAN_LITERAL("http://three"), .host = SPAN_LITERAL("three"), .port = 80},
+};
+static struct snap_service sample_services[] = {
+    {.name = SPAN_LITERAL("s1"), .first_server = 0, .server_count = 2, .pass_host_header = true},
+    {.name = SPAN_LITERAL("s2"), .first_server = 2, .server_count = 1, .max_idle_per_server = 7},
+};
+static struct snap_tls sample_tls[] = {
+    {.name = SPAN_LITERAL("default"),
+     .min_version = 0x0303,
+     .max_version = 0x0304,
+     .sni_strict = true,
+     .groups = SPAN_LITERAL("X25519")},
+};
+
+static inline struct snapshot sample_snapshot(uint64_t version)
+{
+    return (struct snapshot){
+        .version = version,
+        .conns_per_worker = 1000,
+        .entrypoints = sample_entrypoints,
+        .entrypoint_count = 2,
+        .routers = sample_routers,
+        .router_count = 2,
+        .rule_nodes = sample_nodes,
+        .rule_node_count = 7,
+        .services = sample_services,
+        .service_count = 2,
+        .servers = sample_servers,
+        .server_count = 3,
+        .tls = sample_tls,
+        .tls_count = 1,
+        .prefixes = sample_prefixes,
+        .prefix_count = 2,
+    };
+}
+
+/* Chain of one certificate of `chain_bytes`, and a key: every byte follows from the id. */
+struct sample_cert {
+    uint8_t chain[3 + 400];
+    uint8_t key[120];
+    struct publish_cert cert;
+};
+
+static inline uint8_t sample_byte(uint64_t id, size_t i)
+{
+    return (uint8_t)(0x80 | ((id * 31 + i * 7) >> 1)); /* never 0, as wiped memory is */
+}
+
+static inline void sample_cert(struct sample_cert *s, uint64_t id, bool is_rsa)
+{
+    s->chain[0] = 0;
+    s->chain[1] = (sizeof s->chain - 3) >> 8;
+    s->chain[2] = (sizeof s->chain - 3) & 255;
+    for (size_t i = 3; i < sizeof s->chain; i++)
+        s->chain[i] = sample_byte(id, i);
+    for (size_t i = 0; i < sizeof s->key; i++)
+        s->key[i] = sample_byte(id, i + 1000);
+    s->cert = (struct publish_cert){
+        .id = id,
+        .is_rsa = is_rsa,
+        .not_after_s = (int64_t)id * 2,
+        .chain = {s->chain, sizeof s->chain},
+        .key = {s->key, sizeof s->key},
+    };
+}
+
+static inline void sample_check(const struct table_cert *c)
+{
+    must(c->chain.len == 403 && c->key.len == 120 && c->not_after_s == (int64_t)c->id * 2);
+    for (size_t i = 3; i < c->chain.len; i++)
+        must(c->chain.ptr[i] == sample_byte(c->id, i));
+    for (size_t i = 0; i < c->key.len; i++)
+        must(c->key.ptr[i] == sample_byte(c->id, i + 1000));
+}
+
+static inline void sample_publish(struct buf *out, uint64_t id, bool is_rsa)
+{
+    struct sample_cert s;
+    sample_cert(&s, id, is_rsa);
+    publish_cert(out, &s.cert);
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bridge/snapshot.c"
+
+#include "bridge/sample.h"
+#include "unit.h"
+
+static void encoded(struct buf *out)
+{
+    struct snapshot s = sample_snapshot(7);
+    out->len = 0;
+    snapshot_encode(&s, out);
+}
+
+static void round_trips(void **state)
+{
+    struct buf a = {0}, b = {0};
+    struct snapshot *s;
+    encoded(&a);
+    assert_true(result_is_ok(snapshot_decode(buf_span(&a), &s)));
+    snapshot_encode(s, &b);
+    assert_true(span_eq(buf_span(&a), buf_span(&b)));
+    assert_int_equal(s->version, 7);
+    assert_int_equal(s->conns_per_worker, 1000);
+    assert_int_equal(s->entrypoint_count, 2);
+    assert_int_equal(s->entrypoints[0].redirect_status, 308);
+    assert_true(span_eq(s->entrypoints[0].redirect_scheme, SPAN_LITERAL("https")));
+    assert_true(s->entrypoints[1].tls);
+    assert_int_equal(s->prefixes[1].address[0], 0xfd);
+    assert_int_equal(s->prefixes[0].bits, 104);
+    assert_int_equal(s->routers[0].priority, -5);
+    assert_int_equal(s->routers[1].priority, 1ll << 40);
+    assert_int_equal(s->routers[1].tls, SNAP_NONE);
+    assert_true(span_eq(s->rule_nodes[1].text, SPAN_LITERAL("/api")));
+    assert_int_equal(s->services[1].max_idle_per_server, 7);
+    assert_true(s->servers[1].https);
+    assert_int_equal(s->servers[1].port, 443);
+    assert_int_equal(s->tls[0].max_version, 0x0304);
+    assert_null(s->owner);
+    snapshot_free(s);
+    snapshot_free(NULL);
+    buf_free(&a);
+    buf_free(&b);
+}
+
+static void empty_round_trips(void **state)
+{
+    struct snapshot empty = {.version = 1}, *s;
+    struct buf b = {0};
+    snapshot_encode(&empty, &b);
+    assert_true(result_is_ok(snapshot_decode(buf_span(&b), &s)));
+    assert_int_equal(s->router_count, 0);
+    snapshot_free(s);
+    buf_free(&b);
+}
+
+/* The sizes against which counts are held before memory is taken. */
+static void smallest_elements(void **state)
+{
+    struct buf b = {0};
+    struct coder c = {.out = &b};
+#define CHECK(type, member, counter, wire_bytes)                                                   \
+    {                                                                                              \
+        struct snap_##type zero = {0};                                                             \
+        b.len = 0;                                                                                 \
+        code_##type(&c, &zero);                                                                    \
+        assert_int_equal(b.len, wire_bytes);                                                       \
+    }
+    ARRAYS(CHECK)
+#undef CHECK
+    buf_free(&b);
+}
+
+static void refuses_truncation_and_more(void **state)
+{
+    struct buf b = {0};
+    struct snapshot *s;
+    encoded(&b);
+    for (size_t n = 0; n < b.len; n++) {
+        uint8_t *exact = mem_dup(b.ptr, n); /* its own block: ASan sees a read past it */
+        assert_false(result_is_ok(snapshot_decode(span_of(exact, n), &s)));
+        free(exact);
+    }
+    buf_put(&b, "", 1);
+    assert_int_equal(snapshot_decode(buf_span(&b), &s).code, ERR_FORMAT);
+    encoded(&b);
+    b.ptr[3] = FORMAT + 1;
+    assert_int_equal(snapshot_decode(buf_span(&b), &s).code, ERR_VERSION);
+    buf_free(&b);
+}
+
+/* What is accepted after a change still passes the checks that workers rely on. */
+static void survives_garbage(void **state)
+{
+    static const uint8_t values[] = {0, 1, 0x7f, 0x80, 0xff};
+    struct buf b = {0};
+    struct snapshot *s;
+    encoded(&b);
+    for (size_t i = 0; i < b.len; i++) {
+        uint8_t was = b.ptr[i];
+        for (size_t k = 0; k < sizeof values; k++) {
+            b.ptr[i] = values[k];
+            if (result_is_ok(snapshot_decode(buf_span(&b), &s))) {
+                assert_true(result_is_ok(snapshot_check(s)));
+                snapshot_free(s);
+            }
+        }
+        b.ptr[i] = was;
+    }
+    buf_free(&b);
+}
+
+static void huge_counts_take_no_memory(void **state)
+{
+    struct buf b = {0};
+    struct snapshot *s;
+    buf_put_be(&b, FORMAT, 4);
+    buf_put_be(&b, 1, 8);
+    buf_put_be(&b, 1, 4);
+    for (int i = 0; i < 7; i++)
+        buf_put_be(&b, 0xffffffff, 4);
+    assert_int_equal(snapshot_decode(buf_span(&b), &s).code, ERR_FORMAT);
+    buf_free(&b);
+}
+
+static void checks_rules(void **state)
+{
+    enum { H = SNAP_RULE_HOST, A = SNAP_RULE_AND, O = SNAP_RULE_OR, N = SNAP_RULE_NOT };
+    static const struct {
+        uint32_t ops[8], count;
+        bool ok;
+    } cases[] = {
+        {{H}, 1, true},     {{H, N, N}, 3, true}, {{H, H, A, H, O}, 5, true},
+        {{0}, 0, false},    {{N}, 1, false},      {{H, A}, 2, false},
+        {{H, H}, 2, false}, {{A}, 1, false},      {{H, H, A, A}, 4, false},
+        {{0}, 1, false},    {{8}, 1, false},      {{SNAP_RULE_ANY}, 1, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct snap_rule_node nodes[8] = {0};
+        for (uint32_t k = 0; k < cases[i].count; k++)
+            nodes[k].op = cases[i].ops[k];
+        assert_int_equal(rule_ok(nodes, cases[i].count), cases[i].ok);
+    }
+    struct snap_rule_node deep[2 * SNAP_RULE_DEPTH_MAX + 1] = {0};
+    for (uint32_t i = 0; i < 2 * SNAP_RULE_DEPTH_MAX + 1; i++)
+        deep[i].op = i <= SNAP_RULE_DEPTH_MAX ? SNAP_RULE_HOST : SNAP_RULE_AND;
+    assert_false(rule_ok(deep, 2 * SNAP_RULE_DEPTH_MAX + 1));
+    assert_true(rule_ok(deep + 1, SNAP_RULE_DEPTH_MAX + SNAP_RULE_DEPTH_MAX - 1));
+    deep[0] = (struct snap_rule_node){SNAP_RULE_ANY, SPAN_LITERAL("text")};
+    assert_false(rule_ok(deep, 1));
+}
+
+static void checks_indices(void **state)
+{
+    struct snapshot s = sample_snapshot(1);
+    struct snap_router router = sample_routers[0];
+    s.routers = &router;
+    s.router_count = 1;
+    s.entrypoint_count = 1; /* the one without routers */
+    router.entrypoint = 0;
+    assert_true(result_is_ok(snapshot_check(&s)));
+#define BAD(field, value)                                                                          \
+    {                                                                                              \
+        struct snap_router was = router;                                                           \
+        router.field = value;                                                                      \
+        assert_false(result_is_ok(snapshot_check(&s)));                                            \
+        router = was;                                                                              \
+    }
+    BAD(service, 2);
+    BAD(tls, 1);
+    BAD(entrypoint, 1);
+    BAD(first_node, 8);
+    BAD(first_node, UINT32_MAX);
+    BAD(node_count, 8);
+    BAD(node_count, UINT32_MAX);
+#undef BAD
+    assert_true(range_ok(7, 0, 7));
+    assert_false(range_ok(7, 1, 7));
+    assert_false(range_ok(1, UINT32_MAX, 7));
+}
+
+UNIT_TESTS(cmocka_unit_test(round_trips), cmocka_unit_test(empty_round_trips),
+           cmocka_unit_test(smallest_elements), cmocka_unit_test(refuses_truncation_and_more),
+           cmocka_unit_test(survives_garbage), cmocka_unit_test(huge_counts_take_no_memory),
+           cmocka_unit_test(checks_rules), cmocka_unit_test(checks_indices))
