@@ -60,11 +60,13 @@ enum http_body {
 /* Head of a request or response. */
 struct http_head {
     bool is_response;
+    uint8_t major; /* 1, or 2 for HTTP/2 */
     uint8_t minor; /* HTTP/1.minor as received: 0 or 1; 1 for HTTP/2 */
     /* request */
     enum http_method method;
     struct span method_text;
-    struct span authority; /* host[:port] from the target or Host, validated; lower or mixed case */
+    struct span authority; /* host[:port] from the target or Host, validated; lower or mixed case;
+                              empty only in HTTP/1.0 */
     struct span path;      /* origin form with query ("/a?b"), or "*" */
     /* response */
     uint16_t status;
@@ -73,15 +75,15 @@ struct http_head {
     enum http_body body;
     uint64_t content_length; /* with HTTP_BODY_LENGTH */
     bool keep_alive;         /* the peer allows another message on this transport */
-    bool expect_continue;
-    bool upgrade; /* Connection: upgrade with an Upgrade field */
-    bool has_trailer;
+    bool expect_continue;    /* the client waits for 100 before it sends the body */
+    bool upgrade;            /* Connection: upgrade with an Upgrade field */
+    bool has_trailer;        /* a Trailer field announces trailers */
     uint16_t field_count;
     struct http_field fields[HTTP_FIELDS_MAX];
 };
 
 enum http_event_kind {
-    HTTP_EVENT_MORE = 0, /* input used up, nothing complete */
+    HTTP_EVENT_MORE = 0, /* nothing complete: more input is needed behind what was not used */
     HTTP_EVENT_HEAD,
     HTTP_EVENT_BODY,
     HTTP_EVENT_TRAILERS,
