@@ -39,6 +39,8 @@ SANITIZER_ENV = {
     "TSAN_OPTIONS": "halt_on_error=1:exitcode=99:second_deadlock_stack=1",
 }
 
+SHOWN_LINES_MAX = 160
+
 STARTED = time.monotonic()
 
 
@@ -125,7 +127,7 @@ def build(kind, deps, jobs, totals, compile_all=True):
     if code == 0 and compile_all:
         code, output = run(["ninja", "-C", str(path), f"-j{jobs}"], 1800)
     if code:
-        print(output)
+        print(shortened(output))
         say(f"building {kind} failed")
         totals.fail(f"build {kind}")
         return None
@@ -191,8 +193,17 @@ def read_meson_log(kind, log, totals):
         else:
             totals.fail(f"{kind}: {name} ({result})")
             say(f"FAILED {kind}: {name} ({result}), its output:")
-            print((test.get("stdout") or "") + (test.get("stderr") or ""))
+            print(shortened((test.get("stdout") or "") + (test.get("stderr") or "")))
     return seen
+
+
+def shortened(text):
+    """A long output without its middle (all of it is in the build folder's meson-logs)."""
+    lines = text.splitlines()
+    if len(lines) > SHOWN_LINES_MAX:
+        half = SHOWN_LINES_MAX // 2
+        lines = lines[:half] + [f"... {len(lines) - 2 * half} lines left out ..."] + lines[-half:]
+    return "\n".join(lines)
 
 
 # --- pytest -----------------------------------------------------------------------------------------------

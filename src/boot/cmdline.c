@@ -4,65 +4,12 @@
 #include "boot/child.h"
 #include "base/log.h"
 #include "control/control.h"
+#include "data/data.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-static const char *const default_files[] = {"ferrule.toml", "/etc/ferrule/ferrule.toml"};
-
-static bool set_file(struct cmdline *c, const char *path)
-{
-    if (c->file) {
-        fprintf(stderr, "ferrule: -c is given twice\n");
-        return false;
-    }
-    c->file = realpath(path, NULL);
-    if (!c->file)
-        fprintf(stderr, "ferrule: cannot open the configuration file %s: %m\n", path);
-    return c->file != NULL;
-}
-
-bool cmdline_parse(int argc, char **argv, struct cmdline *ret)
-{
-    struct cmdline c = {0};
-    c.flags = mem_zalloc((size_t)(argc + 1) * sizeof *c.flags);
-    bool ok = true;
-    for (int i = 1; i < argc && ok; i++) {
-        if (strcmp(argv[i], "-c") == 0 && i + 1 < argc) {
-            ok = set_file(&c, argv[++i]);
-        } else if (strncmp(argv[i], "--", 2) == 0 && argv[i][2]) {
-            c.flags[c.flag_count++] = argv[i];
-        } else {
-            fprintf(stderr,
-                    "ferrule: %s: what is \"%s\"? Usage: ferrule %s -c FILE [--key=value ...]\n",
-                    argv[0], argv[i], argv[0]);
-            ok = false;
-        }
-    }
-    for (size_t i = 0; ok && !c.file && !c.flag_count && i < 2; i++)
-        if (access(default_files[i], R_OK) == 0)
-            ok = set_file(&c, default_files[i]);
-    if (ok && !c.file && !c.flag_count) {
-        fprintf(stderr, "ferrule: no configuration: give -c FILE (looked for %s and %s)\n",
-                default_files[0], default_files[1]);
-        ok = false;
-    }
-    *ret = c;
-    if (!ok)
-        cmdline_free(ret);
-    return ok;
-}
-
-void cmdline_free(struct cmdline *c)
-{
-    free(c->file);
-    free(c->flags);
-    *c = (struct cmdline){0};
-}
-
-/* ---- private arguments ---------------------------------------------------------------------- */
 
 struct args {
     char **items;
@@ -96,10 +43,10 @@ char **cmdline_child_argv(const char *command, const struct cmdline_child *args)
                                 config->entrypoints[l->entrypoint].name));
         }
     } else {
-        if (args->cmdline->file)
-            push(&a, mem_printf("file=%s", args->cmdline->file));
-        for (uint32_t i = 0; i < args->cmdline->flag_count; i++)
-            push(&a, mem_strdup(args->cmdline->flags[i]));
+        if (args->args->file)
+            push(&a, mem_printf("file=%s", args->args->file));
+        for (uint32_t i = 0; i < args->args->flag_count; i++)
+            push(&a, mem_strdup(args->args->flags[i]));
     }
     return a.items;
 }

@@ -1,8 +1,59 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/log.h"
+#include "boot/cmdline.h"
+#include "boot/supervisor.h"
+#include "config/check.h"
+#include "control/provider/host.h"
 
-int main(void)
+#include <stdio.h>
+#include <string.h>
+
+/* Every command; those without help are what ferrule starts itself as. Exit codes: 0 good, 1 the
+ * thing asked about is bad, 2 wrong usage. */
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name */
+    const char *help;
+} commands[] = {
+    {"run", supervisor_main, "start serving"},
+    {"check", config_check_main, "say what is wrong with a configuration"},
+    {"options", config_options_main, "list every option"},
+    {"data-run", cmdline_data_main, NULL},
+    {"control-run", cmdline_control_main, NULL},
+    {"provider-run", provider_run, NULL},
+};
+#define COMMANDS (sizeof commands / sizeof *commands)
+
+static void print_help(FILE *out)
+{
+    fputs("usage: ferrule COMMAND [-c FILE] [--path.to.option=value ...]\n\n", out);
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (commands[i].help)
+            fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fprintf(out, "\nWithout -c and options, %s is read. COMMAND --help says more.\n",
+            CONFIG_DEFAULT_FILE);
+}
+
+int main(int argc, char **argv)
 {
     log_init("ferrule", LOG_LEVEL_INFO);
+    if (argc < 2) {
+        print_help(stderr);
+        return 2;
+    }
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0) {
+        puts("ferrule " FERRULE_VERSION);
+        return 0;
+    }
+    fprintf(stderr, "ferrule: there is no command \"%s\"\n\n", argv[1]);
+    print_help(stderr);
     return 2;
 }

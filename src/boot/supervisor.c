@@ -41,7 +41,7 @@ struct child {
 };
 
 struct supervisor {
-    struct cmdline cmdline;
+    struct check_args args;
     struct config *config;
     struct listener_set listeners;
     int lock_fd, report_fd, signal_fd;
@@ -53,26 +53,6 @@ struct supervisor {
 };
 
 /* ---- starting ------------------------------------------------------------------------------- */
-
-/* Everything is printed at once; true when nothing is wrong. */
-static bool load_config(struct supervisor *s)
-{
-    struct config_problems problems = {0};
-    struct result r = config_load(s->cmdline.file, s->cmdline.flags, s->cmdline.flag_count,
-                                  CONFIG_RUN, &s->config, &problems);
-    struct buf text = {0};
-    for (uint32_t i = 0; i < problems.count; i++) {
-        config_problem_print(&problems.items[i], &text);
-        buf_put_str(&text, "\n");
-    }
-    if (!result_is_ok(r))
-        buf_printf(&text, "ferrule: %u error%s: nothing was started\n", problems.errors,
-                   problems.errors == 1 ? "" : "s");
-    fputs(buf_cstr(&text), stderr);
-    buf_free(&text);
-    config_problems_free(&problems);
-    return result_is_ok(r);
-}
 
 /* Connections need descriptors: two each, and the kernel's default of 1,024 is for programs that
  * use select(2). */
@@ -127,7 +107,7 @@ static struct result spawn(struct supervisor *s, enum child_kind kind, int chann
         args.listeners = &s->listeners;
         args.config = s->config;
     } else {
-        args.cmdline = &s->cmdline;
+        args.args = &s->args;
     }
     char **argv = cmdline_child_argv(kind == CHILD_DATA ? "data-run" : "control-run", &args);
     int *fds = mem_zalloc((s->listeners.count + 3) * sizeof *fds);
@@ -376,13 +356,16 @@ int supervisor_main(int argc, char **argv)
 {
     struct supervisor s = {.lock_fd = -1, .report_fd = -1, .kill_at_ns = UINT64_MAX};
     struct why why = {""};
-    if (!cmdline_parse(argc, argv, &s.cmdline))
+    struct result r = check_args_parse(argc - 1, argv + 1, &s.args, &why);
+    if (!result_is_ok(r)) {
+        fprintf(stderr, "ferrule run: %s\n", why.text);
         return 2;
+    }
     notify_init();
-    if (!load_config(&s))
+    if (!result_is_ok(check_load(&s.args, &s.config)))
         return 1;
     log_init("supervisor", log_level_parse(s.config->log_level));
-    struct result r = start(&s, &why);
+    r = start(&s, &why);
     s.now_ns = clock_now_ns();
     for (int i = 0; i < CHILD_COUNT; i++)
         s.children[i] = (struct child){.fd = -1, .restart_at_ns = UINT64_MAX};
@@ -395,7 +378,7 @@ int supervisor_main(int argc, char **argv)
     loop(&s);
     listeners_close(&s.listeners);
     config_free(s.config);
-    cmdline_free(&s.cmdline);
+    check_args_free(&s.args);
     log_info("stopped");
     return s.exit_code;
 }

@@ -10,7 +10,10 @@
 #include "base/result.h"
 #include "config/rule.h"
 
-/* Where a value was written; line 0 = default or command line. */
+struct arena;
+
+/* Where a value was written. Line 0: the command line, `file` is the flag without its value; file
+ * NULL: nowhere, a default. */
 struct config_where {
     const char *file;
     uint32_t line, column;
@@ -21,12 +24,14 @@ struct config_entrypoint {
     const char **addresses;   /* "1.2.3.4:80", ":443" as written */
     struct net_addr *sockets; /* parsed, same count */
     uint32_t address_count;
-    uint32_t redirect_to; /* index of an entry point, UINT32_MAX = none */
-    const char *redirect_scheme;
-    uint16_t redirect_port; /* 0 = the scheme's default */
+    bool redirect;               /* http.redirections.entryPoint is given */
+    uint32_t redirect_to;        /* index of an entry point, UINT32_MAX = none or only a port */
+    const char *redirect_scheme; /* "https" */
+    uint16_t redirect_port;      /* 0 = the scheme's default */
     bool redirect_permanent;
+    bool default_of_routers; /* used by routers that name no entry point */
     uint64_t read_timeout_ms, head_timeout_ms, write_timeout_ms, idle_timeout_ms,
-        handshake_timeout_ms, grace_timeout_ms;
+        handshake_timeout_ms, grace_timeout_ms; /* 0 = no limit */
     uint32_t head_max_bytes;
     bool forwarded_insecure;
     const char **trusted_ips; /* CIDR or address, checked */
@@ -41,6 +46,8 @@ struct config_domain {  /* one certificate wanted: main name and others */
     uint32_t count;
 };
 
+/* A router whose TLS differs by entry point (entryPoints.X.http.tls) stands here once for each
+ * kind, under the same name. */
 struct config_router {
     const char *name;
     struct rule rule;
@@ -51,14 +58,14 @@ struct config_router {
     bool tls;
     uint32_t tls_options;          /* index into tls_options */
     uint32_t resolver;             /* index into resolvers, UINT32_MAX = none */
-    struct config_domain *domains; /* from tls.domains, else one from the rule's Host() */
+    struct config_domain *domains; /* from tls.domains, else one from the rule's Host(); only tls */
     uint32_t domain_count;
     struct config_where where;
 };
 
 struct config_server {
     const char *url;
-    const char *host;
+    const char *host; /* lower-case name, or address without brackets */
     uint16_t port;
     bool https;
     uint32_t weight;
@@ -69,7 +76,7 @@ struct config_service {
     struct config_server *servers;
     uint32_t server_count;
     bool pass_host_header;
-    uint64_t dial_timeout_ms, response_header_timeout_ms, idle_timeout_ms;
+    uint64_t dial_timeout_ms, response_header_timeout_ms, idle_timeout_ms; /* 0 = no limit */
     uint32_t max_idle_per_server;
     struct config_where where;
 };
@@ -108,7 +115,7 @@ struct config_resolver {
     const char *preferred_chain, *profile;
     const char *eab_kid, *eab_hmac;
     const char *dns_provider;   /* NULL = no DNS-01 */
-    const char **dns_resolvers; /* "host:port" */
+    const char **dns_resolvers; /* "host:port", "[v6]:port" */
     uint32_t dns_resolver_count;
     uint64_t delay_before_check_s;
     bool propagation_disabled;
@@ -117,13 +124,15 @@ struct config_resolver {
     uint32_t env_count;
     bool http_challenge, tls_challenge;
     const char *http_challenge_entrypoint;
+    struct config_domain *domains; /* [[acme.domains]]: wanted whatever the routers say */
+    uint32_t domain_count;
     struct config_where where;
 };
 
 struct config {
     const char *file; /* main file, absolute */
     struct config_entrypoint *entrypoints;
-    struct config_router *routers;
+    struct config_router *routers; /* best first: highest priority, then name */
     struct config_service *services;
     struct config_tls_options *tls_options; /* [0] is "default" */
     struct config_certificate *certificates;
@@ -142,19 +151,22 @@ struct config {
     const char *log_level;     /* "ERROR", "WARN", "INFO", "DEBUG" */
     bool tls_prefer_acme;      /* tls.prefer = "acme" */
     uint32_t duplicate_budget; /* orders for one set of names in 168 h */
+    struct arena *memory;      /* config_free()'s */
 };
 
 /* One message for a person. */
 struct config_problem {
     bool warning;
     struct config_where where;
-    char *text;
+    const char *text;
 };
 
+/* Zero-initialised is valid and empty. */
 struct config_problems {
-    struct config_problem *items;
+    struct config_problem *items; /* in the order of files, lines and columns */
     uint32_t count;
-    uint32_t errors;
+    uint32_t errors;      /* those that are not warnings */
+    struct arena *memory; /* texts and file names; config_problems_free()'s */
 };
 
 enum config_mode {
@@ -162,9 +174,11 @@ enum config_mode {
     CONFIG_FRAGMENT = 1, /* keys, types and values alone */
 };
 
-/* Loads a file (NULL = none) and dotted flags ("--entryPoints.web.address=:80"), checks all of
- * it, and reports every problem at once, in file order. *ret is set only when there is no error
- * (never in CONFIG_FRAGMENT mode). ERR_CONFIG. The caller frees both. */
+/* Loads a file (NULL = none) and dotted flags ("--entryPoints.web.address=:80", which win), checks
+ * all of it, and reports every problem at once. Relative paths are relative to the file that names
+ * them (on the command line: to the working directory), `storage` to the state directory. *ret is
+ * set only when there is no error (never in CONFIG_FRAGMENT mode). ERR_CONFIG. The caller frees
+ * both. */
 struct result config_load(const char *file, const char *const *flags, uint32_t flag_count,
                           enum config_mode mode, struct config **ret,
                           struct config_problems *problems);

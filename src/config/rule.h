@@ -22,7 +22,8 @@ struct rule_node {
     const char *text; /* operand of a matcher, NULL for operators */
 };
 
-/* Postfix; the evaluation stack never needs more than RULE_DEPTH_MAX. */
+/* Postfix: operands before their operator. The evaluation stack never needs more than
+ * RULE_DEPTH_MAX. */
 #define RULE_DEPTH_MAX 32
 struct rule {
     const char *text; /* as written */
@@ -30,12 +31,18 @@ struct rule {
     uint32_t node_count;
 };
 
-/* Parses a rule; `why` tells the column within the rule. Host names become lower case. Host(`a`,
- * `b`) is a || b. A matcher that Traefik has and ferrule does not is an error that says so.
- * ERR_CONFIG. Free with rule_free(). */
+/* Parses a rule; on failure *ret_error_column is the byte (from 0) within the rule. Host names
+ * become lower case. Host(`a`, `b`) is a || b, and so is the old Host(a, b) without quotes. A
+ * matcher that Traefik has and ferrule does not is an error that says so. ERR_CONFIG. Free with
+ * rule_free(). */
 struct result rule_parse(const char *text, struct rule *ret, uint32_t *ret_error_column,
                          struct why *why);
+/* As rule_parse(), but only judges: matchers that Traefik has pass with any arguments. */
+struct result rule_check(const char *text, uint32_t *ret_error_column, struct why *why);
+/* A zero-initialised rule is fine. */
 void rule_free(struct rule *rule);
+/* An order of programs: 0 when both are the same (blanks and the kind of quotes do not matter). */
+int rule_compare(const struct rule *a, const struct rule *b);
 /* Host names that the rule asks for, in order, without duplicates; not those under a `!`. Calls
  * `each` for every one. */
 void rule_hosts(const struct rule *rule, void (*each)(void *arg, const char *host), void *arg);

@@ -124,6 +124,7 @@ struct result loop_run(struct loop *loop)
         loop->event_count = 0;
         fire_timers(loop);
     }
+    loop->stopping = false; /* it may be run again */
     return result_ok();
 }
 

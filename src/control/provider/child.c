@@ -134,7 +134,7 @@ static bool answer(struct child *c, uint64_t id, int32_t status, struct ferrule_
 static int give_up(struct child *c, const struct why *why)
 {
     struct ferrule_error error = {.size = sizeof error};
-    snprintf(error.text, sizeof error.text, "%s", why->text);
+    services_fail(&error, FERRULE_CONFIG, "%s", why->text);
     answer(c, 0, FERRULE_CONFIG, &error, span_of(NULL, 0));
     return 1;
 }
@@ -321,6 +321,7 @@ static bool serve(struct child *c, const struct wire_call *call)
         status = enter_plugin(c, call, &q, &state, &error);
         services_end(&c->services);
     }
+    fflush(NULL); /* what the plug-in printed is seen before its answer */
     bool sent = answer(c, call->id, status, &error, buf_span(&state.data));
     buf_wipe_free(&state.data);
     return sent;
@@ -330,7 +331,7 @@ static bool serve(struct child *c, const struct wire_call *call)
 static void serve_all(struct child *c, struct wire_message *m)
 {
     while (receive(c->packet, WIRE_CALL, m) && serve(c, &m->call))
-        fflush(NULL); /* what the plug-in printed in this call is seen with this call */
+        ;
     services_begin(&c->services, (int64_t)(clock_now_ns() + OPEN_LIMIT_S * NS_PER_S));
     c->provider->close(c->instance);
     services_fini(&c->services);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define CARES_NO_DEPRECATED

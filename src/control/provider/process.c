@@ -320,6 +320,8 @@ void process_kill(struct process *p)
 
 void process_fini(struct process *p)
 {
+    if (p->output.fd != -1)
+        (void)read_output(p);
     if (p->pid)
         (void)reap(p);
     redact_fini(&p->redact);

@@ -9,6 +9,7 @@
 #include "control/provider/program.h"
 #include "crypto/digest.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>

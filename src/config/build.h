@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config/build.h - makes the checked structs of config.h out of a judged tree: fills in defaults,
+ * resolves references, reads certificate files.
+ * Thread: the loader's.   Owns: nothing (results live in the configuration's arena).
+ * Never: trusts a node that was reported as bad: it counts as absent. */
+#pragma once
+
+#include "config/options.h"
+#include "config/tree.h"
+
+/* A node that may be absent, with what the option table says of it. */
+struct place {
+    const struct node *node; /* NULL: not written, or bad */
+    const struct schema *schema;
+};
+
+/* Names with their index, for look-ups. */
+struct names {
+    struct name {
+        const char *text;
+        uint32_t index;
+    } * sorted;
+    uint32_t count;
+};
+
+struct build {
+    struct arena *arena; /* the configuration's */
+    struct config *config;
+    struct config_problems *problems;
+    struct place root;
+    struct config_where top;    /* for what has no place of its own */
+    struct place *entry_places; /* one per entry point */
+    struct names entry_names, resolver_names, service_names, tls_names;
+    const char *last_file, *last_copy;
+};
+
+/* The parts, in the order in which they need one another. */
+void build_processes(struct build *b);
+void build_entrypoints(struct build *b);
+void build_resolvers(struct build *b);
+void build_tls(struct build *b);
+void build_services(struct build *b);
+void build_routers(struct build *b);
+
+/* Down a dotted path that the option table has. */
+struct place build_at(struct place from, const char *path);
+/* The child under a name of the user's. */
+struct place build_child(struct place table, const struct node *child);
+/* Next good child; start with NULL. */
+const struct node *build_next(struct place table, const struct node *child);
+uint32_t build_count(struct place table);
+
+/* Values with the table's default when they are not written. Texts and lists are copies in the
+ * configuration's arena; a text without literal default is NULL. */
+bool build_bool(struct place from, const char *path);
+int64_t build_int(struct place from, const char *path);
+uint64_t build_ms(struct place from, const char *path);
+const char *build_text(struct build *b, struct place from, const char *path);
+const char **build_list(struct build *b, struct place from, const char *path, uint32_t *ret_count);
+/* As build_text for a path of a file, made absolute. */
+const char *build_path(struct build *b, struct place from, const char *path);
+/* An absolute path: relative ones start at `directory`, and that at the working directory. */
+char *build_absolute(struct arena *arena, const char *directory, const char *path);
+/* The folder of the file in which a node is written; "." on the command line. */
+const char *build_directory(struct arena *arena, const struct node *node);
+/* A place for the configuration (file name copied). */
+struct config_where build_where(struct build *b, struct config_where where);
+/* Reports a required option that is neither written nor bad; true when it is there and good. */
+bool build_required(struct build *b, struct place table, const char *path);
+/* Reads a whole file of at most `max` bytes. */
+struct result build_read(const char *path, size_t max, struct buf *out, struct why *why);
+
+void build_names(struct build *b, struct names *names, uint32_t count,
+                 const char *(*name_of)(const struct config *config, uint32_t index));
+/* UINT32_MAX when there is none. */
+uint32_t build_find(const struct names *names, const char *name);
+/* As build_find for the name that a node holds ("x@file" is x); reports what is missing with the
+ * nearest name. `kind` for the message: "service". */
+uint32_t build_refer(struct build *b, const struct names *names, const struct node *node,
+                     const char *text, const char *kind);
+
+/* "main" and "sans" of each element, lower case, without duplicates. */
+struct config_domain *build_domains(struct build *b, struct place list, uint32_t *ret_count);

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config/build.h"
+
+#include "base/must.h"
+#include "config/value.h"
+
+#include <stdlib.h>
+
+static const char *entrypoint_name(const struct config *config, uint32_t i)
+{
+    return config->entrypoints[i].name;
+}
+
+static void build_address(struct build *b, struct place p, struct config_entrypoint *e)
+{
+    e->addresses = arena_alloc(b->arena, sizeof *e->addresses);
+    e->sockets = arena_alloc(b->arena, sizeof *e->sockets);
+    if (!build_required(b, p, "address"))
+        return;
+    const struct node *n = build_at(p, "address").node;
+    e->addresses[0] = build_text(b, p, "address");
+    must(result_is_ok(net_addr_parse(span_str(e->addresses[0]), 0, &e->sockets[0])));
+    e->address_count = 1;
+    for (uint32_t i = 0; i < b->config->entrypoint_count; i++) {
+        const struct config_entrypoint *other = &b->config->entrypoints[i];
+        if (other->address_count && net_addr_eq(&other->sockets[0], &e->sockets[0]))
+            problems_error(b->problems, n->at, "entry point %s listens on %s already", other->name,
+                           e->addresses[0]);
+    }
+}
+
+static void build_times(struct place p, struct config_entrypoint *e)
+{
+    struct place times = build_at(p, "transport.respondingTimeouts");
+    e->read_timeout_ms = build_ms(times, "readTimeout");
+    e->head_timeout_ms = build_ms(times, "headTimeout");
+    e->write_timeout_ms = build_ms(times, "writeTimeout");
+    e->idle_timeout_ms = build_ms(times, "idleTimeout");
+    e->handshake_timeout_ms = build_ms(times, "handshakeTimeout");
+    e->grace_timeout_ms = build_ms(p, "transport.lifeCycle.graceTimeOut");
+}
+
+/* ":8443" or "8443" as the target of a redirection. */
+static bool port_of(const char *to, uint16_t *ret)
+{
+    int64_t port;
+    struct span text = span_str(to);
+    if (text.len && text.ptr[0] == ':')
+        text = span_skip(text, 1);
+    if (!result_is_ok(value_int(text, &port)) || port < 1 || port > 65535)
+        return false;
+    *ret = (uint16_t)port;
+    return true;
+}
+
+static void build_redirect(struct build *b, struct place p, struct config_entrypoint *e)
+{
+    struct place r = build_at(p, "http.redirections.entryPoint");
+    uint16_t port;
+    if (!r.node || !build_required(b, r, "to"))
+        return;
+    const struct node *to = build_at(r, "to").node;
+    e->redirect = true;
+    e->redirect_scheme = build_text(b, r, "scheme");
+    e->redirect_permanent = build_bool(r, "permanent");
+    uint16_t usual = strcmp(e->redirect_scheme, "https") == 0 ? 443 : 80;
+    if (build_find(&b->entry_names, to->text) == UINT32_MAX && port_of(to->text, &port)) {
+        e->redirect_port = port == usual ? 0 : port;
+        return;
+    }
+    e->redirect_to = build_refer(b, &b->entry_names, to, to->text, "entry point");
+    if (e->redirect_to == UINT32_MAX)
+        return;
+    const struct config_entrypoint *target = &b->config->entrypoints[e->redirect_to];
+    if (target == e) {
+        problems_error(b->problems, to->at, "entry point %s redirects to itself", e->name);
+    } else if (target->address_count) {
+        port = net_addr_port(&target->sockets[0]);
+        e->redirect_port = port == usual ? 0 : port;
+    }
+}
+
+static void build_one(struct build *b, struct place p, struct config_entrypoint *e)
+{
+    e->name = arena_strdup(b->arena, p.node->key);
+    e->where = build_where(b, p.node->key_at);
+    build_address(b, p, e);
+    e->redirect_to = UINT32_MAX;
+    e->tls_resolver = UINT32_MAX;
+    e->tls = build_at(p, "http.tls").node != NULL;
+    e->head_max_bytes = (uint32_t)build_int(p, "http.maxHeaderBytes");
+    e->forwarded_insecure = build_bool(p, "forwardedHeaders.insecure");
+    e->trusted_ips = build_list(b, p, "forwardedHeaders.trustedIPs", &e->trusted_count);
+    e->default_of_routers = build_bool(p, "asDefault");
+    build_times(p, e);
+}
+
+void build_entrypoints(struct build *b)
+{
+    struct place all = build_at(b->root, "entryPoints");
+    uint32_t count = build_count(all), i = 0;
+    struct config *c = b->config;
+    c->entrypoints = arena_alloc(b->arena, (count + 1) * sizeof *c->entrypoints);
+    b->entry_places = arena_alloc(b->arena, (count + 1) * sizeof *b->entry_places);
+    bool some_default = false;
+    for (const struct node *n = NULL; (n = build_next(all, n)); i++) {
+        b->entry_places[i] = build_child(all, n);
+        build_one(b, b->entry_places[i], &c->entrypoints[i]);
+        some_default = some_default || c->entrypoints[i].default_of_routers;
+        c->entrypoint_count = i + 1;
+    }
+    build_names(b, &b->entry_names, count, entrypoint_name);
+    for (i = 0; i < count; i++) {
+        build_redirect(b, b->entry_places[i], &c->entrypoints[i]);
+        c->entrypoints[i].default_of_routers |= !some_default;
+    }
+    if (count == 0 && (!all.node || !all.node->first))
+        problems_error(b->problems, b->top,
+                       "there is no entry point to listen on: [entryPoints.web] address = \":80\"");
+}

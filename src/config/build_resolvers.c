@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config/build.h"
+
+#include "base/must.h"
+#include "config/value.h"
+#include "crypto/x509.h"
+
+#include <ctype.h>
+
+#define PEM_MAX_BYTES (4u << 20)
+
+static const char *resolver_name(const struct config *config, uint32_t i)
+{
+    return config->resolvers[i].name;
+}
+
+static void build_roots(struct build *b, struct place acme, struct config_resolver *r)
+{
+    struct place list = build_at(acme, "caCertificates");
+    r->ca_certificates = build_list(b, list, "", &r->ca_certificate_count);
+    uint32_t i = 0;
+    for (const struct node *n = NULL; (n = build_next(list, n));) {
+        struct buf pem = {0}, chain = {0};
+        struct why why;
+        const char *path = build_absolute(b->arena, build_directory(b->arena, n), n->text);
+        struct result read = build_read(path, PEM_MAX_BYTES, &pem, &why);
+        if (result_is_ok(read))
+            read = x509_chain_from_pem(buf_span(&pem), &chain, NULL, &why);
+        if (!result_is_ok(read))
+            problems_error(b->problems, n->at, "caCertificates: %s", why.text);
+        buf_free(&pem);
+        buf_free(&chain);
+        r->ca_certificates[i++] = path;
+    }
+}
+
+/* "host" becomes "host:53", an IPv6 address gets brackets. */
+static const char *with_port(struct build *b, const char *text)
+{
+    struct span host;
+    uint16_t port;
+    must(result_is_ok(net_split_host_port(span_str(text), &host, &port)));
+    bool v6 = span_find(host, ':') < host.len;
+    return arena_printf(b->arena, v6 ? "[%.*s]:%u" : "%.*s:%u", SPAN_FMT(host), port ? port : 53);
+}
+
+static void build_env(struct build *b, struct place table, struct config_resolver *r)
+{
+    r->env = arena_alloc(b->arena, (build_count(table) + 1) * sizeof *r->env);
+    for (const struct node *n = NULL; (n = build_next(table, n));) {
+        bool good = !isdigit((unsigned char)n->key[0]);
+        for (const char *c = n->key; *c; c++)
+            good = good && (isalnum((unsigned char)*c) || *c == '_');
+        if (!good)
+            problems_error(b->problems, n->key_at,
+                           "\"%s\" is not a name of a variable: letters, digits and _", n->key);
+        r->env[r->env_count++] =
+            (struct config_env){arena_strdup(b->arena, n->key), arena_strdup(b->arena, n->text)};
+    }
+}
+
+static void build_dns(struct build *b, struct place dns, struct config_resolver *r)
+{
+    r->propagation_port = (uint16_t)build_int(dns, "propagation.port");
+    r->propagation_disabled =
+        build_bool(dns, "propagation.disableChecks") || build_bool(dns, "disablePropagationCheck");
+    r->delay_before_check_s = (build_ms(dns, "delayBeforeCheck") + 999) / 1000;
+    r->dns_resolvers = build_list(b, dns, "resolvers", &r->dns_resolver_count);
+    for (uint32_t i = 0; i < r->dns_resolver_count; i++)
+        r->dns_resolvers[i] = with_port(b, r->dns_resolvers[i]);
+    build_env(b, build_at(dns, "env"), r);
+    if (dns.node && build_required(b, dns, "provider"))
+        r->dns_provider = build_text(b, dns, "provider");
+}
+
+static void build_storage(struct build *b, struct place acme, struct config_resolver *r)
+{
+    const struct node *n = build_at(acme, "storage").node;
+    r->storage =
+        build_absolute(b->arena, b->config->state_directory, build_text(b, acme, "storage"));
+    size_t len = strlen(r->storage);
+    if (len < 5 || strcmp(r->storage + len - 5, ".json") != 0)
+        problems_error(
+            b->problems, n ? n->at : b->top,
+            "storage must be a path that ends in .json; other kinds of storage are known, "
+            "but not available in this version of ferrule");
+}
+
+/* Is any challenge written, whether good or not? */
+static bool has_challenge(const struct node *acme)
+{
+    return tree_child(acme, "dnsChallenge") || tree_child(acme, "httpChallenge") ||
+           tree_child(acme, "tlsChallenge");
+}
+
+static void build_one(struct build *b, const char *name, struct place acme,
+                      struct config_resolver *r)
+{
+    enum key_type type;
+    r->name = arena_strdup(b->arena, name);
+    r->where = build_where(b, acme.node->key_at);
+    r->ca_server = build_text(b, acme, "caServer");
+    build_roots(b, acme, r);
+    r->ca_system_pool = build_bool(acme, "caSystemCertPool");
+    r->ca_server_name = build_text(b, acme, "caServerName");
+    r->email = build_text(b, acme, "email");
+    build_storage(b, acme, r);
+    must(result_is_ok(key_type_parse(span_str(build_text(b, acme, "keyType")), &type)));
+    r->key_type = (uint8_t)type;
+    if (build_at(acme, "certificatesDuration").node)
+        r->certificates_duration_h = (uint64_t)build_int(acme, "certificatesDuration");
+    r->preferred_chain = build_text(b, acme, "preferredChain");
+    r->profile = build_text(b, acme, "profile");
+    r->eab_kid = build_text(b, acme, "eab.kid");
+    r->eab_hmac = build_text(b, acme, "eab.hmacEncoded");
+    build_dns(b, build_at(acme, "dnsChallenge"), r);
+    r->tls_challenge = build_at(acme, "tlsChallenge").node != NULL;
+    struct place http = build_at(acme, "httpChallenge");
+    r->http_challenge = http.node != NULL;
+    r->http_challenge_entrypoint = build_text(b, http, "entryPoint");
+    if (r->http_challenge && build_required(b, http, "entryPoint"))
+        build_refer(b, &b->entry_names, build_at(http, "entryPoint").node,
+                    r->http_challenge_entrypoint, "entry point");
+    if (!has_challenge(acme.node))
+        problems_error(b->problems, acme.node->key_at,
+                       "%s has no challenge: it needs dnsChallenge, httpChallenge or tlsChallenge",
+                       tree_path(b->arena, acme.node));
+}
+
+/* The older [acme]: a resolver of that name, with certificates of its own. */
+static void build_older(struct build *b, struct place acme, struct config_resolver *r)
+{
+    build_one(b, "acme", acme, r);
+    r->domains = build_domains(b, build_at(acme, "domains"), &r->domain_count);
+    const struct node *named = tree_child(build_at(b->root, "certificatesResolvers").node, "acme");
+    if (named)
+        problems_error(b->problems, named->key_at,
+                       "[acme] makes a resolver named acme: give this one another name");
+    for (uint32_t i = 0; i < r->domain_count; i++) {
+        for (uint32_t k = 0; k < r->domains[i].count; k++) {
+            if (r->domains[i].names[k][0] == '*' && has_challenge(acme.node) &&
+                !tree_child(acme.node, "dnsChallenge"))
+                problems_error(b->problems, build_at(acme, "domains").node->at,
+                               "%s needs dnsChallenge: wildcards work with DNS-01 only",
+                               r->domains[i].names[k]);
+        }
+    }
+}
+
+void build_resolvers(struct build *b)
+{
+    struct place all = build_at(b->root, "certificatesResolvers");
+    struct place older = build_at(b->root, "acme");
+    struct config *c = b->config;
+    c->resolvers = arena_alloc(b->arena, (build_count(all) + 1) * sizeof *c->resolvers);
+    for (const struct node *n = NULL; (n = build_next(all, n));) {
+        struct place acme = build_at(build_child(all, n), "acme");
+        if (acme.node)
+            build_one(b, n->key, acme, &c->resolvers[c->resolver_count++]);
+        else if (!tree_child(n, "acme") && !n->first)
+            problems_error(b->problems, n->key_at, "resolver %s needs an acme part", n->key);
+    }
+    if (older.node)
+        build_older(b, older, &c->resolvers[c->resolver_count++]);
+    build_names(b, &b->resolver_names, c->resolver_count, resolver_name);
+    for (uint32_t i = 0; i < c->entrypoint_count; i++) {
+        const struct node *n = build_at(b->entry_places[i], "http.tls.certResolver").node;
+        if (n)
+            c->entrypoints[i].tls_resolver =
+                build_refer(b, &b->resolver_names, n, n->text, "certificate resolver");
+    }
+}

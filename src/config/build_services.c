@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* [http.services] with their transports. */
+#include "config/build.h"
+
+#include "base/must.h"
+#include "config/value.h"
+
+#include <ctype.h>
+
+static const char *service_name(const struct config *config, uint32_t i)
+{
+    return config->services[i].name;
+}
+
+static bool build_server(struct build *b, struct place p, struct config_server *s)
+{
+    struct value_url url;
+    if (!build_required(b, p, "url"))
+        return false;
+    const struct node *n = build_at(p, "url").node;
+    must(result_is_ok(value_url(span_str(n->text), &url)));
+    if (!span_eq_nocase(url.scheme, SPAN_LITERAL("http"))) {
+        problems_error(b->problems, n->at,
+                       "%.*s:// servers are known, but not available in this version of ferrule",
+                       SPAN_FMT(url.scheme));
+        return false;
+    }
+    if (url.path.len && !span_eq(url.path, SPAN_LITERAL("/"))) {
+        problems_error(b->problems, n->at, "the URL of a server has no path, not \"%.*s\"",
+                       SPAN_FMT(url.path));
+        return false;
+    }
+    char *host = arena_strndup(b->arena, url.host.ptr, url.host.len);
+    for (char *c = host; *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    *s = (struct config_server){
+        .url = arena_strdup(b->arena, n->text),
+        .host = host,
+        .port = url.port ? url.port : 80,
+        .weight = (uint32_t)build_int(p, "weight"),
+    };
+    return true;
+}
+
+static void build_transport(struct build *b, struct place balancer, struct config_service *s)
+{
+    struct place transport = build_at(b->root, "serversTransport");
+    const struct node *ref = build_at(balancer, "serversTransport").node;
+    if (ref) {
+        struct place all = build_at(b->root, "http.serversTransports");
+        const char *at = strrchr(ref->text, '@');
+        size_t len = at && strcmp(at, "@file") == 0 ? (size_t)(at - ref->text) : strlen(ref->text);
+        const struct node *found = NULL;
+        for (const struct node *n = NULL; !found && (n = build_next(all, n));)
+            found = strlen(n->key) == len && memcmp(n->key, ref->text, len) == 0 ? n : NULL;
+        if (found)
+            transport = build_child(all, found);
+        else
+            problems_error(b->problems, ref->at, "there is no http.serversTransports.%.*s",
+                           (int)len, ref->text);
+    }
+    s->dial_timeout_ms = build_ms(transport, "forwardingTimeouts.dialTimeout");
+    s->response_header_timeout_ms = build_ms(transport, "forwardingTimeouts.responseHeaderTimeout");
+    s->idle_timeout_ms = build_ms(transport, "forwardingTimeouts.idleConnTimeout");
+    s->max_idle_per_server = (uint32_t)build_int(transport, "maxIdleConnsPerHost");
+}
+
+static void build_one(struct build *b, struct place p, struct config_service *s)
+{
+    struct place balancer = build_at(p, "loadBalancer");
+    struct place servers = build_at(balancer, "servers");
+    s->name = arena_strdup(b->arena, p.node->key);
+    s->where = build_where(b, p.node->key_at);
+    s->servers = arena_alloc(b->arena, (build_count(servers) + 1) * sizeof *s->servers);
+    for (const struct node *n = NULL; (n = build_next(servers, n));) {
+        struct place one = {n, servers.schema};
+        s->server_count += build_server(b, one, &s->servers[s->server_count]);
+    }
+    s->pass_host_header = build_bool(balancer, "passHostHeader");
+    build_transport(b, balancer, s);
+    if (!p.node->first)
+        build_required(b, p, "loadBalancer");
+    else if (balancer.node && !tree_child(balancer.node, "servers"))
+        problems_warn(b->problems, p.node->key_at, "service %s has no servers: it answers 503",
+                      s->name);
+}
+
+void build_services(struct build *b)
+{
+    struct place all = build_at(b->root, "http.services");
+    struct config *c = b->config;
+    c->services = arena_alloc(b->arena, (build_count(all) + 1) * sizeof *c->services);
+    for (const struct node *n = NULL; (n = build_next(all, n));)
+        build_one(b, build_child(all, n), &c->services[c->service_count++]);
+    build_names(b, &b->service_names, c->service_count, service_name);
+}
