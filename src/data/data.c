@@ -196,6 +196,8 @@ static struct result set_up(struct data *d, struct why *why)
 static void consume(struct buf *in, size_t used)
 {
     size_t len = in->len;
+    if (used == 0)
+        return;
     buf_consume(in, used);
     secret_wipe(in->ptr + in->len, len - in->len);
 }

@@ -90,7 +90,7 @@ static struct block *write_head(struct worker *w, struct conn *conn, struct http
     if (!result_is_ok(forward_apply(head, &client, &lines)))
         return NULL;
     char host[300];
-    if (!service->pass_host_header) {
+    if (!service->pass_host_header || head->authority.len == 0) { /* none in HTTP/1.0 */
         head->authority = server_host(&w->snapshot->servers[server], host, sizeof host);
     }
     if (head->expect_continue) /* the upstream decides, its 100 is passed on */

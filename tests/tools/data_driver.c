@@ -175,7 +175,7 @@ static void put_certificate(struct buf *out)
     publish_cert(out, &cert);
     publish_name(out, SPAN_LITERAL("localhost"), 1, 0, 0);
     publish_name(out, SPAN_LITERAL("*.edge.test"), 1, 0, 0);
-    publish_name(out, (struct span){0}, 1, 0, PUBLISH_NAME_DEFAULT);
+    publish_name(out, SPAN_LITERAL(""), 1, 0, PUBLISH_NAME_DEFAULT);
     struct ticket_keys keys = {.count = 1};
     memset(&keys.keys[0], 7, sizeof keys.keys[0]);
     publish_ticket_keys(out, &keys);
