@@ -12,6 +12,8 @@
 #include "base/span.h"
 #include "ring/ring.h"
 
+#include <assert.h>
+
 enum block_kind {
     BLOCK_RING_SMALL = 0, /* = RING_SMALL: lent, read-only but for shifting bytes inside it */
     BLOCK_RING_LARGE = 1, /* = RING_LARGE */

@@ -3,6 +3,7 @@
 
 #include "data/exchange.h"
 #include "data/handshake.h"
+#include "data/http/rules.h"
 #include "data/request.h"
 #include "data/tls/session.h"
 
@@ -56,9 +57,9 @@ bool conn_open(struct worker *w, const struct listener *l, int fd)
     struct conn *conn = slab_take(&w->conns, &index);
     if (!conn)
         return false;
-    wire_open(&conn->wire, fd,
-              (struct op_id){
-                  .owner = OP_OWNER_CONN, .slot = index, .gen = slab_gen(&w->conns, index)});
+    wire_open(
+        &conn->wire, fd,
+        (struct op_id){.owner = OP_OWNER_CONN, .slot = index, .gen = slab_gen(&w->conns, index)});
     conn->listener = (uint16_t)l->index;
     conn->is_tls = ep->tls;
     conn->send_limit_ns = TIMER_NO_LIMIT;
@@ -92,8 +93,8 @@ static struct block *plain_tail(struct worker *w, struct conn *conn)
     struct block *tail = conn->plain.last;
     if (tail && block_room(tail) > 0)
         return tail;
-    uint32_t room = conn->wire.received.bytes > BLOCK_HEAD_BYTES ? BLOCK_RECORD_BYTES
-                                                                 : BLOCK_HEAD_BYTES;
+    uint32_t room =
+        conn->wire.received.bytes > BLOCK_HEAD_BYTES ? BLOCK_RECORD_BYTES : BLOCK_HEAD_BYTES;
     if (conn->wire.received.bytes > BLOCK_RECORD_BYTES)
         room = BLOCK_BODY_BYTES;
     tail = block_take(&w->blocks, room, true);
@@ -196,11 +197,14 @@ void conn_reply(struct worker *w, struct conn *conn, uint16_t status, struct spa
                 bool keep)
 {
     struct sink sink = conn_sink(w, conn);
+    size_t used = 0;
     if (!keep || worker_is_draining(w))
         conn->close_after = true;
+    else /* nothing follows the head: the codec gets to its end */
+        (void)h1_feed(&conn->h1, (struct span){0}, &used);
     struct writer out = sink_writer(&sink, 1024 + (uint32_t)location.len);
-    if (out.bad || !result_is_ok(h1_write_simple(status, location, !conn->close_after,
-                                                 conn->is_head, &out))) {
+    if (out.bad ||
+        !result_is_ok(h1_write_simple(status, location, !conn->close_after, conn->is_head, &out))) {
         conn_close_begin(w, conn);
         return;
     }
@@ -272,7 +276,7 @@ static void close_join(struct worker *w, struct conn *conn)
     wire_close_finish(w, &conn->wire, conn->reset);
     set_phase(conn, CONN_PHASE_FREE);
     slab_give_back(&w->conns, index);
-    report_add(w->report, REPORT_CONNS_NOW, (uint64_t)-1);
+    report_sub(w->report, REPORT_CONNS_NOW, 1);
 }
 
 void conn_drain(struct worker *w, struct conn *conn)

@@ -61,7 +61,7 @@ struct exchange *exchange_open(struct worker *w, struct conn *conn, const struct
     pool_hold(x->server);
     x->method = (uint8_t)head->method;
     x->client_minor = head->minor;
-    x->has_body = head->body != HTTP_BODY_NONE;
+    x->has_body = head->body == HTTP_BODY_CHUNKED || head->content_length > 0;
     x->body_bytes = head->body == HTTP_BODY_LENGTH ? head->content_length : UINT64_MAX;
     x->idempotent = head->method == HTTP_GET || head->method == HTTP_HEAD ||
                     head->method == HTTP_PUT || head->method == HTTP_DELETE ||
@@ -289,8 +289,8 @@ static bool put_head(struct sink *sink, struct exchange *x, const struct http_he
         struct writer out = sink_writer(sink, rooms[i]);
         if (out.bad)
             return false;
-        if (result_is_ok(h1_write_response(head, x->client_minor, framing, keep, (struct span){0},
-                                           &out))) {
+        if (result_is_ok(
+                h1_write_response(head, x->client_minor, framing, keep, (struct span){0}, &out))) {
             sink_commit(sink, &out);
             return true;
         }
@@ -335,8 +335,8 @@ static enum head_state read_heads(struct worker *w, struct exchange *x, struct c
         }
         if (ev.kind == HTTP_EVENT_HEAD) {
             bool switches = ev.head->status == 101; /* nobody asked for it */
-            bool ok = !switches && (x->client_minor == 0 ||
-                                    put_head(sink, x, ev.head, HTTP_BODY_NONE, true));
+            bool ok = !switches &&
+                      (x->client_minor == 0 || put_head(sink, x, ev.head, HTTP_BODY_NONE, true));
             block_queue_take(&w->blocks, in, (uint32_t)used);
             if (!ok)
                 return HEAD_BAD;
@@ -438,9 +438,8 @@ static enum wire_want want_of_upstream(const struct exchange *x, const struct co
         return WIRE_WANT_NOTHING;
     if (x->server->large >= POOL_LARGE)
         return WIRE_WANT_LARGE;
-    uint64_t rest = x->answer_bytes == UINT64_MAX
-                        ? x->down.bytes > LARGE_SO_FAR ? UINT64_MAX : 0
-                        : x->answer_bytes - x->down.bytes;
+    uint64_t rest = x->answer_bytes == UINT64_MAX ? x->down.bytes > LARGE_SO_FAR ? UINT64_MAX : 0
+                                                  : x->answer_bytes - x->down.bytes;
     return rest > LARGE_REST ? WIRE_WANT_LARGE : WIRE_WANT_SMALL;
 }
 

@@ -28,16 +28,16 @@ struct exchange {
     struct block *head;         /* the request head as it is sent */
     uint32_t head_start;        /* where it starts: sending moves block->start */
     uint64_t dial_until_ns;
-    uint64_t body_bytes;  /* of the request, with Content-Length */
+    uint64_t body_bytes;   /* of the request, with Content-Length */
     uint64_t answer_bytes; /* of the response, with Content-Length, else UINT64_MAX */
     uint8_t addresses_tried, servers_tried;
     uint8_t method;       /* enum http_method */
     uint8_t client_minor; /* HTTP/1.minor of the client */
-    bool can_move;     /* the head does not depend on the server */
+    bool can_move;        /* the head does not depend on the server */
     bool idempotent, has_body;
-    bool reused;       /* the lease is a kept connection */
+    bool reused; /* the lease is a kept connection */
     bool retried;
-    bool request_done; /* received and passed on whole */
+    bool request_done;   /* received and passed on whole */
     bool upstream_keeps; /* the upstream allows another request */
     struct relay up, down;
 };

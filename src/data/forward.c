@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/forward.h"
 
+#include <assert.h>
+
 static const struct span prefix = {(const uint8_t *)"x-forwarded-", 12};
 
 /* Fields of this family that we do not write ourselves, such as X-Forwarded-Tls-Client-Cert: an
@@ -80,8 +82,7 @@ struct result forward_apply(struct http_head *head, const struct forward_client 
     if (!(seen & 1u << HTTP_NAME_X_FORWARDED_PORT))
         PUT(lines, "X-Forwarded-Port", port_of(head->authority, https || client->tls));
     if (!(seen & 1u << HTTP_NAME_X_FORWARDED_PROTO))
-        PUT(lines, "X-Forwarded-Proto",
-            client->tls ? SPAN_LITERAL("https") : SPAN_LITERAL("http"));
+        PUT(lines, "X-Forwarded-Proto", client->tls ? SPAN_LITERAL("https") : SPAN_LITERAL("http"));
     PUT(lines, "X-Forwarded-Server", client->server);
     if (!(seen & 1u << HTTP_NAME_X_REAL_IP))
         PUT(lines, "X-Real-Ip", client->ip);

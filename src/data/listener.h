@@ -19,9 +19,9 @@ struct listener {
     const struct listener_config *config;
     const struct snap_entrypoint *entrypoint; /* in the present snapshot; NULL: not in it */
     uint32_t entrypoint_index;
-    uint32_t index;  /* in worker.listeners */
-    bool armed;      /* an accept is in the kernel */
-    bool cancelling; /* it is being cancelled */
+    uint32_t index;     /* in worker.listeners */
+    bool armed;         /* an accept is in the kernel */
+    bool cancelling;    /* it is being cancelled */
     struct limit retry; /* after the kernel was out of descriptors or memory */
     int reserve_fd; /* given up for a moment to shed a connection when descriptors are out; -1 */
 };

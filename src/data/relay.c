@@ -172,8 +172,13 @@ enum relay_state relay_pump(struct relay *r, struct h1 *from, struct block_queue
             put_end(r, to);
             return to->failed ? RELAY_FAILED : RELAY_END;
         }
-        if (!in->first)
-            return RELAY_MORE;
+        if (!in->first) { /* a body without bytes ends without input */
+            size_t used = 0;
+            if (h1_feed(from, (struct span){0}, &used).kind != HTTP_EVENT_END)
+                return RELAY_MORE;
+            r->ended = true;
+            continue;
+        }
         if (wire_send_is_full(to->wire))
             return RELAY_FULL;
         if (!decode(r, from, in, to))

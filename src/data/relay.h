@@ -17,11 +17,11 @@ enum relay_state {
 };
 
 struct relay {
-    uint8_t framing; /* enum http_body towards the receiver */
-    bool crlf_due;   /* the CRLF behind the latest chunk is still to come */
-    bool ended, bad; /* what the codec said behind the pending bytes */
-    uint32_t pending; /* decoded bytes at the front of the first block */
-    uint32_t gap;     /* bytes behind them that the codec has used */
+    uint8_t framing;        /* enum http_body towards the receiver */
+    bool crlf_due;          /* the CRLF behind the latest chunk is still to come */
+    bool ended, bad;        /* what the codec said behind the pending bytes */
+    uint32_t pending;       /* decoded bytes at the front of the first block */
+    uint32_t gap;           /* bytes behind them that the codec has used */
     struct block *trailers; /* the last chunk with fields, or NULL */
     uint64_t bytes;         /* payload passed on */
 };

@@ -68,6 +68,13 @@ static struct span server_host(const struct snap_server *s, char *memory, size_t
     return span_of(memory, n < 0 ? 0 : (size_t)n < room ? (size_t)n : room - 1);
 }
 
+static void pass_expect(struct http_head *head)
+{
+    for (uint32_t i = 0; i < head->field_count; i++)
+        if (head->fields[i].known == HTTP_NAME_EXPECT)
+            head->fields[i].drop = false;
+}
+
 /* The head in wire form, in the smallest block that takes it; NULL: none does, or none is free. */
 static struct block *write_head(struct worker *w, struct conn *conn, struct http_head *head,
                                 const struct snap_service *service, uint32_t server)
@@ -83,9 +90,11 @@ static struct block *write_head(struct worker *w, struct conn *conn, struct http
     if (!result_is_ok(forward_apply(head, &client, &lines)))
         return NULL;
     char host[300];
-    if (!service->pass_host_header) {
+    if (!service->pass_host_header || head->authority.len == 0) { /* none in HTTP/1.0 */
         head->authority = server_host(&w->snapshot->servers[server], host, sizeof host);
     }
+    if (head->expect_continue) /* the upstream decides, its 100 is passed on */
+        pass_expect(head);
     static const uint32_t rooms[] = {BLOCK_HEAD_BYTES, BLOCK_RECORD_BYTES, BLOCK_BODY_BYTES};
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) {
         struct block *block = block_take(&w->blocks, rooms[i], false);
@@ -131,7 +140,8 @@ static void begin_exchange(struct worker *w, struct conn *conn, struct http_head
 void request_begin(struct worker *w, struct conn *conn, struct http_head *head)
 {
     const struct snap_entrypoint *ep = conn_entrypoint(w, conn);
-    bool whole = head->body == HTTP_BODY_NONE;
+    bool whole = head->body == HTTP_BODY_NONE ||
+                 (head->body == HTTP_BODY_LENGTH && head->content_length == 0);
     report_add(w->report, REPORT_REQUESTS, 1);
     conn->is_head = head->method == HTTP_HEAD;
     if (!head->keep_alive || worker_is_draining(w) || !ep)

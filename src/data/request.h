@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* data/request.h - what becomes of a request whose head was read: an answer of our own (redirection,
- * no route, no server), or an exchange.
- * Thread: the worker's.   Owns: nothing.
- * Never: waits; the head's spans are used up when it returns. */
+/* data/request.h - what becomes of a request whose head was read: an answer of our own
+ * (redirection, no route, no server), or an exchange. Thread: the worker's.   Owns: nothing. Never:
+ * waits; the head's spans are used up when it returns. */
 #pragma once
 
 #include "data/conn.h"

@@ -160,8 +160,8 @@ void sink_encrypt(struct sink *s, struct span bytes)
     must(s->tls);
     struct span staged = span_of(s->w->stage, s->staged);
     size_t need = TLS_WIRE_ROOM(staged.len) + TLS_WIRE_ROOM(bytes.len);
-    bool together = need <= BLOCK_HEAD_BYTES || (need <= BLOCK_RECORD_BYTES &&
-                                                 bytes.len > HEAD_PLAIN) ||
+    bool together = need <= BLOCK_HEAD_BYTES ||
+                    (need <= BLOCK_RECORD_BYTES && bytes.len > HEAD_PLAIN) ||
                     (need <= BLOCK_BODY_BYTES && bytes.len > TLS_RECORD_PLAIN_MAX);
     s->staged = 0;
     if (together) {

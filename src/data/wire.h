@@ -27,11 +27,11 @@ enum wire_want {
 #define WIRE_PIECES    8
 
 struct wire {
-    int fd; /* -1 when closed */
-    struct op_id id; /* .op is filled in for each request */
-    struct list ready;   /* in worker.ready while there is something to look at */
-    struct list parked;  /* in worker.starved[] */
-    struct list hungry;  /* in worker.hungry */
+    int fd;             /* -1 when closed */
+    struct op_id id;    /* .op is filled in for each request */
+    struct list ready;  /* in worker.ready while there is something to look at */
+    struct list parked; /* in worker.starved[] */
+    struct list hungry; /* in worker.hungry */
     struct block_queue received, sending;
     uint32_t inflight;
     uint8_t want, armed; /* enum wire_want */
@@ -40,7 +40,7 @@ struct wire {
     bool send_busy;      /* a send is in the kernel */
     bool eof;            /* the peer will send nothing more */
     bool recv_failed, send_failed;
-    bool connected;      /* OP_CONNECT completed well */
+    bool connected; /* OP_CONNECT completed well */
     bool connect_failed;
     int32_t error; /* errno of the latest failure */
     struct msghdr message;

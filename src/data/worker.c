@@ -388,8 +388,7 @@ static void begin_close(struct worker *w)
     each_slot(w, &w->conns, close_conn);
     each_slot(w, &w->upconns, close_upconn);
     if (w->waking && !w->cancelling) {
-        ring_cancel(w->ring, wake_id,
-                    (struct op_id){.op = OP_CANCEL, .owner = OP_OWNER_WORKER});
+        ring_cancel(w->ring, wake_id, (struct op_id){.op = OP_CANCEL, .owner = OP_OWNER_WORKER});
         w->cancelling = true;
         w->pending++;
     }

@@ -42,7 +42,7 @@ struct worker_shared {
 
 struct worker_config {
     uint32_t index;
-    uint32_t conns; /* client connections, 1..2^22 */
+    uint32_t conns;                  /* client connections, 1..2^22 */
     uint32_t ring_small, ring_large; /* provided buffers, powers of two */
     uint32_t blocks[BLOCK_KINDS];    /* pool blocks; 0 = from conns. The ring's are not used */
     bool one_shot_accept, one_shot_recv;
@@ -51,7 +51,7 @@ struct worker_config {
     struct publisher *publisher;
     struct report_page *report;
     struct worker_shared *shared;
-    int wake_fd; /* eventfd */
+    int wake_fd;           /* eventfd */
     const char *host_name; /* for X-Forwarded-Server; must outlive the worker */
 };
 
@@ -110,7 +110,7 @@ struct worker {
     uint8_t *lines;                     /* header lines of our own, within one turn */
     struct ring_event events[WORKER_BATCH];
 };
-#define WORKER_STAGE_BYTES  BLOCK_BODY_BYTES
+#define WORKER_STAGE_BYTES  65536u
 #define WORKER_FLIGHT_BYTES 49152u
 #define WORKER_LINES_BYTES  16384u
 

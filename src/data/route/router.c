@@ -20,8 +20,8 @@ struct router_index {
     const struct snapshot *snapshot;
     struct host_slot *slots;
     uint32_t mask;
-    uint32_t *candidates; /* router indices by host */
-    uint32_t *general;    /* routers that demand no host, by entry point, best first */
+    uint32_t *candidates;    /* router indices by host */
+    uint32_t *general;       /* routers that demand no host, by entry point, best first */
     uint32_t *general_first; /* entry point -> first in `general`; one more at the end */
 };
 

@@ -6,7 +6,7 @@
 #include "data/upstream/pick.h"
 
 /* Servers that one request tries. */
-#define SERVERS_MAX 3
+#define SERVERS_MAX     3
 #define DIAL_DEFAULT_MS 30000u
 
 /* The next server when the present one is used up. False: none. */

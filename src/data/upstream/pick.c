@@ -15,7 +15,7 @@ static enum fitness fitness_of(struct worker *w, uint32_t server)
     return w->pool.servers[server]->rest_until_ns > w->now_ns ? FIT_RESTING : FIT_GOOD;
 }
 
-uint32_t pick_server(struct worker *w, const struct snap_service *service, uint32_t not)
+uint32_t pick_server(struct worker *w, const struct snap_service *service, uint32_t not )
 {
     enum fitness fittest = FIT_NOT;
     uint32_t best = SNAP_NONE;
@@ -24,7 +24,7 @@ uint32_t pick_server(struct worker *w, const struct snap_service *service, uint3
      * is fitter than those before makes them drop out. */
     for (uint32_t i = 0; i < service->server_count; i++) {
         uint32_t server = service->first_server + i;
-        if (server == not)
+        if (server == not )
             continue;
         enum fitness fit = fitness_of(w, server);
         if (fit == FIT_NOT || fit < fittest)

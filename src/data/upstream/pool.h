@@ -16,11 +16,11 @@ struct upconn;
 struct pool_server {
     struct list idle; /* upconns, the latest used first */
     uint32_t idle_count;
-    uint32_t refs;    /* the pool's own, and one per upconn and exchange */
-    uint32_t index;   /* in the present snapshot's servers */
-    bool retired;     /* not configured any more */
-    uint8_t large;    /* 0..16: how much its latest answers were large */
-    int64_t turn;     /* smooth weighted round robin */
+    uint32_t refs;          /* the pool's own, and one per upconn and exchange */
+    uint32_t index;         /* in the present snapshot's servers */
+    bool retired;           /* not configured any more */
+    uint8_t large;          /* 0..16: how much its latest answers were large */
+    int64_t turn;           /* smooth weighted round robin */
     uint64_t rest_until_ns; /* an attempt to connect failed: others first until then */
     size_t service_len, url_len;
     char key[]; /* service name, then URL */

@@ -113,7 +113,7 @@ static void close_join(struct worker *w, struct upconn *upconn)
     set_phase(upconn, UPCONN_PHASE_FREE);
     slab_give_back(&w->upconns, index);
     pool_drop(server);
-    report_add(w->report, REPORT_UPCONNS_NOW, (uint64_t)-1);
+    report_sub(w->report, REPORT_UPCONNS_NOW, 1);
 }
 
 static void connect_turn(struct worker *w, struct upconn *upconn, struct exchange *x)

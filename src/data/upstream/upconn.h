@@ -25,7 +25,7 @@ struct upconn {
     uint8_t phase;    /* enum upconn_phase; changed by set_phase() alone */
     struct handle exchange;
     struct pool_server *server;
-    struct list idle; /* in server->idle */
+    struct list idle;   /* in server->idle */
     struct limit limit; /* connect, response head, idle in the pool */
     struct h1 h1;
     struct net_addr address; /* stays while the kernel connects */

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/data.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "data/tls/session.h"
+#include "data/worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* How often what no worker sees any more is freed, at least. */
+#define COLLECT_MS 200
+/* Bytes taken off the bridge at a time. */
+#define BRIDGE_READ_BYTES 262144u
+/* The certificate table is made for so many names; it holds more, a little slower. */
+#define EXPECTED_NAMES 16384u
+
+struct thread {
+    struct data *data;
+    pthread_t id;
+    bool started;
+    uint32_t cpu;
+    struct worker_config config;
+    struct listener_config *listeners;
+};
+
+struct data {
+    const struct data_config *config;
+    struct publisher *publisher;
+    struct report *report;
+    struct worker_shared shared;
+    struct thread *threads;
+    char host_name[256];
+    int epoll_fd, signal_fd, bridge_fd;
+    struct buf in;
+    bool told_ready, draining;
+    _Atomic bool failed;
+};
+
+static void pin(uint32_t cpu)
+{
+    if (cpu == UINT32_MAX)
+        return;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    int r = pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+    if (r != 0)
+        log_warn("cannot pin a worker to CPU %u: %s", cpu, strerror(r));
+}
+
+static void *thread_main(void *arg)
+{
+    struct thread *t = arg;
+    struct why why = {0};
+    struct worker *w;
+    char name[16];
+    (void)snprintf(name, sizeof name, "worker-%u", t->config.index);
+    (void)pthread_setname_np(pthread_self(), name);
+    pin(t->cpu);
+    if (result_is_ok(worker_open(&t->config, &w, &why))) {
+        worker_run(w);
+        if (w->failed)
+            t->data->failed = true;
+        worker_close(w);
+    } else {
+        log_error("%s", why.text);
+        t->data->failed = true;
+    }
+    uint64_t one = 1;
+    if (write(t->data->shared.notify_fd, &one, sizeof one) < 0)
+        log_error("worker %u cannot tell that it ended: %m", t->config.index);
+    return NULL;
+}
+
+static void wake_all(struct data *d)
+{
+    uint64_t one = 1;
+    for (uint32_t i = 0; i < d->config->workers; i++)
+        if (write(d->threads[i].config.wake_fd, &one, sizeof one) < 0 && errno != EAGAIN)
+            log_error("cannot wake worker %u: %m", i);
+}
+
+static void drain(struct data *d)
+{
+    if (d->draining)
+        return;
+    log_info("draining");
+    d->draining = true;
+    d->shared.drain = true;
+    wake_all(d);
+}
+
+/* ---- set-up --------------------------------------------------------------------------------- */
+
+static struct result watch(struct data *d, int fd, struct why *why)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
+    if (fd < 0 || epoll_ctl(d->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
+        return why_fail_sys(why, ERR_SYSTEM, errno, "cannot watch descriptor %d", fd);
+    return result_ok();
+}
+
+static struct result open_descriptors(struct data *d, struct why *why)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    d->shared.notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    TRY(watch(d, d->signal_fd, why));
+    TRY(watch(d, d->shared.notify_fd, why));
+    return watch(d, d->config->supervisor_fd, why);
+}
+
+/* Every connection needs a descriptor, and one more to its upstream. */
+static void raise_limits(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static struct result start_thread(struct data *d, uint32_t index, struct why *why)
+{
+    const struct data_config *c = d->config;
+    struct thread *t = &d->threads[index];
+    t->data = d;
+    t->cpu = c->cpus ? c->cpus[index] : UINT32_MAX;
+    t->listeners = mem_zalloc((c->listener_count + 1) * sizeof *t->listeners);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < c->listener_count; i++)
+        if (c->listeners[i].worker == index)
+            t->listeners[count++] =
+                (struct listener_config){c->listeners[i].fd, c->listeners[i].entrypoint};
+    t->config = (struct worker_config){
+        .index = index,
+        .conns = c->worker_connections ? c->worker_connections : 16384,
+        .listeners = t->listeners,
+        .listener_count = count,
+        .publisher = d->publisher,
+        .report = report_page(d->report, index),
+        .shared = &d->shared,
+        .wake_fd = eventfd(0, EFD_CLOEXEC),
+        .host_name = d->host_name,
+    };
+    if (t->config.wake_fd < 0)
+        return why_fail_sys(why, ERR_SYSTEM, errno, "no eventfd for worker %u", index);
+    report_start(t->config.report);
+    int r = pthread_create(&t->id, NULL, thread_main, t);
+    if (r != 0)
+        return why_fail_sys(why, ERR_SYSTEM, r, "cannot start worker %u", index);
+    t->started = true;
+    return result_ok();
+}
+
+static struct result set_up(struct data *d, struct why *why)
+{
+    const struct data_config *c = d->config;
+    if (gethostname(d->host_name, sizeof d->host_name - 1) < 0)
+        memcpy(d->host_name, "ferrule", 8);
+    TRY(open_descriptors(d, why));
+    raise_limits();
+    TRY(session_library_init(why));
+    TRY(report_map(c->report_fd, &d->report, why));
+    if (report_workers(d->report) < c->workers)
+        return why_fail(why, ERR_MISMATCH, "the report has room for %u workers, not for %u",
+                        report_workers(d->report), c->workers);
+    TRY(publisher_create(c->workers, EXPECTED_NAMES, &d->publisher, why));
+    d->threads = mem_zalloc(c->workers * sizeof *d->threads);
+    for (uint32_t i = 0; i < c->workers; i++)
+        TRY(start_thread(d, i, why));
+    return result_ok();
+}
+
+/* ---- the publisher's loop ------------------------------------------------------------------- */
+
+/* Drops what was taken in; there are keys in it. */
+static void consume(struct buf *in, size_t used)
+{
+    size_t len = in->len;
+    if (used == 0)
+        return;
+    buf_consume(in, used);
+    secret_wipe(in->ptr + in->len, len - in->len);
+}
+
+static void bridge_drop(struct data *d)
+{
+    if (d->bridge_fd >= 0)
+        (void)close(d->bridge_fd); /* epoll forgets it */
+    d->bridge_fd = -1;
+    consume(&d->in, d->in.len);
+}
+
+static void bridge_adopt(struct data *d, int fd)
+{
+    struct why why;
+    bridge_drop(d);
+    publisher_reset_stream(d->publisher);
+    d->bridge_fd = fd;
+    if (!result_is_ok(watch(d, fd, &why))) {
+        log_error("%s", why.text);
+        bridge_drop(d);
+    }
+}
+
+static void bridge_read(struct data *d)
+{
+    uint8_t *place = buf_reserve(&d->in, BRIDGE_READ_BYTES);
+    ssize_t n = recv(d->bridge_fd, place, BRIDGE_READ_BYTES, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) { /* control ended; what it published stays */
+        bridge_drop(d);
+        return;
+    }
+    d->in.len += (size_t)n;
+    size_t used = 0;
+    struct why why = {0};
+    struct result r = publisher_feed(d->publisher, buf_span(&d->in), &used, &why);
+    consume(&d->in, used);
+    if (!result_is_ok(r)) {
+        log_error("the stream from control is broken: %s", why.text);
+        bridge_drop(d);
+    }
+}
+
+/* False: the supervisor is gone. */
+static bool supervisor_read(struct data *d)
+{
+    uint8_t what;
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec iov = {&what, 1};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = &control,
+                         .msg_controllen = sizeof control};
+    ssize_t n = recvmsg(d->config->supervisor_fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return true;
+    if (n <= 0)
+        return false;
+    int fd = -1;
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+        memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    if (what == 'P' && fd >= 0)
+        bridge_adopt(d, fd);
+    else if (what == 'T')
+        drain(d);
+    else if (fd >= 0)
+        (void)close(fd);
+    return true;
+}
+
+static void tell_ready(struct data *d)
+{
+    if (!d->shared.accept && publisher_is_ready(d->publisher)) {
+        d->shared.accept = true;
+        wake_all(d);
+    }
+    if (d->told_ready || d->shared.accepting < d->config->workers)
+        return;
+    d->told_ready = true;
+    log_info("%u workers accept connections", d->config->workers);
+    if (send(d->config->supervisor_fd, "R", 1, MSG_NOSIGNAL) < 0)
+        log_error("cannot tell the supervisor that all is ready: %m");
+}
+
+/* One event. False: end at once. */
+static bool handle(struct data *d, int fd)
+{
+    if (fd == d->bridge_fd) {
+        bridge_read(d);
+    } else if (fd == d->config->supervisor_fd) {
+        return supervisor_read(d);
+    } else if (fd == d->signal_fd) {
+        struct signalfd_siginfo info;
+        while (read(d->signal_fd, &info, sizeof info) == sizeof info)
+            drain(d);
+    } else if (fd == d->shared.notify_fd) {
+        uint64_t count;
+        while (read(fd, &count, sizeof count) == sizeof count)
+            ;
+    }
+    return true;
+}
+
+/* Until all workers have ended, one has failed, or the supervisor is gone. */
+static bool loop(struct data *d)
+{
+    struct epoll_event events[8];
+    while (!d->failed && d->shared.finished < d->config->workers) {
+        int n = epoll_wait(d->epoll_fd, events, 8, COLLECT_MS);
+        for (int i = 0; i < n; i++)
+            if (!handle(d, events[i].data.fd))
+                return false;
+        tell_ready(d);
+        publisher_collect(d->publisher);
+    }
+    return !d->failed;
+}
+
+static void close_fd(int fd)
+{
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+static void tear_down(struct data *d)
+{
+    for (uint32_t i = 0; i < d->config->workers; i++) {
+        (void)pthread_join(d->threads[i].id, NULL);
+        close_fd(d->threads[i].config.wake_fd);
+        free(d->threads[i].listeners);
+    }
+    publisher_destroy(d->publisher);
+    report_unmap(d->report);
+    free(d->threads);
+    bridge_drop(d);
+    buf_free(&d->in);
+    close_fd(d->signal_fd);
+    close_fd(d->shared.notify_fd);
+    close_fd(d->epoll_fd);
+}
+
+int data_run(const struct data_config *config)
+{
+    struct data d = {.config = config, .epoll_fd = -1, .signal_fd = -1, .bridge_fd = -1};
+    d.shared.notify_fd = -1;
+    struct why why = {0};
+    struct result r = set_up(&d, &why);
+    if (!result_is_ok(r)) {
+        log_error("cannot start: %s", why.text);
+        return 1;
+    }
+    if (!loop(&d)) /* the process ends with its threads; the kernel cleans up */
+        return d.failed ? 1 : 0;
+    tear_down(&d);
+    return 0;
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/tools/data_driver.c - the data plane alone, with what control and the supervisor would say
+ * made up here: to try and to measure it.
+ *
+ *   data_driver [--workers N] [--cpu FIRST] [--conns N] --listen PORT... --tls PORT... [--host H]
+ *               [--redirect PORT] --upstream IP:PORT...
+ *
+ * Every listener sends every request (or those for --host) to the upstreams. The certificate is
+ * made at start, for localhost and *.edge.test. SIGTERM drains; "ready" is printed on stdout. */
+#include "base/buf.h"
+#include "base/log.h"
+#include "bridge/publish.h"
+#include "bridge/report.h"
+#include "crypto/key.h"
+#include "crypto/x509.h"
+#include "data/data.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MAX 16
+
+struct driver {
+    uint32_t workers, cpu, conns;
+    struct {
+        uint16_t port;
+        bool tls, redirect;
+        char name[16];
+    } entries[MAX];
+    uint32_t entry_count;
+    struct net_addr upstreams[MAX];
+    uint32_t upstream_count;
+    const char *host;
+    int bridge, supervisor;
+    struct report *report;
+};
+
+static _Noreturn void die(const char *what)
+{
+    fprintf(stderr, "data_driver: %s\n", what);
+    exit(2);
+}
+
+static void parse(struct driver *d, int argc, char **argv)
+{
+    d->workers = 1;
+    d->cpu = UINT32_MAX;
+    d->conns = 4096;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        const char *key = argv[i], *value = argv[i + 1];
+        bool tls = !strcmp(key, "--tls"), redirect = !strcmp(key, "--redirect");
+        if (!strcmp(key, "--workers"))
+            d->workers = (uint32_t)strtoul(value, NULL, 10);
+        else if (!strcmp(key, "--cpu"))
+            d->cpu = (uint32_t)strtoul(value, NULL, 10);
+        else if (!strcmp(key, "--conns"))
+            d->conns = (uint32_t)strtoul(value, NULL, 10);
+        else if (!strcmp(key, "--host"))
+            d->host = value;
+        else if (tls || redirect || !strcmp(key, "--listen")) {
+            if (d->entry_count == MAX)
+                die("too many listeners");
+            d->entries[d->entry_count].port = (uint16_t)strtoul(value, NULL, 10);
+            d->entries[d->entry_count].tls = tls;
+            d->entries[d->entry_count].redirect = redirect;
+            snprintf(d->entries[d->entry_count].name, 16, "e%u", d->entry_count);
+            d->entry_count++;
+        } else if (!strcmp(key, "--upstream") && d->upstream_count < MAX) {
+            if (!result_is_ok(
+                    net_addr_parse(span_str(value), 0, &d->upstreams[d->upstream_count++])))
+                die("--upstream IP:PORT");
+        } else {
+            die("usage: see the source");
+        }
+    }
+    if (!d->entry_count || !d->upstream_count)
+        die("needs --listen or --tls, and --upstream");
+}
+
+static int listen_on(uint16_t port)
+{
+    struct sockaddr_in in = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&in, sizeof in) < 0 || listen(fd, 1024) < 0)
+        die("cannot listen");
+    return fd;
+}
+
+static void put_snapshot(const struct driver *d, struct buf *out)
+{
+    static char urls[MAX][80];
+    struct snap_entrypoint entrypoints[MAX] = {0};
+    struct snap_router routers[MAX] = {0};
+    struct snap_server servers[MAX] = {0};
+    struct snap_rule_node node = {.op = SNAP_RULE_ANY};
+    if (d->host)
+        node = (struct snap_rule_node){SNAP_RULE_HOST, span_str(d->host)};
+    struct snap_service service = {.name = SPAN_LITERAL("origin"),
+                                   .server_count = d->upstream_count,
+                                   .pass_host_header = true,
+                                   .dial_timeout_ms = 3000,
+                                   .response_header_timeout_ms = 5000,
+                                   .idle_timeout_ms = 60000,
+                                   .max_idle_per_server = 512};
+    struct snap_tls tls = {
+        .name = SPAN_LITERAL("default"), .min_version = 0x0303, .max_version = 0x0304};
+    for (uint32_t i = 0; i < d->entry_count; i++) {
+        entrypoints[i] = (struct snap_entrypoint){
+            .name = span_str(d->entries[i].name),
+            .redirect_status = d->entries[i].redirect ? 308 : 0,
+            .redirect_scheme = SPAN_LITERAL("https"),
+            .read_timeout_ms = 60000,
+            .head_timeout_ms = 5000,
+            .idle_timeout_ms = 60000,
+            .handshake_timeout_ms = 5000,
+            .head_max_bytes = 65536,
+            .grace_timeout_ms = 5000,
+            .first_router = i,
+            .router_count = 1,
+            .tls = d->entries[i].tls,
+        };
+        routers[i] = (struct snap_router){.name = span_str(d->entries[i].name),
+                                          .node_count = 1,
+                                          .tls = d->entries[i].tls ? 0 : SNAP_NONE,
+                                          .entrypoint = i};
+    }
+    for (uint32_t i = 0; i < d->upstream_count; i++) {
+        char text[NET_ADDR_TEXT_MAX];
+        snprintf(urls[i], sizeof urls[i], "http://%s", net_addr_print(&d->upstreams[i], text));
+        servers[i] = (struct snap_server){.url = span_str(urls[i]),
+                                          .host = span_str(urls[i] + 7),
+                                          .port = net_addr_port(&d->upstreams[i]),
+                                          .weight = 1};
+    }
+    struct snapshot s = {.version = 1,
+                         .conns_per_worker = d->conns,
+                         .entrypoints = entrypoints,
+                         .routers = routers,
+                         .rule_nodes = &node,
+                         .services = &service,
+                         .servers = servers,
+                         .tls = &tls,
+                         .entrypoint_count = d->entry_count,
+                         .router_count = d->entry_count,
+                         .rule_node_count = 1,
+                         .service_count = 1,
+                         .server_count = d->upstream_count,
+                         .tls_count = 1};
+    publish_snapshot(out, &s);
+    for (uint32_t i = 0; i < d->upstream_count; i++)
+        publish_server(out, 1, i, &d->upstreams[i], 1, true);
+}
+
+static void put_certificate(struct buf *out)
+{
+    struct why why;
+    struct key *key;
+    struct buf der = {0}, chain = {0}, key_der = {0};
+    const char *names[] = {"localhost", "*.edge.test", "127.0.0.1"};
+    if (!result_is_ok(key_generate(KEY_EC256, &key, &why)) ||
+        !result_is_ok(x509_self_signed(key, names, 3, 30, &der, &why)) ||
+        !result_is_ok(key_to_der(key, &key_der)))
+        die("cannot make a certificate");
+    buf_put_be(&chain, der.len, 3);
+    buf_put_span(&chain, buf_span(&der));
+    struct publish_cert cert = {
+        .id = 1, .not_after_s = INT32_MAX, .chain = buf_span(&chain), .key = buf_span(&key_der)};
+    publish_cert(out, &cert);
+    publish_name(out, SPAN_LITERAL("localhost"), 1, 0, 0);
+    publish_name(out, SPAN_LITERAL("*.edge.test"), 1, 0, 0);
+    publish_name(out, SPAN_LITERAL(""), 1, 0, PUBLISH_NAME_DEFAULT);
+    struct ticket_keys keys = {.count = 1};
+    memset(&keys.keys[0], 7, sizeof keys.keys[0]);
+    publish_ticket_keys(out, &keys);
+    key_free(key);
+    buf_free(&der);
+    buf_free(&chain);
+    buf_free(&key_der);
+}
+
+static void give_bridge(int supervisor, int fd)
+{
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)),
+                            .cmsg_level = SOL_SOCKET,
+                            .cmsg_type = SCM_RIGHTS}};
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    struct iovec iov = {(void *)"P", 1};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = &control,
+                         .msg_controllen = sizeof control};
+    if (sendmsg(supervisor, &msg, 0) != 1)
+        die("cannot pass the bridge");
+}
+
+/* What control and the supervisor would do. */
+static void *play(void *arg)
+{
+    struct driver *d = arg;
+    struct buf out = {0};
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        die("socketpair");
+    give_bridge(d->supervisor, pair[0]);
+    publish_sync_begin(&out);
+    put_certificate(&out);
+    put_snapshot(d, &out);
+    publish_sync_end(&out);
+    for (size_t at = 0; at < out.len;) {
+        ssize_t n = write(pair[1], out.ptr + at, out.len - at);
+        if (n <= 0)
+            die("the bridge broke");
+        at += (size_t)n;
+    }
+    buf_free(&out);
+    char what;
+    if (recv(d->supervisor, &what, 1, 0) == 1 && what == 'R') {
+        printf("ready\n");
+        fflush(stdout);
+    }
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    struct driver d = {0};
+    struct why why = {0};
+    parse(&d, argc, argv);
+    log_init("data", LOG_LEVEL_INFO);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+
+    static struct data_listener listeners[MAX * 64];
+    static uint32_t cpus[64];
+    uint32_t count = 0;
+    for (uint32_t w = 0; w < d.workers && w < 64; w++) {
+        cpus[w] = d.cpu == UINT32_MAX ? UINT32_MAX : d.cpu + w;
+        for (uint32_t i = 0; i < d.entry_count; i++)
+            listeners[count++] =
+                (struct data_listener){listen_on(d.entries[i].port), w, d.entries[i].name};
+    }
+    int pair[2], report_fd;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ||
+        !result_is_ok(report_create(d.workers, &report_fd, &why)) ||
+        !result_is_ok(report_map(report_fd, &d.report, &why)))
+        die(why.text);
+    d.supervisor = pair[1];
+    pthread_t player;
+    if (pthread_create(&player, NULL, play, &d) != 0)
+        die("thread");
+    struct data_config config = {.workers = d.workers,
+                                 .cpus = cpus,
+                                 .worker_connections = d.conns,
+                                 .listeners = listeners,
+                                 .listener_count = count,
+                                 .supervisor_fd = pair[0],
+                                 .report_fd = report_fd};
+    int code = data_run(&config);
+    for (int c = 0; c < REPORT_COUNT; c++)
+        if (report_sum(d.report, (enum report_counter)c))
+            fprintf(stderr, "%-22s %llu\n", report_name((enum report_counter)c),
+                    (unsigned long long)report_sum(d.report, (enum report_counter)c));
+    return code;
+}
