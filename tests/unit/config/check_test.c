@@ -12,7 +12,8 @@ static struct check_args parse(int argc, char **argv, bool good)
 }
 
 #define PARSE(good, ...)                                                                           \
-    parse((int)(sizeof((char *[]){__VA_ARGS__}) / sizeof(char *)), (char *[]){__VA_ARGS__}, good)
+    parse((int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)),                           \
+          (char **)(const char *[]){__VA_ARGS__}, good)
 
 static void sorts_arguments(void **state)
 {

@@ -60,7 +60,7 @@ static void fills_in_defaults(void **state)
 static void takes_what_is_written(void **state)
 {
     struct config *c = load(CONFIG_FILE_WEB
-                            "[ENTRYPOINTS.x]\nADDRESS = '[::1]:1'\nasDefault = true\n"
+                            "[entryPoints.x]\nADDRESS = '[::1]:1'\nasDefault = true\n"
                             "[entryPoints.x.transport.respondingTimeouts]\nreadTimeout = 5\n"
                             "idleTimeout = '1m30s'\nheadTimeout = '250ms'\n"
                             "[entryPoints.x.forwardedHeaders]\ntrustedIPs = ['10.0.0.0/8', '::1']\n"
@@ -73,7 +73,7 @@ static void takes_what_is_written(void **state)
                             "[tls.options.default]\nsniStrict = true\n"
                             "[tls.options.new]\nminVersion = 'VersionTLS13'\n"
                             "[state]\ndirectory = 'st'\n[plugins]\ndirectories = ['p', '/q']\n"
-                            "[control]\nduplicateBudget = 2\n[log]\nlevel = 'debug'\n");
+                            "[control]\nduplicateBudget = 2\n[LOG]\nLevel = 'debug'\n");
     const struct config_entrypoint *e = &c->entrypoints[2];
     assert_int_equal(e->read_timeout_ms, 5000);
     assert_int_equal(e->idle_timeout_ms, 90000);
