@@ -4,6 +4,10 @@
 /* toml++ is compiled in here, whole: a shared library of it would have other settings. */
 #define TOML_EXCEPTIONS        0
 #define TOML_ENABLE_FORMATTERS 0
+/* Some of its assertions do not hold for bad input ("[`"); the code behind them reports an error.
+ * Without NDEBUG its optimiser hints are assertions too, so that none is left. */
+#undef NDEBUG
+#define TOML_ASSERT(expr) static_assert(true)
 #include <toml++/toml.h>
 
 #include <cstring>
