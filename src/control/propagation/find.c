@@ -79,14 +79,21 @@ static void begin_zone(struct find *f)
     f->zone = f->name;
 }
 
-static void take_cname(struct find *f, const struct dnsmsg *m)
+/* Returns false when the search has ended. */
+static bool take_cname(struct find *f, const struct dnsmsg *m)
 {
-    bool error = dnsmsg_rcode(m) != DNSMSG_NOERROR;
-    if (!error && f->hops < HOPS_MAX && find_cname(*m, f->name, f->target) &&
-        !dnsmsg_name_eq(f->name, f->target))
-        f->step = FIND_SIBLING;
-    else
+    if (dnsmsg_rcode(m) != DNSMSG_NOERROR || !find_cname(*m, f->name, f->target)) {
         begin_zone(f);
+        return true;
+    }
+    f->step = FIND_SIBLING;
+    if (f->hops < HOPS_MAX)
+        return true;
+    snprintf(f->text, sizeof f->text,
+             "%.200s leads through more than %d CNAMEs, last %.200s: is there a circle?", f->asked,
+             HOPS_MAX, f->name);
+    finish(f, false);
+    return false;
 }
 
 /* A name that nobody made has the same target: the CNAME is a wildcard's and says nothing about the
@@ -153,7 +160,8 @@ static void take_answer(void *arg, const struct ask_answer *answer)
     size_t end;
     switch (f->step) {
     case FIND_CNAME:
-        take_cname(f, &answer->message);
+        if (!take_cname(f, &answer->message))
+            return;
         break;
     case FIND_SIBLING:
         if (!dnsmsg_name(&answer->message, 12, sibling, &end))
