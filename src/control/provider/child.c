@@ -19,7 +19,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <ares.h>
 #include <curl/curl.h>
 
 #define OPEN_LIMIT_S 10
@@ -350,7 +349,6 @@ int provider_run(int argc, char **argv)
     if (receive(c->first, WIRE_HELLO, hello)) {
         child_log_init(WIRE_CHILD_FD, (enum log_level)hello->hello.log_level, &c->redact);
         curl_global_init(CURL_GLOBAL_DEFAULT);
-        ares_library_init(ARES_LIB_INIT_ALL);
         code = start(c, hello, m);
     }
     if (code == -1) {
@@ -365,7 +363,6 @@ int provider_run(int argc, char **argv)
     secret_wipe(c, sizeof *c);
     free(c);
     curl_global_cleanup();
-    ares_library_cleanup();
     /* Nothing is left to protect, and a leak checker attaches to its process at the end. */
     prctl(PR_SET_DUMPABLE, 1);
     return code;
