@@ -24,10 +24,10 @@ static void build_roots(struct build *b, struct place acme, struct config_resolv
         struct why why;
         const char *path = build_absolute(b->arena, build_directory(b->arena, n), n->text);
         struct result read = build_read(path, PEM_MAX_BYTES, &pem, &why);
-        if (result_is_ok(read))
-            read = x509_chain_from_pem(buf_span(&pem), &chain, NULL, &why);
         if (!result_is_ok(read))
             problems_error(b->problems, n->at, "caCertificates: %s", why.text);
+        else if (!result_is_ok(x509_chain_from_pem(buf_span(&pem), &chain, NULL, &why)))
+            problems_error(b->problems, n->at, "caCertificates: %s: %s", path, why.text);
         buf_free(&pem);
         buf_free(&chain);
         r->ca_certificates[i++] = path;

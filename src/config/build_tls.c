@@ -106,8 +106,8 @@ static bool build_pair(struct build *b, struct place p, struct config_certificat
         good = false;
     }
     if (good && !result_is_ok(x509_check_key(&leaf, key, &why))) {
-        problems_error(b->problems, key_node->at, "%s does not belong to %s: %s", ret->key_file,
-                       ret->cert_file, why.text);
+        problems_error(b->problems, key_node->at, "%s for %s: %s", ret->key_file, ret->cert_file,
+                       why.text);
         good = false;
     }
     if (good && !result_is_ok(key_to_der(key, &ret->key))) {

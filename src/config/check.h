@@ -19,8 +19,8 @@ struct check_args {
     bool fragment, json, help;
 };
 
-/* Sorts out the arguments behind the command's name (argv[0] is the first of them). Words without
- * dashes and unknown short options are ERR_USAGE. */
+/* Sorts out the arguments behind the command's name (argv[0] is the first of them).
+ * ERR_USAGE. */
 struct result check_args_parse(int argc, char **argv, struct check_args *ret, struct why *why);
 void check_args_free(struct check_args *args);
 /* Loads what the arguments say, prints every problem on standard error. ERR_CONFIG. */

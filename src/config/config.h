@@ -12,8 +12,8 @@
 
 struct arena;
 
-/* Where a value was written. Line 0: the command line, `file` is the flag without its value; file
- * NULL: nowhere, a default. */
+/* Where a value was written. Line 0: the command line, `file` is the flag without its value and
+ * column its number; file NULL: nowhere, a default. */
 struct config_where {
     const char *file;
     uint32_t line, column;

@@ -129,13 +129,13 @@ static struct node *walk_path(const struct flag *f, struct node *root, struct sp
     }
 }
 
-void flags_set(struct arena *arena, struct node *root, const char *flag,
+void flags_set(struct arena *arena, struct node *root, const char *flag, uint32_t number,
                struct config_problems *problems)
 {
     struct span text = span_str(flag);
     size_t equals = span_find(text, '=');
     struct span path = span_first(text, equals);
-    struct flag f = {arena, {arena_strndup(arena, path.ptr, path.len), 0, 0}, problems};
+    struct flag f = {arena, {arena_strndup(arena, path.ptr, path.len), 0, number}, problems};
     if (!span_starts_with(path, SPAN_LITERAL("--")) || path.len < 3) {
         bad_flag(&f, "this is not a flag");
         return;

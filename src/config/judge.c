@@ -6,6 +6,7 @@
 struct judge {
     struct arena *arena;
     struct config_problems *problems;
+    const struct schema *root;
     enum config_mode mode;
 };
 
@@ -22,37 +23,6 @@ static void put_known(const struct schema *schema, struct buf *out)
     }
 }
 
-/* The path of an option that ends in this key, or NULL. */
-static const char *elsewhere(const char *key)
-{
-    for (uint32_t i = 0; i < option_count; i++) {
-        const char *path = option_table[i].path, *dot = strrchr(path, '.');
-        if (dot && option_table[i].state != OPTION_FOREIGN && strcasecmp(dot + 1, key) == 0)
-            return path;
-    }
-    return NULL;
-}
-
-static void unknown_key(const struct judge *j, struct node *n, const struct schema *schema)
-{
-    const char *names[SIBLINGS_MAX];
-    uint32_t count = 0;
-    struct buf hint = {0};
-    for (const struct schema *s = schema->first; s && count < SIBLINGS_MAX; s = s->next)
-        names[count++] = s->name;
-    const char *near = problems_nearest(n->key, names, count), *path = elsewhere(n->key);
-    if (near)
-        buf_printf(&hint, "; did you mean %s?", near);
-    else if (path)
-        buf_printf(&hint, "; there is %s", path);
-    else
-        put_known(schema, &hint);
-    problems_error(j->problems, n->key_at, "unknown key %s%s", tree_path(j->arena, n),
-                   buf_cstr(&hint));
-    buf_free(&hint);
-    n->bad = true;
-}
-
 /* The first table or option of this name, wherever it belongs. */
 static const struct schema *anywhere(const struct schema *schema, const char *key)
 {
@@ -62,6 +32,38 @@ static const struct schema *anywhere(const struct schema *schema, const char *ke
         found = !foreign && strcasecmp(s->name, key) == 0 ? s : anywhere(s, key);
     }
     return found;
+}
+
+static void put_path(const struct schema *s, struct buf *out)
+{
+    if (s->parent && *s->parent->name) {
+        put_path(s->parent, out);
+        buf_put_str(out, ".");
+    }
+    buf_put_str(out, s->name);
+}
+
+static void unknown_key(const struct judge *j, struct node *n, const struct schema *schema)
+{
+    const char *names[SIBLINGS_MAX];
+    uint32_t count = 0;
+    struct buf hint = {0};
+    for (const struct schema *s = schema->first; s && count < SIBLINGS_MAX; s = s->next)
+        names[count++] = s->name;
+    const char *near = problems_nearest(n->key, names, count);
+    const struct schema *other = near ? NULL : anywhere(j->root, n->key);
+    if (near) {
+        buf_printf(&hint, "; did you mean %s?", near);
+    } else if (other) {
+        buf_put_str(&hint, "; there is ");
+        put_path(other, &hint);
+    } else {
+        put_known(schema, &hint);
+    }
+    problems_error(j->problems, n->key_at, "unknown key %s%s", tree_path(j->arena, n),
+                   buf_cstr(&hint));
+    buf_free(&hint);
+    n->bad = true;
 }
 
 static void judge_table(const struct judge *j, struct node *table);
@@ -179,7 +181,7 @@ static void judge_table(const struct judge *j, struct node *table)
 void judge_tree(struct arena *arena, struct node *root, const struct schema *schema,
                 enum config_mode mode, struct config_problems *problems)
 {
-    struct judge j = {arena, problems, mode};
+    struct judge j = {arena, problems, schema, mode};
     root->schema = schema;
     judge_table(&j, root);
 }

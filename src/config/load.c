@@ -129,7 +129,7 @@ struct result config_load(const char *file, const char *const *flags, uint32_t f
     l.root = file ? load_file(&l, file, (struct config_where){file, 0, 0}) : tree_create(l.arena);
     if (l.root) {
         for (uint32_t i = 0; i < flag_count; i++)
-            flags_set(l.arena, l.root, flags[i], problems);
+            flags_set(l.arena, l.root, flags[i], i, problems);
         judge_tree(l.arena, l.root, l.schema, mode, problems);
     }
     if (l.root && mode == CONFIG_RUN) {

@@ -93,14 +93,17 @@ static void established(struct worker *w, struct conn *conn)
 bool handshake_turn(struct worker *w, struct conn *conn)
 {
     struct block_queue *in = &conn->wire.received;
-    while (in->first) {
+    bool more = false; /* output that had no room yet */
+    while (in->first || more) {
         struct writer flight = writer_of(w->flight, WORKER_FLIGHT_BYTES);
-        struct session_io io = {
-            .in = block_span(in->first), .out = &flight, .keys = reader_ticket_keys(w->reader)};
+        struct session_io io = {.in = in->first ? block_span(in->first) : (struct span){0},
+                                .out = &flight,
+                                .keys = reader_ticket_keys(w->reader)};
         size_t before = io.in.len;
         struct result r = session_handshake(conn->tls, &io);
         size_t used = before - io.in.len;
-        block_queue_take(&w->blocks, in, (uint32_t)used);
+        if (used)
+            block_queue_take(&w->blocks, in, (uint32_t)used);
         if (!wire_push_copy(w, &conn->wire, writer_done(&flight))) {
             conn_close_begin(w, conn);
             return false;
@@ -109,14 +112,13 @@ bool handshake_turn(struct worker *w, struct conn *conn)
             established(w, conn);
             return true;
         }
-        if (r.code == ERR_FULL && flight.len > 0)
-            continue;
-        if (r.code != ERR_AGAIN) {
+        more = r.code == ERR_FULL;
+        if (r.code != ERR_AGAIN && !more) {
             report_add(w->report, REPORT_HANDSHAKES_FAILED, 1);
             conn_handshake_failed(w, conn);
             return true;
         }
-        if (used == 0)
+        if (used == 0 && !more)
             break;
     }
     if (conn->wire.eof) {

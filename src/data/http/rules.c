@@ -5,7 +5,7 @@
 
 #define CONNECTION_OPTIONS_MAX 32
 
-static const struct http_reject rows[HTTP_RULE_COUNT] = {
+static const struct http_reject rejects[HTTP_RULE_COUNT] = {
 #define RULE(id, status, text) [HTTP_RULE_##id] = {#id, status, text},
 #include "data/http/rules.def"
 #undef RULE
@@ -13,10 +13,10 @@ static const struct http_reject rows[HTTP_RULE_COUNT] = {
 
 const struct http_reject *rules_reject(enum http_rule rule)
 {
-    return &rows[rule];
+    return &rejects[rule];
 }
 
-#define REFUSE(id) (&rows[HTTP_RULE_##id])
+#define REFUSE(id) (&rejects[HTTP_RULE_##id])
 
 /* --- names ----------------------------------------------------------------------------------- */
 

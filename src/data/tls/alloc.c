@@ -7,6 +7,7 @@
 #include <wolfssl/wolfcrypt/settings.h>
 #include <wolfssl/wolfcrypt/memory.h>
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,100 +22,85 @@
 #define IS_SANITIZED false
 #endif
 
-/* Sizes grow by a quarter to a half: 4 per power of two, so a block wastes less than 20 %. */
-#define HEADER_BYTES 16 /* keeps the alignment that malloc gives */
-#define CLASS_FIRST  64
-#define CLASS_COUNT  34
-#define CLASS_LARGE  CLASS_COUNT
+/* Sizes in steps of 128 bytes up to 4 KB (what sessions hold for long), then of 1 KB. */
+#define FINE_STEP   128
+#define FINE_MAX    4096
+#define FINE_COUNT  ((FINE_MAX - ALLOC_SMALL_MAX) / FINE_STEP)
+#define COARSE_STEP 1024
+#define SIZE_COUNT  (FINE_COUNT + (ALLOC_BLOCK_MAX - FINE_MAX) / COARSE_STEP)
 
 struct block {
-    union {
-        size_t size_class;  /* in use: CLASS_LARGE = straight from malloc */
-        struct block *next; /* in a list */
-    };
-    size_t bytes; /* usable */
+    struct block *next;
 };
-static_assert(sizeof(struct block) == HEADER_BYTES, "the header must keep the alignment");
 
 struct lists {
-    struct block *free[CLASS_COUNT];
-    uint32_t count[CLASS_COUNT];
+    struct block *first[SIZE_COUNT];
+    uint32_t count[SIZE_COUNT];
 };
 
 static _Thread_local struct lists lists;
 
-/* Bytes of a class: 64, 80, 96, 112, 128, 160, ... */
-static size_t class_bytes(size_t c)
+static size_t size_bytes(size_t i)
 {
-    size_t base = (size_t)CLASS_FIRST << c / 4;
-    return base + base / 4 * (c % 4);
+    return i < FINE_COUNT ? ALLOC_SMALL_MAX + (i + 1) * FINE_STEP
+                          : FINE_MAX + (i - FINE_COUNT + 1) * COARSE_STEP;
 }
 
-/* Smallest class that holds n bytes; CLASS_LARGE when none does. */
-static size_t class_of(size_t n)
+/* The smallest size that holds n bytes, ALLOC_SMALL_MAX < n <= ALLOC_BLOCK_MAX. */
+static size_t size_for(size_t n)
 {
-    if (n > ALLOC_BLOCK_MAX)
-        return CLASS_LARGE;
-    if (n <= CLASS_FIRST)
-        return 0;
-    size_t power = 63 - (size_t)__builtin_clzll(n - 1); /* 2^power < n <= 2^(power+1) */
-    size_t quarter = (n - 1) >> (power - 2) & 3;
-    return (power - 6) * 4 + quarter + 1;
+    return n <= FINE_MAX ? (n - ALLOC_SMALL_MAX - 1) / FINE_STEP
+                         : FINE_COUNT + (n - FINE_MAX - 1) / COARSE_STEP;
 }
 
-static_assert(ALLOC_BLOCK_MAX == 20 * 1024 && CLASS_COUNT == 34, "class 33 holds 20 KB");
+/* The largest size that fits into n usable bytes; SIZE_COUNT when there is none, or when the block
+ * is so large that a list would waste it. */
+static size_t size_within(size_t n)
+{
+    if (n < ALLOC_SMALL_MAX + FINE_STEP || n >= ALLOC_BLOCK_MAX + COARSE_STEP)
+        return SIZE_COUNT;
+    return n < FINE_MAX + COARSE_STEP && n >= FINE_MAX ? FINE_COUNT - 1
+           : n < FINE_MAX                              ? (n - ALLOC_SMALL_MAX) / FINE_STEP - 1
+                          : FINE_COUNT + (n - FINE_MAX) / COARSE_STEP - 1;
+}
 
 static void *alloc_take(size_t n)
 {
-    size_t c = class_of(n);
-    struct block *b;
-
-    if (c == CLASS_LARGE) {
-        b = n > SIZE_MAX - HEADER_BYTES ? NULL : malloc(HEADER_BYTES + n);
-        if (!b)
-            return NULL;
-        b->bytes = n;
-    } else if (lists.free[c]) {
-        b = lists.free[c];
-        lists.free[c] = b->next;
-        lists.count[c]--;
-    } else {
-        b = malloc(HEADER_BYTES + class_bytes(c));
-        if (!b)
-            return NULL;
-        b->bytes = class_bytes(c);
-    }
-    b->size_class = c;
-    return b + 1;
+    if (n <= ALLOC_SMALL_MAX || n > ALLOC_BLOCK_MAX)
+        return malloc(n);
+    size_t i = size_for(n);
+    struct block *b = lists.first[i];
+    if (!b)
+        return malloc(size_bytes(i));
+    must(lists.count[i] > 0);
+    lists.first[i] = b->next;
+    lists.count[i]--;
+    return b;
 }
 
 static void alloc_give_back(void *p)
 {
-    if (!p)
-        return;
-    struct block *b = (struct block *)p - 1;
-    size_t c = b->size_class;
-    must(c <= CLASS_LARGE);
-    if (c == CLASS_LARGE || lists.count[c] * class_bytes(c) >= ALLOC_KEEP_BYTES) {
-        free(b);
+    size_t i = p ? size_within(malloc_usable_size(p)) : SIZE_COUNT;
+    if (i == SIZE_COUNT || (lists.count[i] + 1) * size_bytes(i) > ALLOC_KEEP_BYTES) {
+        free(p);
         return;
     }
-    b->next = lists.free[c];
-    lists.free[c] = b;
-    lists.count[c]++;
+    struct block *b = p;
+    must(b != lists.first[i]); /* freed twice */
+    b->next = lists.first[i];
+    lists.first[i] = b;
+    lists.count[i]++;
 }
 
 static void *alloc_grow(void *p, size_t n)
 {
-    if (!p)
-        return alloc_take(n);
-    struct block *b = (struct block *)p - 1;
-    if (n <= b->bytes)
+    size_t have = p ? malloc_usable_size(p) : 0;
+    if (p && n <= have)
         return p;
     void *fresh = alloc_take(n);
-    if (!fresh)
-        return NULL;
-    memcpy(fresh, p, b->bytes);
+    if (!fresh || !p)
+        return fresh;
+    memcpy(fresh, p, have);
     alloc_give_back(p);
     return fresh;
 }
@@ -128,12 +114,12 @@ struct result alloc_init(void)
 
 void alloc_release(void)
 {
-    for (size_t c = 0; c < CLASS_COUNT; c++) {
-        while (lists.free[c]) {
-            struct block *b = lists.free[c];
-            lists.free[c] = b->next;
+    for (size_t i = 0; i < SIZE_COUNT; i++) {
+        while (lists.first[i]) {
+            struct block *b = lists.first[i];
+            lists.first[i] = b->next;
             free(b);
         }
-        lists.count[c] = 0;
+        lists.count[i] = 0;
     }
 }

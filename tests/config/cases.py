@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bad configurations, each with every line that ferrule must say about it.
+
+A case: (name, files {name: text}, arguments, exit code, lines on standard error). The files stand in one
+folder, which is the working directory; `-c ferrule.toml` is added where the first file has that name.
+"""
+
+BASE = """\
+[entryPoints.web]
+address = "127.0.0.1:8080"
+[http.routers.r]
+rule = "PathPrefix(`/`)"
+service = "s"
+[[http.services.s.loadBalancer.servers]]
+url = "http://127.0.0.1:9000"
+"""
+
+LATER = "is known, but its feature is not available in this version of ferrule"
+
+
+def one(name, text, *lines, args=(), code=1):
+    return name, {"ferrule.toml": text}, list(args), code, list(lines)
+
+
+CASES = [
+    one("good", BASE, code=0),
+    one("empty", "", "ferrule.toml:1:1: error: there is no entry point to listen on: [entryPoints.web] address = \":80\""),
+    ("no file", {}, ["-c", "none.toml"], 1, ["none.toml: error: cannot read none.toml: No such file or directory"]),
+    ("a folder", {}, ["-c", "."], 1, [".: error: . is a folder, not a file"]),
+    ("a word", {}, ["ferrule.toml"], 2, ["ferrule check: \"ferrule.toml\" is not understood here"]),
+    ("-c without file", {}, ["-c"], 2, ["ferrule check: -c needs the name of a file"]),
+    one("syntax", "[entryPoints.web]\naddress = :80\n",
+        "ferrule.toml:2:11: error: this is not TOML: Error while parsing value: could not determine value type"),
+    one("unknown keys", BASE + "[entryPoint.x]\na = 1\n[http.router.y]\n[zzz]\n[http.services.s]\nservers = []\n",
+        "ferrule.toml:8:2: error: unknown key entryPoint; did you mean entryPoints?",
+        "ferrule.toml:10:7: error: unknown key http.router; did you mean routers?",
+        "ferrule.toml:11:2: error: unknown key zzz; known here: entryPoints, certificatesResolvers, acme, http, "
+        "serversTransport, tcp, tls, providers, log, accessLog, metrics, ping, ocsp, workers, control, state, plugins, admin",
+        "ferrule.toml:13:1: error: unknown key http.services.s.servers; there is http.services.<name>.loadBalancer.servers"),
+    one("types", BASE + """\
+[workers]
+count = "2"
+cpus = 5
+connections = 3
+[log]
+level = "LOUD"
+[tls]
+prefer = ["acme"]
+[entryPoints.web.transport.respondingTimeouts]
+readTimeout = "10 s"
+idleTimeout = -1
+writeTimeout = 1979-05-27
+headTimeout = "25h"
+[entryPoints.web.http]
+maxHeaderBytes = 100.5
+tls = "yes"
+""",
+        "ferrule.toml:9:9: error: workers.count must be 1 to 256, not \"2\"",
+        "ferrule.toml:10:8: error: workers.cpus must be core numbers such as \"0,2-5\", not 5",
+        "ferrule.toml:11:15: error: workers.connections must be 16 to 16777215, not 3",
+        "ferrule.toml:13:9: error: log.level must be one of \"ERROR\", \"WARN\", \"INFO\", \"DEBUG\", not \"LOUD\"",
+        "ferrule.toml:15:10: error: tls.prefer must be one of \"provided\", \"acme\", not a list",
+        "ferrule.toml:17:15: error: entryPoints.web.transport.respondingTimeouts.readTimeout must be a time such as \"10s\", "
+        "\"1m30s\" or a number of seconds, 0s to 24h, not \"10 s\"",
+        "ferrule.toml:18:15: error: entryPoints.web.transport.respondingTimeouts.idleTimeout must be a time such as \"10s\", "
+        "\"1m30s\" or a number of seconds, 0s to 24h, not -1",
+        "ferrule.toml:19:16: error: entryPoints.web.transport.respondingTimeouts.writeTimeout must be a time such as \"10s\", "
+        "\"1m30s\" or a number of seconds, 0s to 24h, not a date",
+        "ferrule.toml:20:15: error: entryPoints.web.transport.respondingTimeouts.headTimeout must be a time such as \"10s\", "
+        "\"1m30s\" or a number of seconds, 0s to 24h, not \"25h\"",
+        "ferrule.toml:22:18: error: entryPoints.web.http.maxHeaderBytes must be 1024 to 1048576, not 100.5",
+        "ferrule.toml:23:7: error: entryPoints.web.http.tls must be a table; known here: certResolver, options, domains"),
+    one("addresses", """\
+[entryPoints.a]
+address = "localhost:80"
+[entryPoints.b]
+address = ":80/udp"
+[entryPoints.c]
+address = ":8080/tcp"
+[entryPoints.c.forwardedHeaders]
+trustedIPs = ["10.0.0.0/8", "10.0.0.0/33", "::1", "host"]
+[entryPoints.d]
+address = ":8080"
+[entryPoints.e]
+""",
+        "ferrule.toml:2:11: error: entryPoints.a.address must be an address to listen on such as \":443\" or \"192.0.2.1:443\", not \"localhost:80\"",
+        "ferrule.toml:4:11: error: entryPoints.b.address: UDP is not proxied",
+        "ferrule.toml:8:29: error: entryPoints.c.forwardedHeaders.trustedIPs must be a list of IP addresses or CIDR ranges such as \"10.0.0.0/8\", not \"10.0.0.0/33\"",
+        "ferrule.toml:8:51: error: entryPoints.c.forwardedHeaders.trustedIPs must be a list of IP addresses or CIDR ranges such as \"10.0.0.0/8\", not \"host\"",
+        "ferrule.toml:10:11: error: entry point c listens on :8080 already",
+        "ferrule.toml:11:14: error: entryPoints.e needs address"),
+    one("references", BASE + """\
+[http.routers.a]
+rule = "Host(`a.test`)"
+service = "t"
+entryPoints = ["wob", "web"]
+[http.routers.a.tls]
+certResolver = "le"
+options = "modern"
+[http.routers.b]
+rule = "Host(`b.test`)"
+service = "s@file"
+[http.routers.c]
+[http.services.empty]
+[http.services.t2.loadBalancer]
+serversTransport = "none"
+servers = [{url = "http://x"}]
+[entryPoints.web.http.redirections.entryPoint]
+to = "websecure"
+""",
+        "ferrule.toml:10:11: error: there is no service \"t\"; there are \"empty\", \"s\", \"t2\"",
+        "ferrule.toml:11:16: error: there is no entry point \"wob\"; did you mean \"web\"?",
+        "ferrule.toml:13:16: error: there is no certificate resolver \"le\"; there is no certificate resolver at all",
+        "ferrule.toml:14:11: error: there is no tls.options \"modern\"; there are \"default\"",
+        "ferrule.toml:18:15: error: http.routers.c needs rule",
+        "ferrule.toml:18:15: error: http.routers.c needs service",
+        "ferrule.toml:19:16: error: http.services.empty needs loadBalancer",
+        "ferrule.toml:21:20: error: there is no http.serversTransports.none",
+        "ferrule.toml:24:6: error: there is no entry point \"websecure\"; there are \"web\""),
+    one("rules", BASE + """\
+[http.routers.a]
+rule = "Host(`a.test`"
+service = "s"
+[http.routers.b]
+rule = "Hots(`a.test`)"
+service = "s"
+[http.routers.c]
+rule = 'Host("a.test") & Path("/")'
+service = "s"
+[http.routers.d]
+rule = "PathPrefix(`/`) && ClientIP(`10.0.0.0/8`)"
+service = "nobody"
+""",
+        "ferrule.toml:9:22: error: http.routers.a.rule: character 14 of the rule: a comma or a closing parenthesis is expected",
+        "ferrule.toml:12:9: error: http.routers.b.rule: character 1 of the rule: there is no matcher Hots; did you mean Host?",
+        "ferrule.toml:15:24: error: http.routers.c.rule: character 16 of the rule: &&, || or the end of the rule is expected",
+        "ferrule.toml:18:28: error: http.routers.d.rule: character 20 of the rule: ClientIP is known, but not available in this version of ferrule",
+        "ferrule.toml:19:11: error: there is no service \"nobody\"; there are \"s\""),
+    one("servers", BASE + """\
+[http.services.t.loadBalancer]
+servers = [{url = "https://a.test"}, {url = "a.test:80"}, {url = "ftp://a.test"}, {url = "http://a.test/x"}, {}]
+[http.services.u.loadBalancer]
+servers = [{url = "http://a.test", weight = 3}]
+[http.services.v.loadBalancer]
+passHostHeader = false
+""",
+        "ferrule.toml:9:19: error: https:// servers are known, but not available in this version of ferrule",
+        "ferrule.toml:9:45: error: http.services.t.loadBalancer.servers[1].url must be a URL beginning with http://, https://, h2c://, not \"a.test:80\"",
+        "ferrule.toml:9:66: error: http.services.t.loadBalancer.servers[2].url must be a URL beginning with http://, https://, h2c://, not \"ftp://a.test\"",
+        "ferrule.toml:9:90: error: the URL of a server has no path, not \"/x\"",
+        "ferrule.toml:9:110: error: http.services.t.loadBalancer.servers[4] needs url",
+        f"ferrule.toml:11:36: error: http.services.u.loadBalancer.servers[0].weight {LATER}",
+        "ferrule.toml:12:16: warning: service v has no servers: it answers 503"),
+    one("foreign and later", BASE + """\
+[providers.docker]
+endpoint = "unix:///var/run/docker.sock"
+[api]
+dashboard = true
+[tracing.otlp]
+[http.middlewares.auth.basicAuth]
+users = ["a:b"]
+[http.middlewares.auth2.forwardAuth]
+address = "x"
+[tcp.routers.t]
+rule = "HostSNI(`*`)"
+service = "x"
+[entryPoints.web.http2]
+maxConcurrentStreams = 5
+[entryPoints.web.http3]
+[accessLog]
+""",
+        "ferrule.toml:8:12: error: ferrule does not have Traefik's providers.docker: configuration comes from files",
+        "ferrule.toml:10:2: error: ferrule does not have Traefik's api: there is no dashboard and no HTTP API: see `ferrule status --json` and `ferrule cert list --json`",
+        "ferrule.toml:12:2: error: ferrule does not have Traefik's tracing: there is no tracing",
+        f"ferrule.toml:13:19: error: http.middlewares.auth {LATER}",
+        f"ferrule.toml:15:19: error: http.middlewares.auth2 {LATER}",
+        f"ferrule.toml:17:2: error: tcp {LATER}",
+        f"ferrule.toml:20:18: error: entryPoints.web.http2 {LATER}",
+        "ferrule.toml:22:18: error: ferrule does not have Traefik's entryPoints.web.http3: there is no HTTP/3",
+        f"ferrule.toml:23:2: error: accessLog {LATER}"),
+    one("resolvers", BASE + """\
+[certificatesResolvers.a]
+[certificatesResolvers.b.acme]
+storage = "store"
+caServer = "http://ca.test"
+keyType = "RSA1024"
+caCertificates = ["none.pem", "ferrule.toml"]
+[certificatesResolvers.c.acme.dnsChallenge]
+resolvers = ["1.1.1.1:53", "a b"]
+[certificatesResolvers.d.acme.dnsChallenge]
+provider = "RFC 2136"
+[certificatesResolvers.d.acme.dnsChallenge.env]
+"A-B" = "x"
+TOKEN = 5
+[certificatesResolvers.e.acme.tlsChallenge]
+[certificatesResolvers.f.acme.httpChallenge]
+entryPoint = "web"
+""",
+        "ferrule.toml:8:24: error: resolver a needs an acme part",
+        "ferrule.toml:9:26: error: certificatesResolvers.b.acme has no challenge: it needs dnsChallenge, httpChallenge or tlsChallenge",
+        "ferrule.toml:10:11: error: storage must be a path that ends in .json; other kinds of storage are known, but not available in this version of ferrule",
+        "ferrule.toml:11:12: error: certificatesResolvers.b.acme.caServer must be a URL beginning with https://, not \"http://ca.test\"",
+        "ferrule.toml:12:11: error: certificatesResolvers.b.acme.keyType must be one of \"EC256\", \"EC384\", \"RSA2048\", \"RSA4096\", \"RSA8192\", not \"RSA1024\"",
+        "ferrule.toml:13:19: error: caCertificates: cannot read DIR/none.pem: No such file or directory",
+        "ferrule.toml:13:31: error: caCertificates: DIR/ferrule.toml: no certificate in the PEM text",
+        "ferrule.toml:14:31: error: certificatesResolvers.c.acme.dnsChallenge needs provider",
+        "ferrule.toml:15:28: error: certificatesResolvers.c.acme.dnsChallenge.resolvers must be a list of servers such as \"192.0.2.53:53\", not \"a b\"",
+        "ferrule.toml:17:12: error: certificatesResolvers.d.acme.dnsChallenge.provider must be a code of lower-case letters, digits and dashes, not \"RFC 2136\"",
+        "ferrule.toml:19:1: error: \"A-B\" is not a name of a variable: letters, digits and _",
+        "ferrule.toml:20:9: error: certificatesResolvers.d.acme.dnsChallenge.env.TOKEN must be a string, not a number or date",
+        f"ferrule.toml:21:31: error: certificatesResolvers.e.acme.tlsChallenge {LATER}",
+        f"ferrule.toml:22:31: error: certificatesResolvers.f.acme.httpChallenge {LATER}"),
+    one("domains", BASE + """\
+[certificatesResolvers.d.acme.dnsChallenge]
+provider = "rfc2136"
+[http.routers.a]
+rule = "PathPrefix(`/a`)"
+service = "s"
+tls.certResolver = "d"
+[http.routers.b]
+rule = "PathPrefix(`/b`)"
+service = "s"
+[http.routers.b.tls]
+certResolver = "d"
+domains = [{main = "*.*.a.test"}, {sans = ["a.test"]}, {main = "a..test"}, {}]
+""",
+        "ferrule.toml:10:15: warning: router a has a certificate resolver, but neither tls.domains nor Host() says for which names",
+        "ferrule.toml:19:20: error: http.routers.b.tls.domains[0].main: a wildcard stands for one label, in front: \"*.a.test\", not \"*.*.a.test\"",
+        "ferrule.toml:19:64: error: http.routers.b.tls.domains[2].main must be a domain name, not \"a..test\"",
+        "ferrule.toml:19:76: error: http.routers.b.tls.domains[3] needs main"),
+    one("equal routers", BASE + """\
+[http.routers.b]
+rule = "Host(`a.test`) && Path(`/`)"
+service = "s"
+[http.routers.a]
+rule = 'Host("A.test")&&Path("/")'
+service = "s"
+priority = 27
+""",
+        "ferrule.toml:8:15: warning: routers a and b have the same rule and priority on entry point web: a wins by its name; give one of them a priority",
+        code=0),
+    one("given twice", BASE + "[http.services.s.loadbalancer]\npassHostHeader = true\n",
+        "ferrule.toml:8:18: error: http.services.s.loadbalancer is given twice: also as loadBalancer in line 6"),
+    one("tls options", BASE + """\
+[tls.options.old]
+minVersion = "VersionTLS10"
+[tls.options.odd]
+minVersion = "versiontls13"
+maxVersion = "VersionTLS12"
+[tls.stores.other.defaultCertificate]
+certFile = "a"
+keyFile = "b"
+[[tls.certificates]]
+certFile = "none.pem"
+""",
+        "ferrule.toml:9:14: error: tls.options.old.minVersion must be one of \"VersionTLS12\", \"VersionTLS13\", not \"VersionTLS10\"",
+        "ferrule.toml:10:14: error: tls.options.odd: minVersion is above maxVersion",
+        "ferrule.toml:13:13: error: there is one certificate store, tls.stores.default, not other",
+        "ferrule.toml:16:1: error: tls.certificates[0] needs keyFile"),
+    one("certificate files", BASE + """\
+[[tls.certificates]]
+certFile = "CERTS/a.crt"
+keyFile = "CERTS/a.key"
+[[tls.certificates]]
+certFile = "CERTS/a.crt"
+keyFile = "CERTS/other.key"
+[[tls.certificates]]
+certFile = "none.crt"
+keyFile = "CERTS/a.crt"
+[[tls.certificates]]
+certFile = "CERTS/a.key"
+keyFile = "/"
+[[tls.certificates]]
+certFile = "CERTS/expired.crt"
+keyFile = "CERTS/expired.key"
+[[tls.certificates]]
+certFile = "CERTS/future.crt"
+keyFile = "CERTS/expired.key"
+[tls.stores.default.defaultCertificate]
+certFile = "CERTS/a.crt"
+keyFile = "CERTS/expired.key"
+""",
+        "ferrule.toml:13:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (no RSA, 256 bits)",
+        "ferrule.toml:15:12: error: certFile: cannot read DIR/none.crt: No such file or directory",
+        "ferrule.toml:16:11: error: CERTS/a.crt: no private key in the PEM text",
+        "ferrule.toml:18:12: error: CERTS/a.key: no certificate in the PEM text",
+        "ferrule.toml:19:11: error: keyFile: / is a folder, not a file",
+        "ferrule.toml:21:12: warning: CERTS/expired.crt: the certificate expired on 2020-02-01 00:00:00 UTC",
+        "ferrule.toml:24:12: warning: CERTS/future.crt: the certificate is not valid before 2099-01-01 00:00:00 UTC",
+        "ferrule.toml:28:11: error: CERTS/expired.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (no RSA, 256 bits)",
+        code=1),
+    one("certificate dates", BASE + """\
+[[tls.certificates]]
+certFile = "CERTS/expired.crt"
+keyFile = "CERTS/expired.key"
+[[tls.certificates]]
+certFile = "CERTS/future.crt"
+keyFile = "CERTS/expired.key"
+""",
+        "ferrule.toml:9:12: warning: CERTS/expired.crt: the certificate expired on 2020-02-01 00:00:00 UTC",
+        "ferrule.toml:12:12: warning: CERTS/future.crt: the certificate is not valid before 2099-01-01 00:00:00 UTC",
+        code=0),
+    one("older section", """\
+[entryPoints.web]
+address = ":8080"
+[acme]
+storage = "acme.json"
+onDemand = true
+[[acme.domains]]
+main = "*.a.test"
+[acme.tlsChallenge]
+[certificatesResolvers.acme.acme.dnsChallenge]
+provider = "x"
+""",
+        "ferrule.toml:5:1: error: ferrule does not have Traefik's acme.onDemand: certificates are not obtained during a handshake",
+        "ferrule.toml:6:1: error: *.a.test needs dnsChallenge: wildcards work with DNS-01 only",
+        f"ferrule.toml:8:7: error: acme.tlsChallenge {LATER}",
+        "ferrule.toml:9:24: error: [acme] makes a resolver named acme: give this one another name"),
+    one("flags", BASE,
+        "--workers.count: error: workers.count must be 1 to 256, not 0",
+        "--entryPoints.web.adress: error: unknown key entryPoints.web.adress; did you mean address?",
+        "--storage: error: unknown key storage; there is certificatesResolvers.<name>.acme.storage",
+        "--workers..cpus: error: an empty or endless part in the path: a flag is --path.to.option=value",
+        "--http.routers.r.entryPoints: error: there is no entry point \"wob\"; did you mean \"web\"?",
+        "--log.level: error: log.level must be one of \"ERROR\", \"WARN\", \"INFO\", \"DEBUG\", not \"true\"",
+        "--certificatesResolvers.c.acme.tlsChallenge: error: certificatesResolvers.c.acme.tlsChallenge " + LATER,
+        "--certificatesResolvers.c.acme.dnsChallenge.env.TOKEN[0]: error: "
+        "certificatesResolvers.c.acme.dnsChallenge.env.TOKEN must be a string, not a list",
+        "--certificatesResolvers.c.acme.dnsChallenge.env.TOKEN[0]: error: certificatesResolvers.c.acme.dnsChallenge needs provider",
+        args=["--workers.count=0", "--entryPoints.web.adress=:80", "--storage=secret", "--workers..cpus=1",
+              "--http.routers.r.entryPoints=web,wob", "--log.level", "--certificatesResolvers.c.acme.tlsChallenge=true",
+              "--certificatesResolvers.c.acme.dnsChallenge.env.TOKEN[0]=secret"]),
+    ("provider files", {
+        "ferrule.toml": BASE + "[providers.file]\nfilename = \"more.toml\"\ndirectory = \"parts\"\n",
+        "more.toml": "[http.routers.r]\nrule = \"Path(`/x`)\"\nservice = \"s\"\n[log]\nlevel = \"INFO\"\n",
+        "parts/b.toml": "[http.routers.b]\nrule = \"Path(`/b`)\"\nservice = \"t\"\n",
+        "parts/a.toml": "[http.routers.a]\nrule = 5\nservice = \"s\"\n",
+        "parts/c.yml": "",
+        "parts/.hidden.toml": "x",
+        "parts/sub/d.toml": "[http.services.s2.loadBalancer]\nservers = [\n",
+    }, [], 1, [
+        "ferrule.toml:10:13: warning: DIR/parts/c.yml is not read: ferrule reads TOML",
+        "DIR/more.toml:1:15: error: r is given twice: also at ferrule.toml:3:15",
+        "DIR/more.toml:4:2: error: log belongs in the main file; a file of providers.file has http, tcp and tls",
+        "DIR/parts/a.toml:2:8: error: http.routers.a.rule must be a rule such as \"Host(`a.test`)\", not 5",
+        "DIR/parts/b.toml:3:11: error: there is no service \"t\"; there are \"s\"",
+        "DIR/parts/sub/d.toml:2:13: error: this is not TOML: Error while parsing array: encountered end-of-file",
+    ]),
+    ("no provider files", {"ferrule.toml": BASE + "[providers.file]\nfilename = \"none.toml\"\ndirectory = \"none\"\n"}, [], 1, [
+        "ferrule.toml:9:12: error: cannot read DIR/none.toml: No such file or directory",
+        "ferrule.toml:10:13: error: cannot read the folder DIR/none: No such file or directory",
+    ]),
+]

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the rules say of heads that no HTTP/1 codec made; the rest is in h1_test.c. */
+#include "data/http/rules.c"
+
+#include "unit.h"
+
+static void every_rule_has_a_row(void **state)
+{
+    for (int i = 0; i < HTTP_RULE_COUNT; i++) {
+        const struct http_reject *r = rules_reject((enum http_rule)i);
+        assert_true(strlen(r->id) > 0 && strlen(r->text) > 10);
+        assert_true(r->status >= 400 && r->status <= 505);
+    }
+    assert_string_equal(rules_reject(HTTP_RULE_length_and_coding)->id, "length_and_coding");
+}
+
+static void authorities(void **state)
+{
+    static const struct {
+        const char *text;
+        bool good;
+    } rows[] = {
+        {"a", true},
+        {"A.example-1.test.", true},
+        {"_x.y~z:0", true},
+        {"1.2.3.4:65535", true},
+        {"h:", true},
+        {"[::]", true},
+        {"[::1]:443", true},
+        {"[2001:db8::1.2.3.4]", true},
+        {"", false},
+        {":80", false},
+        {"h:65536", false},
+        {"h:000080", false},
+        {"h:8a", false},
+        {"h:-1", false},
+        {"h:80:80", false},
+        {"u@h", false},
+        {"a/b", false},
+        {"a,b", false},
+        {"a%41", false},
+        {"a b", false},
+        {"a\tb", false},
+        {"\xc3\xa9", false},
+        {"[]", false},
+        {"[", false},
+        {"[::1", false},
+        {"[::1]x", false},
+        {"[::1]:", true},
+        {"[:::]", false},
+        {"[fe80::1%25eth0]", false},
+        {"[1.2.3.4]", false},
+        {"::1", false},
+        {"[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rules_is_authority(span_str(rows[i].text)) != rows[i].good)
+            fail_msg("%s", rows[i].text);
+    assert_false(rules_is_authority(SPAN_LITERAL("a\0b")));
+    assert_false(rules_is_authority(SPAN_LITERAL("[::1\0]")));
+    char longest[262];
+    memset(longest, 'a', sizeof longest);
+    assert_true(rules_is_authority(span_of(longest, 261)));
+    assert_false(rules_is_authority(span_of(longest, 262)));
+}
+
+static struct http_head h2_head(const char *authority)
+{
+    struct http_head head = {.major = 2, .minor = 1, .field_count = 0};
+    head.method_text = SPAN_LITERAL("GET");
+    head.path = SPAN_LITERAL("/");
+    head.authority = span_str(authority);
+    return head;
+}
+
+static void an_authority_stands_for_host(void **state)
+{
+    struct http_head head = h2_head("h.test");
+    assert_null(rules_request(&head));
+    assert_int_equal(head.method, HTTP_GET);
+    assert_true(head.keep_alive);
+    head = h2_head("");
+    assert_string_equal(rules_request(&head)->id, "host_missing");
+    head.fields[head.field_count++] =
+        (struct http_field){.name = SPAN_LITERAL("host"), .value = SPAN_LITERAL("other")};
+    assert_null(rules_request(&head));
+    assert_true(span_eq(head.authority, SPAN_LITERAL("other")));
+    head.authority = SPAN_LITERAL("a b");
+    assert_string_equal(rules_request(&head)->id, "host_bad");
+}
+
+static void names_are_found_whatever_their_case(void **state)
+{
+    static const struct {
+        const char *name;
+        int known;
+    } rows[] = {
+        {"host", HTTP_NAME_HOST},
+        {"HOST", HTTP_NAME_HOST},
+        {"te", HTTP_NAME_TE},
+        {"Expect", HTTP_NAME_EXPECT},
+        {"Upgrade", HTTP_NAME_UPGRADE},
+        {"Trailer", HTTP_NAME_TRAILER},
+        {"X-Real-Ip", HTTP_NAME_X_REAL_IP},
+        {"Connection", HTTP_NAME_CONNECTION},
+        {"Keep-Alive", HTTP_NAME_KEEP_ALIVE},
+        {"CONTENT-length", HTTP_NAME_CONTENT_LENGTH},
+        {"X-Forwarded-For", HTTP_NAME_X_FORWARDED_FOR},
+        {"Proxy-Connection", HTTP_NAME_PROXY_CONNECTION},
+        {"X-Forwarded-Host", HTTP_NAME_X_FORWARDED_HOST},
+        {"X-Forwarded-Port", HTTP_NAME_X_FORWARDED_PORT},
+        {"Transfer-Encoding", HTTP_NAME_TRANSFER_ENCODING},
+        {"X-Forwarded-Proto", HTTP_NAME_X_FORWARDED_PROTO},
+        {"X-Forwarded-Server", HTTP_NAME_X_FORWARDED_SERVER},
+        {"x_real_ip", -1},
+        {"Content_Length", -1},
+        {"X_Forwarded-Port", -1},
+        {"X-Forwarded_Server", -1},
+        {"hos", HTTP_NAME_OTHER},
+        {"hosts", HTTP_NAME_OTHER},
+        {"hot!", HTTP_NAME_OTHER},
+        {"x-forwarded-fort", HTTP_NAME_OTHER},
+        {"x_forwarded_fort", HTTP_NAME_OTHER},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (find_name(span_str(rows[i].name)) != rows[i].known)
+            fail_msg("%s", rows[i].name);
+}
+
+static void methods_are_found(void **state)
+{
+    assert_int_equal(find_method(SPAN_LITERAL("GET")), HTTP_GET);
+    assert_int_equal(find_method(SPAN_LITERAL("HEAD")), HTTP_HEAD);
+    assert_int_equal(find_method(SPAN_LITERAL("POST")), HTTP_POST);
+    assert_int_equal(find_method(SPAN_LITERAL("PUT")), HTTP_PUT);
+    assert_int_equal(find_method(SPAN_LITERAL("DELETE")), HTTP_DELETE);
+    assert_int_equal(find_method(SPAN_LITERAL("OPTIONS")), HTTP_OPTIONS);
+    assert_int_equal(find_method(SPAN_LITERAL("PATCH")), HTTP_PATCH);
+    assert_int_equal(find_method(SPAN_LITERAL("TRACE")), HTTP_TRACE);
+    assert_int_equal(find_method(SPAN_LITERAL("CONNECT")), HTTP_CONNECT);
+    assert_int_equal(find_method(SPAN_LITERAL("get")), HTTP_OTHER);
+    assert_int_equal(find_method(SPAN_LITERAL("PROPFIND")), HTTP_OTHER);
+    assert_int_equal(find_method(SPAN_LITERAL("")), HTTP_OTHER);
+}
+
+static void an_upgrade_is_passed_only_when_asked_for(void **state)
+{
+    struct http_head head = h2_head("h");
+    head.major = 1;
+    head.fields[0] = (struct http_field){.name = SPAN_LITERAL("Host"), .value = SPAN_LITERAL("h")};
+    head.fields[1] =
+        (struct http_field){.name = SPAN_LITERAL("Upgrade"), .value = SPAN_LITERAL("websocket")};
+    head.fields[2] =
+        (struct http_field){.name = SPAN_LITERAL("Connection"), .value = SPAN_LITERAL("upgrade")};
+    head.field_count = 3;
+    assert_null(rules_request(&head));
+    assert_true(head.upgrade && head.fields[1].drop && head.fields[2].drop);
+    rules_pass_upgrade(&head);
+    assert_true(!head.fields[1].drop && head.fields[2].drop);
+}
+
+UNIT_TESTS(cmocka_unit_test(every_rule_has_a_row), cmocka_unit_test(authorities),
+           cmocka_unit_test(an_authority_stands_for_host),
+           cmocka_unit_test(names_are_found_whatever_their_case),
+           cmocka_unit_test(methods_are_found),
+           cmocka_unit_test(an_upgrade_is_passed_only_when_asked_for))
