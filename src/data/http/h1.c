@@ -335,9 +335,9 @@ static enum http_rule parse_head(struct h1 *h1, struct span in)
     struct run run = {.head = h1->head};
     bool request = h1->role == H1_SERVER;
     llhttp_init(&run.parser, request ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
+    memset(run.head, 0, offsetof(struct http_head, fields));
     run.head->major = 1;
     run.head->is_response = !request;
-    run.head->field_count = 0;
     llhttp_errno_t error = llhttp_execute(&run.parser, (const char *)in.ptr, in.len);
     if (error != HPE_PAUSED) {
         enum http_rule rule = llhttp_rule(&run, error, in);
@@ -502,8 +502,9 @@ static enum http_rule parse_trailers(struct h1 *h1, struct span in)
     static const char line[] = "GET / HTTP/1.1\r\n";
     struct run run = {.head = h1->head};
     llhttp_init(&run.parser, HTTP_REQUEST, &settings);
+    memset(run.head, 0, offsetof(struct http_head, fields));
+    run.head->major = 1;
     run.head->is_response = h1->role == H1_CLIENT;
-    run.head->field_count = 0;
     must(llhttp_execute(&run.parser, line, sizeof line - 1) == HPE_OK);
     llhttp_errno_t error = llhttp_execute(&run.parser, (const char *)in.ptr, in.len);
     if (error == HPE_PAUSED)

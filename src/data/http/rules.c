@@ -128,11 +128,11 @@ static bool is_digit(uint8_t c)
     return c >= '0' && c <= '9';
 }
 
-static bool is_host_byte(uint8_t c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '-' && c <= '9' && c != '/') ||
-           c == '_' || c == '~';
-}
+/* Bytes of a host name or IPv4 address. */
+static const bool host_bytes[256] = {
+    ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['-'] = true,
+    ['.'] = true,         ['_'] = true,         ['~'] = true,
+};
 
 /* "[::1]" at the begin of text: its length, or 0. */
 static size_t ipv6_literal(struct span text)
@@ -156,7 +156,7 @@ bool rules_is_authority(struct span text)
     if (text.ptr[0] == '[')
         at = ipv6_literal(text);
     else
-        while (at < text.len && is_host_byte(text.ptr[at]))
+        while (at < text.len && host_bytes[text.ptr[at]])
             at++;
     if (at == 0)
         return false;
