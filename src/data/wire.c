@@ -191,10 +191,8 @@ void wire_close_finish(struct worker *w, struct wire *wire, bool reset)
     list_remove(&wire->ready);
     list_remove(&wire->parked);
     list_remove(&wire->hungry);
-    if (reset) {
-        struct linger now = {.l_onoff = 1, .l_linger = 0};
-        (void)setsockopt(wire->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    }
+    if (reset)
+        ring_set_reset(w->ring, wire->fd);
     worker_close_fd(w, wire->fd);
     wire->fd = -1;
 }

@@ -241,6 +241,12 @@ void ring_set_nodelay(struct ring *ring, int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
+void ring_set_reset(struct ring *ring, int fd)
+{
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
 struct result ring_address(struct ring *ring, int fd, bool peer, struct net_addr *ret)
 {
     struct net_addr a = {.len = sizeof a.in6};

@@ -90,6 +90,8 @@ void ring_wake_arm(struct ring *ring, int eventfd, struct op_id id);
 int ring_socket(struct ring *ring, int family);
 /* TCP_NODELAY; without effect on other sockets. Accepted sockets inherit it from the listener. */
 void ring_set_nodelay(struct ring *ring, int fd);
+/* Closing the socket will reset the connection: what the peer got must not pass for whole. */
+void ring_set_reset(struct ring *ring, int fd);
 /* Address of this (peer == false) or the other end. ERR_SYSTEM, e.g. when it is gone already. */
 struct result ring_address(struct ring *ring, int fd, bool peer, struct net_addr *ret);
 /* CLOCK_MONOTONIC, ns. */

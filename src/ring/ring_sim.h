@@ -65,7 +65,7 @@ void ring_sim_set_window(struct ring_sim *sim, int peer, size_t bytes);
 /* Bytes pushed that the worker has not received. */
 size_t ring_sim_unread(struct ring_sim *sim, int peer);
 /* The worker's end: it sent a FIN (shutdown or close); it closed the descriptor; it closed with
- * unread bytes, which resets the connection. */
+ * unread bytes, or after ring_set_reset(), which resets the connection. */
 bool ring_sim_saw_fin(struct ring_sim *sim, int peer);
 bool ring_sim_is_closed(struct ring_sim *sim, int peer);
 bool ring_sim_saw_reset(struct ring_sim *sim, int peer);

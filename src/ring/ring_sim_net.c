@@ -99,7 +99,7 @@ void sim_fd_close(struct ring_sim *sim, int fd)
         struct sim_conn *c = sim_conn_at(sim, f->conn);
         c->closed = true;
         c->out_ended = true;
-        c->close_reset = c->in.len > 0;
+        c->close_reset = c->reset_on_close || c->in.len > 0;
         c->fd = -1;
     }
     buf_free(&f->waiting);
@@ -280,6 +280,11 @@ int ring_socket(struct ring *ring, int family)
 void ring_set_nodelay(struct ring *ring, int fd)
 {
     (void)sim_fd_at(ring->sim, fd);
+}
+
+void ring_set_reset(struct ring *ring, int fd)
+{
+    sim_conn_at(ring->sim, sim_fd_at(ring->sim, fd)->conn)->reset_on_close = true;
 }
 
 struct result ring_address(struct ring *ring, int fd, bool peer, struct net_addr *ret)

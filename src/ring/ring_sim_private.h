@@ -70,7 +70,8 @@ struct sim_conn {
     bool in_shut;     /* the worker shut down its receiving side */
     bool out_ended;   /* FIN of the worker */
     bool closed;      /* by the worker */
-    bool close_reset; /* with unread bytes */
+    bool reset_on_close;
+    bool close_reset; /* with unread bytes, or so asked for */
 };
 
 struct sim_port {

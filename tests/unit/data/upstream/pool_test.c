@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/upstream/pool.c"
+
+#include "unit.h"
+
+static int closed;
+
+void upconn_close_begin(struct worker *w, struct upconn *upconn)
+{
+    pool_remove(upconn->server, upconn);
+    pool_drop(upconn->server);
+    closed++;
+}
+
+bool upconn_is_good(const struct upconn *upconn)
+{
+    return !upconn->wire.eof;
+}
+
+static struct worker w;
+
+static void conn_init(struct upconn *u, struct pool_server *server)
+{
+    *u = (struct upconn){.server = server};
+    list_init(&u->idle);
+    pool_hold(server);
+}
+
+struct plan {
+    struct snapshot s;
+    struct snap_service services[2];
+    struct snap_server servers[4];
+};
+
+/* One service with these servers. */
+static struct plan *plan_of(struct plan *p, const char *service, const char *const *urls)
+{
+    *p = (struct plan){0};
+    for (; urls[p->s.server_count]; p->s.server_count++)
+        p->servers[p->s.server_count].url = span_str(urls[p->s.server_count]);
+    p->services[0] =
+        (struct snap_service){.name = span_str(service), .server_count = p->s.server_count};
+    p->s.services = p->services;
+    p->s.servers = p->servers;
+    p->s.service_count = 1;
+    return p;
+}
+
+static void last_used_comes_first(void **state)
+{
+    struct plan p;
+    pool_adopt(&w, &plan_of(&p, "web", (const char *[]){"http://a", NULL})->s);
+    struct pool_server *a = w.pool.servers[0];
+    struct upconn u[3];
+    for (int i = 0; i < 3; i++)
+        conn_init(&u[i], a);
+    assert_null(pool_take(&w, a));
+    assert_true(pool_put(a, &u[0], 2));
+    assert_true(pool_put(a, &u[1], 2));
+    assert_false(pool_put(a, &u[2], 2));
+    pool_drop(a); /* the third is gone */
+    assert_ptr_equal(pool_take(&w, a), &u[1]);
+    assert_true(pool_put(a, &u[1], 2));
+    u[1].wire.eof = true; /* ended meanwhile: it is closed and the next one given */
+    closed = 0;
+    assert_ptr_equal(pool_take(&w, a), &u[0]);
+    assert_int_equal(closed, 1);
+    assert_int_equal(a->idle_count, 0);
+    pool_drop(a);
+    pool_clear(&w);
+}
+
+static void servers_survive_a_new_snapshot(void **state)
+{
+    struct plan p;
+    pool_adopt(&w, &plan_of(&p, "web", (const char *[]){"http://a", "http://b", NULL})->s);
+    struct pool_server *a = w.pool.servers[0], *b = w.pool.servers[1];
+    struct upconn ua, ub;
+    conn_init(&ua, a);
+    conn_init(&ub, b);
+    assert_true(pool_put(a, &ua, 8));
+    assert_true(pool_put(b, &ub, 8));
+    closed = 0;
+    pool_hold(a); /* an exchange still uses it */
+    pool_adopt(&w, &plan_of(&p, "web", (const char *[]){"http://c", "http://b", NULL})->s);
+    assert_int_equal(closed, 1);
+    assert_true(a->retired);
+    assert_ptr_equal(w.pool.servers[1], b);
+    assert_int_equal(b->index, 1);
+    assert_ptr_equal(pool_take(&w, b), &ub);
+    assert_true(pool_put(b, &ub, 8));
+    struct upconn late;
+    conn_init(&late, a);
+    assert_false(pool_put(a, &late, 8));
+    pool_drop(a);
+    pool_drop(a);
+    /* The same URL in another service is another server. */
+    pool_adopt(&w, &plan_of(&p, "we", (const char *[]){"bhttp://b", NULL})->s);
+    assert_int_equal(closed, 2);
+    pool_clear(&w);
+}
+
+static void same_url_twice_is_two_servers(void **state)
+{
+    struct plan p;
+    const char *urls[] = {"http://a", "http://a", NULL};
+    pool_adopt(&w, &plan_of(&p, "web", urls)->s);
+    struct pool_server *first = w.pool.servers[0], *second = w.pool.servers[1];
+    assert_ptr_not_equal(first, second);
+    pool_adopt(&w, &plan_of(&p, "web", urls)->s);
+    assert_true((w.pool.servers[0] == first && w.pool.servers[1] == second) ||
+                (w.pool.servers[0] == second && w.pool.servers[1] == first));
+    pool_clear(&w);
+}
+
+static void large_answers_are_remembered(void **state)
+{
+    struct pool_server s = {0};
+    pool_note_body(&s, 1000000);
+    assert_true(s.large < POOL_LARGE);
+    pool_note_body(&s, 1000000);
+    assert_true(s.large >= POOL_LARGE);
+    for (int i = 0; i < 20; i++)
+        pool_note_body(&s, 1000000);
+    for (int i = 0; i < 9; i++)
+        pool_note_body(&s, 64);
+    assert_true(s.large < POOL_LARGE);
+}
+
+UNIT_TESTS(cmocka_unit_test(last_used_comes_first),
+           cmocka_unit_test(servers_survive_a_new_snapshot),
+           cmocka_unit_test(same_url_twice_is_two_servers),
+           cmocka_unit_test(large_answers_are_remembered))
