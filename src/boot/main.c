@@ -4,6 +4,7 @@
 #include "boot/supervisor.h"
 #include "config/check.h"
 #include "control/cli.h"
+#include "control/cli.h"
 #include "control/provider/host.h"
 
 #include <stdio.h>
@@ -18,6 +19,9 @@ static const struct command {
 } commands[] = {
     {"run", supervisor_main, "start serving"},
     {"check", config_check_main, "say what is wrong with a configuration"},
+    {"status", cli_status, "say how a running ferrule is"},
+    {"stop", cli_stop, "end a running ferrule: no request is cut off"},
+    {"cert", cli_cert, "list, show or explain certificates"},
     {"options", config_options_main, "list every option"},
     {"status", cli_status, "say how a running ferrule is"},
     {"stop", cli_stop, "end a running ferrule"},
