@@ -424,20 +424,25 @@ static void options_may_forbid_tickets(void **state)
 /* A ticket of some other server, of any size, costs a full handshake and nothing else. */
 static void foreign_tickets(void **state)
 {
-    static const word32 sizes[] = {1, 16, 100, TICKET_WIRE_MAX, TICKET_WIRE_MAX + 1, 300, 1000};
-    static uint8_t junk[1000];
+    static const word32 sizes[] = {
+        40, 100, TICKET_WIRE_MAX - 1, TICKET_WIRE_MAX, TICKET_WIRE_MAX + 1, 300, 1500, 9000};
+    static uint8_t junk[9000];
     memset(junk, 7, sizeof junk);
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        struct pair p;
-        struct pair_options o = {.only = only(0), .name = NAME};
-        pair_open(&p, policy, &certs[0].table, &keys, &o);
-        assert_int_equal(wolfSSL_set_SessionTicket(p.client, junk, sizes[i]), WOLFSSL_SUCCESS);
-        pair_establish(&p);
-        if (p.hello.ticket_len)
-            assert_int_equal(p.hello.ticket_len, sizes[i]);
-        assert_false(session_resumed(p.session));
-        exchange(&p);
-        pair_close(&p);
+    for (int tls13 = 0; tls13 < 2; tls13++) {
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            WOLFSSL_SESSION *a = first_visit(policy, &keys, tls13, NAME, NULL);
+            struct pair p;
+            struct pair_options o = {.only = only(tls13), .name = NAME, .resume = a};
+            pair_open(&p, policy, &certs[0].table, &keys, &o);
+            assert_int_equal(wolfSSL_set_SessionTicket(p.client, junk, sizes[i]), WOLFSSL_SUCCESS);
+            pair_establish(&p);
+            assert_true(p.hello.has_ticket);
+            assert_int_equal(p.hello.ticket_len, tls13 ? 0 : sizes[i]);
+            assert_false(session_resumed(p.session));
+            exchange(&p);
+            pair_close(&p);
+            wolfSSL_SESSION_free(a);
+        }
     }
 }
 
