@@ -136,6 +136,8 @@ struct result session_open(struct tls_policy *policy, const struct hello *hello,
         r = load_certificate(policy, s->ssl, cert);
     if (result_is_ok(r))
         r = set_alpn(policy, hello, s);
+    if (result_is_ok(r) && hello->has_early_data && !(s->early = early_create(s->ssl)))
+        r = result_fail(ERR_NO_MEMORY);
     if (!result_is_ok(r)) {
         session_close(s);
         return r;
@@ -151,6 +153,7 @@ void session_close(struct tls_session *s)
 {
     if (!s)
         return;
+    early_destroy(s->early);
     wolfSSL_free(s->ssl);
     XFREE(s, NULL, DYNAMIC_TYPE_TMP_BUFFER);
 }
@@ -167,6 +170,8 @@ struct result session_handshake(struct tls_session *s, struct session_io *io)
     int done = wolfSSL_accept(s->ssl);
     s->io = NULL;
     if (done == WOLFSSL_SUCCESS) {
+        early_destroy(s->early);
+        s->early = NULL;
         set_phase(s, SESSION_PHASE_OPEN);
         return result_ok();
     }

@@ -454,6 +454,10 @@ static void tickets(void **state)
     assert_int_equal(parse(end(&b), &h).code, ERR_NONE);
     assert_true(h.has_ticket);
     assert_int_equal(h.ticket_len, 300);
+    assert_false(h.has_early_data);
+    EXTENSION(&b, EXT_EARLY_DATA, "");
+    assert_int_equal(parse(end(&b), &h).code, ERR_NONE);
+    assert_true(h.has_early_data);
 }
 
 static void versions_without_the_extension(void **state)

@@ -633,6 +633,66 @@ static void garbage_in_the_handshake(void **state)
     pair_close(&p);
 }
 
+/* Records that look like early data, before and between the client's own, are left out; the rest of
+ * the connection is as ever. */
+static void early_data_is_left_out(void **state)
+{
+    static const char *const suites[] = {"TLS13-AES128-GCM-SHA256", "TLS13-AES256-GCM-SHA384",
+                                         "TLS13-CHACHA20-POLY1305-SHA256"};
+    static uint8_t junk[5 + 3000] = "\x17\x03\x03\x0b\xb8";
+    for (int i = 0; i < 6; i++) {
+        struct pair p;
+        struct pair_options o = {.only = 0x0304, .name = NAME, .suites = suites[i % 3]};
+        int offered[] = {WOLFSSL_ECC_SECP521R1, WOLFSSL_ECC_SECP256R1};
+        pair_open(&p, policy, &certs[0].table, &keys, &o);
+        if (i >= 3) { /* with a HelloRetryRequest */
+            assert_int_equal(wolfSSL_set_groups(p.client, offered, 2), WOLFSSL_SUCCESS);
+            assert_int_equal(wolfSSL_UseKeyShare(p.client, WOLFSSL_ECC_SECP521R1), WOLFSSL_SUCCESS);
+        }
+        wolfSSL_connect(p.client);
+        assert_int_equal(hello_parse(buf_span(&p.to_server), &p.hello).code, ERR_NONE);
+        p.hello.has_early_data = true;
+        assert_int_equal(session_open(policy, &p.hello, p.cert, &keys, &p.session).code, ERR_NONE);
+        buf_put(&p.to_server, junk, sizeof junk);
+        buf_put(&p.to_server, "\x17\x03\x03\0\x35", 5); /* as long as a Finished */
+        buf_put(&p.to_server, junk, 0x35);
+        p.feed_max = i % 2 ? 0 : 11;
+        while (pair_serve(&p))
+            ;
+        assert_int_equal(p.server.code, ERR_AGAIN);
+        buf_put(&p.to_server, junk, sizeof junk);
+        pair_establish(&p);
+        assert_null(p.session->early);
+        exchange(&p);
+        pair_close(&p);
+    }
+}
+
+static void early_data_has_an_end(void **state)
+{
+    static uint8_t junk[5 + 16384] = "\x17\x03\x03\x40\0";
+    for (int oversized = 0; oversized < 2; oversized++) {
+        struct pair p;
+        struct pair_options o = {.only = 0x0304, .name = NAME};
+        pair_open(&p, policy, &certs[0].table, &keys, &o);
+        wolfSSL_connect(p.client);
+        assert_int_equal(hello_parse(buf_span(&p.to_server), &p.hello).code, ERR_NONE);
+        p.hello.has_early_data = true;
+        assert_int_equal(session_open(policy, &p.hello, p.cert, &keys, &p.session).code, ERR_NONE);
+        junk[3] = oversized ? 0x50 : 0x40;
+        int n = 0;
+        while (p.server.code == ERR_NONE || p.server.code == ERR_AGAIN) {
+            buf_put(&p.to_server, junk, sizeof junk);
+            while (pair_serve(&p))
+                ;
+            assert_true(n++ < 5);
+        }
+        assert_int_equal(p.server.code, ERR_PEER_TLS);
+        assert_int_equal(n, oversized ? 1 : 4);
+        pair_close(&p);
+    }
+}
+
 static void key_updates(void **state)
 {
     struct pair p;
@@ -724,6 +784,8 @@ int main(void)
         cmocka_unit_test(closing_both_ways),
         cmocka_unit_test(bad_records),
         cmocka_unit_test(garbage_in_the_handshake),
+        cmocka_unit_test(early_data_is_left_out),
+        cmocka_unit_test(early_data_has_an_end),
         cmocka_unit_test(key_updates),
         cmocka_unit_test(no_room_takes_nothing),
         cmocka_unit_test(sessions_outlive_their_policy),
