@@ -59,9 +59,11 @@ static size_t size_within(size_t n)
 {
     if (n < ALLOC_SMALL_MAX + FINE_STEP || n >= ALLOC_BLOCK_MAX + COARSE_STEP)
         return SIZE_COUNT;
-    return n < FINE_MAX + COARSE_STEP && n >= FINE_MAX ? FINE_COUNT - 1
-           : n < FINE_MAX                              ? (n - ALLOC_SMALL_MAX) / FINE_STEP - 1
-                          : FINE_COUNT + (n - FINE_MAX) / COARSE_STEP - 1;
+    if (n < FINE_MAX)
+        return (n - ALLOC_SMALL_MAX) / FINE_STEP - 1;
+    if (n < FINE_MAX + COARSE_STEP)
+        return FINE_COUNT - 1;
+    return FINE_COUNT + (n - FINE_MAX) / COARSE_STEP - 1;
 }
 
 static void *alloc_take(size_t n)
