@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unit.h"
 
-#include "control/provider/options.c"
+#include "control/provider/plugin_options.c"
 
 #include <stdio.h>
 
@@ -29,14 +29,14 @@ static const struct ferrule_provider provider = {
     .options = table,
 };
 
-static struct options options;
+static struct plugin_options options;
 static struct redact redact;
 static struct why why;
 static struct wire_list overlay, variables;
 
 static int forget(void **state)
 {
-    options_fini(&options);
+    plugin_options_fini(&options);
     redact_fini(&redact);
     overlay.count = variables.count = 0;
     why.text[0] = 0;
@@ -51,12 +51,12 @@ static void set(struct wire_list *list, const char *name, const char *value)
 
 static enum err_code resolve(void)
 {
-    return options_resolve(&provider, &overlay, &variables, &options, &redact, &why).code;
+    return plugin_options_resolve(&provider, &overlay, &variables, &options, &redact, &why).code;
 }
 
 static void expect(const char *name, const char *text)
 {
-    const struct option_value *v = options_find(&options, name);
+    const struct option_value *v = plugin_options_find(&options, name);
     assert_non_null(v);
     assert_int_equal(v->set, text != NULL);
     if (text && !span_eq(buf_span(&v->text), span_str(text)))
@@ -71,7 +71,7 @@ static void test_defaults(void **state)
     expect("n", "7");
     expect("s", "120");
     expect("b", NULL);
-    assert_null(options_find(&options, "nosuch"));
+    assert_null(plugin_options_find(&options, "nosuch"));
     assert_int_equal(redact.count, 1);
 }
 
@@ -166,7 +166,7 @@ static void test_names(void **state)
 {
     struct buf names = {0};
     struct wire_list list = {0};
-    assert_int_equal(options_names(&provider, &names, &list).code, ERR_NONE);
+    assert_int_equal(plugin_options_names(&provider, &names, &list).code, ERR_NONE);
     assert_int_equal(list.count, 2 * 8);
     assert_true(span_eq(list.items[0], SPAN_LITERAL("A_NAME")));
     assert_true(span_eq(list.items[3], SPAN_LITERAL("A_ALIAS_FILE")));
