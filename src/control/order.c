@@ -453,7 +453,7 @@ void order_finish(struct order *o)
     if (result.ok)
         write_success(o);
     struct result written = result_ok();
-    if (o->leftovers || r->keep) {
+    if (o->leftovers || (r->failed && r->keep)) {
         r->step = ORDER_CLEANUP; /* what is left to do */
         written = order_journal_put(o->env.state, r, &why);
     } else {
