@@ -153,8 +153,8 @@ static void put_end(struct relay *r, struct sink *to)
     relay_fini(r, &to->w->blocks);
 }
 
-enum relay_state relay_pump(struct relay *r, struct h1 *from, struct block_queue *in,
-                            struct sink *to)
+static enum relay_state pump(struct relay *r, struct h1 *from, struct block_queue *in,
+                             struct sink *to)
 {
     for (;;) {
         if (r->pending) {
@@ -184,6 +184,14 @@ enum relay_state relay_pump(struct relay *r, struct h1 *from, struct block_queue
         if (!decode(r, from, in, to))
             return RELAY_MORE;
     }
+}
+
+enum relay_state relay_pump(struct relay *r, struct h1 *from, struct block_queue *in,
+                            struct sink *to)
+{
+    enum relay_state state = pump(r, from, in, to);
+    r->full = state == RELAY_FULL;
+    return state;
 }
 
 bool relay_eof(struct relay *r, struct h1 *from)
