@@ -101,14 +101,26 @@ static void clients_leave(void)
     world_run(&world);
 }
 
-/* So few buffers that receives starve and blocks run out. */
+/* So few provided buffers that receives starve all the time: slow, but nothing fails. */
 static void short_of_buffers(void)
 {
     world.ring_small = 4;
     world.ring_large = 2;
+    world_open(&world);
+    add_clients(WORLD_CLIENTS, KIND_GOOD);
+    world_run(&world);
+    all_answered();
+}
+
+/* So few pool blocks that connections wait for each other, and some run into a time limit. */
+static void short_of_blocks(void)
+{
+    world.ring_small = 8;
+    world.ring_large = 2;
     world.blocks[BLOCK_HEAD] = 64;
     world.blocks[BLOCK_RECORD] = 4;
     world.blocks[BLOCK_BODY] = 2;
+    world.may_close = true;
     world_open(&world);
     add_clients(WORLD_CLIENTS, KIND_GOOD);
     world_run(&world);
@@ -194,6 +206,7 @@ static const struct {
     {"bad_origins", bad_origins, 60},
     {"clients_leave", clients_leave, 100},
     {"short_of_buffers", short_of_buffers, 60},
+    {"short_of_blocks", short_of_blocks, 60},
     {"few_slots", few_slots, 40},
     {"servers_refuse", servers_refuse, 40},
     {"kernel_fails", kernel_fails, 80},

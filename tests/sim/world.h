@@ -50,12 +50,20 @@ enum outcome {
     OUTCOME_CLOSED, /* the connection ended where it may */
 };
 
+/* How far a chunked body was read. */
+struct chunked {
+    size_t at; /* 0 = not begun */
+    uint64_t size;
+    bool last;
+};
+
 struct client {
     int peer; /* -1 = not there */
     struct request requests[REQUESTS_MAX];
     uint32_t count, answered;
     struct buf out; /* not pushed yet */
     struct buf in;
+    struct chunked chunked;
     uint32_t sent; /* requests put into `out` */
     bool pipelines;
     bool slow;   /* has a small window and reads now and then */
@@ -71,8 +79,8 @@ struct origin {
     struct buf in, out;
     struct request request; /* being received */
     bool has_request, chunked_in;
+    struct chunked chunked;
     uint64_t left; /* of its body */
-    uint32_t got;
     bool close_after, ended;
 };
 
@@ -95,6 +103,7 @@ struct world {
     /* what the scenario sets before world_open() */
     uint32_t ring_small, ring_large, blocks[BLOCK_KINDS], conns;
     uint32_t max_idle;
+    bool may_close; /* any connection may end at any time */
 };
 
 uint64_t world_random(struct world *world, uint64_t below);
