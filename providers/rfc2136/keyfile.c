@@ -14,7 +14,7 @@ struct scanner {
     struct ferrule_str rest, token; /* an empty token is the end */
 };
 
-static void skip(struct scanner *s, size_t n)
+static void drop(struct scanner *s, size_t n)
 {
     s->rest.ptr += n;
     s->rest.len -= n;
@@ -31,13 +31,13 @@ static void skip_blank(struct scanner *s)
 {
     while (s->rest.len) {
         if (isspace((unsigned char)s->rest.ptr[0])) {
-            skip(s, 1);
+            drop(s, 1);
         } else if (starts(s, "#") || starts(s, "//")) {
             const char *end = memchr(s->rest.ptr, '\n', s->rest.len);
-            skip(s, end ? (size_t)(end - s->rest.ptr) : s->rest.len);
+            drop(s, end ? (size_t)(end - s->rest.ptr) : s->rest.len);
         } else if (starts(s, "/*")) {
             const char *end = memmem(s->rest.ptr + 2, s->rest.len - 2, "*/", 2);
-            skip(s, end ? (size_t)(end + 2 - s->rest.ptr) : s->rest.len);
+            drop(s, end ? (size_t)(end + 2 - s->rest.ptr) : s->rest.len);
         } else {
             return;
         }
@@ -52,11 +52,11 @@ static void next(struct scanner *s)
     if (!s->rest.len)
         return;
     if (s->rest.ptr[0] == '"') {
-        skip(s, 1);
+        drop(s, 1);
         const char *end = memchr(s->rest.ptr, '"', s->rest.len);
         s->token =
             (struct ferrule_str){s->rest.ptr, end ? (size_t)(end - s->rest.ptr) : s->rest.len};
-        skip(s, s->token.len + (end != NULL));
+        drop(s, s->token.len + (end != NULL));
         return;
     }
     size_t len = strchr("{};", s->rest.ptr[0]) ? 1 : 0;
@@ -67,7 +67,7 @@ static void next(struct scanner *s)
     if (!len)
         len = 1; /* a NUL byte */
     s->token.len = len;
-    skip(s, len);
+    drop(s, len);
 }
 
 static bool is(const struct scanner *s, const char *word)

@@ -184,7 +184,7 @@ static enum tsig_verdict find(const struct dns_message *m, struct tsig_record *t
         if (t->record.type != DNS_TYPE_TSIG)
             continue;
         if (i + 1 != records || m->counts[3] == 0 || at != m->len ||
-            t->record.class != DNS_CLASS_ANY)
+            t->record.class != DNS_CLASS_ANY || t->record.ttl_s != 0)
             return TSIG_DAMAGED;
         size_t field = t->record.rdata, end = t->record.rdata + t->record.rdata_len;
         if (!dns_read_name(m, &field, &t->algorithm) || !read_fields(m, field, end, t))

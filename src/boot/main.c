@@ -3,6 +3,8 @@
 #include "boot/cmdline.h"
 #include "boot/supervisor.h"
 #include "config/check.h"
+#include "control/cli.h"
+#include "control/cli.h"
 #include "control/provider/host.h"
 
 #include <stdio.h>
@@ -17,7 +19,13 @@ static const struct command {
 } commands[] = {
     {"run", supervisor_main, "start serving"},
     {"check", config_check_main, "say what is wrong with a configuration"},
+    {"status", cli_status, "say how a running ferrule is"},
+    {"stop", cli_stop, "end a running ferrule: no request is cut off"},
+    {"cert", cli_cert, "list, show or explain certificates"},
     {"options", config_options_main, "list every option"},
+    {"status", cli_status, "say how a running ferrule is"},
+    {"stop", cli_stop, "end a running ferrule"},
+    {"cert", cli_cert, "list, show and explain certificates"},
     {"data-run", cmdline_data_main, NULL},
     {"control-run", cmdline_control_main, NULL},
     {"provider-run", provider_run, NULL},

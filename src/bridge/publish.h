@@ -90,7 +90,8 @@ void reader_leave(struct bridge_reader *r);
  * connection, keeps what is published, and waits for control to come again). ret_used: bytes
  * taken, also on failure; the rest is an incomplete message and is given again with more behind
  * it. A message has up to 256 MB (snapshots) or 16 MB (all others). The caller wipes what was
- * taken: there are keys in it. */
+ * taken: there are keys in it. Where much is replaced at once (a sync), it frees in between, as
+ * publisher_collect() does. */
 struct result publisher_feed(struct publisher *p, struct span in, size_t *ret_used,
                              struct why *why);
 /* A new stream from control begins (its process or ours restarted). */

@@ -236,25 +236,30 @@ static struct result apply_name_remove(struct publisher *p, struct reader *in)
     return result_ok();
 }
 
-static struct result apply_ticket_keys(struct publisher *p, struct reader *in)
+static bool read_ticket_keys(struct reader *in, struct ticket_keys *ret)
 {
-    struct ticket_keys keys = {.count = reader_u8(in)};
-    if (keys.count > TICKET_KEY_COUNT)
-        return result_fail(ERR_FORMAT);
-    for (uint32_t i = 0; i < keys.count; i++) {
-        struct ticket_key *k = &keys.keys[i];
+    ret->count = reader_u8(in);
+    if (ret->count > TICKET_KEY_COUNT)
+        return false;
+    for (uint32_t i = 0; i < ret->count; i++) {
+        struct ticket_key *k = &ret->keys[i];
         struct span name = reader_bytes(in, sizeof k->name), aes = reader_bytes(in, sizeof k->aes);
         k->born_s = (int64_t)reader_u64(in);
         if (in->bad)
-            return result_fail(ERR_FORMAT);
+            return false;
         memcpy(k->name, name.ptr, sizeof k->name);
         memcpy(k->aes, aes.ptr, sizeof k->aes);
     }
-    if (!is_whole(in))
-        return result_fail(ERR_FORMAT);
+    return is_whole(in);
+}
+
+static struct result apply_ticket_keys(struct publisher *p, struct reader *in)
+{
     struct ticket_slot *slot = mem_zalloc(sizeof *slot), *old = p->tickets;
-    slot->keys = keys;
-    secret_wipe(&keys, sizeof keys);
+    if (!read_ticket_keys(in, &slot->keys)) {
+        tickets_free(slot);
+        return result_fail(ERR_FORMAT);
+    }
     rcu_store(&p->tickets, slot);
     if (old)
         rcu_retire(&p->pen, &old->dead, tickets_destroy);

@@ -170,7 +170,7 @@ static int node_matches(struct cds_lfht_node *link, const void *key)
     const struct node *n = node_of(link);
     const struct span *name = key;
     RCU_TSAN_ACQUIRE(n);
-    return n->len == name->len && memcmp(n->name, name->ptr, name->len) == 0;
+    return span_eq(span_of(n->name, n->len), *name);
 }
 
 static void node_destroy(struct rcu_dead *dead)

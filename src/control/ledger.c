@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/ledger.h"
 
+#include "base/clock.h"
 #include "base/rand.h"
 
 #include <jansson.h>

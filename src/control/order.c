@@ -16,6 +16,7 @@
 #define RESUME_WAIT_S     5 /* then this, doubled each time */
 #define RESUME_WAIT_MAX_S 600
 #define PROVIDER_GRACE_S  30 /* the host answers by its own deadline */
+#define PREPARE_CAP_S     600
 #define POLL_MAX_S        5
 #define POLL_RETRY_MAX_S  60 /* a longer Retry-After while polling is not waited out */
 
@@ -276,7 +277,9 @@ static void write_failure(struct order *o, enum acme_class class, const char *ty
     struct buf names = {0};
     struct why why;
     struct ledger_key key = order_ledger_key(o, &names);
-    struct ledger_failure failure = {class, type, text, retry_after_s, o->env.retry_cap_s};
+    /* Before the CA was asked for anything a try costs little: a person may be fixing it. */
+    uint32_t cap_s = o->record.step == ORDER_PREPARE ? PREPARE_CAP_S : o->env.retry_cap_s;
+    struct ledger_failure failure = {class, type, text, retry_after_s, cap_s};
     if (!result_is_ok(ledger_failed(o->env.ledger, &key, clock_wall_s(), &failure, &why)))
         log_warn("%s: the ledger cannot be written: %s", order_label(o), why.text);
     buf_free(&names);
@@ -383,12 +386,10 @@ static void begin(struct order *o)
     }
 }
 
-static void take_up(struct order *o, const char *const *names, uint32_t count)
+static void take_up(struct order *o, const char *const *names, uint32_t count, const char *id)
 {
     struct order_record *r = &o->record;
-    char id[ORDER_ID_LEN + 1];
     const struct config_resolver *c = o->resolver->config;
-    order_id_make(c->name, c->ca_server, names, count, id);
     struct result result = order_journal_get(o->env.state, id, r);
     if (result_is_ok(result))
         return;
@@ -402,15 +403,16 @@ static void take_up(struct order *o, const char *const *names, uint32_t count)
                                .name_count = count,
                                .step = ORDER_PREPARE,
                                .started_s = clock_wall_s()};
-    memcpy(r->id, id, sizeof id);
+    memcpy(r->id, id, ORDER_ID_LEN);
     for (uint32_t i = 0; i < count; i++)
         r->names[i] = mem_strdup(names[i]);
 }
 
 struct order *order_start(const struct order_env *env, struct resolver *resolver,
-                          const char *const *names, uint32_t count, enum order_mode mode)
+                          const char *const *names, uint32_t count, const char *id,
+                          enum order_mode mode)
 {
-    must(count > 0 && count <= ORDER_NAMES_MAX);
+    must(count > 0 && count <= ORDER_NAMES_MAX && strlen(id) == ORDER_ID_LEN);
     struct order *o = mem_zalloc(sizeof *o);
     o->env = *env;
     o->resolver = resolver;
@@ -418,7 +420,7 @@ struct order *order_start(const struct order_env *env, struct resolver *resolver
     o->step_ns = clock_now_ns();
     loop_timer_init(&o->deadline, deadline_passed);
     loop_timer_init(&o->pause, pause_fired);
-    take_up(o, names, count);
+    take_up(o, names, count, id);
     order_pause(o, 0, begin);
     return o;
 }
@@ -451,7 +453,7 @@ void order_finish(struct order *o)
     if (result.ok)
         write_success(o);
     struct result written = result_ok();
-    if (o->leftovers || r->keep) {
+    if (o->leftovers || (r->failed && r->keep)) {
         r->step = ORDER_CLEANUP; /* what is left to do */
         written = order_journal_put(o->env.state, r, &why);
     } else {

@@ -46,10 +46,11 @@ enum order_mode {
     ORDER_MODE_ABANDON,    /* the same, and forget the order: its names are not configured */
 };
 
-/* Starts; takes up what the journal has for the same resolver, CA and names. resolver borrowed. The
- * first step runs from the loop, not from inside. */
+/* Starts; takes up what the journal has under `id` (order_id_make()). resolver borrowed. The first
+ * step runs from the loop, not from inside. */
 struct order *order_start(const struct order_env *env, struct resolver *resolver,
-                          const char *const *names, uint32_t count, enum order_mode mode);
+                          const char *const *names, uint32_t count, const char *id,
+                          enum order_mode mode);
 /* Stops without a trace: the journal stays as it is. Provider calls must be over (the host is
  * destroyed first). */
 void order_destroy(struct order *order);

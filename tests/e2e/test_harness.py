@@ -35,7 +35,7 @@ def test_bind_refuses_unsigned_updates(bind):
 def test_bind_serves_several_zones_and_restarts(make_bind):
     bind = make_bind(zones={"edge.test": "www IN CNAME www.other.test.\n", "other.test": "www IN TXT there\n"},
                      nameservers=("127.0.0.1", "127.0.0.2"))
-    assert bind.dig("edge.test", "NS") == ["ns1.edge.test.", "ns2.edge.test."]
+    assert sorted(bind.dig("edge.test", "NS")) == ["ns1.edge.test.", "ns2.edge.test."]
     assert bind.dig("ns2.edge.test", "A") == ["127.0.0.2"]
     bind.nsupdate("add kept.edge.test. 60 TXT kept")
     bind.restart()

@@ -19,7 +19,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <ares.h>
 #include <curl/curl.h>
 
 #define OPEN_LIMIT_S 10
@@ -27,7 +26,7 @@
 
 struct child {
     struct redact redact;
-    struct options options;
+    struct plugin_options options;
     struct services services;
     const struct ferrule_provider *provider;
     void *instance;
@@ -147,7 +146,7 @@ static bool send_names(struct child *c)
 {
     struct wire_message m = {.kind = WIRE_NAMES};
     struct buf names = {0};
-    bool good = result_is_ok(options_names(c->provider, &names, &m.names));
+    bool good = result_is_ok(plugin_options_names(c->provider, &names, &m.names));
     for (const char *const *v = fetch_variables; good && *v; v++)
         good = result_is_ok(wire_list_add(&m.names, span_str(*v)));
     good = good && transmit(&m);
@@ -173,7 +172,7 @@ static void set_http_environment(const struct wire_list *variables)
 /* A number that an option of this name replaces. */
 static uint32_t timing(const struct child *c, const char *name, uint32_t otherwise)
 {
-    const struct option_value *v = options_find(&c->options, name);
+    const struct option_value *v = plugin_options_find(&c->options, name);
     return v && v->set && v->number <= UINT32_MAX ? (uint32_t)v->number : otherwise;
 }
 
@@ -227,8 +226,8 @@ static int start(struct child *c, const struct wire_message *hello, struct wire_
     if (!send_names(c) || !receive(c->packet, WIRE_ENVIRON, m))
         return 1;
     set_http_environment(&m->variables);
-    r = options_resolve(c->provider, &hello->hello.env, &m->variables, &c->options, &c->redact,
-                        &why);
+    r = plugin_options_resolve(c->provider, &hello->hello.env, &m->variables, &c->options,
+                               &c->redact, &why);
     if (!result_is_ok(r))
         return give_up(c, &why);
     struct ferrule_error error = {.size = sizeof error};
@@ -350,7 +349,6 @@ int provider_run(int argc, char **argv)
     if (receive(c->first, WIRE_HELLO, hello)) {
         child_log_init(WIRE_CHILD_FD, (enum log_level)hello->hello.log_level, &c->redact);
         curl_global_init(CURL_GLOBAL_DEFAULT);
-        ares_library_init(ARES_LIB_INIT_ALL);
         code = start(c, hello, m);
     }
     if (code == -1) {
@@ -358,14 +356,13 @@ int provider_run(int argc, char **argv)
         code = 0;
     }
     child_log_init(-1, LOG_LEVEL_ERROR, NULL);
-    options_fini(&c->options);
+    plugin_options_fini(&c->options);
     redact_fini(&c->redact);
     free(hello);
     free(m);
     secret_wipe(c, sizeof *c);
     free(c);
     curl_global_cleanup();
-    ares_library_cleanup();
     /* Nothing is left to protect, and a leak checker attaches to its process at the end. */
     prctl(PR_SET_DUMPABLE, 1);
     return code;

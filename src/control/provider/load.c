@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/provider/load.h"
 
-#include "control/provider/options.h"
+#include "control/provider/plugin_options.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -44,7 +44,7 @@ static struct result check_options(const struct ferrule_provider *p, const char 
                         "plug-in %s has a damaged option table (%u options of %u bytes)", path,
                         p->option_count, p->option_bytes);
     for (uint32_t i = 0; i < p->option_count; i++) {
-        const struct ferrule_option *o = options_at(p, i);
+        const struct ferrule_option *o = plugin_options_at(p, i);
         if (!o->name || !o->env || !o->env[0])
             return why_fail(why, ERR_CONFIG, "plug-in %s: option %u has no name or no variable",
                             path, i + 1);

@@ -3,7 +3,9 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "control/propagation/channel.h"
 
+#include <ctype.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,20 +92,29 @@ static struct result ask(const char *host, uint16_t port, int64_t deadline_ns,
     return result_ok();
 }
 
+static bool is_host_name(struct span s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!isalnum(s.ptr[i]) && !memchr("-._", s.ptr[i], 3))
+            return false;
+    return s.len <= 253;
+}
+
 struct result lookup_server(struct span server, uint16_t default_port, int64_t deadline_ns,
                             struct lookup_addrs *ret, struct why *why)
 {
     ret->count = 0;
     struct span host = {NULL, 0};
     uint16_t port = 0;
-    if (!result_is_ok(net_split_host_port(server, &host, &port)) || host.len == 0 || host.len > 253)
-        return why_fail(why, ERR_FORMAT,
-                        "\"%.*s\" is no server address: write host, host:port or [IPv6]:port",
-                        SPAN_FMT(span_first(server, 255)));
-    if (result_is_ok(net_addr_parse(server, default_port, &ret->addrs[0]))) {
+    bool split = result_is_ok(net_split_host_port(server, &host, &port)) && host.len > 0;
+    if (split && result_is_ok(net_addr_parse(server, default_port, &ret->addrs[0]))) {
         ret->count = 1;
         return result_ok();
     }
+    if (!split || !is_host_name(host))
+        return why_fail(why, ERR_FORMAT,
+                        "\"%.*s\" is no server address: write host, host:port or [IPv6]:port",
+                        SPAN_FMT(span_first(server, 255)));
     char name[256];
     snprintf(name, sizeof name, "%.*s", SPAN_FMT(host));
     return ask(name, port ? port : default_port, deadline_ns, ret, why);
@@ -111,27 +122,7 @@ struct result lookup_server(struct span server, uint16_t default_port, int64_t d
 
 struct result lookup_resolvers(struct lookup_addrs *ret, struct why *why)
 {
-    ret->count = 0;
-    ares_channel channel;
-    struct ares_addr_port_node *servers = NULL;
-    int status = ares_init(&channel);
-    if (status == ARES_SUCCESS) {
-        status = ares_get_servers_ports(channel, &servers);
-        ares_destroy(channel);
-    }
-    for (struct ares_addr_port_node *n = servers; n && ret->count < LOOKUP_ADDRS_MAX; n = n->next) {
-        struct net_addr *a = &ret->addrs[ret->count++];
-        memset(a, 0, sizeof *a);
-        a->sa.sa_family = (sa_family_t)n->family;
-        if (n->family == AF_INET6)
-            memcpy(&a->in6.sin6_addr, &n->addr.addr6, sizeof a->in6.sin6_addr);
-        else
-            a->in.sin_addr = n->addr.addr4;
-        a->len = n->family == AF_INET6 ? sizeof a->in6 : sizeof a->in;
-        net_addr_set_port(a, n->udp_port ? (uint16_t)n->udp_port : 53);
-    }
-    if (servers)
-        ares_free_data(servers);
+    ret->count = channel_resolvers(ret->addrs, LOOKUP_ADDRS_MAX);
     if (ret->count == 0)
         return why_fail(why, ERR_NOT_FOUND, "/etc/resolv.conf names no resolver");
     return result_ok();

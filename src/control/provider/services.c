@@ -88,7 +88,7 @@ static int32_t host_sleep_until(const struct ferrule_host *host, int64_t at_ns)
 static int32_t host_option(const struct ferrule_host *host, const char *name,
                            struct ferrule_str *ret)
 {
-    const struct option_value *v = options_find(services_of(host)->options, name);
+    const struct option_value *v = plugin_options_find(services_of(host)->options, name);
     if (!v || !v->set)
         return FERRULE_ABSENT;
     *ret = (struct ferrule_str){(const char *)v->text.ptr, v->text.len};
@@ -97,7 +97,7 @@ static int32_t host_option(const struct ferrule_host *host, const char *name,
 
 static int32_t host_option_number(const struct ferrule_host *host, const char *name, uint64_t *ret)
 {
-    const struct option_value *v = options_find(services_of(host)->options, name);
+    const struct option_value *v = plugin_options_find(services_of(host)->options, name);
     if (!v || !v->set)
         return FERRULE_ABSENT;
     *ret = v->number;
@@ -263,7 +263,8 @@ static const struct ferrule_host host_table = {
     .spawn = program_spawn,
 };
 
-void services_init(struct services *s, const struct options *options, uint32_t http_timeout_s)
+void services_init(struct services *s, const struct plugin_options *options,
+                   uint32_t http_timeout_s)
 {
     *s = (struct services){.host = host_table, .options = options};
     s->http_timeout_ms = (http_timeout_s ? http_timeout_s : 30) * 1000;

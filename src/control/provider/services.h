@@ -5,7 +5,7 @@
 #pragma once
 
 #include "base/list.h"
-#include "control/provider/options.h"
+#include "control/provider/plugin_options.h"
 
 #include "ferrule_provider.h"
 
@@ -19,7 +19,7 @@ struct ferrule_buf {
 
 struct services {
     struct ferrule_host host; /* first: the plug-in gives its address back */
-    const struct options *options;
+    const struct plugin_options *options;
     int64_t deadline_ns; /* of the running call, CLOCK_MONOTONIC */
     uint32_t http_timeout_ms;
     struct list bufs;      /* struct ferrule_buf, of the running call */
@@ -29,7 +29,8 @@ struct services {
 };
 
 /* options is borrowed until services_fini(). http_timeout_s 0 = 30. */
-void services_init(struct services *s, const struct options *options, uint32_t http_timeout_s);
+void services_init(struct services *s, const struct plugin_options *options,
+                   uint32_t http_timeout_s);
 /* Around every entry point of the plug-in: sets the deadline; frees what the plug-in left. */
 void services_begin(struct services *s, int64_t deadline_ns);
 void services_end(struct services *s);

@@ -23,6 +23,7 @@ enum extension {
     EXT_ALPN = 16,
     EXT_SESSION_TICKET = 35,
     EXT_PRE_SHARED_KEY = 41,
+    EXT_EARLY_DATA = 42,
     EXT_SUPPORTED_VERSIONS = 43,
 };
 
@@ -226,6 +227,9 @@ static bool scan_extension(struct scan *s, uint16_t type, struct span body)
         return true;
     case EXT_PRE_SHARED_KEY:
         s->hello->has_ticket = true;
+        return true;
+    case EXT_EARLY_DATA:
+        s->hello->has_early_data = true;
         return true;
     default: /* unknown ones and GREASE (RFC 8701) */
         return true;

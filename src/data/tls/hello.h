@@ -24,6 +24,7 @@ struct hello {
     bool alpn_acme;      /* "acme-tls/1" */
     bool has_alpn;       /* the extension is there, with known protocols or not */
     bool has_ticket;     /* offers a ticket or PSK: probably a resumption */
+    bool has_early_data; /* sends 0-RTT data behind the hello, which is not accepted */
     bool has_mlkem;      /* offers the group X25519MLKEM768 */
     uint16_t ticket_len; /* bytes of a TLS 1.2 ticket (RFC 5077), 0 = none */
 };

@@ -192,6 +192,7 @@ struct result tls_policy_create(const struct snap_tls *options, struct tls_polic
         options->min_version > options->max_version)
         return why_fail(why, ERR_CONFIG, "TLS versions 0x%04x to 0x%04x are not possible",
                         options->min_version, options->max_version);
+    /* allowed: once per policy and worker, when a snapshot is new */
     struct tls_policy *policy = calloc(1, sizeof *policy);
     if (!policy)
         return why_fail(why, ERR_NO_MEMORY, "no memory for a TLS policy");
@@ -214,7 +215,7 @@ void tls_policy_destroy(struct tls_policy *policy)
         return;
     wolfSSL_CTX_free(policy->tickets);
     wolfSSL_CTX_free(policy->plain);
-    free(policy);
+    free(policy); /* allowed: likewise */
 }
 
 void tls_policy_offer(struct tls_policy *policy, uint32_t alpn)

@@ -11,8 +11,7 @@
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/sha256.h>
 
-/* ---- phases ------------------------------------------------------------------------------------
- */
+/* ---- phases --------------------------------------------------------------------------------- */
 
 static const bool allowed[SESSION_PHASE_COUNT][SESSION_PHASE_COUNT] = {
     [SESSION_PHASE_HANDSHAKE] = {[SESSION_PHASE_OPEN] = true, [SESSION_PHASE_FAILED] = true},
@@ -33,8 +32,7 @@ static struct result session_fail(struct tls_session *s, int error)
     return result_fail(ERR_PEER_TLS);
 }
 
-/* ---- making and freeing ------------------------------------------------------------------------
- */
+/* ---- making and freeing --------------------------------------------------------------------- */
 
 struct result session_library_init(struct why *why)
 {
@@ -136,6 +134,8 @@ struct result session_open(struct tls_policy *policy, const struct hello *hello,
         r = load_certificate(policy, s->ssl, cert);
     if (result_is_ok(r))
         r = set_alpn(policy, hello, s);
+    if (result_is_ok(r) && hello->has_early_data && !(s->early = early_create(s->ssl)))
+        r = result_fail(ERR_NO_MEMORY);
     if (!result_is_ok(r)) {
         session_close(s);
         return r;
@@ -151,12 +151,12 @@ void session_close(struct tls_session *s)
 {
     if (!s)
         return;
+    early_destroy(s->early);
     wolfSSL_free(s->ssl);
     XFREE(s, NULL, DYNAMIC_TYPE_TMP_BUFFER);
 }
 
-/* ---- bytes -------------------------------------------------------------------------------------
- */
+/* ---- bytes ---------------------------------------------------------------------------------- */
 
 struct result session_handshake(struct tls_session *s, struct session_io *io)
 {
@@ -167,6 +167,8 @@ struct result session_handshake(struct tls_session *s, struct session_io *io)
     int done = wolfSSL_accept(s->ssl);
     s->io = NULL;
     if (done == WOLFSSL_SUCCESS) {
+        early_destroy(s->early);
+        s->early = NULL;
         set_phase(s, SESSION_PHASE_OPEN);
         return result_ok();
     }
@@ -263,8 +265,7 @@ struct result session_shutdown(struct tls_session *s, struct writer *out)
     return result_ok();
 }
 
-/* ---- questions ---------------------------------------------------------------------------------
- */
+/* ---- questions ------------------------------------------------------------------------------ */
 
 bool session_resumed(const struct tls_session *s)
 {

@@ -41,8 +41,11 @@ int session_io_receive(WOLFSSL *ssl, char *buf, int size, void *arg)
 {
     struct tls_session *s = arg;
     must(s->io && size >= 0);
+    if (s->early) {
+        size_t n = early_receive(s->early, &s->io->in, buf, (size_t)size);
+        return n ? (int)n : WOLFSSL_CBIO_ERR_WANT_READ;
+    }
     struct span part = span_first(s->io->in, (size_t)size);
-
     if (part.len == 0)
         return WOLFSSL_CBIO_ERR_WANT_READ;
     if (is_starved(s)) {

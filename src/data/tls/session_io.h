@@ -5,6 +5,7 @@
  * Never: is called outside of a call of session.h, so `io` is set. */
 #pragma once
 
+#include "data/tls/early.h"
 #include "data/tls/session.h"
 
 enum session_phase {
@@ -18,6 +19,7 @@ enum session_phase {
 struct tls_session {
     struct WOLFSSL *ssl;
     struct session_io *io; /* during a call */
+    struct early *early;   /* during a handshake with early data to leave out, else NULL */
     uint8_t binding[TICKET_BINDING_BYTES];
     int failure;
     uint8_t phase;      /* enum session_phase */

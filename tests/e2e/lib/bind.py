@@ -121,7 +121,7 @@ class Bind:
             config = self._write()
             # -f with a channel to stderr, because -g ignores the logging statement
             self.process = Process("named", [_named_program(self.folder), "-f", "-L", "/dev/stderr", "-c", config,
-                                             "-n", "1", "-U", "1"], self.folder)
+                                             "-n", "1"], self.folder)
             try:
                 self.process.wait_ready(lambda: re.search(r"\brunning$", self.log, re.M), "BIND is running")
                 if "address in use" not in self.log:

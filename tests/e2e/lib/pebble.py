@@ -16,7 +16,8 @@ from .proc import HarnessError, Process, free_port
 
 def pebble_program():
     """The newer one of the private prefix (tools/deps --pebble) or the distribution's."""
-    newer = Path(os.environ.get("FERRULE_DEPS", "build/deps")) / "libexec" / "pebble"
+    deps = os.environ.get("FERRULE_DEPS") or Path(__file__).resolve().parents[3] / "build" / "deps"
+    newer = Path(deps).resolve() / "libexec" / "pebble"
     program = str(newer) if newer.exists() else shutil.which("pebble")
     if not program:
         raise HarnessError("pebble is not installed")

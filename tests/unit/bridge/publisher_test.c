@@ -311,73 +311,74 @@ static void ticket_keys_change(void **state)
     reader_offline(reader);
 }
 
-/* Each is one complete frame whose body is wrong. */
+/* Each is the body of one complete frame. */
+static const struct {
+    enum wire_type type;
+    struct span body;
+} bad_bodies[] = {
+    {WIRE_SYNC_BEGIN, SPAN_LITERAL("x")},
+    {WIRE_SYNC_END, {NULL, 0}},
+    {WIRE_SNAPSHOT, {NULL, 0}},
+    {WIRE_CERT, {NULL, 0}},
+    {WIRE_CERT, SPAN_LITERAL("\0\0\0\0\0\0\0\0"
+                             "\0"
+                             "\0\0\0\0\0\0\0\0"
+                             "\0\0\0\4\0\0\1x"
+                             "\0\0\0\1k")}, /* id 0 */
+    {WIRE_CERT, SPAN_LITERAL("\0\0\0\0\0\0\0\1"
+                             "\2"
+                             "\0\0\0\0\0\0\0\0"
+                             "\0\0\0\4\0\0\1x"
+                             "\0\0\0\1k")}, /* bool 2 */
+    {WIRE_CERT, SPAN_LITERAL("\0\0\0\0\0\0\0\1"
+                             "\0"
+                             "\0\0\0\0\0\0\0\0"
+                             "\0\0\0\4\0\0\2x"
+                             "\0\0\0\1k")}, /* chain's length */
+    {WIRE_CERT, SPAN_LITERAL("\0\0\0\0\0\0\0\1"
+                             "\0"
+                             "\0\0\0\0\0\0\0\0"
+                             "\0\0\0\3\0\0\0"
+                             "\0\0\0\1k")}, /* empty certificate */
+    {WIRE_CERT, SPAN_LITERAL("\0\0\0\0\0\0\0\1"
+                             "\0"
+                             "\0\0\0\0\0\0\0\0"
+                             "\0\0\0\4\0\0\1x"
+                             "\0\0\0\0")}, /* no key */
+    {WIRE_NAME, SPAN_LITERAL("\0\0\0\0\0\0\0\0"
+                             "\0\0\0\0\0\0\0\0"
+                             "\0\0\0\0"
+                             "\0\0\0\1a")},
+    {WIRE_NAME, SPAN_LITERAL("\0\0\0\0\0\0\0\7"
+                             "\0\0\0\0\0\0\0\0"
+                             "\0\0\0\0"
+                             "\0\0\0\1a")},
+    {WIRE_NAME, SPAN_LITERAL("\0\0\0\0\0\0\0\7"
+                             "\0\0\0\0\0\0\0\0"
+                             "\0\0\0\1"
+                             "\0\0\0\1a")},
+    {WIRE_NAME, SPAN_LITERAL("\0\0\0\0\0\0\0\7"
+                             "\0\0\0\0\0\0\0\0"
+                             "\0\0\0\0"
+                             "\0\0\0\0")},
+    {WIRE_NAME_REMOVE, SPAN_LITERAL("\0\0\0\2a")},
+    {WIRE_TICKET_KEYS, SPAN_LITERAL("\5")},
+    {WIRE_TICKET_KEYS, SPAN_LITERAL("\1short")},
+    {WIRE_SERVER, SPAN_LITERAL("\0\0\0\0\0\0\0\1"
+                               "\0\0\0\0"
+                               "\1"
+                               "\11")},
+    {WIRE_SERVER, SPAN_LITERAL("\0\0\0\0\0\0\0\1"
+                               "\0\0\0\0"
+                               "\1"
+                               "\1\7\0\0\1\2\3\4")},
+};
+
 static void refuses_bad_bodies(void **state)
 {
-    struct {
-        enum wire_type type;
-        struct span body;
-    } cases[] = {
-        {WIRE_SYNC_BEGIN, SPAN_LITERAL("x")},
-        {WIRE_SYNC_END, {NULL, 0}},
-        {WIRE_SNAPSHOT, {NULL, 0}},
-        {WIRE_CERT, {NULL, 0}},
-        {WIRE_CERT, SPAN_LITERAL("\0\0\0\0\0\0\0\0"
-                                 "\0"
-                                 "\0\0\0\0\0\0\0\0"
-                                 "\0\0\0\4\0\0\1x"
-                                 "\0\0\0\1k")}, /* id 0 */
-        {WIRE_CERT, SPAN_LITERAL("\0\0\0\0\0\0\0\1"
-                                 "\2"
-                                 "\0\0\0\0\0\0\0\0"
-                                 "\0\0\0\4\0\0\1x"
-                                 "\0\0\0\1k")}, /* bool 2 */
-        {WIRE_CERT, SPAN_LITERAL("\0\0\0\0\0\0\0\1"
-                                 "\0"
-                                 "\0\0\0\0\0\0\0\0"
-                                 "\0\0\0\4\0\0\2x"
-                                 "\0\0\0\1k")}, /* chain's length */
-        {WIRE_CERT, SPAN_LITERAL("\0\0\0\0\0\0\0\1"
-                                 "\0"
-                                 "\0\0\0\0\0\0\0\0"
-                                 "\0\0\0\3\0\0\0"
-                                 "\0\0\0\1k")}, /* empty certificate */
-        {WIRE_CERT, SPAN_LITERAL("\0\0\0\0\0\0\0\1"
-                                 "\0"
-                                 "\0\0\0\0\0\0\0\0"
-                                 "\0\0\0\4\0\0\1x"
-                                 "\0\0\0\0")}, /* no key */
-        {WIRE_NAME, SPAN_LITERAL("\0\0\0\0\0\0\0\0"
-                                 "\0\0\0\0\0\0\0\0"
-                                 "\0\0\0\0"
-                                 "\0\0\0\1a")},
-        {WIRE_NAME, SPAN_LITERAL("\0\0\0\0\0\0\0\7"
-                                 "\0\0\0\0\0\0\0\0"
-                                 "\0\0\0\0"
-                                 "\0\0\0\1a")},
-        {WIRE_NAME, SPAN_LITERAL("\0\0\0\0\0\0\0\7"
-                                 "\0\0\0\0\0\0\0\0"
-                                 "\0\0\0\1"
-                                 "\0\0\0\1a")},
-        {WIRE_NAME, SPAN_LITERAL("\0\0\0\0\0\0\0\7"
-                                 "\0\0\0\0\0\0\0\0"
-                                 "\0\0\0\0"
-                                 "\0\0\0\0")},
-        {WIRE_NAME_REMOVE, SPAN_LITERAL("\0\0\0\2a")},
-        {WIRE_TICKET_KEYS, SPAN_LITERAL("\5")},
-        {WIRE_TICKET_KEYS, SPAN_LITERAL("\1short")},
-        {WIRE_SERVER, SPAN_LITERAL("\0\0\0\0\0\0\0\1"
-                                   "\0\0\0\0"
-                                   "\1"
-                                   "\11")},
-        {WIRE_SERVER, SPAN_LITERAL("\0\0\0\0\0\0\0\1"
-                                   "\0\0\0\0"
-                                   "\1"
-                                   "\1\7\0\0\1\2\3\4")},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        size_t mark = wire_begin(&out, cases[i].type);
-        buf_put_span(&out, cases[i].body);
+    for (size_t i = 0; i < sizeof bad_bodies / sizeof *bad_bodies; i++) {
+        size_t mark = wire_begin(&out, bad_bodies[i].type);
+        buf_put_span(&out, bad_bodies[i].body);
         wire_end(&out, mark);
         size_t used = 99;
         struct why why = {""};

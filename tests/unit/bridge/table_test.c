@@ -218,9 +218,10 @@ static void id_index_is_a_map(void **state)
     for (uint64_t id = 1; id <= IDS; id++) {
         assert_ptr_equal(ids_get(&m, id), all[id - 1]);
         count += all[id - 1] != NULL;
-        free(all[id - 1]);
     }
     assert_int_equal(m.used, count);
+    for (size_t i = 0; i < IDS; i++)
+        free(all[i]);
     free(m.slots);
 }
 

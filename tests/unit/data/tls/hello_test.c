@@ -5,8 +5,7 @@
 
 #include <stdlib.h>
 
-/* ---- building hellos ---------------------------------------------------------------------------
- */
+/* ---- building hellos ------------------------------------------------------------------------ */
 
 /* A message in the making; lengths are filled in at the end. */
 struct build {
@@ -132,8 +131,7 @@ static void assert_modern(const struct hello *h)
     assert_int_equal(h->ticket_len, 0);
 }
 
-/* ---- tests -------------------------------------------------------------------------------------
- */
+/* ---- tests ---------------------------------------------------------------------------------- */
 
 static void a_browsers_hello(void **state)
 {
@@ -454,6 +452,10 @@ static void tickets(void **state)
     assert_int_equal(parse(end(&b), &h).code, ERR_NONE);
     assert_true(h.has_ticket);
     assert_int_equal(h.ticket_len, 300);
+    assert_false(h.has_early_data);
+    EXTENSION(&b, EXT_EARLY_DATA, "");
+    assert_int_equal(parse(end(&b), &h).code, ERR_NONE);
+    assert_true(h.has_early_data);
 }
 
 static void versions_without_the_extension(void **state)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "control/provider/options.h"
+#include "control/provider/plugin_options.h"
 
 #include "control/provider/child_log.h"
 
@@ -14,20 +14,20 @@
 #define SECRET_FILE_BYTES_MAX 65536
 #define FILE_SUFFIX           "_FILE"
 
-const struct ferrule_option *options_at(const struct ferrule_provider *provider, uint32_t i)
+const struct ferrule_option *plugin_options_at(const struct ferrule_provider *provider, uint32_t i)
 {
     /* The array's stride is the size that the plug-in was compiled with. */
     return (const struct ferrule_option *)((const char *)provider->options +
                                            (size_t)i * provider->option_bytes);
 }
 
-struct result options_names(const struct ferrule_provider *provider, struct buf *names,
-                            struct wire_list *ret)
+struct result plugin_options_names(const struct ferrule_provider *provider, struct buf *names,
+                                   struct wire_list *ret)
 {
     /* First pass sizes and fills the buffer, second pass points into it: it may move while growing.
      */
     for (uint32_t i = 0; i < provider->option_count; i++) {
-        for (const char *const *env = options_at(provider, i)->env; *env; env++)
+        for (const char *const *env = plugin_options_at(provider, i)->env; *env; env++)
             buf_printf(names, "%s%c%s" FILE_SUFFIX "%c", *env, 0, *env, 0);
     }
     struct span rest = buf_span(names);
@@ -282,7 +282,7 @@ static struct result resolve_one(struct option_value *v, const struct wire_list 
 }
 
 /* One sentence that lists every required option without a value. */
-static struct result check_missing(const struct options *o, struct why *why)
+static struct result check_missing(const struct plugin_options *o, struct why *why)
 {
     struct buf missing = {0};
     for (uint32_t i = 0; i < o->count; i++) {
@@ -300,15 +300,16 @@ static struct result check_missing(const struct options *o, struct why *why)
     return r;
 }
 
-struct result options_resolve(const struct ferrule_provider *provider,
-                              const struct wire_list *overlay, const struct wire_list *variables,
-                              struct options *ret, struct redact *redact, struct why *why)
+struct result plugin_options_resolve(const struct ferrule_provider *provider,
+                                     const struct wire_list *overlay,
+                                     const struct wire_list *variables, struct plugin_options *ret,
+                                     struct redact *redact, struct why *why)
 {
     ret->count = provider->option_count;
     ret->values = mem_zalloc(ret->count * sizeof *ret->values);
     struct result first = result_ok();
     for (uint32_t i = 0; i < ret->count; i++) {
-        ret->values[i].option = options_at(provider, i);
+        ret->values[i].option = plugin_options_at(provider, i);
         struct why other;
         struct result r = resolve_one(&ret->values[i], overlay, variables, redact,
                                       result_is_ok(first) ? why : &other);
@@ -319,7 +320,7 @@ struct result options_resolve(const struct ferrule_provider *provider,
     return check_missing(ret, why);
 }
 
-const struct option_value *options_find(const struct options *o, const char *name)
+const struct option_value *plugin_options_find(const struct plugin_options *o, const char *name)
 {
     for (uint32_t i = 0; i < o->count; i++)
         if (strcmp(o->values[i].option->name, name) == 0)
@@ -327,10 +328,10 @@ const struct option_value *options_find(const struct options *o, const char *nam
     return NULL;
 }
 
-void options_fini(struct options *o)
+void plugin_options_fini(struct plugin_options *o)
 {
     for (uint32_t i = 0; i < o->count; i++)
         buf_wipe_free(&o->values[i].text);
     free(o->values);
-    *o = (struct options){0};
+    *o = (struct plugin_options){0};
 }

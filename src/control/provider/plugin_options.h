@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* control/provider/options.h - a plug-in's options: from variables to checked values.
- * Thread: the provider child's.   Owns: the values, wiped by options_fini().
+/* control/provider/plugin_options.h - a plug-in's options: from variables to checked values.
+ * Thread: the provider child's.   Owns: the values, wiped by plugin_options_fini().
  * Never: ignores a value that does not fit; lets a value be seen that the plug-in did not declare.
  */
 #pragma once
@@ -20,26 +20,27 @@ struct option_value {
     uint64_t number; /* for numbers and truth values */
 };
 
-struct options {
+struct plugin_options {
     struct option_value *values;
     uint32_t count;
 };
 
 /* The i-th option of a plug-in, whatever size its options were compiled with. i < option_count. */
-const struct ferrule_option *options_at(const struct ferrule_provider *provider, uint32_t i);
+const struct ferrule_option *plugin_options_at(const struct ferrule_provider *provider, uint32_t i);
 
 /* Adds every variable that the plug-in's options name, and its _FILE form. ERR_TOO_LARGE. The items
  * of the list borrow from `names`. */
-struct result options_names(const struct ferrule_provider *provider, struct buf *names,
-                            struct wire_list *ret);
+struct result plugin_options_names(const struct ferrule_provider *provider, struct buf *names,
+                                   struct wire_list *ret);
 
 /* Resolves every option: the overlay's variables first, then the environment's, each in the order
  * of the option's names, NAME before NAME_FILE. Secret values are added to `redact` even on
  * failure. Warnings (white space in a secret, deprecated options) are logged. ERR_CONFIG with one
  * sentence that names every missing variable, or the first wrong one. */
-struct result options_resolve(const struct ferrule_provider *provider,
-                              const struct wire_list *overlay, const struct wire_list *variables,
-                              struct options *ret, struct redact *redact, struct why *why);
+struct result plugin_options_resolve(const struct ferrule_provider *provider,
+                                     const struct wire_list *overlay,
+                                     const struct wire_list *variables, struct plugin_options *ret,
+                                     struct redact *redact, struct why *why);
 /* NULL when the plug-in declares no such option. */
-const struct option_value *options_find(const struct options *o, const char *name);
-void options_fini(struct options *o);
+const struct option_value *plugin_options_find(const struct plugin_options *o, const char *name);
+void plugin_options_fini(struct plugin_options *o);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control/admin.h - the admin socket: one JSON request in one line, one JSON answer in one line.
+ * Thread: control.   Owns: the socket's file, open clients.
+ * Never: waits for a client, keeps one longer than ADMIN_CLIENT_S, hands out a secret. */
+#pragma once
+
+#include "control/loop.h"
+#include "control/admin_answer.h"
+
+#define ADMIN_CLIENTS_MAX 16
+#define ADMIN_CLIENT_S    10
+#define ADMIN_REQUEST_MAX (64u << 10)
+
+struct admin;
+
+/* Opens the socket (mode 0600), replacing one that nobody listens on. view is borrowed for its
+ * life. ERR_SYSTEM, ERR_BUSY. */
+struct result admin_open(struct loop *loop, const char *path, const struct admin_view *view,
+                         struct admin **ret, struct why *why);
+void admin_close(struct admin *admin);

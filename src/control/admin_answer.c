@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/admin_answer.h"
+
+#include "base/clock.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define RANKS_MAX 64
+
+static void set(json_t *o, const char *member, json_t *value)
+{
+    json_object_set_new(o, member, value ? value : json_null());
+}
+
+static void set_text(json_t *o, const char *member, const char *text)
+{
+    set(o, member, text && text[0] ? json_string(text) : json_null());
+}
+
+static json_t *failure(const char *text)
+{
+    json_t *o = json_object();
+    set(o, "ok", json_false());
+    set_text(o, "error", text);
+    return o;
+}
+
+static json_t *success(void)
+{
+    json_t *o = json_object();
+    set(o, "ok", json_true());
+    return o;
+}
+
+/* ---- status -----------------------------------------------------------------------------------
+ */
+
+static json_t *counters(const struct report *report)
+{
+    json_t *o = json_object();
+    for (int i = 0; i < REPORT_COUNT; i++) {
+        char name[64];
+        const char *from = report_name((enum report_counter)i);
+        size_t n = 0;
+        for (; from[n] && n < sizeof name - 1; n++)
+            name[n] = (char)tolower((unsigned char)from[n]);
+        name[n] = 0;
+        set(o, name, json_integer((json_int_t)report_sum(report, (enum report_counter)i)));
+    }
+    return o;
+}
+
+static int64_t next_action(const struct scheduler *s)
+{
+    const struct wants *wants = scheduler_wants(s);
+    int64_t next = 0;
+    for (uint32_t i = 0; i < wants->count; i++) {
+        const struct want *w = &wants->items[i];
+        if (!w->order && w->next_s && (!next || w->next_s < next))
+            next = w->next_s;
+    }
+    return next;
+}
+
+static json_t *status(const struct admin_view *v)
+{
+    json_t *o = success(), *orders = json_object();
+    const struct wants *wants = scheduler_wants(v->scheduler);
+    uint32_t have = 0;
+    for (uint32_t i = 0; i < wants->count; i++)
+        have += wants->items[i].have;
+    set_text(o, "version", v->version);
+    set(o, "pid", json_integer(getppid()));
+    set(o, "controlPid", json_integer(getpid()));
+    set(o, "uptime", json_integer(clock_wall_s() - v->started_s));
+    set(o, "workers", json_integer(v->config->workers));
+    set_text(o, "file", v->config->file);
+    set(o, "certificates", json_integer(publish_state_count(v->certificates)));
+    set(orders, "wanted", json_integer(wants->count));
+    set(orders, "obtained", json_integer(have));
+    set(orders, "running", json_integer(scheduler_running(v->scheduler)));
+    int64_t next = next_action(v->scheduler);
+    set(orders, "next", next ? json_integer(next) : json_null());
+    set(o, "orders", orders);
+    set(o, "counters", v->report ? counters(v->report) : json_null());
+    return o;
+}
+
+/* ---- certificates -----------------------------------------------------------------------------
+ */
+
+static json_t *names_of(char *const *names, uint32_t count)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < count; i++)
+        json_array_append_new(list, json_string(names[i]));
+    return list;
+}
+
+static const char *source_name(enum publish_source source)
+{
+    return source == PUBLISH_SOURCE_ACME       ? "acme"
+           : source == PUBLISH_SOURCE_PROVIDED ? "provided"
+                                               : "default";
+}
+
+static json_t *candidate_json(const struct publish_candidate *c, int64_t now_s)
+{
+    json_t *o = json_object();
+    struct buf id = {0};
+    buf_printf(&id, "%016llx", (unsigned long long)c->id);
+    set_text(o, "id", buf_cstr(&id));
+    buf_free(&id);
+    set(o, "names", names_of(c->leaf.names, c->leaf.name_count));
+    set_text(o, "source", source_name(c->source));
+    set_text(o, "origin", c->origin);
+    set_text(o, "issuer", c->leaf.issuer);
+    set_text(o, "serial", c->leaf.serial);
+    set_text(o, "keyType", c->leaf.is_rsa ? "RSA" : "EC");
+    set(o, "keyBits", json_integer(c->leaf.key_bits));
+    set(o, "notBefore", json_integer(c->leaf.not_before_s));
+    set(o, "notAfter", json_integer(c->leaf.not_after_s));
+    set(o, "valid", json_boolean(c->leaf.not_before_s <= now_s && now_s <= c->leaf.not_after_s));
+    return o;
+}
+
+static const char *state_of(const struct want *w, int64_t now_s)
+{
+    if (w->order)
+        return w->have ? "renewing" : "ordering";
+    if (!w->have)
+        return "waiting";
+    if (w->not_after_s < now_s)
+        return "expired";
+    return w->renewal.due_s <= now_s ? "due" : "valid";
+}
+
+static json_t *want_json(const struct want *w, int64_t now_s)
+{
+    json_t *o = json_object();
+    set(o, "names", names_of((char *const *)w->names, w->count));
+    set_text(o, "resolver", w->resolver->config->name);
+    set_text(o, "state", state_of(w, now_s));
+    set(o, "notAfter", w->have ? json_integer(w->not_after_s) : json_null());
+    set(o, "renewAt", w->have ? json_integer(w->renewal.due_s) : json_null());
+    set(o, "next", w->next_s && !w->order ? json_integer(w->next_s) : json_null());
+    set_text(o, "waiting", w->waiting.text);
+    if (w->order) {
+        set_text(o, "step", order_step_name(order_at(w->order)));
+        set_text(o, "doing", order_step_text(order_at(w->order)));
+        set_text(o, "progress", order_progress(w->order));
+        set(o, "started", json_integer(order_started_s(w->order)));
+    }
+    return o;
+}
+
+static json_t *list(const struct admin_view *v)
+{
+    json_t *o = success(), *certs = json_array(), *wanted = json_array();
+    const struct wants *wants = scheduler_wants(v->scheduler);
+    int64_t now_s = clock_wall_s();
+    for (uint32_t i = 0; i < publish_state_count(v->certificates); i++)
+        json_array_append_new(certs, candidate_json(publish_state_at(v->certificates, i), now_s));
+    for (uint32_t i = 0; i < wants->count; i++)
+        json_array_append_new(wanted, want_json(&wants->items[i], now_s));
+    set(o, "certificates", certs);
+    set(o, "wanted", wanted);
+    return o;
+}
+
+static json_t *ledger_json(const struct admin_view *v, const struct want *w)
+{
+    json_t *o = json_object();
+    struct ledger_entry e;
+    scheduler_ledger(v->scheduler, w, &e);
+    set(o, "failures", json_integer(e.failures));
+    set_text(o, "lastError", e.text);
+    set_text(o, "problemType", e.type);
+    set_text(o, "class", e.class);
+    set(o, "failedAt", e.failed_s ? json_integer(e.failed_s) : json_null());
+    set(o, "notBefore", e.next_s ? json_integer(e.next_s) : json_null());
+    set(o, "ordersIn168h", json_integer(e.order_count));
+    set(o, "certificatesIn168h", json_integer(e.cert_count));
+    set(o, "duplicateBudget", json_integer(v->config->duplicate_budget));
+    return o;
+}
+
+static bool has_name(char *const *names, uint32_t count, const char *name)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (!strcasecmp(names[i], name))
+            return true;
+    return false;
+}
+
+static json_t *show(const struct admin_view *v, const char *name)
+{
+    json_t *certs = json_array(), *wanted = json_array();
+    const struct wants *wants = scheduler_wants(v->scheduler);
+    int64_t now_s = clock_wall_s();
+    for (uint32_t i = 0; i < wants->count; i++) {
+        const struct want *w = &wants->items[i];
+        if (!has_name((char *const *)w->names, w->count, name))
+            continue;
+        json_t *one = want_json(w, now_s);
+        set(one, "ledger", ledger_json(v, w));
+        json_array_append_new(wanted, one);
+    }
+    for (uint32_t i = 0; i < publish_state_count(v->certificates); i++) {
+        const struct publish_candidate *c = publish_state_at(v->certificates, i);
+        if (has_name(c->leaf.names, c->leaf.name_count, name))
+            json_array_append_new(certs, candidate_json(c, now_s));
+    }
+    if (!json_array_size(certs) && !json_array_size(wanted)) {
+        json_decref(certs);
+        json_decref(wanted);
+        return failure("no certificate has this name, and none is configured to have it");
+    }
+    json_t *o = success();
+    set_text(o, "name", name);
+    set(o, "wanted", wanted);
+    set(o, "certificates", certs);
+    return o;
+}
+
+static json_t *explain(const struct admin_view *v, const char *sni)
+{
+    struct publish_rank ranks[RANKS_MAX];
+    int64_t now_s = clock_wall_s();
+    char *lower = mem_strdup(sni);
+    for (char *p = lower; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    uint32_t count = publish_state_explain(v->certificates, lower, now_s, ranks, RANKS_MAX);
+    json_t *o = success(), *candidates = json_array();
+    set_text(o, "sni", lower);
+    set(o, "matched", count ? json_string(ranks[0].name) : json_null());
+    for (uint32_t i = 0; i < count; i++) {
+        json_t *one = candidate_json(ranks[i].candidate, now_s);
+        set(one, "served", json_boolean(ranks[i].served));
+        set_text(one, "why", ranks[i].why);
+        json_array_append_new(candidates, one);
+    }
+    set(o, "candidates", candidates);
+    free(lower);
+    return o;
+}
+
+/* ---- requests ---------------------------------------------------------------------------------
+ */
+
+static json_t *answer(const struct admin_view *v, const json_t *request)
+{
+    const char *command = json_string_value(json_object_get(request, "command"));
+    const char *name = json_string_value(json_object_get(request, "name"));
+    const char *sni = json_string_value(json_object_get(request, "sni"));
+    if (!command)
+        return failure("the request is no JSON object with a \"command\"");
+    if (!strcmp(command, "status"))
+        return status(v);
+    if (!strcmp(command, "stop")) {
+        v->stop(v->arg);
+        return success();
+    }
+    if (!strcmp(command, "cert-list"))
+        return list(v);
+    if (!strcmp(command, "cert-show"))
+        return name ? show(v, name) : failure("cert-show needs a \"name\"");
+    if (!strcmp(command, "cert-explain"))
+        return sni ? explain(v, sni) : failure("cert-explain needs an \"sni\"");
+    return failure("there is no such command");
+}
+
+void admin_answer(const struct admin_view *view, struct span request, struct buf *out)
+{
+    json_t *in = json_loadb((const char *)request.ptr, request.len, 0, NULL);
+    json_t *o = answer(view, in);
+    char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    buf_put_str(out, text ? text : "{\"ok\":false,\"error\":\"the answer cannot be printed\"}");
+    free(text);
+    json_decref(o);
+    json_decref(in);
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/cli.h"
+
+#include "base/clock.h"
+#include "control/cli_call.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- printing ---------------------------------------------------------------------------------
+ */
+
+static const char *text_of(const json_t *o, const char *member)
+{
+    const char *text = json_string_value(json_object_get(o, member));
+    return text ? text : "";
+}
+
+static long long number_of(const json_t *o, const char *member)
+{
+    return json_integer_value(json_object_get(o, member));
+}
+
+static void print_time(const char *label, const json_t *o, const char *member)
+{
+    char when[32];
+    struct tm tm;
+    time_t t = (time_t)number_of(o, member);
+    if (!t)
+        return;
+    gmtime_r(&t, &tm);
+    strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S UTC", &tm);
+    long long left = (long long)t - clock_wall_s();
+    const char *when_word = left < 0 ? "ago" : "from now";
+    left = left < 0 ? -left : left;
+    if (left >= 2 * 86400)
+        printf("%s%s (%lld days %s)\n", label, when, left / 86400, when_word);
+    else if (left >= 7200)
+        printf("%s%s (%lld hours %s)\n", label, when, left / 3600, when_word);
+    else
+        printf("%s%s (%lld minutes %s)\n", label, when, left / 60, when_word);
+}
+
+static void print_names(const json_t *o)
+{
+    const json_t *names = json_object_get(o, "names");
+    for (size_t i = 0; i < json_array_size(names); i++)
+        printf("%s%s", i ? ", " : "", json_string_value(json_array_get(names, i)));
+}
+
+static void print_json(const json_t *o)
+{
+    json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    putchar('\n');
+}
+
+static void print_status(const json_t *o)
+{
+    const json_t *orders = json_object_get(o, "orders");
+    const json_t *counters = json_object_get(o, "counters");
+    long long up = number_of(o, "uptime");
+    printf("ferrule %s, process %lld, up %lld h %lld min, %lld workers\n", text_of(o, "version"),
+           number_of(o, "pid"), up / 3600, up / 60 % 60, number_of(o, "workers"));
+    printf("configuration: %s\n", text_of(o, "file")[0] ? text_of(o, "file") : "command line");
+    printf("certificates:  %lld loaded; %lld wanted by ACME, %lld of them obtained, %lld orders "
+           "running\n",
+           number_of(o, "certificates"), number_of(orders, "wanted"), number_of(orders, "obtained"),
+           number_of(orders, "running"));
+    print_time("next order:    ", orders, "next");
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)counters, name, value)
+    {
+        if (json_integer_value(value))
+            printf("  %-20s %lld\n", name, (long long)json_integer_value(value));
+    }
+}
+
+static void print_candidate(const json_t *c)
+{
+    printf("  ");
+    print_names(c);
+    printf("\n    %s (%s), %s %lld bits, issued by %s%s\n", text_of(c, "source"),
+           text_of(c, "origin"), text_of(c, "keyType"), number_of(c, "keyBits"),
+           text_of(c, "issuer"), json_is_true(json_object_get(c, "valid")) ? "" : ", NOT VALID");
+    print_time("    from ", c, "notBefore");
+    print_time("    to   ", c, "notAfter");
+}
+
+static void print_want(const json_t *w)
+{
+    const json_t *ledger = json_object_get(w, "ledger");
+    printf("  ");
+    print_names(w);
+    printf("\n    %s, by resolver %s\n", text_of(w, "state"), text_of(w, "resolver"));
+    print_time("    expires ", w, "notAfter");
+    print_time("    renewal ", w, "renewAt");
+    if (text_of(w, "doing")[0])
+        printf("    at work: %s (%s)\n    last: %s\n", text_of(w, "doing"), text_of(w, "step"),
+               text_of(w, "progress"));
+    else
+        print_time("    next    ", w, "next");
+    if (text_of(w, "waiting")[0])
+        printf("    waiting: %s\n", text_of(w, "waiting"));
+    if (!ledger)
+        return;
+    if (number_of(ledger, "failures")) {
+        printf("    failed %lld time%s in a row: %s\n", number_of(ledger, "failures"),
+               number_of(ledger, "failures") == 1 ? "" : "s", text_of(ledger, "lastError"));
+        print_time("    last failure ", ledger, "failedAt");
+        print_time("    next try not before ", ledger, "notBefore");
+    }
+    printf("    last 168 hours: %lld orders, %lld of %lld certificates\n",
+           number_of(ledger, "ordersIn168h"), number_of(ledger, "certificatesIn168h"),
+           number_of(ledger, "duplicateBudget"));
+}
+
+static void print_lists(const json_t *o)
+{
+    const json_t *wanted = json_object_get(o, "wanted");
+    const json_t *certs = json_object_get(o, "certificates");
+    if (json_array_size(wanted))
+        printf("Wanted from a CA:\n");
+    for (size_t i = 0; i < json_array_size(wanted); i++)
+        print_want(json_array_get(wanted, i));
+    if (json_array_size(certs))
+        printf("Loaded:\n");
+    for (size_t i = 0; i < json_array_size(certs); i++)
+        print_candidate(json_array_get(certs, i));
+}
+
+static void print_explanation(const json_t *o)
+{
+    const json_t *list = json_object_get(o, "candidates");
+    const char *matched = text_of(o, "matched");
+    printf("A hello for \"%s\" is answered by %s%s\n", text_of(o, "sni"),
+           matched[0] ? "the entry " : "the default certificate", matched);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *c = json_array_get(list, i);
+        printf("%s %zu. (%s)\n", json_is_true(json_object_get(c, "served")) ? "->" : "  ", i + 1,
+               text_of(c, "why"));
+        print_candidate(c);
+    }
+}
+
+/* ---- commands ---------------------------------------------------------------------------------
+ */
+
+static int usage(const char *text)
+{
+    fprintf(stderr, "usage: ferrule %s [-c FILE | --socket PATH] [--json]\n", text);
+    return 2;
+}
+
+static int exit_code(struct result r)
+{
+    return r.code == ERR_USAGE ? 2 : 1;
+}
+
+/* Takes `request`. */
+static int ask(const struct cli_args *args, json_t *request, void (*print)(const json_t *answer))
+{
+    struct why why;
+    json_t *answer = NULL;
+    struct result r = cli_call(args->socket, request, &answer, &why);
+    json_decref(request);
+    if (!result_is_ok(r)) {
+        fprintf(stderr, "ferrule: %s\n", why.text);
+        return exit_code(r);
+    }
+    bool good = json_is_true(json_object_get(answer, "ok"));
+    if (args->json)
+        print_json(answer);
+    else if (good && print)
+        print(answer);
+    else if (!good)
+        fprintf(stderr, "ferrule: %s\n", text_of(answer, "error"));
+    json_decref(answer);
+    return good ? 0 : 1;
+}
+
+static bool read_args(int argc, char **argv, struct cli_args *args, int *ret_code)
+{
+    struct why why = {{0}};
+    struct result r = cli_args_read(argc, argv, args, &why);
+    if (result_is_ok(r))
+        return true;
+    if (why.text[0])
+        fprintf(stderr, "ferrule %s: %s\n", argv[0], why.text);
+    *ret_code = exit_code(r);
+    return false;
+}
+
+int cli_status(int argc, char **argv)
+{
+    struct cli_args args;
+    int code = 0;
+    if (!read_args(argc, argv, &args, &code))
+        return code;
+    if (args.help || args.word_count || args.sni)
+        code = usage("status");
+    else
+        code = ask(&args, json_pack("{s:s}", "command", "status"), print_status);
+    free(args.socket);
+    return code;
+}
+
+static void print_stopping(const json_t *answer)
+{
+    puts("ferrule is stopping");
+}
+
+int cli_stop(int argc, char **argv)
+{
+    struct cli_args args;
+    int code = 0;
+    if (!read_args(argc, argv, &args, &code))
+        return code;
+    if (args.help || args.word_count || args.sni)
+        code = usage("stop");
+    else
+        code = ask(&args, json_pack("{s:s}", "command", "stop"), print_stopping);
+    free(args.socket);
+    return code;
+}
+
+static int cert(const struct cli_args *a)
+{
+    const char *verb = a->word_count ? a->words[0] : "";
+    if (!strcmp(verb, "list") && a->word_count == 1 && !a->sni)
+        return ask(a, json_pack("{s:s}", "command", "cert-list"), print_lists);
+    if (!strcmp(verb, "show") && a->word_count == 2 && !a->sni)
+        return ask(a, json_pack("{s:s, s:s}", "command", "cert-show", "name", a->words[1]),
+                   print_lists);
+    if (!strcmp(verb, "explain") && a->word_count == 1 && a->sni)
+        return ask(a, json_pack("{s:s, s:s}", "command", "cert-explain", "sni", a->sni),
+                   print_explanation);
+    return usage("cert list | show NAME | explain --sni NAME");
+}
+
+int cli_cert(int argc, char **argv)
+{
+    struct cli_args args;
+    int code = 0;
+    if (!read_args(argc, argv, &args, &code))
+        return code;
+    code = args.help ? usage("cert list | show NAME | explain --sni NAME") : cert(&args);
+    free(args.socket);
+    return code;
+}

@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/publish_state.h"
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/must.h"
+
+#include <search.h>
+#include <stdlib.h>
+
+/* A name of the table and the certificates that carry it. */
+struct table_entry {
+    char *name;
+    struct publish_candidate **list;
+    uint32_t count;
+    uint64_t ecdsa, rsa; /* as the workers know it */
+    struct list dirty;   /* linked while its list has changed */
+};
+
+struct publish_state {
+    bool prefer_acme;
+    struct publish_candidate **items;
+    uint32_t count, cap;
+    void *entries;     /* tree of struct table_entry by name */
+    void *slots;       /* tree of struct publish_candidate by slot */
+    struct list dirty; /* entries */
+    int64_t change_s;
+    struct publish_candidate *fallback;
+    uint64_t fallback_sent;
+};
+
+static int compare_entries(const void *a, const void *b)
+{
+    const struct table_entry *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+static struct table_entry *find_entry(struct publish_state *ps, const char *name)
+{
+    struct table_entry key = {.name = (char *)name};
+    struct table_entry **hit = tfind(&key, &ps->entries, compare_entries);
+    return hit ? *hit : NULL;
+}
+
+static struct table_entry *take_entry(struct publish_state *ps, const char *name)
+{
+    struct table_entry *e = find_entry(ps, name);
+    if (e)
+        return e;
+    e = mem_zalloc(sizeof *e);
+    e->name = mem_strdup(name);
+    list_init(&e->dirty);
+    must(tsearch(e, &ps->entries, compare_entries));
+    return e;
+}
+
+static void mark(struct publish_state *ps, struct table_entry *e)
+{
+    list_remove(&e->dirty);
+    list_append(&ps->dirty, &e->dirty);
+}
+
+static void entry_free(void *p)
+{
+    struct table_entry *e = p;
+    free(e->name);
+    free(e->list);
+    free(e);
+}
+
+/* ---- preference -------------------------------------------------------------------------------
+ */
+
+static bool is_valid(const struct publish_candidate *c, int64_t now_s)
+{
+    return c->leaf.not_before_s <= now_s && now_s <= c->leaf.not_after_s;
+}
+
+static bool is_preferred(const struct publish_state *ps, const struct publish_candidate *c)
+{
+    return (c->source == PUBLISH_SOURCE_ACME) == ps->prefer_acme;
+}
+
+/* > 0 when a is better than b. *ret_why says by what. */
+static int compare(const struct publish_state *ps, const struct publish_candidate *a,
+                   const struct publish_candidate *b, int64_t now_s, const char **ret_why)
+{
+    int by = is_valid(a, now_s) - is_valid(b, now_s);
+    *ret_why = "valid before expired";
+    if (!by) {
+        by = is_preferred(ps, a) - is_preferred(ps, b);
+        *ret_why = ps->prefer_acme ? "ACME before provided (tls.prefer)"
+                                   : "provided before ACME (tls.prefer)";
+    }
+    if (!by) {
+        by = (a->leaf.not_after_s > b->leaf.not_after_s) -
+             (a->leaf.not_after_s < b->leaf.not_after_s);
+        *ret_why = "expires later";
+    }
+    if (!by) {
+        by = strcmp(a->identifier, b->identifier);
+        *ret_why = "last in alphabetical order";
+    }
+    if (!by) {
+        by = (a->id > b->id) - (a->id < b->id);
+        *ret_why = "equal: by fingerprint";
+    }
+    return by;
+}
+
+static struct publish_candidate *best(const struct publish_state *ps, const struct table_entry *e,
+                                      bool rsa, int64_t now_s)
+{
+    struct publish_candidate *found = NULL;
+    const char *why;
+    for (uint32_t i = 0; i < e->count; i++)
+        if (e->list[i]->leaf.is_rsa == rsa &&
+            (!found || compare(ps, e->list[i], found, now_s, &why) > 0))
+            found = e->list[i];
+    return found;
+}
+
+/* The best of each kind of key; the second kind only when nothing but date and name set it back,
+ * so that no expired or less preferred certificate is served because of a client's algorithms. */
+static void choose(const struct publish_state *ps, const struct table_entry *e, int64_t now_s,
+                   struct publish_candidate **ret_ecdsa, struct publish_candidate **ret_rsa)
+{
+    struct publish_candidate *a = best(ps, e, false, now_s), *b = best(ps, e, true, now_s);
+    const char *why;
+    if (a && b &&
+        (is_valid(a, now_s) != is_valid(b, now_s) || is_preferred(ps, a) != is_preferred(ps, b))) {
+        if (compare(ps, a, b, now_s, &why) > 0)
+            b = NULL;
+        else
+            a = NULL;
+    }
+    *ret_ecdsa = a;
+    *ret_rsa = b;
+}
+
+/* ---- candidates -------------------------------------------------------------------------------
+ */
+
+static int compare_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static char *make_identifier(const struct x509 *leaf)
+{
+    struct buf text = {0};
+    char **sorted = mem_dup(leaf->names, leaf->name_count * sizeof *sorted);
+    qsort(sorted, leaf->name_count, sizeof *sorted, compare_text);
+    for (uint32_t i = 0; i < leaf->name_count; i++)
+        buf_printf(&text, "%s%s", i ? "," : "", sorted[i]);
+    free(sorted);
+    return buf_cstr(&text);
+}
+
+static void candidate_free(struct publish_candidate *c)
+{
+    free(c->identifier);
+    free(c->origin);
+    free(c->slot);
+    x509_free(&c->leaf);
+    buf_free(&c->chain);
+    buf_wipe_free(&c->key);
+    free(c);
+}
+
+static void link_names(struct publish_state *ps, struct publish_candidate *c)
+{
+    if (c->source == PUBLISH_SOURCE_DEFAULT) {
+        ps->fallback = c;
+        return;
+    }
+    for (uint32_t i = 0; i < c->leaf.name_count; i++) {
+        struct table_entry *e = take_entry(ps, c->leaf.names[i]);
+        bool known = e->count && e->list[e->count - 1] == c; /* the same name twice in one */
+        if (known)
+            continue;
+        e->list = mem_grow(e->list, (e->count + 1) * sizeof *e->list);
+        e->list[e->count++] = c;
+        mark(ps, e);
+    }
+}
+
+static void unlink_names(struct publish_state *ps, struct publish_candidate *c)
+{
+    if (ps->fallback == c)
+        ps->fallback = NULL;
+    for (uint32_t i = 0; i < c->leaf.name_count; i++) {
+        struct table_entry *e = find_entry(ps, c->leaf.names[i]);
+        for (uint32_t k = 0; e && k < e->count; k++)
+            if (e->list[k] == c) {
+                e->list[k] = e->list[--e->count];
+                mark(ps, e);
+                break;
+            }
+    }
+}
+
+static int compare_slots(const void *a, const void *b)
+{
+    const struct publish_candidate *x = a, *y = b;
+    return strcmp(x->slot, y->slot);
+}
+
+static void drop_slot(struct publish_state *ps, const char *slot)
+{
+    struct publish_candidate key = {.slot = (char *)slot};
+    struct publish_candidate **hit = tfind(&key, &ps->slots, compare_slots);
+    if (!hit)
+        return;
+    struct publish_candidate *c = *hit;
+    tdelete(c, &ps->slots, compare_slots);
+    unlink_names(ps, c);
+    ps->items[c->index] = ps->items[--ps->count];
+    ps->items[c->index]->index = c->index;
+    candidate_free(c);
+}
+
+/* The earlier of the two, of times that are still to come. */
+static void note_change(struct publish_state *ps, const struct x509 *leaf, int64_t now_s)
+{
+    int64_t at = leaf->not_before_s > now_s   ? leaf->not_before_s
+                 : leaf->not_after_s >= now_s ? leaf->not_after_s + 1
+                                              : 0;
+    if (at && (!ps->change_s || at < ps->change_s))
+        ps->change_s = at;
+}
+
+static uint64_t id_of(const struct x509 *leaf)
+{
+    struct reader r = reader_of(span_of(leaf->sha256, sizeof leaf->sha256));
+    uint64_t id = reader_u64(&r);
+    return id ? id : 1;
+}
+
+struct result publish_state_put(struct publish_state *ps, enum publish_source source,
+                                const char *origin, const char *slot, struct span chain,
+                                struct span key, const struct publish_candidate **ret,
+                                struct why *why)
+{
+    struct reader r = reader_of(chain);
+    struct span der = reader_bytes(&r, reader_be(&r, 3));
+    struct publish_candidate *c = mem_zalloc(sizeof *c);
+    struct result result =
+        r.bad ? why_fail(why, ERR_FORMAT, "the chain is empty") : x509_parse(der, &c->leaf, why);
+    if (!result_is_ok(result)) {
+        free(c);
+        return result;
+    }
+    c->id = id_of(&c->leaf);
+    c->source = source;
+    c->origin = mem_strdup(origin);
+    c->slot = mem_strdup(slot);
+    c->identifier = make_identifier(&c->leaf);
+    buf_put_span(&c->chain, chain);
+    buf_put_span(&c->key, key);
+    drop_slot(ps, slot);
+    if (ps->count == ps->cap) {
+        ps->cap = ps->cap ? ps->cap * 2 : 64;
+        ps->items = mem_grow(ps->items, ps->cap * sizeof *ps->items);
+    }
+    c->index = ps->count;
+    ps->items[ps->count++] = c;
+    must(tsearch(c, &ps->slots, compare_slots));
+    link_names(ps, c);
+    note_change(ps, &c->leaf, clock_wall_s());
+    *ret = c;
+    return result_ok();
+}
+
+struct publish_state *publish_state_create(bool prefer_acme)
+{
+    struct publish_state *ps = mem_zalloc(sizeof *ps);
+    ps->prefer_acme = prefer_acme;
+    list_init(&ps->dirty);
+    return ps;
+}
+
+static void leave_alone(void *p)
+{
+}
+
+void publish_state_destroy(struct publish_state *ps)
+{
+    if (!ps)
+        return;
+    tdestroy(ps->slots, leave_alone);
+    tdestroy(ps->entries, entry_free);
+    for (uint32_t i = 0; i < ps->count; i++)
+        candidate_free(ps->items[i]);
+    free(ps->items);
+    free(ps);
+}
+
+/* ---- messages ---------------------------------------------------------------------------------
+ */
+
+struct walk {
+    struct publish_state *ps;
+    int64_t now_s;
+    struct buf certs, names; /* certificates go out before the names that use them */
+};
+
+static void send_cert(struct walk *w, struct publish_candidate *c)
+{
+    if (!c || c->sent)
+        return;
+    struct publish_cert cert = {.id = c->id,
+                                .is_rsa = c->leaf.is_rsa,
+                                .not_after_s = c->leaf.not_after_s,
+                                .chain = buf_span(&c->chain),
+                                .key = buf_span(&c->key)};
+    publish_cert(&w->certs, &cert);
+    c->sent = true;
+}
+
+static void emit(struct walk *w, struct table_entry *e)
+{
+    struct publish_candidate *ecdsa, *rsa;
+    choose(w->ps, e, w->now_s, &ecdsa, &rsa);
+    uint64_t ecdsa_id = ecdsa ? ecdsa->id : 0, rsa_id = rsa ? rsa->id : 0;
+    if (e->ecdsa == ecdsa_id && e->rsa == rsa_id)
+        return;
+    send_cert(w, ecdsa);
+    send_cert(w, rsa);
+    if (ecdsa_id || rsa_id)
+        publish_name(&w->names, span_str(e->name), ecdsa_id, rsa_id, 0);
+    else
+        publish_name_remove(&w->names, span_str(e->name));
+    e->ecdsa = ecdsa_id;
+    e->rsa = rsa_id;
+}
+
+static void finish(struct walk *w, struct buf *out)
+{
+    struct publish_state *ps = w->ps;
+    struct publish_candidate *d = ps->fallback;
+    if (d && ps->fallback_sent != d->id) {
+        send_cert(w, d);
+        publish_name(&w->names, span_of("", 0), d->leaf.is_rsa ? 0 : d->id,
+                     d->leaf.is_rsa ? d->id : 0, PUBLISH_NAME_DEFAULT);
+        ps->fallback_sent = d->id;
+    }
+    buf_put_span(out, buf_span(&w->certs));
+    buf_put_span(out, buf_span(&w->names));
+    buf_wipe_free(&w->certs);
+    buf_free(&w->names);
+}
+
+void publish_state_update(struct publish_state *ps, int64_t now_s, struct buf *out)
+{
+    struct walk w = {.ps = ps, .now_s = now_s};
+    struct list *node;
+    while ((node = list_pop(&ps->dirty)))
+        emit(&w, LIST_ENTRY(node, struct table_entry, dirty));
+    finish(&w, out);
+}
+
+static void emit_one(const void *node, VISIT which, void *arg)
+{
+    if (which == postorder || which == leaf)
+        emit(arg, *(struct table_entry *const *)node);
+}
+
+void publish_state_reorder(struct publish_state *ps, int64_t now_s, struct buf *out)
+{
+    struct walk w = {.ps = ps, .now_s = now_s};
+    twalk_r(ps->entries, emit_one, &w);
+    finish(&w, out);
+    ps->change_s = 0;
+    for (uint32_t i = 0; i < ps->count; i++)
+        note_change(ps, &ps->items[i]->leaf, now_s);
+}
+
+static void forget_one(const void *node, VISIT which, void *arg)
+{
+    struct table_entry *e = *(struct table_entry *const *)node;
+    if (which == postorder || which == leaf)
+        e->ecdsa = e->rsa = 0;
+}
+
+void publish_state_sync(struct publish_state *ps, int64_t now_s, struct buf *out)
+{
+    for (uint32_t i = 0; i < ps->count; i++)
+        ps->items[i]->sent = false;
+    ps->fallback_sent = 0;
+    twalk_r(ps->entries, forget_one, NULL);
+    publish_state_reorder(ps, now_s, out);
+}
+
+int64_t publish_state_change_s(const struct publish_state *ps)
+{
+    return ps->change_s;
+}
+
+uint32_t publish_state_count(const struct publish_state *ps)
+{
+    return ps->count;
+}
+
+const struct publish_candidate *publish_state_at(const struct publish_state *ps, uint32_t index)
+{
+    must(index < ps->count);
+    return ps->items[index];
+}
+
+/* ---- explain ----------------------------------------------------------------------------------
+ */
+
+static uint32_t rank(struct publish_state *ps, const struct table_entry *e, int64_t now_s,
+                     struct publish_rank *ranks, uint32_t max)
+{
+    struct publish_candidate *ecdsa, *rsa;
+    uint32_t count = 0;
+    choose(ps, e, now_s, &ecdsa, &rsa);
+    for (uint32_t i = 0; i < e->count; i++) {
+        struct publish_rank r = {e->list[i], e->list[i] == ecdsa || e->list[i] == rsa, e->name, ""};
+        const char *why;
+        uint32_t at = count < max ? count++ : max;
+        while (at > 0 && compare(ps, r.candidate, ranks[at - 1].candidate, now_s, &why) > 0) {
+            if (at < max)
+                ranks[at] = ranks[at - 1];
+            at--;
+        }
+        if (at < max)
+            ranks[at] = r;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        ranks[i].why = "the only one";
+        if (i + 1 < count)
+            compare(ps, ranks[i].candidate, ranks[i + 1].candidate, now_s, &ranks[i].why);
+        else if (i > 0)
+            ranks[i].why = is_valid(ranks[i].candidate, now_s) ? "the others are better"
+                                                               : "expired or not valid yet";
+    }
+    return count;
+}
+
+uint32_t publish_state_explain(struct publish_state *ps, const char *sni, int64_t now_s,
+                               struct publish_rank *ranks, uint32_t max)
+{
+    struct table_entry *e = sni[0] ? find_entry(ps, sni) : NULL;
+    const char *dot = strchr(sni, '.');
+    if ((!e || !e->count) && dot) {
+        char *wildcard = mem_printf("*%s", dot);
+        e = find_entry(ps, wildcard);
+        free(wildcard);
+    }
+    if (e && e->count)
+        return rank(ps, e, now_s, ranks, max);
+    if (!ps->fallback || !max)
+        return 0;
+    ranks[0] =
+        (struct publish_rank){ps->fallback, true, "", "the default: no certificate has the name"};
+    return 1;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control/publish_state.h - which certificate serves which name (DESIGN section 5), and what the
+ * workers have been told of it.
+ * Thread: control.   Owns: copies of all certificates that may be served, with their keys (wiped).
+ * Never: tells the workers anything by itself: it appends messages to a buffer. */
+#pragma once
+
+#include "bridge/publish.h"
+#include "crypto/x509.h"
+
+struct publish_state;
+
+enum publish_source {
+    PUBLISH_SOURCE_PROVIDED = 0,
+    PUBLISH_SOURCE_ACME,
+    PUBLISH_SOURCE_DEFAULT, /* serves only hellos that nothing else matches */
+};
+
+/* One certificate that may be served. */
+struct publish_candidate {
+    uint64_t id;      /* first 8 bytes of the leaf's SHA-256, never 0 */
+    char *identifier; /* sorted names: the last tie-breaker */
+    char *origin;     /* file, or resolver */
+    char *slot;       /* what it replaces: resolver and set of names; the origin of provided ones */
+    enum publish_source source;
+    struct x509 leaf;
+    struct buf chain, key; /* as in struct publish_cert */
+    bool sent;
+    uint32_t index; /* in the list */
+};
+
+struct publish_state *publish_state_create(bool prefer_acme);
+void publish_state_destroy(struct publish_state *ps);
+
+/* Adds a certificate, or replaces the one in the same slot. chain: DER behind 3-byte lengths. Both
+ * copied. *ret is borrowed until the slot is replaced. One of PUBLISH_SOURCE_DEFAULT at most.
+ * ERR_FORMAT. */
+struct result publish_state_put(struct publish_state *ps, enum publish_source source,
+                                const char *origin, const char *slot, struct span chain,
+                                struct span key, const struct publish_candidate **ret,
+                                struct why *why);
+/* Appends everything between publish_sync_begin() and _end(), which the caller adds. */
+void publish_state_sync(struct publish_state *ps, int64_t now_s, struct buf *out);
+/* Appends what the last puts have changed: certificates first, then names. */
+void publish_state_update(struct publish_state *ps, int64_t now_s, struct buf *out);
+/* Appends what time alone has changed (a notAfter or notBefore has passed). */
+void publish_state_reorder(struct publish_state *ps, int64_t now_s, struct buf *out);
+/* When to call publish_state_reorder(), wall seconds; 0 = never. */
+int64_t publish_state_change_s(const struct publish_state *ps);
+uint32_t publish_state_count(const struct publish_state *ps);
+const struct publish_candidate *publish_state_at(const struct publish_state *ps, uint32_t index);
+
+/* Candidates for a name in the order of preference, best first. */
+struct publish_rank {
+    const struct publish_candidate *candidate;
+    bool served;      /* handed to the workers for this name */
+    const char *name; /* the table entry that matched: exact or wildcard */
+    const char *why;  /* in words; static memory */
+};
+/* Fills up to max ranks for a hello's server name: those of the exact entry, else of the one-label
+ * wildcard, else the default. Returns how many. */
+uint32_t publish_state_explain(struct publish_state *ps, const char *sni, int64_t now_s,
+                               struct publish_rank *ranks, uint32_t max);

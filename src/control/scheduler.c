@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/scheduler.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/must.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ORDERS_MAX      16   /* running at once */
+#define SLEEP_MAX_S     600  /* the wall clock may be set meanwhile */
+#define CLEANUP_RETRY_S 3600 /* for TXT values that a provider did not remove */
+#define RETRY_MIN_S     60
+#define RETRY_CAP_MIN_S 600
+
+/* One order at work: of a want, or of names that are not configured any more. */
+struct running {
+    struct list node;
+    struct scheduler *s;
+    struct want *want; /* NULL: a stray */
+    struct resolver *resolver;
+    struct order *order;
+};
+
+struct scheduler {
+    struct scheduler_options o;
+    struct wants wants;
+    struct list running;
+    uint32_t running_count;
+    struct loop_timer timer;
+    bool started;
+};
+
+static void sweep(struct scheduler *s);
+
+static void wake_at(struct scheduler *s, int64_t wall_s)
+{
+    int64_t wait_s = wall_s - clock_wall_s();
+    if (wait_s > SLEEP_MAX_S)
+        wait_s = SLEEP_MAX_S;
+    uint64_t wait_ns = wait_s > 0 ? (uint64_t)wait_s * NS_PER_S : 0;
+    loop_timer_set(s->o.loop, &s->timer, clock_now_ns() + wait_ns);
+}
+
+static void timer_fired(struct loop_timer *t)
+{
+    sweep(LIST_ENTRY(t, struct scheduler, timer));
+}
+
+/* ---- orders -----------------------------------------------------------------------------------
+ */
+
+static void on_published(void *arg, const struct store_cert *cert)
+{
+    struct running *r = arg;
+    r->s->o.publish(r->s->o.arg, cert);
+}
+
+static void on_finished(void *arg, const struct order_result *result)
+{
+    struct running *r = arg;
+    struct scheduler *s = r->s;
+    struct want *w = r->want;
+    list_remove(&r->node);
+    s->running_count--;
+    r->resolver->running--;
+    free(r);
+    if (w) {
+        w->order = NULL;
+        w->next_s = 0;
+        w->leftovers = result->leftovers;
+        /* The ledger says how long to wait; should it not be writable, this much in any case. */
+        w->hold_s = result->ok || result->cleanup_only ? 0 : clock_wall_s() + RETRY_MIN_S;
+        w->cleanup_s = clock_wall_s() + CLEANUP_RETRY_S;
+    }
+    wake_at(s, 0);
+}
+
+static uint32_t retry_cap(const struct want *w)
+{
+    if (!w || !w->have)
+        return 0;
+    int64_t interval = w->renewal.interval_s;
+    return interval > RETRY_CAP_MIN_S ? (uint32_t)interval : RETRY_CAP_MIN_S;
+}
+
+static struct running *start(struct scheduler *s, struct want *w, struct resolver *resolver,
+                             const char *const *names, uint32_t count, const char *id,
+                             enum order_mode mode)
+{
+    struct running *r = mem_zalloc(sizeof *r);
+    struct order_env env = {.loop = s->o.loop,
+                            .state = s->o.state,
+                            .ledger = s->o.ledger,
+                            .retry_cap_s = retry_cap(w),
+                            .publish = on_published,
+                            .finished = on_finished,
+                            .arg = r};
+    r->s = s;
+    r->want = w;
+    r->resolver = resolver;
+    list_init(&r->node);
+    list_append(&s->running, &r->node);
+    s->running_count++;
+    resolver->running++;
+    r->order = order_start(&env, resolver, names, count, id, mode);
+    if (w)
+        w->order = r->order;
+    return r;
+}
+
+/* ---- what is due ------------------------------------------------------------------------------
+ */
+
+static struct ledger_key key_of(const struct want *w)
+{
+    return (struct ledger_key){w->id, w->resolver->config->name, w->label,
+                               w->resolver->fingerprint};
+}
+
+void scheduler_ledger(const struct scheduler *s, const struct want *w, struct ledger_entry *ret)
+{
+    struct ledger_key key = key_of(w);
+    ledger_read(s->o.ledger, &key, clock_wall_s(), ret);
+}
+
+/* May the want's order start now? Else next_s and `waiting` tell. */
+static bool is_due(struct scheduler *s, struct want *w, int64_t now_s)
+{
+    struct ledger_entry e;
+    w->waiting.text[0] = 0;
+    if (w->have && w->renewal.due_s > now_s) {
+        w->next_s = w->renewal.due_s;
+        return false;
+    }
+    if (w->resolver->hold_until_s > now_s) {
+        w->next_s = w->resolver->hold_until_s;
+        snprintf(w->waiting.text, sizeof w->waiting.text, "the CA asks everybody to wait");
+        return false;
+    }
+    scheduler_ledger(s, w, &e);
+    if (!ledger_allows(&e, s->o.config->duplicate_budget, now_s, &w->next_s, &w->waiting))
+        return false;
+    if (w->hold_s > now_s && w->hold_s <= now_s + RETRY_MIN_S) {
+        w->next_s = w->hold_s;
+        return false;
+    }
+    w->next_s = now_s;
+    return true;
+}
+
+static void sweep_cleanups(struct scheduler *s, int64_t now_s, int64_t *next_s)
+{
+    for (uint32_t i = 0; i < s->wants.count; i++) {
+        struct want *w = &s->wants.items[i];
+        if (w->order || !w->leftovers)
+            continue;
+        if (w->cleanup_s <= now_s)
+            start(s, w, w->resolver, w->names, w->count, w->id, ORDER_MODE_CLEAN);
+        else if (w->cleanup_s < *next_s)
+            *next_s = w->cleanup_s;
+    }
+}
+
+/* First the names without a certificate, then renewals. */
+static void sweep_wants(struct scheduler *s, int64_t now_s, bool have, int64_t *next_s)
+{
+    for (uint32_t i = 0; i < s->wants.count; i++) {
+        struct want *w = &s->wants.items[i];
+        if (w->order || w->have != have)
+            continue;
+        if (w->next_s <= now_s && s->running_count >= ORDERS_MAX)
+            continue; /* the end of an order sweeps again */
+        if (w->next_s <= now_s && is_due(s, w, now_s))
+            start(s, w, w->resolver, w->names, w->count, w->id, ORDER_MODE_OBTAIN);
+        else if (w->next_s < *next_s)
+            *next_s = w->next_s;
+    }
+}
+
+static void sweep(struct scheduler *s)
+{
+    int64_t now_s = clock_wall_s();
+    int64_t next_s = now_s + SLEEP_MAX_S;
+    sweep_cleanups(s, now_s, &next_s);
+    sweep_wants(s, now_s, false, &next_s);
+    sweep_wants(s, now_s, true, &next_s);
+    wake_at(s, next_s > now_s ? next_s : now_s + 1);
+}
+
+/* ---- what the journal has ----------------------------------------------------------------------
+ */
+
+static void warn_of_orphans(const struct order_record *r)
+{
+    for (uint32_t i = 0; i < r->txt_count; i++)
+        if (r->txts[i].phase != ORDER_TXT_PLANNED)
+            log_warn("%s: the TXT value %s at %s cannot be removed: resolver %s is not configured "
+                     "any more",
+                     r->names[0], r->txts[i].value, r->txts[i].fqdn ? r->txts[i].fqdn : "?",
+                     r->resolver);
+}
+
+static void take_up(struct scheduler *s, const char *id)
+{
+    struct order_record r;
+    struct want *w = wants_find(&s->wants, id);
+    if (!result_is_ok(order_journal_get(s->o.state, id, &r))) {
+        log_error("an unfinished order in the journal cannot be read: a TXT value may be left");
+        return;
+    }
+    struct resolver *resolver = resolver_find(s->o.resolvers, r.resolver);
+    if (!resolver) {
+        warn_of_orphans(&r);
+    } else if (!w) {
+        log_info("%s: an order from before is cleaned up: these names are not configured any more",
+                 r.names[0]);
+        start(s, NULL, resolver, (const char *const *)r.names, r.name_count, id,
+              ORDER_MODE_ABANDON);
+    } else if (!r.failed) {
+        start(s, w, w->resolver, w->names, w->count, id, ORDER_MODE_OBTAIN);
+    } else if (r.txt_count) {
+        start(s, w, w->resolver, w->names, w->count, id, ORDER_MODE_CLEAN);
+    }
+    order_record_free(&r);
+}
+
+/* ---- interface ---------------------------------------------------------------------------------
+ */
+
+struct scheduler *scheduler_create(const struct scheduler_options *options)
+{
+    struct scheduler *s = mem_zalloc(sizeof *s);
+    s->o = *options;
+    list_init(&s->running);
+    loop_timer_init(&s->timer, timer_fired);
+    wants_collect(options->config, options->resolvers, &s->wants);
+    return s;
+}
+
+void scheduler_destroy(struct scheduler *s)
+{
+    struct list *node;
+    if (!s)
+        return;
+    while ((node = list_pop(&s->running))) {
+        struct running *r = LIST_ENTRY(node, struct running, node);
+        order_destroy(r->order);
+        free(r);
+    }
+    loop_timer_cancel(s->o.loop, &s->timer);
+    wants_free(&s->wants);
+    free(s);
+}
+
+void scheduler_know(struct scheduler *s, const struct store_cert *cert, int64_t not_before_s,
+                    int64_t not_after_s, uint64_t seed)
+{
+    struct resolver *resolver = resolver_find(s->o.resolvers, cert->resolver);
+    if (!resolver)
+        return;
+    char id[ORDER_ID_LEN + 1];
+    const char **names = mem_alloc((cert->san_count + 1) * sizeof *names);
+    names[0] = cert->main;
+    for (uint32_t i = 0; i < cert->san_count; i++)
+        names[i + 1] = cert->sans[i];
+    order_id_make(cert->resolver, resolver->config->ca_server, names, cert->san_count + 1, id);
+    free(names);
+    struct want *w = wants_find(&s->wants, id);
+    if (!w || (w->have && w->not_after_s > not_after_s))
+        return;
+    struct why warning;
+    w->have = true;
+    w->not_before_s = not_before_s;
+    w->not_after_s = not_after_s;
+    w->seed = seed;
+    w->renewal = renewal_plan(not_before_s, not_after_s, resolver->config->certificates_duration_h,
+                              seed, &warning);
+    w->next_s = 0;
+    if (warning.text[0])
+        log_warn("%s: %s", w->label, warning.text);
+}
+
+void scheduler_start(struct scheduler *s)
+{
+    struct buf ids = {0};
+    struct why why;
+    must(!s->started);
+    s->started = true;
+    if (!result_is_ok(order_journal_ids(s->o.state, &ids, &why)))
+        log_error("the journal of unfinished orders cannot be read: %s", why.text);
+    for (size_t at = 0; at + ORDER_ID_LEN <= ids.len; at += ORDER_ID_LEN) {
+        char id[ORDER_ID_LEN + 1] = {0};
+        memcpy(id, ids.ptr + at, ORDER_ID_LEN);
+        take_up(s, id);
+    }
+    buf_free(&ids);
+    wake_at(s, 0);
+}
+
+const struct wants *scheduler_wants(const struct scheduler *s)
+{
+    return &s->wants;
+}
+
+uint32_t scheduler_running(const struct scheduler *s)
+{
+    return s->running_count;
+}

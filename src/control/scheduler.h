@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control/scheduler.h - which certificate is obtained or renewed when; runs a bounded number of
+ * orders.
+ * Thread: control.   Owns: the wants, running orders.
+ * Never: lets a CA, a provider or a disk keep ferrule from starting; renews a name that is not
+ * configured; starts an order that the ledger does not allow. */
+#pragma once
+
+#include "control/wants.h"
+
+struct scheduler;
+
+struct scheduler_options {
+    struct loop *loop;
+    const struct config *config;
+    struct resolver_set *resolvers;
+    struct state *state;
+    struct ledger *ledger;
+    /* A certificate was obtained and is on disk. */
+    void (*publish)(void *arg, const struct store_cert *cert);
+    void *arg;
+};
+
+/* Everything borrowed for its life. Starts nothing before scheduler_start(). */
+struct scheduler *scheduler_create(const struct scheduler_options *options);
+/* Stops running orders; their journal stays. The provider host must be gone already. */
+void scheduler_destroy(struct scheduler *s);
+
+/* A certificate that the store holds, told before scheduler_start() and after each order. */
+void scheduler_know(struct scheduler *s, const struct store_cert *cert, int64_t not_before_s,
+                    int64_t not_after_s, uint64_t seed);
+/* Takes up what the journal has, then whatever is due. */
+void scheduler_start(struct scheduler *s);
+
+/* For the admin socket. Borrowed. */
+const struct wants *scheduler_wants(const struct scheduler *s);
+uint32_t scheduler_running(const struct scheduler *s);
+/* The ledger's view of one want, now. */
+void scheduler_ledger(const struct scheduler *s, const struct want *w, struct ledger_entry *ret);

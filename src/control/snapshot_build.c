@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/snapshot_build.h"
+
+#include "base/buf.h"
+#include "base/must.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+
+_Static_assert((int)SNAP_RULE_HOST == (int)RULE_HOST && (int)SNAP_RULE_PATH == (int)RULE_PATH &&
+                   (int)SNAP_RULE_PATH_PREFIX == (int)RULE_PATH_PREFIX &&
+                   (int)SNAP_RULE_AND == (int)RULE_AND && (int)SNAP_RULE_OR == (int)RULE_OR &&
+                   (int)SNAP_RULE_NOT == (int)RULE_NOT && (int)SNAP_RULE_ANY == (int)RULE_ANY,
+               "rules are copied operator by operator");
+
+static uint32_t ms(uint64_t value)
+{
+    return value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
+}
+
+static bool uses(const struct config_router *r, uint32_t entrypoint)
+{
+    for (uint32_t i = 0; i < r->entrypoint_count; i++)
+        if (r->entrypoints[i] == entrypoint)
+            return true;
+    return false;
+}
+
+/* ---- entry points -----------------------------------------------------------------------------
+ */
+
+/* "10.0.0.0/8" or "::1"; IPv4 becomes IPv4-mapped. */
+static struct snap_prefix parse_prefix(const char *text)
+{
+    struct snap_prefix p = {.bits = 128};
+    struct in_addr v4;
+    size_t slash = strcspn(text, "/");
+    char *address = mem_strndup(text, slash);
+    bool is_v4 = inet_pton(AF_INET, address, &v4) == 1;
+    if (is_v4) {
+        p.address[10] = p.address[11] = 0xff;
+        memcpy(p.address + 12, &v4, 4);
+    } else {
+        must(inet_pton(AF_INET6, address, p.address) == 1);
+    }
+    free(address);
+    if (text[slash]) {
+        unsigned long bits = strtoul(text + slash + 1, NULL, 10);
+        must(bits <= (is_v4 ? 32 : 128));
+        p.bits = (uint8_t)(bits + (is_v4 ? 96 : 0));
+    }
+    return p;
+}
+
+static void build_redirect(struct snap_entrypoint *e, const struct config_entrypoint *c)
+{
+    if (!c->redirect)
+        return;
+    e->redirect_status = c->redirect_permanent ? 308 : 307;
+    e->redirect_scheme = span_str(c->redirect_scheme);
+    e->redirect_port = c->redirect_port;
+}
+
+static void build_entrypoint(struct snapshot *s, const struct config *config, uint32_t index)
+{
+    const struct config_entrypoint *c = &config->entrypoints[index];
+    struct snap_entrypoint *e = &s->entrypoints[index];
+    *e = (struct snap_entrypoint){.name = span_str(c->name),
+                                  .read_timeout_ms = ms(c->read_timeout_ms),
+                                  .head_timeout_ms = ms(c->head_timeout_ms),
+                                  .write_timeout_ms = ms(c->write_timeout_ms),
+                                  .idle_timeout_ms = ms(c->idle_timeout_ms),
+                                  .handshake_timeout_ms = ms(c->handshake_timeout_ms),
+                                  .head_max_bytes = c->head_max_bytes,
+                                  .grace_timeout_ms = ms(c->grace_timeout_ms),
+                                  .forwarded_insecure = c->forwarded_insecure,
+                                  .trusted_first = s->prefix_count,
+                                  .trusted_count = c->trusted_count,
+                                  .first_router = s->router_count,
+                                  .tls = c->tls};
+    build_redirect(e, c);
+    for (uint32_t i = 0; i < c->trusted_count; i++)
+        s->prefixes[s->prefix_count++] = parse_prefix(c->trusted_ips[i]);
+    /* The configuration lists routers best first. */
+    for (uint32_t i = 0; i < config->router_count; i++) {
+        const struct config_router *r = &config->routers[i];
+        if (!uses(r, index))
+            continue;
+        struct snap_router *out = &s->routers[s->router_count++];
+        *out = (struct snap_router){.name = span_str(r->name),
+                                    .first_node = s->rule_node_count,
+                                    .node_count = r->rule.node_count,
+                                    .priority = r->priority,
+                                    .service = r->service,
+                                    .tls = r->tls ? r->tls_options : SNAP_NONE,
+                                    .entrypoint = index};
+        for (uint32_t k = 0; k < r->rule.node_count; k++)
+            s->rule_nodes[s->rule_node_count++] =
+                (struct snap_rule_node){r->rule.nodes[k].op, span_str(r->rule.nodes[k].text)};
+        e->router_count++;
+        e->tls = e->tls || r->tls;
+    }
+}
+
+static void build_entrypoints(struct snapshot *s, const struct config *config)
+{
+    uint32_t routers = 0, nodes = 0, prefixes = 0;
+    for (uint32_t i = 0; i < config->entrypoint_count; i++)
+        prefixes += config->entrypoints[i].trusted_count;
+    for (uint32_t i = 0; i < config->router_count; i++) {
+        routers += config->routers[i].entrypoint_count;
+        nodes += config->routers[i].entrypoint_count * config->routers[i].rule.node_count;
+    }
+    s->entrypoints = mem_zalloc(config->entrypoint_count * sizeof *s->entrypoints);
+    s->routers = mem_zalloc(routers * sizeof *s->routers);
+    s->rule_nodes = mem_zalloc(nodes * sizeof *s->rule_nodes);
+    s->prefixes = mem_zalloc(prefixes * sizeof *s->prefixes);
+    s->entrypoint_count = config->entrypoint_count;
+    for (uint32_t i = 0; i < config->entrypoint_count; i++)
+        build_entrypoint(s, config, i);
+    must(s->router_count <= routers && s->rule_node_count <= nodes);
+}
+
+/* ---- services, TLS -----------------------------------------------------------------------------
+ */
+
+static void build_services(struct snapshot *s, const struct config *config)
+{
+    uint32_t servers = 0;
+    for (uint32_t i = 0; i < config->service_count; i++)
+        servers += config->services[i].server_count;
+    s->services = mem_zalloc(config->service_count * sizeof *s->services);
+    s->servers = mem_zalloc(servers * sizeof *s->servers);
+    s->service_count = config->service_count;
+    for (uint32_t i = 0; i < config->service_count; i++) {
+        const struct config_service *c = &config->services[i];
+        s->services[i] =
+            (struct snap_service){.name = span_str(c->name),
+                                  .first_server = s->server_count,
+                                  .server_count = c->server_count,
+                                  .pass_host_header = c->pass_host_header,
+                                  .dial_timeout_ms = ms(c->dial_timeout_ms),
+                                  .response_header_timeout_ms = ms(c->response_header_timeout_ms),
+                                  .idle_timeout_ms = ms(c->idle_timeout_ms),
+                                  .max_idle_per_server = c->max_idle_per_server};
+        for (uint32_t k = 0; k < c->server_count; k++) {
+            const struct config_server *v = &c->servers[k];
+            s->servers[s->server_count++] = (struct snap_server){
+                span_str(v->url), span_str(v->host), v->port, v->https, v->weight};
+        }
+    }
+}
+
+static struct span join(const char **items, uint32_t count)
+{
+    struct buf text = {0};
+    for (uint32_t i = 0; i < count; i++)
+        buf_printf(&text, "%s%s", i ? ":" : "", items[i]);
+    return buf_span(&text);
+}
+
+static void build_tls(struct snapshot *s, const struct config *config)
+{
+    s->tls = mem_zalloc(config->tls_option_count * sizeof *s->tls);
+    s->tls_count = config->tls_option_count;
+    for (uint32_t i = 0; i < config->tls_option_count; i++) {
+        const struct config_tls_options *c = &config->tls_options[i];
+        s->tls[i] = (struct snap_tls){.name = span_str(c->name),
+                                      .min_version = c->min_version,
+                                      .max_version = c->max_version,
+                                      .sni_strict = c->sni_strict,
+                                      .no_tickets = c->no_tickets,
+                                      .ciphers = join(c->ciphers, c->cipher_count),
+                                      .groups = join(c->groups, c->group_count)};
+    }
+}
+
+struct snapshot *snapshot_build(const struct config *config, uint64_t version)
+{
+    struct snapshot *s = mem_zalloc(sizeof *s);
+    s->version = version;
+    s->conns_per_worker = config->worker_connections;
+    build_entrypoints(s, config);
+    build_services(s, config);
+    build_tls(s, config);
+    return s;
+}
+
+void snapshot_build_free(struct snapshot *s)
+{
+    if (!s)
+        return;
+    for (uint32_t i = 0; i < s->tls_count; i++) {
+        free((void *)s->tls[i].ciphers.ptr);
+        free((void *)s->tls[i].groups.ptr);
+    }
+    free(s->entrypoints);
+    free(s->routers);
+    free(s->rule_nodes);
+    free(s->services);
+    free(s->servers);
+    free(s->tls);
+    free(s->prefixes);
+    free(s);
+}

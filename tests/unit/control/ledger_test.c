@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/ledger.c"
+
+#include "unit.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static const int64_t now = 1800000000;
+static const struct ledger_key key = {"0123", "le", "a.test, b.test", "f1"};
+static char folder[64];
+static struct state *disk;
+static struct ledger *ledger;
+static struct why why;
+
+static int set_up(void **state)
+{
+    snprintf(folder, sizeof folder, "/tmp/ledger-test-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    assert_true(result_is_ok(state_open(folder, &disk, &why)));
+    ledger = ledger_create(disk);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    char *command = mem_printf("rm -rf %s", folder);
+    ledger_destroy(ledger);
+    state_close(disk);
+    assert_int_equal(system(command), 0);
+    free(command);
+    return 0;
+}
+
+static void fail_at(int64_t at_s, uint32_t retry_after_s, uint32_t cap_s)
+{
+    struct ledger_failure f = {ACME_RATE, "urn:x", "the CA said no", retry_after_s, cap_s};
+    assert_true(result_is_ok(ledger_failed(ledger, &key, at_s, &f, &why)));
+}
+
+static bool allowed(int64_t at_s, uint32_t budget, int64_t *ret_at)
+{
+    struct ledger_entry e;
+    ledger_read(ledger, &key, at_s, &e);
+    return ledger_allows(&e, budget, at_s, ret_at, &why);
+}
+
+static void test_unknown_is_allowed(void **state)
+{
+    int64_t at;
+    assert_true(allowed(now, 5, &at));
+    assert_int_equal(at, now);
+}
+
+static void test_backoff_grows_to_its_cap(void **state)
+{
+    static const uint32_t steps[] = {60, 600, 3600, 21600, 86400, 86400, 86400};
+    int64_t t = now, at;
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        fail_at(t, 0, 0);
+        assert_false(allowed(t, 5, &at));
+        assert_in_range(at - t, steps[i], steps[i] + steps[i] / 5);
+        assert_non_null(strstr(why.text, "the CA said no"));
+        assert_true(allowed(at, 5, &at));
+        t = at;
+    }
+    assert_true(result_is_ok(ledger_succeeded(ledger, &key, t, &why)));
+    assert_true(allowed(t, 5, &at));
+    fail_at(t, 0, 0);
+    assert_false(allowed(t, 5, &at));
+    assert_in_range(at - t, 60, 72);
+}
+
+static void test_cap_and_retry_after(void **state)
+{
+    int64_t at;
+    for (int i = 0; i < 6; i++)
+        fail_at(now, 0, 600);
+    assert_false(allowed(now, 5, &at));
+    assert_in_range(at - now, 600, 720);
+    fail_at(now, 7200, 600);
+    assert_false(allowed(now, 5, &at));
+    assert_int_equal(at, now + 7200);
+    fail_at(now, UINT32_MAX, 0); /* nonsense is bounded */
+    assert_false(allowed(now, 5, &at));
+    assert_int_equal(at, now + LEDGER_RETRY_MAX_S);
+}
+
+/* The point of it all: another process on the same directory sees the same. */
+static void test_survives_a_restart(void **state)
+{
+    int64_t before, after;
+    fail_at(now, 0, 0);
+    assert_true(result_is_ok(ledger_order_begins(ledger, &key, now, &why)));
+    assert_false(allowed(now, 5, &before));
+    ledger_destroy(ledger);
+    state_close(disk);
+    assert_true(result_is_ok(state_open(folder, &disk, &why)));
+    ledger = ledger_create(disk);
+    assert_false(allowed(now, 5, &after));
+    assert_int_equal(before, after);
+    struct ledger_entry e;
+    ledger_read(ledger, &key, now, &e);
+    assert_int_equal(e.order_count, 1);
+    assert_string_equal(e.type, "urn:x");
+    assert_string_equal(e.class, "rate limit");
+}
+
+static void test_duplicate_budget(void **state)
+{
+    int64_t at;
+    for (int i = 0; i < 5; i++) {
+        assert_true(allowed(now + i * 3600, 5, &at));
+        assert_true(result_is_ok(ledger_certificate_asked(ledger, &key, now + i * 3600, &why)));
+    }
+    assert_false(allowed(now + 5 * 3600, 5, &at));
+    assert_int_equal(at, now + LEDGER_WINDOW_S);
+    assert_non_null(strstr(why.text, "duplicate budget"));
+    assert_true(allowed(now + 5 * 3600, 6, &at));
+    assert_true(allowed(now + 5 * 3600, 0, &at)); /* 0 = none */
+    assert_true(allowed(now + LEDGER_WINDOW_S, 5, &at));
+}
+
+/* A person repaired the settings: try at once, but never against the CA's own Retry-After. */
+static void test_changed_settings(void **state)
+{
+    struct ledger_key other = key;
+    struct ledger_entry e;
+    other.fingerprint = "f2";
+    fail_at(now, 0, 0);
+    ledger_read(ledger, &other, now, &e);
+    assert_int_equal(e.next_s, 0);
+    fail_at(now, 7200, 0);
+    ledger_read(ledger, &other, now, &e);
+    assert_int_equal(e.next_s, now + 7200);
+}
+
+static void test_clock_set_back(void **state)
+{
+    int64_t at;
+    const int64_t year = 365ll * 86400;
+    fail_at(now + year, 0, 0);
+    assert_true(result_is_ok(ledger_certificate_asked(ledger, &key, now + year, &why)));
+    assert_false(allowed(now, 1, &at));
+    assert_in_range(at - now, 0, LEDGER_RETRY_MAX_S);
+}
+
+static void test_many_times_stay_bounded(void **state)
+{
+    struct ledger_entry e;
+    for (int i = 0; i < LEDGER_TIMES_MAX + 10; i++)
+        assert_true(result_is_ok(ledger_order_begins(ledger, &key, now + i, &why)));
+    ledger_read(ledger, &key, now + 100, &e);
+    assert_int_equal(e.order_count, LEDGER_TIMES_MAX);
+    assert_int_equal(e.orders[0], now + 10);
+}
+
+static void test_damaged_record(void **state)
+{
+    int64_t at;
+    assert_true(result_is_ok(
+        state_put(disk, STATE_LEDGER, span_str(key.id), SPAN_LITERAL("{\"fail"), &why)));
+    assert_true(allowed(now, 5, &at));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+UNIT_TESTS(TEST(test_unknown_is_allowed), TEST(test_backoff_grows_to_its_cap),
+           TEST(test_cap_and_retry_after), TEST(test_survives_a_restart),
+           TEST(test_duplicate_budget), TEST(test_changed_settings), TEST(test_clock_set_back),
+           TEST(test_many_times_stay_bounded), TEST(test_damaged_record))

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/publish_state.c"
+
+#include "unit.h"
+
+#include <stdio.h>
+
+/* What the workers would have been told, as text lines. */
+static char told[65536];
+
+static void tell(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    size_t used = strlen(told);
+    vsnprintf(told + used, sizeof told - used, fmt, ap);
+    va_end(ap);
+}
+
+void publish_cert(struct buf *out, const struct publish_cert *cert)
+{
+    buf_put_str(out, "c");
+    tell("cert %d\n", (int)cert->is_rsa);
+}
+
+void publish_name(struct buf *out, struct span name, uint64_t ecdsa, uint64_t rsa, uint32_t flags)
+{
+    buf_put_str(out, "n");
+    tell("name %.*s %d%d%s\n", SPAN_FMT(name), ecdsa != 0, rsa != 0, flags ? " default" : "");
+}
+
+void publish_name_remove(struct buf *out, struct span name)
+{
+    buf_put_str(out, "r");
+    tell("remove %.*s\n", SPAN_FMT(name));
+}
+
+static struct key *ec, *rsa;
+static struct publish_state *ps;
+static int64_t now;
+static struct why why;
+
+static int set_up_keys(void **state)
+{
+    assert_true(result_is_ok(key_generate(KEY_EC256, &ec, &why)));
+    assert_true(result_is_ok(key_generate(KEY_RSA2048, &rsa, &why)));
+    return 0;
+}
+
+static int tear_down_keys(void **state)
+{
+    key_free(ec);
+    key_free(rsa);
+    return 0;
+}
+
+static int set_up(void **state)
+{
+    ps = publish_state_create(false);
+    now = clock_wall_s();
+    told[0] = 0;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    publish_state_destroy(ps);
+    return 0;
+}
+
+static const struct publish_candidate *put(enum publish_source source, const char *slot,
+                                           struct key *key, uint32_t days, const char *name,
+                                           const char *other)
+{
+    const char *names[] = {name, other};
+    const struct publish_candidate *c = NULL;
+    struct buf der = {0}, chain = {0}, key_der = {0};
+    assert_true(result_is_ok(x509_self_signed(key, names, other ? 2 : 1, days, &der, &why)));
+    buf_put_be(&chain, der.len, 3);
+    buf_put_span(&chain, buf_span(&der));
+    assert_true(result_is_ok(key_to_der(key, &key_der)));
+    assert_true(result_is_ok(publish_state_put(ps, source, "origin", slot, buf_span(&chain),
+                                               buf_span(&key_der), &c, &why)));
+    buf_free(&der);
+    buf_free(&chain);
+    buf_free(&key_der);
+    return c;
+}
+
+static const struct publish_candidate *served(const char *sni, int64_t at_s)
+{
+    struct publish_rank ranks[8];
+    uint32_t n = publish_state_explain(ps, sni, at_s, ranks, 8);
+    for (uint32_t i = 0; i < n; i++)
+        if (ranks[i].served)
+            return ranks[i].candidate;
+    return NULL;
+}
+
+static void update(void)
+{
+    struct buf out = {0};
+    told[0] = 0;
+    publish_state_update(ps, now, &out);
+    buf_free(&out);
+}
+
+static void test_provided_first_by_default(void **state)
+{
+    const struct publish_candidate *p = put(PUBLISH_SOURCE_PROVIDED, "f", ec, 10, "a.test", NULL);
+    put(PUBLISH_SOURCE_ACME, "x", ec, 90, "a.test", NULL);
+    assert_ptr_equal(served("a.test", now), p);
+    ps->prefer_acme = true;
+    assert_ptr_not_equal(served("a.test", now), p);
+}
+
+/* Valid before expired always, whatever tls.prefer says. */
+static void test_valid_before_expired(void **state)
+{
+    put(PUBLISH_SOURCE_PROVIDED, "f", ec, 10, "a.test", NULL);
+    const struct publish_candidate *a = put(PUBLISH_SOURCE_ACME, "x", ec, 90, "a.test", NULL);
+    assert_ptr_equal(served("a.test", now + 20 * 86400), a);
+}
+
+static void test_latest_expiry_then_alphabet(void **state)
+{
+    put(PUBLISH_SOURCE_ACME, "1", ec, 30, "a.test", NULL);
+    const struct publish_candidate *longest = put(PUBLISH_SOURCE_ACME, "2", ec, 60, "a.test", NULL);
+    assert_ptr_equal(served("a.test", now), longest);
+    const struct publish_candidate *b = put(PUBLISH_SOURCE_ACME, "3", ec, 60, "a.test", "z.test");
+    ((struct publish_candidate *)b)->leaf.not_after_s = longest->leaf.not_after_s;
+    assert_true(strcmp(b->identifier, longest->identifier) > 0);
+    assert_ptr_equal(served("a.test", now), b);
+}
+
+static void test_exact_then_wildcard_then_default(void **state)
+{
+    const struct publish_candidate *w = put(PUBLISH_SOURCE_ACME, "w", ec, 30, "*.a.test", NULL);
+    const struct publish_candidate *e = put(PUBLISH_SOURCE_ACME, "e", ec, 30, "x.a.test", NULL);
+    const struct publish_candidate *d =
+        put(PUBLISH_SOURCE_DEFAULT, "d", ec, 30, "default.test", NULL);
+    assert_ptr_equal(served("x.a.test", now), e);
+    assert_ptr_equal(served("y.a.test", now), w);
+    assert_ptr_equal(served("y.x.a.test", now), d); /* one label only */
+    assert_ptr_equal(served("a.test", now), d);
+    assert_ptr_equal(served("default.test", now), d);
+    assert_ptr_equal(served("", now), d);
+}
+
+static void test_two_kinds_of_keys(void **state)
+{
+    put(PUBLISH_SOURCE_ACME, "e", ec, 30, "a.test", NULL);
+    put(PUBLISH_SOURCE_ACME, "r", rsa, 60, "a.test", NULL);
+    update();
+    assert_non_null(strstr(told, "name a.test 11\n"));
+    /* A provided certificate alone comes before both. */
+    put(PUBLISH_SOURCE_PROVIDED, "p", rsa, 5, "a.test", NULL);
+    update();
+    assert_string_equal(told, "cert 1\nname a.test 01\n");
+}
+
+static void test_only_changes_are_sent(void **state)
+{
+    put(PUBLISH_SOURCE_ACME, "1", ec, 30, "a.test", "*.a.test");
+    put(PUBLISH_SOURCE_ACME, "2", ec, 30, "b.test", NULL);
+    put(PUBLISH_SOURCE_DEFAULT, "d", ec, 30, "default.test", NULL);
+    update();
+    assert_non_null(strstr(told, "name b.test 10\n"));
+    assert_non_null(strstr(told, "name  10 default\n"));
+    assert_null(strstr(told, "name default.test"));
+    update();
+    assert_string_equal(told, "");
+    put(PUBLISH_SOURCE_ACME, "2", ec, 40, "b.test", NULL);
+    update();
+    assert_string_equal(told, "cert 0\nname b.test 10\n");
+}
+
+static void test_replaced_slot_takes_its_names_along(void **state)
+{
+    put(PUBLISH_SOURCE_ACME, "1", ec, 30, "a.test", "b.test");
+    update();
+    put(PUBLISH_SOURCE_ACME, "1", ec, 30, "a.test", NULL);
+    assert_int_equal(publish_state_count(ps), 1);
+    update();
+    assert_non_null(strstr(told, "remove b.test\n"));
+    assert_non_null(strstr(told, "name a.test 10\n"));
+}
+
+static void test_reorder_at_the_end(void **state)
+{
+    struct buf out = {0};
+    const struct publish_candidate *p = put(PUBLISH_SOURCE_PROVIDED, "f", ec, 10, "a.test", NULL);
+    int64_t end_s = p->leaf.not_after_s;
+    put(PUBLISH_SOURCE_ACME, "x", ec, 90, "a.test", NULL);
+    update();
+    assert_int_equal(publish_state_change_s(ps), end_s + 1);
+    told[0] = 0;
+    publish_state_reorder(ps, end_s, &out);
+    assert_string_equal(told, "");
+    publish_state_reorder(ps, end_s + 1, &out);
+    assert_string_equal(told, "cert 0\nname a.test 10\n");
+    assert_true(publish_state_change_s(ps) > end_s + 1);
+    buf_free(&out);
+}
+
+static void test_sync_sends_everything_again(void **state)
+{
+    struct buf out = {0};
+    put(PUBLISH_SOURCE_ACME, "1", ec, 30, "a.test", NULL);
+    put(PUBLISH_SOURCE_DEFAULT, "d", ec, 30, "default.test", NULL);
+    update();
+    told[0] = 0;
+    publish_state_sync(ps, now, &out);
+    assert_string_equal(told, "cert 0\nname a.test 10\ncert 0\nname  10 default\n");
+    assert_memory_equal(out.ptr, "ccnn", 4); /* certificates before the names that use them */
+    buf_free(&out);
+}
+
+static void test_many_slots(void **state)
+{
+    char name[32];
+    for (int i = 0; i < 60; i++) {
+        snprintf(name, sizeof name, "n%d.test", i % 40);
+        put(PUBLISH_SOURCE_ACME, name, ec, 30, name, NULL);
+    }
+    assert_int_equal(publish_state_count(ps), 40);
+    for (uint32_t i = 0; i < 40; i++)
+        assert_int_equal(publish_state_at(ps, i)->index, i);
+}
+
+static void test_bad_chain(void **state)
+{
+    const struct publish_candidate *c;
+    assert_int_equal(publish_state_put(ps, PUBLISH_SOURCE_ACME, "o", "s", SPAN_LITERAL("\0\0\5ab"),
+                                       span_of(NULL, 0), &c, &why)
+                         .code,
+                     ERR_FORMAT);
+    assert_int_equal(publish_state_count(ps), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_provided_first_by_default),
+        TEST(test_valid_before_expired),
+        TEST(test_latest_expiry_then_alphabet),
+        TEST(test_exact_then_wildcard_then_default),
+        TEST(test_two_kinds_of_keys),
+        TEST(test_only_changes_are_sent),
+        TEST(test_replaced_slot_takes_its_names_along),
+        TEST(test_reorder_at_the_end),
+        TEST(test_sync_sends_everything_again),
+        TEST(test_many_slots),
+        TEST(test_bad_chain),
+    };
+    return cmocka_run_group_tests(tests, set_up_keys, tear_down_keys);
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Orders from the schedule to the store in a faked world (world.h), with deaths at every boundary.
+ */
+#include "control/scheduler.c"
+
+#include "unit.h"
+#include "world_ca.h"
+
+#define DAY_NS (86400 * NS_PER_S)
+
+static const char *names[] = {"a.test", "*.a.test"};
+static struct config_domain domain = {names, 2};
+static struct config_resolver config_resolver = {.name = "le",
+                                                 .ca_server = "https://ca/dir",
+                                                 .dns_provider = "fake",
+                                                 .key_type = KEY_EC256,
+                                                 .propagation_port = 53};
+static struct config_router router = {.tls = true, .domains = &domain, .domain_count = 1};
+static struct config config = {.routers = &router,
+                               .router_count = 1,
+                               .resolvers = &config_resolver,
+                               .resolver_count = 1,
+                               .duplicate_budget = 5};
+static struct scheduler *scheduler;
+
+static void know(int64_t from_s, int64_t to_s)
+{
+    struct store_cert cert = {.resolver = (char *)"le",
+                              .main = (char *)names[0],
+                              .sans = (char **)&names[1],
+                              .san_count = 1};
+    scheduler_know(scheduler, &cert, from_s, to_s, 1);
+}
+
+static void on_publish(void *arg, const struct store_cert *cert)
+{
+    w->published++;
+    know(w->stored_from_s, w->stored_to_s);
+}
+
+static bool is_settled(void)
+{
+    return list_is_empty(&queue) && scheduler_running(scheduler) == 0;
+}
+
+/* One life of the control process: until the limit, or settled with a certificate when `until` says
+ * so, or death. */
+static void live(uint64_t limit_ns, int certificates)
+{
+    struct resolver resolver = {.config = &config_resolver,
+                                .acme = (struct acme *)1,
+                                .store = (struct store *)1,
+                                .provider = (struct provider *)1};
+    struct resolver_set resolvers = {.items = &resolver, .count = 1};
+    list_init(&queue);
+    list_init(&timers);
+    struct scheduler_options options = {.config = &config,
+                                        .resolvers = &resolvers,
+                                        .ledger = ledger_create(NULL),
+                                        .publish = on_publish};
+    scheduler = scheduler_create(&options);
+    if (w->stored)
+        know(w->stored_from_s, w->stored_to_s);
+    scheduler_start(scheduler);
+    while (turn(limit_ns))
+        if (w->stored >= certificates && is_settled() && !journal_count())
+            break;
+    ledger_destroy(options.ledger);
+    scheduler_destroy(scheduler);
+    _exit(0);
+}
+
+/* Runs one life in a process of its own; true when it died at its boundary. */
+static bool life(uint64_t limit_ns, int certificates)
+{
+    int status;
+    w->boundary = 0;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_int_not_equal(child, -1);
+    if (child == 0)
+        live(limit_ns, certificates);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_true(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == DIED);
+    return WEXITSTATUS(status) == DIED;
+}
+
+static int set_up(void **state)
+{
+    if (!w)
+        w = mmap(NULL, sizeof *w, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    memset(w, 0, sizeof *w);
+    w->life_s = 90 * 86400;
+    config.router_count = 1;
+    return 0;
+}
+
+static void assert_clean(int certificates)
+{
+    assert_int_equal(w->stored, certificates);
+    assert_int_equal(w->issued, certificates);
+    assert_int_equal(txt_count(), 0);
+    assert_int_equal(journal_count(), 0);
+}
+
+static void test_obtains(void **state)
+{
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_int_equal(w->order_count, 1);
+    assert_int_equal(w->published, 1);
+    assert_true(w->now_ns < 20 * NS_PER_S);
+}
+
+/* The heart of it: death before and after every single effect. */
+static void test_death_at_every_boundary(void **state)
+{
+    int last = 0;
+    for (int at = 1;; at++) {
+        set_up(NULL);
+        w->crash_at = at;
+        bool died = life(DAY_NS, 1);
+        w->crash_at = 0;
+        if (!died) {
+            last = at;
+            break;
+        }
+        assert_false(life(2 * DAY_NS, 1));
+        if (w->issued != 1 || txt_count() || !w->stored || journal_count())
+            print_message("died at boundary %d\n", at);
+        assert_int_equal(w->issued, 1);
+        assert_int_equal(txt_count(), 0);
+        assert_int_equal(journal_count(), 0);
+        assert_true(w->stored >= 1);
+        assert_true(w->order_count <= 2);
+    }
+    assert_true(last > 60);
+}
+
+/* ... and twice, at boundaries that follow from the number of the round. */
+static void test_two_deaths(void **state)
+{
+    for (int round = 0; round < 60; round++) {
+        set_up(NULL);
+        w->crash_at = 10 + round * 7 % 80;
+        life(DAY_NS, 1);
+        w->crash_at = 1 + round * 13 % 70;
+        life(DAY_NS, 1);
+        w->crash_at = 0;
+        assert_false(life(3 * DAY_NS, 1));
+        if (w->issued != 1 || txt_count())
+            print_message("round %d\n", round);
+        assert_int_equal(w->issued, 1);
+        assert_int_equal(txt_count(), 0);
+        assert_int_equal(journal_count(), 0);
+    }
+}
+
+/* A process that always dies at the same place asks the CA for little. */
+static void test_crash_loop(void **state)
+{
+    for (int i = 0; i < 200; i++) {
+        w->crash_at = 12 + i % 3;
+        w->now_ns += NS_PER_S;
+        life(w->now_ns + NS_PER_S, 1);
+    }
+    assert_true(w->order_count <= 6);
+    w->crash_at = 0;
+    assert_false(life(w->now_ns + 3 * DAY_NS, 1));
+    assert_clean(1);
+}
+
+static struct ledger_entry read_ledger(void)
+{
+    struct ledger_entry e = {0};
+    for (int i = 0; i < 16; i++)
+        if (w->records[i].used && w->records[i].table == STATE_LEDGER)
+            assert_true(
+                result_is_ok(ledger_decode(span_of(w->records[i].value, w->records[i].len), &e)));
+    return e;
+}
+
+static void test_wrong_credentials(void **state)
+{
+    w->present_denied_ns = 3600 * NS_PER_S;
+    assert_false(life(3000 * NS_PER_S, 1));
+    struct ledger_entry e = read_ledger();
+    assert_non_null(strstr(e.text, "wrong TSIG key"));
+    assert_true(e.failures >= 2 && e.failures <= 4);
+    assert_int_equal(w->order_count, (int)e.failures);
+    assert_int_equal(txt_count(), 0);
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_int_equal(read_ledger().failures, 0);
+}
+
+static void test_ca_refuses_the_proof(void **state)
+{
+    w->validation_bad_ns = 30 * DAY_NS;
+    assert_false(life(DAY_NS, 1));
+    struct ledger_entry e = read_ledger();
+    assert_non_null(strstr(e.text, "wrong TXT record"));
+    assert_string_equal(e.type, "urn:ietf:params:acme:error:unauthorized");
+    assert_true(w->order_count <= 5); /* 1 min, 10 min, 1 h, 6 h, 24 h */
+    assert_int_equal(txt_count(), 0);
+    assert_int_equal(w->issued, 0);
+}
+
+static void test_rate_limit_is_waited_out(void **state)
+{
+    w->rate_limited_ns = 40 * 3600 * NS_PER_S;
+    w->retry_after_s = 40 * 3600;
+    assert_false(life(39 * 3600 * NS_PER_S, 1));
+    assert_int_equal(read_ledger().order_count, 1);
+    assert_false(life(3 * DAY_NS, 1));
+    assert_clean(1);
+    assert_in_range(w->now_ns / NS_PER_S, 40 * 3600, 41 * 3600);
+}
+
+/* The CA made the certificate, but goes away before it says so: no second one. */
+static void test_ca_down_after_finalize(void **state)
+{
+    w->quiet_ca_after_finalize = true;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_int_equal(w->order_count, 1);
+}
+
+static void test_ca_down_at_start(void **state)
+{
+    w->ca_down_ns = 1800 * NS_PER_S;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_int_equal(w->order_count, 1);
+}
+
+static void test_disk_full(void **state)
+{
+    w->disk_full_ns = 900 * NS_PER_S;
+    assert_false(life(800 * NS_PER_S, 1));
+    assert_int_equal(w->order_count, 0); /* nothing without the ledger */
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+}
+
+/* The certificate is served, and the values go when the provider is back. */
+static void test_cleanup_refused_for_hours(void **state)
+{
+    w->cleanup_down_ns = 5 * 3600 * NS_PER_S;
+    assert_false(life(3600 * NS_PER_S / 2, 2));
+    assert_int_equal(w->stored, 1);
+    assert_int_equal(w->published, 1);
+    assert_int_equal(txt_count(), 2);
+    assert_int_equal(journal_count(), 1);
+    assert_false(life(8 * 3600 * NS_PER_S, 2));
+    assert_clean(1);
+}
+
+/* Names that left the configuration: nothing is ordered, what was begun is removed. */
+static void test_names_not_configured_any_more(void **state)
+{
+    w->crash_at = 1;
+    for (int at = 20; txt_count() < 2; at++) {
+        set_up(NULL);
+        w->crash_at = at;
+        assert_true(life(DAY_NS, 1));
+    }
+    w->crash_at = 0;
+    config.router_count = 0;
+    assert_false(life(w->now_ns + DAY_NS, 1));
+    assert_int_equal(txt_count(), 0);
+    assert_int_equal(journal_count(), 0);
+    assert_int_equal(w->issued, 0);
+}
+
+static void test_renews_in_time(void **state)
+{
+    assert_false(life(59 * DAY_NS, 3));
+    assert_clean(1);
+    assert_false(life(62 * DAY_NS, 3));
+    assert_clean(2);
+    w->life_s = 6 * 86400;
+    assert_false(life(62 * DAY_NS + 60 * DAY_NS, 3));
+    assert_clean(3);
+    assert_false(life(w->now_ns + 3 * DAY_NS + DAY_NS / 2, 9));
+    assert_clean(3);
+    assert_false(life(w->now_ns + DAY_NS, 9)); /* two days before the end */
+    assert_clean(4);
+}
+
+/* Certificates of ten days that are lost each time: the local budget stops the sixth. */
+static void test_duplicate_budget(void **state)
+{
+    for (int i = 0; i < 8; i++) {
+        assert_false(life(w->now_ns + 3600 * NS_PER_S, w->stored + 1));
+        w->stored_to_s = w->stored_from_s; /* useless */
+    }
+    assert_int_equal(w->issued, 5);
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, set_up)
+UNIT_TESTS(TEST(test_obtains), TEST(test_death_at_every_boundary), TEST(test_two_deaths),
+           TEST(test_crash_loop), TEST(test_wrong_credentials), TEST(test_ca_refuses_the_proof),
+           TEST(test_rate_limit_is_waited_out), TEST(test_ca_down_after_finalize),
+           TEST(test_ca_down_at_start), TEST(test_disk_full), TEST(test_cleanup_refused_for_hours),
+           TEST(test_names_not_configured_any_more), TEST(test_renews_in_time),
+           TEST(test_duplicate_budget))

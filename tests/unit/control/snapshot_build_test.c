@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/snapshot_build.c"
+
+#include "unit.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static const char toml[] = "[entryPoints.web]\n"
+                           "address = \":8080\"\n"
+                           "[entryPoints.web.http.redirections.entryPoint]\n"
+                           "to = \"websecure\"\n"
+                           "[entryPoints.websecure]\n"
+                           "address = \":8443\"\n"
+                           "[entryPoints.websecure.forwardedHeaders]\n"
+                           "trustedIPs = [\"10.0.0.0/8\", \"fd00::/16\", \"192.0.2.1\"]\n"
+                           "[http.routers.low]\n"
+                           "rule = \"PathPrefix(`/`)\"\n"
+                           "service = \"s\"\n"
+                           "[http.routers.low.tls]\n"
+                           "[http.routers.high]\n"
+                           "rule = \"Host(`a.test`) && !Path(`/x`)\"\n"
+                           "service = \"s\"\n"
+                           "entryPoints = [\"websecure\"]\n"
+                           "[http.routers.high.tls]\n"
+                           "options = \"strict\"\n"
+                           "[[http.services.s.loadBalancer.servers]]\n"
+                           "url = \"http://[::1]:9000\"\n"
+                           "[[http.services.s.loadBalancer.servers]]\n"
+                           "url = \"http://up.test\"\n"
+                           "[tls.options.strict]\n"
+                           "minVersion = \"VersionTLS13\"\n"
+                           "sniStrict = true\n";
+
+static struct config *load(void)
+{
+    char path[] = "/tmp/snapshot-test-XXXXXX.toml";
+    int fd = mkstemps(path, 5);
+    assert_int_equal(write(fd, toml, sizeof toml - 1), sizeof toml - 1);
+    close(fd);
+    struct config *config = NULL;
+    struct config_problems problems = {0};
+    struct result r = config_load(path, NULL, 0, CONFIG_RUN, &config, &problems);
+    for (uint32_t i = 0; i < problems.count; i++)
+        print_message("%s\n", problems.items[i].text);
+    assert_true(result_is_ok(r));
+    config_problems_free(&problems);
+    unlink(path);
+    return config;
+}
+
+static const struct snap_entrypoint *entrypoint(const struct snapshot *s, const char *name)
+{
+    for (uint32_t i = 0; i < s->entrypoint_count; i++)
+        if (span_eq(s->entrypoints[i].name, span_str(name)))
+            return &s->entrypoints[i];
+    fail();
+    return NULL;
+}
+
+static void test_entrypoints(void **state)
+{
+    struct config *config = load();
+    struct snapshot *s = snapshot_build(config, 7);
+    const struct snap_entrypoint *web = entrypoint(s, "web"), *secure = entrypoint(s, "websecure");
+    assert_int_equal(s->version, 7);
+    assert_int_equal(web->redirect_status, 308);
+    assert_int_equal(web->redirect_port, 8443);
+    assert_true(span_eq(web->redirect_scheme, SPAN_LITERAL("https")));
+    assert_int_equal(secure->redirect_status, 0);
+    assert_true(secure->tls);
+    assert_int_equal(secure->trusted_count, 3);
+    const struct snap_prefix *p = &s->prefixes[secure->trusted_first];
+    assert_int_equal(p[0].bits, 96 + 8);
+    assert_int_equal(p[0].address[10], 0xff);
+    assert_int_equal(p[0].address[12], 10);
+    assert_int_equal(p[1].bits, 16);
+    assert_int_equal(p[1].address[0], 0xfd);
+    assert_int_equal(p[2].bits, 128);
+    snapshot_build_free(s);
+    config_free(config);
+}
+
+static void test_routers_best_first(void **state)
+{
+    struct config *config = load();
+    struct snapshot *s = snapshot_build(config, 1);
+    const struct snap_entrypoint *secure = entrypoint(s, "websecure");
+    assert_int_equal(secure->router_count, 2);
+    const struct snap_router *r = &s->routers[secure->first_router];
+    assert_true(span_eq(r[0].name, SPAN_LITERAL("high")));
+    assert_true(span_eq(r[1].name, SPAN_LITERAL("low")));
+    assert_true(r[0].priority > r[1].priority);
+    assert_int_equal(s->tls[r[0].tls].min_version, 0x0304);
+    assert_true(s->tls[r[0].tls].sni_strict);
+    assert_int_equal(r[1].tls, 0);
+    const struct snap_rule_node *n = &s->rule_nodes[r[0].first_node];
+    assert_int_equal(r[0].node_count, 4); /* a.test, /x, !, && */
+    assert_int_equal(n[0].op, SNAP_RULE_HOST);
+    assert_true(span_eq(n[0].text, SPAN_LITERAL("a.test")));
+    assert_int_equal(n[2].op, SNAP_RULE_NOT);
+    assert_int_equal(n[3].op, SNAP_RULE_AND);
+    snapshot_build_free(s);
+    config_free(config);
+}
+
+static void test_servers(void **state)
+{
+    struct config *config = load();
+    struct snapshot *s = snapshot_build(config, 1);
+    assert_int_equal(s->service_count, 1);
+    assert_int_equal(s->services[0].server_count, 2);
+    assert_int_equal(s->servers[0].port, 9000);
+    assert_true(span_eq(s->servers[0].host, SPAN_LITERAL("::1")));
+    assert_int_equal(s->servers[1].port, 80);
+    assert_false(s->servers[1].https);
+    snapshot_build_free(s);
+    config_free(config);
+}
+
+UNIT_TESTS(cmocka_unit_test(test_entrypoints), cmocka_unit_test(test_routers_best_first),
+           cmocka_unit_test(test_servers))
