@@ -227,8 +227,10 @@ static bool client_read(struct world *world, struct client *c)
         if (status == 200)
             check_body(world, c->in.ptr + head, size, "an answer's");
     } else {
-        if (!ring_sim_saw_fin(world->sim, c->peer) || ring_sim_saw_reset(world->sim, c->peer) ||
-            ring_sim_sent(world->sim, c->peer).len)
+        if (c->tls ? !tls_client_is_closed(c->tls)
+                   : !ring_sim_saw_fin(world->sim, c->peer) ||
+                         ring_sim_saw_reset(world->sim, c->peer) ||
+                         ring_sim_sent(world->sim, c->peer).len)
             return false;
         size = c->in.len - head;
         len = c->in.len;
@@ -247,8 +249,10 @@ void client_turn(struct world *world, struct client *c)
     if (c->slow && world_chance(world, 20))
         ring_sim_set_window(world->sim, c->peer, 1 + world_random(world, 20000));
     if (!c->slow || world_chance(world, 3))
-        push(world, c->peer, &c->out);
-    take(world, c->peer, &c->in, c->slow);
+        push(world, c->peer, c->tls ? tls_client_out(c->tls) : &c->out);
+    take(world, c->peer, c->tls ? tls_client_in(c->tls) : &c->in, c->slow);
+    if (c->tls && !tls_client_turn(c->tls, &c->out, &c->in))
+        world_fail(world, "client %ld: TLS failed", (long)(c - world->clients));
     while (c->outcome == OUTCOME_OPEN && client_read(world, c))
         ;
     bool over = ring_sim_saw_fin(world->sim, c->peer) && !ring_sim_sent(world->sim, c->peer).len;

@@ -31,6 +31,8 @@ static struct request random_request(enum kind kinds)
     return r;
 }
 
+static bool with_tls;
+
 static void add_clients(uint32_t count, enum kind kinds)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -40,7 +42,7 @@ static void add_clients(uint32_t count, enum kind kinds)
             requests[j] = random_request(kinds);
         requests[n - 1].close = world_chance(&world, 3);
         requests[n - 1].old = world_chance(&world, 6) && !requests[n - 1].chunked;
-        struct client *c = world_client(&world, requests, n);
+        struct client *c = world_client(&world, requests, n, with_tls && world_chance(&world, 2));
         c->pipelines = world_chance(&world, 3);
         c->slow = world_chance(&world, 4);
     }
@@ -76,7 +78,7 @@ static void stale(void)
         for (uint32_t j = 0; j < REQUESTS_MAX; j++)
             requests[j] = (struct request){.kind = world_chance(&world, 2) ? KIND_STALE : KIND_LEN,
                                            .size = (uint32_t)world_random(&world, 5000)};
-        world_client(&world, requests, REQUESTS_MAX);
+        world_client(&world, requests, REQUESTS_MAX, false);
     }
     world_run(&world);
     for (uint32_t i = 0; i < world.client_count; i++)
@@ -200,8 +202,16 @@ static const struct {
     const char *name;
     void (*run)(void);
     unsigned seeds;
+    bool tls; /* half of the clients */
 } scenarios[] = {
     {"good", good, 60},
+    {"good_tls", good, 40, true},
+    {"bad_origins_tls", bad_origins, 40, true},
+    {"clients_leave_tls", clients_leave, 40, true},
+    {"short_of_buffers_tls", short_of_buffers, 40, true},
+    {"short_of_blocks_tls", short_of_blocks, 40, true},
+    {"kernel_fails_tls", kernel_fails, 40, true},
+    {"drain_under_load_tls", drain_under_load, 40, true},
     {"stale", stale, 60},
     {"bad_origins", bad_origins, 60},
     {"clients_leave", clients_leave, 100},
@@ -239,6 +249,7 @@ int main(int argc, char **argv)
         for (uint64_t seed = first; seed < first + seeds; seed++, runs++) {
             world = (struct world){
                 .seed = seed, .scenario = scenarios[i].name, .servers = 1, .max_idle = 16};
+            with_tls = scenarios[i].tls;
             scenarios[i].run();
             world_close(&world);
         }

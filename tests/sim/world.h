@@ -8,6 +8,7 @@
 #include "bridge/publish.h"
 #include "data/worker.h"
 #include "ring/ring_sim.h"
+#include "tls_client.h"
 
 #define WORLD_CLIENTS 24
 #define WORLD_SERVERS 3
@@ -58,7 +59,8 @@ struct chunked {
 };
 
 struct client {
-    int peer; /* -1 = not there */
+    int peer;
+    struct tls_client *tls; /* NULL = plain */
     struct request requests[REQUESTS_MAX];
     uint32_t count, answered;
     struct buf out; /* not pushed yet */
@@ -91,7 +93,7 @@ struct world {
     struct publisher *publisher;
     struct worker_shared shared;
     struct report_page page;
-    struct listener_config listener;
+    struct listener_config listeners[2]; /* plain, TLS */
     struct worker_config config;
     struct worker *w;
     struct client clients[WORLD_CLIENTS];
@@ -113,7 +115,8 @@ void world_open(struct world *world);
 /* A new snapshot of the same content: the pool, the index and the policies are made anew. */
 void world_publish(struct world *world);
 /* A client that will send these requests. */
-struct client *world_client(struct world *world, const struct request *requests, uint32_t count);
+struct client *world_client(struct world *world, const struct request *requests, uint32_t count,
+                            bool tls);
 /* Runs until every client has its outcome; fails when that takes too long. */
 void world_run(struct world *world);
 /* One turn of everything. */
