@@ -78,41 +78,38 @@ static void take(struct world *world, int peer, struct buf *in, bool slow)
     ring_sim_take(world->sim, peer, s.len);
 }
 
-/* Reads a chunked body at `at`, checks its bytes. Returns the length with the end of it, 0 when it
- * is incomplete; *ret_size its payload. */
-static size_t read_chunked(struct world *world, struct span in, size_t at, uint64_t *ret_size)
+/* Goes on reading a chunked body that starts at `from`, checks its bytes. Returns the length with
+ * the end of it, 0 when it is incomplete. */
+static size_t read_chunked(struct world *world, struct chunked *c, struct span in, size_t from)
 {
-    uint64_t size = 0;
+    size_t at = c->at ? c->at : from;
     for (;;) {
         struct span line = span_skip(in, at);
         line.len = span_find(line, '\n');
         if (at + line.len >= in.len)
             return 0;
+        if (c->last) { /* trailers and the empty line */
+            c->at = at += line.len + 1;
+            if (line.len == 1)
+                return at;
+            continue;
+        }
         uint64_t n = strtoull((const char *)line.ptr, NULL, 16);
         at += line.len + 1;
-        if (n == 0)
-            break;
-        if (in.len - at < n + 2)
+        if (n > 0 && in.len - at < n + 2)
             return 0;
+        c->last = n == 0;
+        c->at = at;
+        if (c->last)
+            continue;
         for (uint64_t i = 0; i < n; i++)
-            if (in.ptr[at + i] != body_byte(size + i))
+            if (in.ptr[at + i] != body_byte(c->size + i))
                 world_fail(world, "byte %llu of a chunked body is wrong",
-                           (unsigned long long)(size + i));
-        at += n;
-        size += n;
-        if (in.ptr[at] != '\r' || in.ptr[at + 1] != '\n')
+                           (unsigned long long)(c->size + i));
+        c->size += n;
+        c->at = at += n + 2;
+        if (in.ptr[at - 2] != '\r' || in.ptr[at - 1] != '\n')
             world_fail(world, "a chunk does not end with CRLF");
-        at += 2;
-    }
-    *ret_size = size;
-    for (;;) { /* trailers and the empty line */
-        struct span line = span_skip(in, at);
-        line.len = span_find(line, '\n');
-        if (at + line.len >= in.len)
-            return 0;
-        at += line.len + 1;
-        if (line.len == 1)
-            return at;
     }
 }
 
@@ -156,8 +153,8 @@ static void client_ended(struct world *world, struct client *c)
 {
     const struct request *r = &c->requests[c->answered];
     bool earlier_closed = c->answered > 0 && c->requests[c->answered - 1].close;
-    bool may = r->kind >= KIND_GOOD || c->aborts || earlier_closed || c->failures > 0 ||
-               worker_is_draining(world->w);
+    bool may = world->may_close || r->kind >= KIND_GOOD || c->aborts || earlier_closed ||
+               c->failures > 0 || worker_is_draining(world->w);
     for (uint32_t i = 0; i < c->answered; i++)
         may |= c->requests[i].kind == KIND_EARLY || c->requests[i].kind == KIND_CLOSE ||
                c->requests[i].old;
@@ -187,6 +184,7 @@ static void client_answered(struct world *world, struct client *c, uint16_t stat
             world_fail(world, "half an answer looked whole");
     }
     buf_consume(&c->in, len);
+    c->chunked = (struct chunked){0};
     c->answered++;
     if (c->answered == c->count)
         c->outcome = OUTCOME_DONE;
@@ -217,7 +215,8 @@ static bool client_read(struct world *world, struct client *c)
     } else if (coding.len) {
         if (r->old)
             world_fail(world, "chunked for HTTP/1.0");
-        len = read_chunked(world, buf_span(&c->in), head, &size);
+        len = read_chunked(world, &c->chunked, buf_span(&c->in), head);
+        size = c->chunked.size;
         if (!len)
             return false;
     } else if (length.len) {
@@ -228,8 +227,10 @@ static bool client_read(struct world *world, struct client *c)
         if (status == 200)
             check_body(world, c->in.ptr + head, size, "an answer's");
     } else {
-        if (!ring_sim_saw_fin(world->sim, c->peer) || ring_sim_saw_reset(world->sim, c->peer) ||
-            ring_sim_sent(world->sim, c->peer).len)
+        if (c->tls ? !tls_client_is_closed(c->tls)
+                   : !ring_sim_saw_fin(world->sim, c->peer) ||
+                         ring_sim_saw_reset(world->sim, c->peer) ||
+                         ring_sim_sent(world->sim, c->peer).len)
             return false;
         size = c->in.len - head;
         len = c->in.len;
@@ -248,8 +249,10 @@ void client_turn(struct world *world, struct client *c)
     if (c->slow && world_chance(world, 20))
         ring_sim_set_window(world->sim, c->peer, 1 + world_random(world, 20000));
     if (!c->slow || world_chance(world, 3))
-        push(world, c->peer, &c->out);
-    take(world, c->peer, &c->in, c->slow);
+        push(world, c->peer, c->tls ? tls_client_out(c->tls) : &c->out);
+    take(world, c->peer, c->tls ? tls_client_in(c->tls) : &c->in, c->slow);
+    if (c->tls && !tls_client_turn(c->tls, &c->out, &c->in))
+        world_fail(world, "client %ld: TLS failed", (long)(c - world->clients));
     while (c->outcome == OUTCOME_OPEN && client_read(world, c))
         ;
     bool over = ring_sim_saw_fin(world->sim, c->peer) && !ring_sim_sent(world->sim, c->peer).len;
@@ -377,11 +380,11 @@ static bool origin_head(struct world *world, struct origin *o)
 /* Takes the request's body. False: it is not whole yet. */
 static bool origin_body(struct world *world, struct origin *o)
 {
-    uint64_t size;
     if (o->chunked_in) {
-        size_t len = read_chunked(world, buf_span(&o->in), 0, &size);
+        size_t len = read_chunked(world, &o->chunked, buf_span(&o->in), 0);
         if (!len)
             return false;
+        o->chunked = (struct chunked){0};
         buf_consume(&o->in, len);
         return true;
     }

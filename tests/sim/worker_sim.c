@@ -31,6 +31,8 @@ static struct request random_request(enum kind kinds)
     return r;
 }
 
+static bool with_tls;
+
 static void add_clients(uint32_t count, enum kind kinds)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -40,7 +42,7 @@ static void add_clients(uint32_t count, enum kind kinds)
             requests[j] = random_request(kinds);
         requests[n - 1].close = world_chance(&world, 3);
         requests[n - 1].old = world_chance(&world, 6) && !requests[n - 1].chunked;
-        struct client *c = world_client(&world, requests, n);
+        struct client *c = world_client(&world, requests, n, with_tls && world_chance(&world, 2));
         c->pipelines = world_chance(&world, 3);
         c->slow = world_chance(&world, 4);
     }
@@ -76,7 +78,7 @@ static void stale(void)
         for (uint32_t j = 0; j < REQUESTS_MAX; j++)
             requests[j] = (struct request){.kind = world_chance(&world, 2) ? KIND_STALE : KIND_LEN,
                                            .size = (uint32_t)world_random(&world, 5000)};
-        world_client(&world, requests, REQUESTS_MAX);
+        world_client(&world, requests, REQUESTS_MAX, false);
     }
     world_run(&world);
     for (uint32_t i = 0; i < world.client_count; i++)
@@ -101,14 +103,26 @@ static void clients_leave(void)
     world_run(&world);
 }
 
-/* So few buffers that receives starve and blocks run out. */
+/* So few provided buffers that receives starve all the time: slow, but nothing fails. */
 static void short_of_buffers(void)
 {
     world.ring_small = 4;
     world.ring_large = 2;
+    world_open(&world);
+    add_clients(WORLD_CLIENTS, KIND_GOOD);
+    world_run(&world);
+    all_answered();
+}
+
+/* So few pool blocks that connections wait for each other, and some run into a time limit. */
+static void short_of_blocks(void)
+{
+    world.ring_small = 8;
+    world.ring_large = 2;
     world.blocks[BLOCK_HEAD] = 64;
     world.blocks[BLOCK_RECORD] = 4;
     world.blocks[BLOCK_BODY] = 2;
+    world.may_close = true;
     world_open(&world);
     add_clients(WORLD_CLIENTS, KIND_GOOD);
     world_run(&world);
@@ -188,12 +202,21 @@ static const struct {
     const char *name;
     void (*run)(void);
     unsigned seeds;
+    bool tls; /* half of the clients */
 } scenarios[] = {
     {"good", good, 60},
+    {"good_tls", good, 40, true},
+    {"bad_origins_tls", bad_origins, 40, true},
+    {"clients_leave_tls", clients_leave, 40, true},
+    {"short_of_buffers_tls", short_of_buffers, 40, true},
+    {"short_of_blocks_tls", short_of_blocks, 40, true},
+    {"kernel_fails_tls", kernel_fails, 40, true},
+    {"drain_under_load_tls", drain_under_load, 40, true},
     {"stale", stale, 60},
     {"bad_origins", bad_origins, 60},
     {"clients_leave", clients_leave, 100},
     {"short_of_buffers", short_of_buffers, 60},
+    {"short_of_blocks", short_of_blocks, 60},
     {"few_slots", few_slots, 40},
     {"servers_refuse", servers_refuse, 40},
     {"kernel_fails", kernel_fails, 80},
@@ -226,6 +249,7 @@ int main(int argc, char **argv)
         for (uint64_t seed = first; seed < first + seeds; seed++, runs++) {
             world = (struct world){
                 .seed = seed, .scenario = scenarios[i].name, .servers = 1, .max_idle = 16};
+            with_tls = scenarios[i].tls;
             scenarios[i].run();
             world_close(&world);
         }

@@ -2,6 +2,9 @@
 #include "world.h"
 
 #include "base/clock.h"
+#include "crypto/key.h"
+#include "crypto/x509.h"
+#include "data/tls/session.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,16 +49,25 @@ static void put_snapshot(struct world *world, struct buf *out)
 {
     static char urls[WORLD_SERVERS][32];
     struct snap_server servers[WORLD_SERVERS] = {0};
-    struct snap_entrypoint entrypoint = {
+    struct snap_entrypoint entrypoints[2] = {{
         .name = SPAN_LITERAL("web"),
         .read_timeout_ms = 20000,
         .head_timeout_ms = 3000,
         .idle_timeout_ms = 10000,
+        .handshake_timeout_ms = 5000,
         .head_max_bytes = 16384,
         .grace_timeout_ms = 5000,
         .router_count = 1,
-    };
-    struct snap_router router = {.name = SPAN_LITERAL("all"), .node_count = 1, .tls = SNAP_NONE};
+    }};
+    struct snap_router routers[2] = {
+        {.name = SPAN_LITERAL("all"), .node_count = 1, .tls = SNAP_NONE}};
+    entrypoints[1] = entrypoints[0];
+    entrypoints[1].name = SPAN_LITERAL("websecure");
+    entrypoints[1].first_router = 1;
+    entrypoints[1].tls = true;
+    routers[1] = routers[0];
+    routers[1].tls = 0;
+    routers[1].entrypoint = 1;
     struct snap_rule_node node = {.op = SNAP_RULE_ANY};
     struct snap_service service = {.name = SPAN_LITERAL("s"),
                                    .server_count = world->servers,
@@ -75,14 +87,14 @@ static void put_snapshot(struct world *world, struct buf *out)
     }
     struct snapshot s = {.version = ++world->version,
                          .conns_per_worker = world->conns,
-                         .entrypoints = &entrypoint,
-                         .routers = &router,
+                         .entrypoints = entrypoints,
+                         .routers = routers,
                          .rule_nodes = &node,
                          .services = &service,
                          .servers = servers,
                          .tls = &tls,
-                         .entrypoint_count = 1,
-                         .router_count = 1,
+                         .entrypoint_count = 2,
+                         .router_count = 2,
                          .rule_node_count = 1,
                          .service_count = 1,
                          .server_count = world->servers,
@@ -93,6 +105,32 @@ static void put_snapshot(struct world *world, struct buf *out)
         (void)net_addr_parse(span_str(urls[i] + 7), 0, &a);
         publish_server(out, world->version, i, &a, 1, true);
     }
+}
+
+/* Made once: all worlds have the same. */
+static void put_certificate(struct world *world, struct buf *out)
+{
+    static struct buf chain, key_der;
+    if (!chain.len) {
+        struct why why = {0};
+        struct key *key;
+        struct buf der = {0};
+        const char *name = "a.test";
+        if (!result_is_ok(session_library_init(&why)) ||
+            !result_is_ok(key_generate(KEY_EC256, &key, &why)) ||
+            !result_is_ok(x509_self_signed(key, &name, 1, 30, &der, &why)) ||
+            !result_is_ok(key_to_der(key, &key_der)))
+            world_fail(world, "certificate: %s", why.text);
+        buf_put_be(&chain, der.len, 3);
+        buf_put_span(&chain, buf_span(&der));
+        buf_free(&der);
+        key_free(key);
+    }
+    struct publish_cert cert = {
+        .id = 1, .not_after_s = INT32_MAX, .chain = buf_span(&chain), .key = buf_span(&key_der)};
+    publish_cert(out, &cert);
+    publish_name(out, SPAN_LITERAL("a.test"), 1, 0, 0);
+    publish_name(out, SPAN_LITERAL(""), 1, 0, PUBLISH_NAME_DEFAULT);
 }
 
 void world_publish(struct world *world)
@@ -112,15 +150,16 @@ void world_open(struct world *world)
     ring_sim_set_current(world->sim);
     if (!result_is_ok(publisher_create(1, 16, &world->publisher, &why)))
         world_fail(world, "publisher: %s", why.text);
-    world->listener = (struct listener_config){ring_sim_listener(world->sim), "web"};
+    world->listeners[0] = (struct listener_config){ring_sim_listener(world->sim), "web"};
+    world->listeners[1] = (struct listener_config){ring_sim_listener(world->sim), "websecure"};
     world->shared.notify_fd = -1;
     world->shared.accept = true;
     world->config = (struct worker_config){
         .conns = world->conns ? world->conns : 64,
         .ring_small = world->ring_small ? world->ring_small : 64,
         .ring_large = world->ring_large ? world->ring_large : 16,
-        .listeners = &world->listener,
-        .listener_count = 1,
+        .listeners = world->listeners,
+        .listener_count = 2,
         .publisher = world->publisher,
         .report = &world->page,
         .shared = &world->shared,
@@ -131,17 +170,21 @@ void world_open(struct world *world)
     if (!result_is_ok(worker_open(&world->config, &world->w, &why)))
         world_fail(world, "worker: %s", why.text);
     publish_sync_begin(&out);
+    put_certificate(world, &out);
     put_snapshot(world, &out);
     publish_sync_end(&out);
     feed(world, &out);
 }
 
-struct client *world_client(struct world *world, const struct request *requests, uint32_t count)
+struct client *world_client(struct world *world, const struct request *requests, uint32_t count,
+                            bool tls)
 {
     struct client *c = &world->clients[world->client_count++];
     *c = (struct client){.count = count};
     memcpy(c->requests, requests, count * sizeof *requests);
-    c->peer = ring_sim_client(world->sim, world->listener.fd);
+    c->peer = ring_sim_client(world->sim, world->listeners[tls].fd);
+    if (tls)
+        c->tls = tls_client_create(world_chance(world, 4));
     return c;
 }
 
@@ -216,6 +259,7 @@ void world_close(struct world *world)
     for (uint32_t i = 0; i < world->client_count; i++) {
         buf_free(&world->clients[i].in);
         buf_free(&world->clients[i].out);
+        tls_client_free(world->clients[i].tls);
     }
     for (uint32_t i = 0; i < world->origin_count; i++) {
         buf_free(&world->origins[i].in);

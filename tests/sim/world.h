@@ -8,6 +8,7 @@
 #include "bridge/publish.h"
 #include "data/worker.h"
 #include "ring/ring_sim.h"
+#include "tls_client.h"
 
 #define WORLD_CLIENTS 24
 #define WORLD_SERVERS 3
@@ -50,12 +51,21 @@ enum outcome {
     OUTCOME_CLOSED, /* the connection ended where it may */
 };
 
+/* How far a chunked body was read. */
+struct chunked {
+    size_t at; /* 0 = not begun */
+    uint64_t size;
+    bool last;
+};
+
 struct client {
-    int peer; /* -1 = not there */
+    int peer;
+    struct tls_client *tls; /* NULL = plain */
     struct request requests[REQUESTS_MAX];
     uint32_t count, answered;
     struct buf out; /* not pushed yet */
     struct buf in;
+    struct chunked chunked;
     uint32_t sent; /* requests put into `out` */
     bool pipelines;
     bool slow;   /* has a small window and reads now and then */
@@ -71,8 +81,8 @@ struct origin {
     struct buf in, out;
     struct request request; /* being received */
     bool has_request, chunked_in;
+    struct chunked chunked;
     uint64_t left; /* of its body */
-    uint32_t got;
     bool close_after, ended;
 };
 
@@ -83,7 +93,7 @@ struct world {
     struct publisher *publisher;
     struct worker_shared shared;
     struct report_page page;
-    struct listener_config listener;
+    struct listener_config listeners[2]; /* plain, TLS */
     struct worker_config config;
     struct worker *w;
     struct client clients[WORLD_CLIENTS];
@@ -95,6 +105,7 @@ struct world {
     /* what the scenario sets before world_open() */
     uint32_t ring_small, ring_large, blocks[BLOCK_KINDS], conns;
     uint32_t max_idle;
+    bool may_close; /* any connection may end at any time */
 };
 
 uint64_t world_random(struct world *world, uint64_t below);
@@ -104,7 +115,8 @@ void world_open(struct world *world);
 /* A new snapshot of the same content: the pool, the index and the policies are made anew. */
 void world_publish(struct world *world);
 /* A client that will send these requests. */
-struct client *world_client(struct world *world, const struct request *requests, uint32_t count);
+struct client *world_client(struct world *world, const struct request *requests, uint32_t count,
+                            bool tls);
 /* Runs until every client has its outcome; fails when that takes too long. */
 void world_run(struct world *world);
 /* One turn of everything. */
