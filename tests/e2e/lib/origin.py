@@ -17,7 +17,7 @@
     /lazy?ms=M&piece=K     reads the body slowly (K bytes every M ms), then answers as /echo
     /early/CODE            answers before the body has been read, then reads it
     /last                  answers with Connection: close and closes
-    anything else          as /echo
+    anything else          as /echo, unless origin.answers[path] holds the bytes of a whole answer
 
 Before a body is read, "Expect: 100-continue" is answered with 100.
 """
@@ -87,6 +87,7 @@ class Origin:
     def __init__(self, name="origin", address="127.0.0.1", port=0, certificate=None):
         self.name = name
         self.requests = []
+        self.answers = {}  # path -> bytes, for answers too long for /raw; the connection ends behind them
         self.connection_count = 0
         self.tls = None
         if certificate:
@@ -228,6 +229,11 @@ class _Exchange:
             self.connection.send(body)
 
     def dispatch(self, path):
+        if path in self.origin.answers:
+            self.read_body()
+            self.connection.send(self.origin.answers[path])
+            self.keep = False
+            return
         word, _, rest = path.lstrip("/").partition("/")
         query = {name: values[0] for name, values in parse_qs(urlsplit(self.request.target).query).items()}
         action = getattr(self, "do_" + word.replace("-", "_"), self.do_echo)
