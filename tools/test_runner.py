@@ -29,7 +29,8 @@ PR_SET_CHILD_SUBREAPER = 36
 # build treats warnings as errors.
 BUILDS = {
     "release": ["-Dbuildtype=release", "-Dwerror=true"],
-    "asan": ["-Dbuildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dwerror=false"],
+    "asan": ["-Dbuildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dwerror=false",
+             "-Dtest_hooks=true"],
     "tsan": ["-Dbuildtype=debugoptimized", "-Db_sanitize=thread", "-Db_lundef=false", "-Dwerror=false"],
 }
 
