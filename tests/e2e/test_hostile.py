@@ -238,6 +238,7 @@ def test_good_request_before_a_bad_one_is_answered(proxy):
     with Witness(proxy) as witness, proxy.connect() as client:
         statuses, end = answers_of(client, head() + "bad\r\n\r\n" + SMUGGLED)
         assert (statuses, end) == ([200, 400], "closed") and witness.grown("requests_bad") == 1
+        assert proxy.status()["counters"] == proxy.counters()
 
 
 # --- slow and vanishing clients -----------------------------------------------------------------------------------

@@ -256,6 +256,8 @@ class _Exchange:
     def do_chunked(self, rest, query):
         body, piece = body_of(int(rest)), int(query.get("piece", 4096))
         self.head(200, "Transfer-Encoding: chunked")
+        if self.request.method == "HEAD":
+            return
         for at in range(0, len(body), piece):
             part = body[at:at + piece]
             self.connection.send(b"%x\r\n%s\r\n" % (len(part), part))
@@ -264,7 +266,8 @@ class _Exchange:
 
     def do_to_close(self, rest, query):
         self.head(200, "Connection: close")
-        self.connection.send(body_of(int(rest)))
+        if self.request.method != "HEAD":
+            self.connection.send(body_of(int(rest)))
         self.keep = False
 
     def do_status(self, rest, query):
@@ -283,6 +286,8 @@ class _Exchange:
     def do_slow(self, rest, query):
         body, piece = body_of(int(rest)), int(query.get("piece", 1))
         self.head(200, f"Content-Length: {len(body)}")
+        if self.request.method == "HEAD":
+            return
         for at in range(0, len(body), piece):
             self.connection.send(body[at:at + piece])
             time.sleep(int(query.get("ms", 10)) / 1000)
