@@ -452,11 +452,19 @@ static enum wire_want want_of_upstream(const struct exchange *x, const struct co
     return rest > LARGE_REST ? WIRE_WANT_LARGE : WIRE_WANT_SMALL;
 }
 
+/* Whether what the client sent may hold the rest of its request. Bytes that the codec has looked at
+ * and left are the begin of a trailer section without end. */
+static bool rest_may_be_here(const struct exchange *x, struct conn *conn)
+{
+    bool waits = x->phase == EXCHANGE_PHASE_CONNECT || x->up.full;
+    return (waits && conn_input(conn)->bytes > 0) || (conn->tls && conn->wire.received.first);
+}
+
 /* The client sends nothing more. Behind a whole request that may be a half-close: its answer is
  * still wanted, for a while. */
 static bool client_may_wait(struct worker *w, const struct exchange *x, struct conn *conn)
 {
-    if (x->has_body && !x->request_done && conn_input(conn)->bytes == 0)
+    if (x->has_body && !x->request_done && !rest_may_be_here(x, conn))
         return false;
     if (!conn->close_after || conn->in.at_ns == TIMER_NO_LIMIT)
         limit_set_ms(&w->wheel, &conn->in, w->now_ns, HALF_CLOSED_MS);

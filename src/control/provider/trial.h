@@ -6,7 +6,7 @@
 
 #include "config/config.h"
 
-/* Prints each step to standard output. resolver (may be NULL) gives the provider's variables and the
- * DNS resolvers. Returns the exit code. */
+/* Prints each step to standard output. resolver (may be NULL) gives the provider's variables and
+ * the DNS resolvers. Returns the exit code. */
 int trial_run(const struct config *config, const struct config_resolver *resolver, const char *code,
               const char *domain);
