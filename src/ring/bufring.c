@@ -21,29 +21,20 @@ static void bufring_unmap(struct bufring *b)
     if (b->mem)
         munmap(b->mem, (size_t)b->count * b->bytes);
     free(b->lent);
+    free(b->spare);
     *b = (struct bufring){0};
 }
 
-/* Writes one descriptor behind the tail. resv is left alone: in the first descriptor it is the
- * tail itself. */
-static void bufring_add(struct bufring *b, uint16_t index)
-{
-    struct io_uring_buf *d = &b->ring->bufs[(uint16_t)(b->tail + b->given_back) & (b->count - 1)];
-    d->addr = (uint64_t)(uintptr_t)(b->mem + (size_t)index * b->bytes);
-    d->len = b->bytes;
-    d->bid = (uint16_t)(b->first_id + index);
-    b->given_back++;
-    b->free++;
-}
-
 struct result bufring_init(struct bufring *b, struct io_uring *uring, uint16_t group,
-                           uint16_t first_id, unsigned count, unsigned bytes)
+                           uint16_t first_id, unsigned count, unsigned shown_max, unsigned bytes)
 {
     must(count > 0 && count <= 32768 && (count & (count - 1)) == 0);
     *b = (struct bufring){.count = count, .bytes = bytes, .first_id = first_id, .group = group};
     b->ring = map_pages(count * sizeof(struct io_uring_buf));
     b->mem = map_pages((size_t)count * bytes);
     b->lent = mem_zalloc(count);
+    b->spare = mem_zalloc(count * sizeof *b->spare);
+    b->shown_max = shown_max && shown_max < count ? shown_max : count;
     if (!b->ring || !b->mem) {
         bufring_unmap(b);
         return result_fail_sys(ERR_NO_MEMORY, ENOMEM);
@@ -55,8 +46,9 @@ struct result bufring_init(struct bufring *b, struct io_uring *uring, uint16_t g
         bufring_unmap(b);
         return result_fail_sys(ERR_IO_URING, -r);
     }
-    for (unsigned i = 0; i < count; i++)
-        bufring_add(b, (uint16_t)i);
+    for (unsigned i = count; i > 0; i--)
+        b->spare[b->spare_count++] = (uint16_t)(i - 1);
+    b->free = count;
     bufring_publish(b);
     return result_ok();
 }
@@ -71,22 +63,33 @@ void bufring_fini(struct bufring *b, struct io_uring *uring)
 void bufring_lend(struct bufring *b, uint16_t index)
 {
     must(index < b->count && !b->lent[index]);
+    must(b->shown > 0);
     b->lent[index] = 1;
     b->free--;
+    b->shown--;
 }
 
 void bufring_give_back(struct bufring *b, uint16_t index)
 {
     must(index < b->count && b->lent[index]);
     b->lent[index] = 0;
-    bufring_add(b, index);
+    b->spare[b->spare_count++] = index;
+    b->free++;
 }
 
 void bufring_publish(struct bufring *b)
 {
-    if (!b->given_back)
+    if (b->spare_count == 0 || b->shown == b->shown_max)
         return;
-    b->tail = (uint16_t)(b->tail + b->given_back);
-    b->given_back = 0;
+    while (b->spare_count > 0 && b->shown < b->shown_max) {
+        uint16_t index = b->spare[--b->spare_count];
+        /* resv is left alone: in the first descriptor it is the tail itself. */
+        struct io_uring_buf *d = &b->ring->bufs[b->tail & (b->count - 1)];
+        d->addr = (uint64_t)(uintptr_t)(b->mem + (size_t)index * b->bytes);
+        d->len = b->bytes;
+        d->bid = (uint16_t)(b->first_id + index);
+        b->tail++;
+        b->shown++;
+    }
     __atomic_store_n(&b->ring->tail, b->tail, __ATOMIC_RELEASE);
 }

@@ -14,22 +14,27 @@ struct bufring {
     uint8_t *lent;                  /* one byte per buffer: 1 while the caller has it */
     unsigned count;                 /* power of two, or 0: the group is not used */
     unsigned bytes;                 /* of one buffer */
-    unsigned free;                  /* the kernel may pick, given_back included */
-    unsigned given_back;            /* written behind the tail, not yet published */
+    unsigned free;                  /* not lent */
+    unsigned shown;                 /* of those, what the kernel may pick */
+    unsigned shown_max;
+    uint16_t *spare; /* of those, the others: the last given back is shown first, for its bytes
+                      * are still in the cache */
+    unsigned spare_count;
     uint16_t tail;
     uint16_t first_id; /* buffer ids on the wire are first_id + index */
     uint16_t group;
 };
 
-/* Maps the memory, registers group `group` with the kernel and publishes all buffers.
- * count: power of two 1..32768. ERR_NO_MEMORY; ERR_IO_URING with errno of the registration. */
+/* Maps the memory, registers group `group` with the kernel and publishes buffers.
+ * count: power of two 1..32768; shown_max: how many the kernel sees at a time, 0 = all.
+ * ERR_NO_MEMORY; ERR_IO_URING with errno of the registration. */
 struct result bufring_init(struct bufring *b, struct io_uring *uring, uint16_t group,
-                           uint16_t first_id, unsigned count, unsigned bytes);
+                           uint16_t first_id, unsigned count, unsigned shown_max, unsigned bytes);
 /* Unregisters and unmaps. A zero-initialised one is fine. */
 void bufring_fini(struct bufring *b, struct io_uring *uring);
 /* Notes that the kernel picked `index`. */
 void bufring_lend(struct bufring *b, uint16_t index);
-/* Writes the descriptor of a lent buffer behind the tail. */
+/* Takes a lent buffer back. */
 void bufring_give_back(struct bufring *b, uint16_t index);
-/* Lets the kernel see what was given back. */
+/* Fills up what the kernel sees. */
 void bufring_publish(struct bufring *b);

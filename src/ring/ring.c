@@ -81,7 +81,7 @@ struct result ring_open(const struct ring_config *config, struct ring **ret, str
         if (!config->buffers[g])
             continue;
         r = bufring_init(&ring->groups[g], u, (uint16_t)g, g == RING_LARGE ? LARGE_ID : 0,
-                         config->buffers[g], group_bytes[g]);
+                         config->buffers[g], config->shown[g], group_bytes[g]);
         if (!result_is_ok(r)) {
             r = r.code == ERR_IO_URING
                     ? probe_refused("io_uring_register", r.sys, 0, why)
