@@ -29,7 +29,8 @@ PR_SET_CHILD_SUBREAPER = 36
 # build treats warnings as errors.
 BUILDS = {
     "release": ["-Dbuildtype=release", "-Dwerror=true"],
-    "asan": ["-Doptimization=1", "-Ddebug=true", "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dwerror=false"],
+    "asan": ["-Doptimization=1", "-Ddebug=true", "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dwerror=false",
+             "-Dtest_hooks=true"],
     "tsan": ["-Doptimization=1", "-Ddebug=true", "-Db_sanitize=thread", "-Db_lundef=false", "-Dwerror=false"],
 }
 
