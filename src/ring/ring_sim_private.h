@@ -65,11 +65,11 @@ struct sim_conn {
     size_t window;
     uint16_t port;
     bool connected;
-    bool in_ended;    /* FIN of the peer */
-    bool reset;       /* RST of the peer */
-    bool in_shut;     /* the worker shut down its receiving side */
-    bool out_ended;   /* FIN of the worker */
-    bool closed;      /* by the worker */
+    bool in_ended;  /* FIN of the peer */
+    bool reset;     /* RST of the peer */
+    bool in_shut;   /* the worker shut down its receiving side */
+    bool out_ended; /* FIN of the worker */
+    bool closed;    /* by the worker */
     bool reset_on_close;
     bool close_reset; /* with unread bytes, or so asked for */
 };
