@@ -29,8 +29,9 @@ PR_SET_CHILD_SUBREAPER = 36
 # build treats warnings as errors.
 BUILDS = {
     "release": ["-Dbuildtype=release", "-Dwerror=true"],
-    "asan": ["-Dbuildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dwerror=false"],
-    "tsan": ["-Dbuildtype=debugoptimized", "-Db_sanitize=thread", "-Db_lundef=false", "-Dwerror=false"],
+    "asan": ["-Doptimization=1", "-Ddebug=true", "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dwerror=false",
+             "-Dtest_hooks=true"],
+    "tsan": ["-Doptimization=1", "-Ddebug=true", "-Db_sanitize=thread", "-Db_lundef=false", "-Dwerror=false"],
 }
 
 SANITIZER_ENV = {
@@ -100,6 +101,11 @@ def run(command, limit_s, env=None, show=None):
                 say("  " + line.rstrip())
         code = process.wait()
     except KeyboardInterrupt:
+        process.terminate()  # pytest and meson end their tests
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            pass
         stop()
         raise
     finally:
@@ -322,8 +328,13 @@ def run_build(kind, arguments, totals):
                3000 if arguments.long else 720)
 
 
+def interrupt(number, frame):
+    raise KeyboardInterrupt
+
+
 def main():
     arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, interrupt)  # so that what was started is ended
     totals = Totals()
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     say("dependencies")
@@ -344,4 +355,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
+        kill_leftovers(Totals())
         sys.exit(130)

@@ -260,18 +260,20 @@ static uint16_t random_id(const struct ferrule_host *host)
  * ------------------------------------------------------------------------------------------------
  */
 
+enum soa { SOA_ABSENT = 0, SOA_FOUND, SOA_DAMAGED };
+
 /* Whether the answer section holds a SOA of exactly this name. */
-static bool answer_has_soa(const struct dns_message *m, const struct dns_name *name)
+static enum soa find_soa(const struct dns_message *m, const struct dns_name *name)
 {
     size_t at = dns_skip_questions(m);
-    for (unsigned n = 0; at && n < m->counts[1]; n++) {
+    for (unsigned n = 0; n < m->counts[1]; n++) {
         struct dns_record r;
         if (!dns_read_record(m, &at, &r))
-            return false;
+            return SOA_DAMAGED;
         if (r.type == DNS_TYPE_SOA && dns_name_eq(&r.name, name))
-            return true;
+            return SOA_FOUND;
     }
-    return false;
+    return SOA_ABSENT;
 }
 
 /* Asks the server itself, from the name upwards, who has a SOA. Not the root: nobody updates that.
@@ -292,10 +294,14 @@ static int32_t walk_to_zone(const struct instance *i, const struct dns_name *nam
         if (status != FERRULE_OK)
             return status;
         unsigned rcode = dns_message_rcode(&m);
-        if (rcode == DNS_RCODE_OK && answer_has_soa(&m, &at)) {
+        enum soa soa = rcode == DNS_RCODE_OK ? find_soa(&m, &at) : SOA_ABSENT;
+        if (soa == SOA_FOUND) {
             *ret = at;
             return FERRULE_OK;
         }
+        if (soa == SOA_DAMAGED)
+            return fail(error, FERRULE_RETRY, "%.*s sent a damaged answer",
+                        FERRULE_FMT(i->nameserver));
         if (rcode == DNS_RCODE_SERVFAIL)
             return fail(error, FERRULE_RETRY, "%.*s answers SERVFAIL when asked for the SOA of %s",
                         FERRULE_FMT(i->nameserver), dns_name_text(&at, text));

@@ -131,6 +131,8 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 void buf_consume(struct buf *b, size_t n)
 {
     must(n <= b->len);
+    if (n == 0)
+        return;
     memmove(b->ptr, b->ptr + n, b->len - n);
     b->len -= n;
 }

@@ -62,7 +62,8 @@ struct result net_addr_parse(struct span text, uint16_t default_port, struct net
     if (!port || host.len >= INET6_ADDRSTRLEN)
         return result_fail(ERR_FORMAT);
     char name[INET6_ADDRSTRLEN];
-    memcpy(name, host.ptr, host.len);
+    if (host.len)
+        memcpy(name, host.ptr, host.len);
     name[host.len] = 0;
     struct net_addr a = {0};
     if (host.len == 0 || inet_pton(AF_INET6, name, &a.in6.sin6_addr) == 1) {

@@ -6,6 +6,7 @@
 #include "control/cli.h"
 #include "control/cli.h"
 #include "control/provider/host.h"
+#include "control/provider/provider_cli.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +27,7 @@ static const struct command {
     {"status", cli_status, "say how a running ferrule is"},
     {"stop", cli_stop, "end a running ferrule"},
     {"cert", cli_cert, "list, show and explain certificates"},
+    {"provider", provider_cli, "list, show or test DNS provider plug-ins"},
     {"data-run", cmdline_data_main, NULL},
     {"control-run", cmdline_control_main, NULL},
     {"provider-run", provider_run, NULL},

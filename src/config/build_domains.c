@@ -34,6 +34,9 @@ struct config_domain *build_domains(struct build *b, struct place list, uint32_t
             build_required(b, p, "main");
         for (const struct node *san = NULL; (san = build_next(sans, san));)
             add_name(b, d, san->text);
+        if (d->count > CONFIG_DOMAIN_NAMES_MAX)
+            problems_error(b->problems, n->at, "a certificate has at most %d names, not %u",
+                           CONFIG_DOMAIN_NAMES_MAX, d->count);
         used += d->count > 0;
     }
     *ret_count = used;

@@ -69,6 +69,7 @@ static void domains_of_rule(struct build *b, struct config_router *router)
     router->domain_count = 1;
 }
 
+/* Names for which a certificate is to be ordered: not too many, and within the resolver's reach. */
 static void check_certificates(struct routers *r, struct place tls, struct config_router *router)
 {
     struct config *c = r->b->config;
@@ -84,6 +85,12 @@ static void check_certificates(struct routers *r, struct place tls, struct confi
                                router->domains[i].names[k], resolver->name);
         }
     }
+    if (router->domain_count == 1 && router->domains[0].count > CONFIG_DOMAIN_NAMES_MAX &&
+        !build_at(tls, "domains").node)
+        problems_error(r->b->problems, router->where,
+                       "a certificate has at most %d names, the rule of router %s has %u: spread "
+                       "them over tls.domains",
+                       CONFIG_DOMAIN_NAMES_MAX, router->name, router->domains[0].count);
     if (router->domain_count == 0)
         problems_warn(r->b->problems, router->where,
                       "router %s has a certificate resolver, but neither tls.domains nor Host() "

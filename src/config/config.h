@@ -41,6 +41,8 @@ struct config_entrypoint {
     struct config_where where;
 };
 
+#define CONFIG_DOMAIN_NAMES_MAX 100 /* of one certificate; no public CA takes more */
+
 struct config_domain {  /* one certificate wanted: main name and others */
     const char **names; /* main first, lower case */
     uint32_t count;

@@ -197,7 +197,8 @@ bool value_is_net(struct span text)
     int64_t bits;
     if (slash == text.len || !family)
         return family != 0;
-    return result_is_ok(value_int(span_skip(text, slash + 1), &bits)) && bits >= 0 &&
+    struct span digits = span_skip(text, slash + 1);
+    return digits.len && isdigit(digits.ptr[0]) && result_is_ok(value_int(digits, &bits)) &&
            bits <= (family == AF_INET ? 32 : 128);
 }
 

@@ -111,7 +111,7 @@ static void print_want(const json_t *w)
         print_time("    last failure ", ledger, "failedAt");
         print_time("    next try not before ", ledger, "notBefore");
     }
-    printf("    last 168 hours: %lld orders, %lld of %lld certificates\n",
+    printf("    last 168 hours: orders %lld, certificates %lld of %lld\n",
            number_of(ledger, "ordersIn168h"), number_of(ledger, "certificatesIn168h"),
            number_of(ledger, "duplicateBudget"));
 }

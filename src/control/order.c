@@ -107,6 +107,11 @@ double order_step_seconds(const struct order *o)
     return (double)(clock_now_ns() - o->step_ns) / (double)NS_PER_S;
 }
 
+double order_seconds(const struct order *o)
+{
+    return (double)(clock_now_ns() - o->begun_ns) / (double)NS_PER_S;
+}
+
 struct ledger_key order_ledger_key(const struct order *o, struct buf *names)
 {
     for (uint32_t i = 0; i < o->record.name_count; i++)
@@ -417,7 +422,7 @@ struct order *order_start(const struct order_env *env, struct resolver *resolver
     o->env = *env;
     o->resolver = resolver;
     o->mode = mode;
-    o->step_ns = clock_now_ns();
+    o->step_ns = o->begun_ns = clock_now_ns();
     loop_timer_init(&o->deadline, deadline_passed);
     loop_timer_init(&o->pause, pause_fired);
     take_up(o, names, count, id);
@@ -453,7 +458,7 @@ void order_finish(struct order *o)
     if (result.ok)
         write_success(o);
     struct result written = result_ok();
-    if (o->leftovers || r->keep) {
+    if (o->leftovers || (r->failed && r->keep)) {
         r->step = ORDER_CLEANUP; /* what is left to do */
         written = order_journal_put(o->env.state, r, &why);
     } else {

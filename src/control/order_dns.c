@@ -180,7 +180,7 @@ static void on_presented(void *arg, const struct provider_answer *answer)
     if (answer->verdict == PROVIDER_OK) {
         t->phase = ORDER_TXT_PRESENT;
         keep_state(t, answer);
-        order_say(o, "TXT value added at %s", t->fqdn);
+        order_say(o, "TXT value added at %s (%.1f s)", t->fqdn, order_step_seconds(o));
         o->index++;
         o->tries = 0;
         if (order_save(o))

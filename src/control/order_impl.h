@@ -43,6 +43,7 @@ struct order {
     bool value_is_first;  /* nobody tried to add the TXT value at `index` before */
     bool leftovers;       /* a value could not be removed */
     uint64_t step_ns;     /* when the step began */
+    uint64_t begun_ns;    /* when this process began with the order */
     struct buf chain_pem; /* downloaded */
     char *alternates[HTTP_ALTERNATES_MAX]; /* URLs of other chains */
     uint32_t alternate_count;
@@ -78,7 +79,9 @@ const char *order_label(const struct order *o);
 /* For the ledger; `names` is the caller's. */
 struct ledger_key order_ledger_key(const struct order *o, struct buf *names);
 void order_clear_authz(struct order *o);
+/* Since the step began, and since this process began with the order. */
 double order_step_seconds(const struct order *o);
+double order_seconds(const struct order *o);
 
 /* ---- handlers of the steps (order.def) ------------------------------------------------------- */
 

@@ -372,7 +372,7 @@ void order_issue_publish(struct order *o)
     if (result_is_ok(make_store_cert(o, &cert)))
         o->env.publish(o->env.arg, &cert);
     free_store_cert(&cert);
-    order_say(o, "certificate stored and given to the workers, %lld s after the order began",
-              (long long)(clock_wall_s() - o->record.started_s));
+    order_say(o, "certificate stored and given to the workers, %.1f s after the start",
+              order_seconds(o));
     order_next(o);
 }

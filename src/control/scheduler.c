@@ -11,6 +11,7 @@
 #define ORDERS_MAX      16   /* running at once */
 #define SLEEP_MAX_S     600  /* the wall clock may be set meanwhile */
 #define CLEANUP_RETRY_S 3600 /* for TXT values that a provider did not remove */
+#define RETRY_MIN_S     60
 #define RETRY_CAP_MIN_S 600
 
 /* One order at work: of a want, or of names that are not configured any more. */
@@ -69,6 +70,8 @@ static void on_finished(void *arg, const struct order_result *result)
         w->order = NULL;
         w->next_s = 0;
         w->leftovers = result->leftovers;
+        /* The ledger says how long to wait; should it not be writable, this much in any case. */
+        w->hold_s = result->ok || result->cleanup_only ? 0 : clock_wall_s() + RETRY_MIN_S;
         w->cleanup_s = clock_wall_s() + CLEANUP_RETRY_S;
     }
     wake_at(s, 0);
@@ -139,6 +142,10 @@ static bool is_due(struct scheduler *s, struct want *w, int64_t now_s)
     scheduler_ledger(s, w, &e);
     if (!ledger_allows(&e, s->o.config->duplicate_budget, now_s, &w->next_s, &w->waiting))
         return false;
+    if (w->hold_s > now_s && w->hold_s <= now_s + RETRY_MIN_S) {
+        w->next_s = w->hold_s;
+        return false;
+    }
     w->next_s = now_s;
     return true;
 }

@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/block.h"
 
-#include <stdlib.h>
 #include <sys/mman.h>
 
 static const uint32_t kind_bytes[BLOCK_KINDS] = {
     RING_SMALL_BYTES, RING_LARGE_BYTES, BLOCK_HEAD_BYTES, BLOCK_RECORD_BYTES, BLOCK_BODY_BYTES,
 };
 
+/* Pages that are never used cost address space only. */
+static void *map(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
 static struct result pool_init(struct block_pool *p, enum block_kind kind, uint32_t count)
 {
     must(count > 0);
+    p->kind = (uint8_t)kind;
     p->bytes = kind_bytes[kind];
     p->count = count;
-    p->headers = calloc(count, sizeof *p->headers);
-    if (!p->headers)
-        return result_fail(ERR_NO_MEMORY);
-    for (uint32_t i = 0; i < count; i++)
-        p->headers[i] = (struct block){.cap = p->bytes, .index = i, .kind = kind};
-    if (kind < BLOCK_POOL_FIRST)
-        return result_ok();
-    void *memory = mmap(NULL, (size_t)count * p->bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
-        return result_fail(ERR_NO_MEMORY);
-    p->memory = memory;
-    return result_ok();
+    p->headers = map(count * sizeof *p->headers);
+    if (kind >= BLOCK_POOL_FIRST)
+        p->memory = map((size_t)count * p->bytes);
+    bool ok = p->headers && (kind < BLOCK_POOL_FIRST || p->memory);
+    return ok ? result_ok() : result_fail(ERR_NO_MEMORY);
 }
 
 struct result blocks_init(struct blocks *b, struct ring *ring, const uint32_t counts[BLOCK_KINDS])
@@ -48,7 +48,8 @@ void blocks_fini(struct blocks *b)
         must(p->used == 0);
         if (p->memory)
             munmap(p->memory, (size_t)p->count * p->bytes);
-        free(p->headers);
+        if (p->headers)
+            munmap(p->headers, p->count * sizeof *p->headers);
         *p = (struct block_pool){0};
     }
 }
@@ -60,6 +61,9 @@ struct block *block_lent(struct blocks *b, const struct ring_event *ev)
     must(ev->buffer < p->count);
     struct block *block = &p->headers[ev->buffer];
     must(block->refs == 0);
+    block->cap = p->bytes;
+    block->index = ev->buffer;
+    block->kind = ev->group;
     block->data = ring_buffer(b->ring, (enum ring_group)ev->group, ev->buffer);
     block->start = 0;
     block->end = ev->res > 0 ? (uint32_t)ev->res : 0;
@@ -78,6 +82,9 @@ static struct block *pool_take(struct block_pool *p)
         p->free = block->next;
     } else if (p->fresh < p->count) {
         block = &p->headers[p->fresh];
+        block->kind = p->kind;
+        block->cap = p->bytes;
+        block->index = p->fresh;
         block->data = p->memory + (size_t)p->fresh * p->bytes;
         p->fresh++;
     } else {

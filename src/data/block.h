@@ -50,7 +50,9 @@ struct block_pool {
     uint8_t *memory;
     struct block *headers;
     struct block *free; /* last given back first: its bytes are in the cache */
-    uint32_t bytes, count, used, fresh;
+    uint32_t bytes, count, used;
+    uint32_t fresh; /* blocks from here on were never taken, their headers are not written */
+    uint8_t kind;
 };
 
 struct blocks {

@@ -119,7 +119,7 @@ static struct result open_descriptors(struct data *d, struct why *why)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
     d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     d->shared.notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -154,6 +154,12 @@ void exchange_upstream_timeout(struct worker *w, struct exchange *x)
 
 /* ---- the upstream's connection -------------------------------------------------------------- */
 
+/* The request is out: from here on the upstream's time runs. */
+static void limit_answer(struct worker *w, const struct exchange *x, struct upconn *upconn)
+{
+    limit_set_ms(&w->wheel, &upconn->limit, w->now_ns, x->service->response_header_timeout_ms);
+}
+
 /* Queues the head for the connection that now stands. A second reference keeps it for a second
  * try. */
 static void send_head(struct worker *w, struct exchange *x, struct upconn *upconn)
@@ -167,6 +173,8 @@ static void send_head(struct worker *w, struct exchange *x, struct upconn *upcon
     if (!keep)
         x->head = NULL;
     upconn->wire.want = upconn_want(upconn);
+    if (x->request_done)
+        limit_answer(w, x, upconn);
 }
 
 static void dial(struct worker *w, struct exchange *x)
@@ -256,8 +264,7 @@ static bool pump_request(struct worker *w, struct exchange *x, struct conn *conn
         x->request_done = true;
         limit_clear(&conn->in);
         if (x->phase == EXCHANGE_PHASE_WAIT)
-            limit_set_ms(&w->wheel, &upconn->limit, w->now_ns,
-                         x->service->response_header_timeout_ms);
+            limit_answer(w, x, upconn);
         return true;
     case RELAY_BAD:
         report_add(w->report, REPORT_REQUESTS_BAD, 1);
@@ -385,6 +392,8 @@ static bool pump_response(struct worker *w, struct exchange *x, struct conn *con
 {
     struct sink sink = conn_sink(w, conn);
     if (x->phase == EXCHANGE_PHASE_WAIT) {
+        if (upconn->wire.received.first && sink_room(&sink, 1) == 0)
+            return true; /* the client is slow with what it got before, or no block is free */
         enum head_state heads = read_heads(w, x, conn, upconn, &sink);
         if (heads == HEAD_BAD) {
             fail(w, x, 502);
@@ -422,7 +431,7 @@ static enum wire_want want_of_client(const struct exchange *x, struct conn *conn
     uint32_t waiting = conn->wire.received.bytes + conn->plain.bytes;
     if (x->request_done || x->phase == EXCHANGE_PHASE_CONNECT)
         return waiting > WIRE_RECV_HIGH ? WIRE_WANT_NOTHING : WIRE_WANT_SMALL;
-    if (waiting > 0 || (upconn && wire_send_is_full(&upconn->wire)))
+    if (x->up.full || wire_send_is_full(&upconn->wire))
         return WIRE_WANT_NOTHING;
     uint64_t rest = x->body_bytes == UINT64_MAX ? x->up.bytes > LARGE_SO_FAR ? UINT64_MAX : 0
                                                 : x->body_bytes - x->up.bytes;
@@ -434,7 +443,7 @@ static enum wire_want want_of_upstream(const struct exchange *x, const struct co
 {
     if (x->phase == EXCHANGE_PHASE_WAIT)
         return (enum wire_want)upconn->wire.want;
-    if (upconn->wire.received.bytes > 0 || wire_send_is_full(&conn->wire))
+    if (x->down.full || wire_send_is_full(&conn->wire))
         return WIRE_WANT_NOTHING;
     if (x->server->large >= POOL_LARGE)
         return WIRE_WANT_LARGE;
@@ -443,11 +452,19 @@ static enum wire_want want_of_upstream(const struct exchange *x, const struct co
     return rest > LARGE_REST ? WIRE_WANT_LARGE : WIRE_WANT_SMALL;
 }
 
+/* Whether what the client sent may hold the rest of its request. Bytes that the codec has looked at
+ * and left are the begin of a trailer section without end. */
+static bool rest_may_be_here(const struct exchange *x, struct conn *conn)
+{
+    bool waits = x->phase == EXCHANGE_PHASE_CONNECT || x->up.full;
+    return (waits && conn_input(conn)->bytes > 0) || (conn->tls && conn->wire.received.first);
+}
+
 /* The client sends nothing more. Behind a whole request that may be a half-close: its answer is
  * still wanted, for a while. */
 static bool client_may_wait(struct worker *w, const struct exchange *x, struct conn *conn)
 {
-    if (x->has_body && !x->request_done && conn_input(conn)->bytes == 0)
+    if (x->has_body && !x->request_done && !rest_may_be_here(x, conn))
         return false;
     if (!conn->close_after || conn->in.at_ns == TIMER_NO_LIMIT)
         limit_set_ms(&w->wheel, &conn->in, w->now_ns, HALF_CLOSED_MS);

@@ -66,8 +66,10 @@ bool handshake_hello(struct worker *w, struct conn *conn)
             r = more ? hello_parse(block_span(in->first), &hello) : result_fail(ERR_AGAIN);
     }
     if (r.code == ERR_AGAIN) {
-        if (conn->wire.eof)
+        if (conn->wire.eof) {
+            report_add(w->report, REPORT_HELLO_BAD, 1);
             conn_close_begin(w, conn);
+        }
         return false;
     }
     if (!result_is_ok(r)) {

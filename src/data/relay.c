@@ -20,7 +20,8 @@ void relay_fini(struct relay *r, struct blocks *blocks)
     r->trailers = NULL;
 }
 
-/* Trailer fields live only until the codec is fed again: they are put into wire form at once. */
+/* Trailer fields live only until the codec is fed again: they are put into wire form at once.
+ * Without a block for them they are dropped (RFC 9110 section 6.5.1 allows it). */
 static void keep_trailers(struct relay *r, struct sink *to, const struct http_head *fields)
 {
     if (r->framing != HTTP_BODY_CHUNKED || r->trailers)
@@ -39,7 +40,6 @@ static void keep_trailers(struct relay *r, struct sink *to, const struct http_he
         }
         block_give_back(blocks, block);
     }
-    r->bad = true;
 }
 
 /* Runs the codec over the first block. Decoded bytes are moved together at the front, so that a
@@ -63,8 +63,7 @@ static bool decode(struct relay *r, struct h1 *from, struct block_queue *in, str
         }
         if (ev.kind == HTTP_EVENT_TRAILERS) {
             keep_trailers(r, to, ev.head);
-            if (!r->bad)
-                continue;
+            continue;
         }
         r->ended = ev.kind == HTTP_EVENT_END;
         r->bad |= ev.kind != HTTP_EVENT_END && ev.kind != HTTP_EVENT_MORE;
@@ -153,8 +152,8 @@ static void put_end(struct relay *r, struct sink *to)
     relay_fini(r, &to->w->blocks);
 }
 
-enum relay_state relay_pump(struct relay *r, struct h1 *from, struct block_queue *in,
-                            struct sink *to)
+static enum relay_state pump(struct relay *r, struct h1 *from, struct block_queue *in,
+                             struct sink *to)
 {
     for (;;) {
         if (r->pending) {
@@ -184,6 +183,14 @@ enum relay_state relay_pump(struct relay *r, struct h1 *from, struct block_queue
         if (!decode(r, from, in, to))
             return RELAY_MORE;
     }
+}
+
+enum relay_state relay_pump(struct relay *r, struct h1 *from, struct block_queue *in,
+                            struct sink *to)
+{
+    enum relay_state state = pump(r, from, in, to);
+    r->full = state == RELAY_FULL;
+    return state;
 }
 
 bool relay_eof(struct relay *r, struct h1 *from)

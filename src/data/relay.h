@@ -20,6 +20,7 @@ struct relay {
     uint8_t framing;        /* enum http_body towards the receiver */
     bool crlf_due;          /* the CRLF behind the latest chunk is still to come */
     bool ended, bad;        /* what the codec said behind the pending bytes */
+    bool full;              /* relay_pump() said RELAY_FULL the last time: the source must rest */
     uint32_t pending;       /* decoded bytes at the front of the first block */
     uint32_t gap;           /* bytes behind them that the codec has used */
     struct block *trailers; /* the last chunk with fields, or NULL */

@@ -89,10 +89,11 @@ void sink_copy(struct sink *s, struct span bytes)
     sink_commit(s, &w);
 }
 
+/* Bodies leave an eighth of a pool to heads and answers of our own, which cannot wait. */
 static bool pool_has(const struct worker *w, enum block_kind kind)
 {
     const struct block_pool *p = &w->blocks.pools[kind];
-    return p->used < p->count;
+    return p->used + p->count / 8 < p->count;
 }
 
 uint32_t sink_room(struct sink *s, uint32_t want)

@@ -133,9 +133,24 @@ static void settle_send(struct worker *w, struct wire *wire)
     ring_sendmsg(w->ring, wire->fd, &wire->message, id);
 }
 
+/* What was received and has to wait is copied out of the kernel's buffers when those get scarce:
+ * else a few slow peers could keep all of them. */
+static void settle_waiting(struct worker *w, struct wire *wire)
+{
+    for (uint32_t i = wire->received.count; i > 0; i--) {
+        struct block *block = block_queue_pop(&wire->received);
+        struct block *copy = NULL;
+        if (block_is_lent(block) && block_is_scarce(&w->blocks, (enum ring_group)block->kind))
+            copy = block_detach(&w->blocks, block, 0);
+        block_queue_push(&wire->received, copy ? copy : block);
+    }
+}
+
 void wire_settle(struct worker *w, struct wire *wire)
 {
     must(wire->fd >= 0);
+    if (wire->received.first)
+        settle_waiting(w, wire);
     settle_send(w, wire);
     settle_receive(w, wire);
 }

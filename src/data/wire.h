@@ -20,8 +20,10 @@ enum wire_want {
     WIRE_WANT_LARGE = 2, /* bodies: one-shot into large buffers */
 };
 
-/* Bytes that may wait for sending before the source is paused. One block more than this fits. */
-#define WIRE_SEND_HIGH 65536u
+/* Bytes and blocks that may wait for sending before the source is paused; one piece more fits. The
+ * pools are so large that every connection may have as many. */
+#define WIRE_SEND_HIGH   65536u
+#define WIRE_SEND_BLOCKS 6u
 /* Received bytes that may wait before receiving is paused. */
 #define WIRE_RECV_HIGH 32768u
 #define WIRE_PIECES    8
@@ -78,5 +80,5 @@ static inline bool wire_send_is_empty(const struct wire *wire)
 
 static inline bool wire_send_is_full(const struct wire *wire)
 {
-    return wire->sending.bytes >= WIRE_SEND_HIGH;
+    return wire->sending.bytes >= WIRE_SEND_HIGH || wire->sending.count >= WIRE_SEND_BLOCKS;
 }

@@ -57,7 +57,7 @@ static struct result open_ring(struct worker *w, struct why *why)
     uint32_t counts[BLOCK_KINDS] = {
         config.buffers[RING_SMALL],
         config.buffers[RING_LARGE],
-        c->blocks[BLOCK_HEAD] ? c->blocks[BLOCK_HEAD] : 3 * c->conns + 256,
+        c->blocks[BLOCK_HEAD] ? c->blocks[BLOCK_HEAD] : 8 * c->conns + 256,
         c->blocks[BLOCK_RECORD] ? c->blocks[BLOCK_RECORD] : c->conns / 4 + 64,
         c->blocks[BLOCK_BODY] ? c->blocks[BLOCK_BODY] : c->conns / 2 + 64,
     };

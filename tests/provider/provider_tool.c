@@ -110,13 +110,15 @@ static struct span argument(int argc, char **argv, int i)
 
 static int with_provider(int argc, char **argv, const char *executable)
 {
-    struct provider_host *host;
+    struct provider_host *host = NULL;
     struct provider *p;
     struct why why = {""};
     const char *folders[] = {argv[2]};
     if (!result_is_ok(provider_host_create(loop, executable, folders, 1, &host, &why)) ||
         !result_is_ok(provider_get(host, argv[3], NULL, 0, &p, &why))) {
         json_object_set_new(output, "text", json_string(why.text));
+        if (host)
+            provider_host_destroy(host);
         return 1;
     }
     uint64_t deadline_ns = clock_now_ns() + number("LIMIT_S", 30) * NS_PER_S;

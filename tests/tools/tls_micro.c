@@ -12,12 +12,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define NAME "www.a.test"
-
-static struct pair_cert certs[3];
-static struct tls_policy *policy;
-static struct ticket_keys keys = {.count = 1,
-                                  .keys = {{"name of the key.", "0123456789abcdef", 1}}};
 static int rounds = 2000;
 static const char *only_named;
 
@@ -202,21 +196,13 @@ static void *other_thread(void *arg)
 int main(int argc, char **argv)
 {
     pthread_t other;
-    struct snap_tls o = {
-        .name = SPAN_LITERAL("default"), .min_version = 0x0303, .max_version = 0x0304};
-    struct why why;
     if (pthread_create(&other, NULL, other_thread, NULL) != 0)
         return 2;
     if (argc > 1)
         rounds = (int)strtol(argv[1], NULL, 10);
     only_named = argc > 2 ? argv[2] : NULL;
-    if (rounds < 10 || !result_is_ok(session_library_init(&why)))
+    if (rounds < 10 || pair_setup(NULL) != 0)
         return 2;
-    wc_InitRng(&pair_rng);
-    for (int i = 0; i < 3; i++)
-        pair_cert_make(&certs[i], (enum pair_key)i, NAME, i == PAIR_P256 ? 1 : 0);
-    if (!result_is_ok(tls_policy_create(&o, &policy, &why)))
-        return 1;
     printf("minimum cycles of the server's side, %d rounds\n", rounds);
     measure("1.3 P-256 X25519 AES-128, ticket", 0x0304, NULL, WOLFSSL_ECC_X25519, 0, true, false);
     measure("1.3 P-256 X25519 AES-128, no ticket", 0x0304, NULL, WOLFSSL_ECC_X25519, 0, false,

@@ -218,7 +218,7 @@ const char *h1_reason(uint16_t status)
         {429, "Too Many Requests"},
         {431, "Request Header Fields Too Large"},
         {500, "Internal Server Error"},
-        {501, "Not Implemented"},
+        {501, "Not Implemented" /* allowed: RFC 9110 section 15.6.2 */},
         {502, "Bad Gateway"},
         {503, "Service Unavailable"},
         {504, "Gateway Timeout"},

@@ -11,8 +11,7 @@
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/sha256.h>
 
-/* ---- phases ------------------------------------------------------------------------------------
- */
+/* ---- phases --------------------------------------------------------------------------------- */
 
 static const bool allowed[SESSION_PHASE_COUNT][SESSION_PHASE_COUNT] = {
     [SESSION_PHASE_HANDSHAKE] = {[SESSION_PHASE_OPEN] = true, [SESSION_PHASE_FAILED] = true},
@@ -33,8 +32,7 @@ static struct result session_fail(struct tls_session *s, int error)
     return result_fail(ERR_PEER_TLS);
 }
 
-/* ---- making and freeing ------------------------------------------------------------------------
- */
+/* ---- making and freeing --------------------------------------------------------------------- */
 
 struct result session_library_init(struct why *why)
 {
@@ -158,8 +156,7 @@ void session_close(struct tls_session *s)
     XFREE(s, NULL, DYNAMIC_TYPE_TMP_BUFFER);
 }
 
-/* ---- bytes -------------------------------------------------------------------------------------
- */
+/* ---- bytes ---------------------------------------------------------------------------------- */
 
 struct result session_handshake(struct tls_session *s, struct session_io *io)
 {
@@ -268,8 +265,7 @@ struct result session_shutdown(struct tls_session *s, struct writer *out)
     return result_ok();
 }
 
-/* ---- questions ---------------------------------------------------------------------------------
- */
+/* ---- questions ------------------------------------------------------------------------------ */
 
 bool session_resumed(const struct tls_session *s)
 {

@@ -162,6 +162,25 @@ class Ferrule:
     def status(self):
         return self.json("status")
 
+    def counters(self):
+        """{name: value} of `ferrule status --json`, added up over the workers. Asked without starting a
+        program, because tests wait by it."""
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.settimeout(PATIENCE_S)
+            admin.connect(str(self.admin_socket))
+            admin.sendall(b'{"command":"status"}\n')
+            with admin.makefile() as answer:
+                return json.load(answer)["counters"]
+
+    def wait_counter(self, name, least, timeout_s=PATIENCE_S):
+        """Waits until a counter has reached a value; returns all counters."""
+        return wait_until(lambda: (c := self.counters())[name] >= least and c, f"counter {name} >= {least}", timeout_s)
+
+    def resident_kb(self, role="data"):
+        """Resident memory of a process of the family, in KB."""
+        text = Path(f"/proc/{self.pid_of(role)}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", text).group(1))
+
     def processes(self):
         """{pid: command line} of the supervisor's descendants."""
         return {pid: command_of(pid) for pid in descendants(self.process.pid) if is_alive(pid)}
@@ -242,6 +261,19 @@ class Factory:
             config.service("origins", *(origin.url for origin in origins), more=service),
             *map(config.certificate, certificates), extra])
         return self(text, {"websecure": port}, **options)
+
+    def both(self, *origins, certificates=(), rule="PathPrefix(`/`)", entry="", service="", extra="", **options):
+        """Plain HTTP at "web" (the first) and TLS at "websecure"; a router each, to the same service.
+        entry: more lines of both entry points."""
+        ports = {"web": free_port(), "websecure": free_port()}
+        text = "\n".join([
+            config.entrypoint("web", ports["web"], more=entry),
+            config.entrypoint("websecure", ports["websecure"], more=entry),
+            config.router("plain", "origins", rule),
+            config.router("secure", "origins", rule, entrypoints=["websecure"], tls=True),
+            config.service("origins", *(origin.url for origin in origins), more=service),
+            *map(config.certificate, certificates), extra])
+        return self(text, ports, **options)
 
     def acme(self, pebble, bind, *origins, domains, extra="", resolver=None, **options):
         """An entry point "websecure" whose router wants certificates by DNS-01 from Pebble through BIND.

@@ -17,7 +17,7 @@
     /lazy?ms=M&piece=K     reads the body slowly (K bytes every M ms), then answers as /echo
     /early/CODE            answers before the body has been read, then reads it
     /last                  answers with Connection: close and closes
-    anything else          as /echo
+    anything else          as /echo, unless origin.answers[path] holds the bytes of a whole answer
 
 Before a body is read, "Expect: 100-continue" is answered with 100.
 """
@@ -87,6 +87,7 @@ class Origin:
     def __init__(self, name="origin", address="127.0.0.1", port=0, certificate=None):
         self.name = name
         self.requests = []
+        self.answers = {}  # path -> bytes, for answers too long for /raw; the connection ends behind them
         self.connection_count = 0
         self.tls = None
         if certificate:
@@ -228,6 +229,11 @@ class _Exchange:
             self.connection.send(body)
 
     def dispatch(self, path):
+        if path in self.origin.answers:
+            self.read_body()
+            self.connection.send(self.origin.answers[path])
+            self.keep = False
+            return
         word, _, rest = path.lstrip("/").partition("/")
         query = {name: values[0] for name, values in parse_qs(urlsplit(self.request.target).query).items()}
         action = getattr(self, "do_" + word.replace("-", "_"), self.do_echo)
@@ -250,6 +256,8 @@ class _Exchange:
     def do_chunked(self, rest, query):
         body, piece = body_of(int(rest)), int(query.get("piece", 4096))
         self.head(200, "Transfer-Encoding: chunked")
+        if self.request.method == "HEAD":
+            return
         for at in range(0, len(body), piece):
             part = body[at:at + piece]
             self.connection.send(b"%x\r\n%s\r\n" % (len(part), part))
@@ -258,7 +266,8 @@ class _Exchange:
 
     def do_to_close(self, rest, query):
         self.head(200, "Connection: close")
-        self.connection.send(body_of(int(rest)))
+        if self.request.method != "HEAD":
+            self.connection.send(body_of(int(rest)))
         self.keep = False
 
     def do_status(self, rest, query):
@@ -277,6 +286,8 @@ class _Exchange:
     def do_slow(self, rest, query):
         body, piece = body_of(int(rest)), int(query.get("piece", 1))
         self.head(200, f"Content-Length: {len(body)}")
+        if self.request.method == "HEAD":
+            return
         for at in range(0, len(body), piece):
             self.connection.send(body[at:at + piece])
             time.sleep(int(query.get("ms", 10)) / 1000)

@@ -134,6 +134,24 @@ static void warns_of_equals_only_where_they_meet(void **state)
     buf_free(&out);
 }
 
-UNIT_TESTS(cmocka_unit_test(best_first), cmocka_unit_test(wants_certificates),
-           cmocka_unit_test(takes_tls_of_entry_points), cmocka_unit_test(older_section),
-           cmocka_unit_test(warns_of_equals_only_where_they_meet))
+static void bounds_the_names_of_a_certificate(void **state)
+{
+    for (int names = CONFIG_DOMAIN_NAMES_MAX; names <= CONFIG_DOMAIN_NAMES_MAX + 1; names++) {
+        struct buf text = {0}, out = {0};
+        buf_put_str(&text, CONFIG_FILE_WEB RESOLVERS "[http.routers.a]\nservice = 's'\n"
+                                                     "tls.certResolver = 'r'\nrule = 'Host(");
+        for (int i = 0; i < names; i++)
+            buf_printf(&text, "%s`n%d`", i ? "," : "", i);
+        buf_put_str(&text, ")'\n");
+        struct config *c = config_file_load(buf_cstr(&text), NULL, 0, &out);
+        assert_int_equal(c != NULL, names == CONFIG_DOMAIN_NAMES_MAX);
+        assert_int_equal(strstr(buf_cstr(&out), "at most 100 names") != NULL, c == NULL);
+        config_free(c);
+        buf_free(&text);
+        buf_free(&out);
+    }
+}
+
+UNIT_TESTS(cmocka_unit_test(best_first), cmocka_unit_test(bounds_the_names_of_a_certificate),
+           cmocka_unit_test(wants_certificates), cmocka_unit_test(takes_tls_of_entry_points),
+           cmocka_unit_test(older_section), cmocka_unit_test(warns_of_equals_only_where_they_meet))

@@ -35,7 +35,7 @@ static void fills_in_defaults(void **state)
     assert_true(s->pass_host_header);
     assert_int_equal(s->dial_timeout_ms, 30000);
     assert_int_equal(s->idle_timeout_ms, 90000);
-    assert_int_equal(s->response_header_timeout_ms, 0);
+    assert_int_equal(s->response_header_timeout_ms, 60000);
     assert_int_equal(s->max_idle_per_server, 200);
     assert_string_equal(s->servers[0].host, "127.0.0.1");
     assert_int_equal(s->servers[0].port, 9000);

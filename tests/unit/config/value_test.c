@@ -120,8 +120,8 @@ static void nets(void **state)
 {
     static const char *const good[] = {"10.0.0.0/8", "1.2.3.4", "::1", "2001:db8::/32",
                                        "0.0.0.0/0"};
-    static const char *const bad[] = {"",     "10.0.0.0/33", "::/129",    "10.0.0.0/",
-                                      "host", "10.0.0/8",    "1.2.3.4/-1"};
+    static const char *const bad[] = {"",     "10.0.0.0/33", "::/129",     "10.0.0.0/",
+                                      "host", "10.0.0/8",    "1.2.3.4/-1", "1.2.3.4/+8"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(value_is_net(span_str(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)

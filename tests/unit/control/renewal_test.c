@@ -3,6 +3,8 @@
 
 #include "unit.h"
 
+#include <string.h>
+
 static const int64_t from = 1700000000;
 static struct why warning;
 

@@ -147,8 +147,9 @@ static void index_agrees_with_walking(void **state)
 {
     for (int round = 0; round < 300; round++) {
         struct sketch k = {0};
+        char rules[12][256] = {0}; /* the sketch points into them */
         for (int i = 0; i < 12; i++) {
-            char rule[256] = "";
+            char *rule = rules[i];
             int depth = 0;
             for (size_t n = 0; depth != 1 || next(3);) {
                 const char *ops[] = {"&", "|"};

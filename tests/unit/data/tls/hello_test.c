@@ -5,8 +5,7 @@
 
 #include <stdlib.h>
 
-/* ---- building hellos ---------------------------------------------------------------------------
- */
+/* ---- building hellos ------------------------------------------------------------------------ */
 
 /* A message in the making; lengths are filled in at the end. */
 struct build {
@@ -132,8 +131,7 @@ static void assert_modern(const struct hello *h)
     assert_int_equal(h->ticket_len, 0);
 }
 
-/* ---- tests -------------------------------------------------------------------------------------
- */
+/* ---- tests ---------------------------------------------------------------------------------- */
 
 static void a_browsers_hello(void **state)
 {

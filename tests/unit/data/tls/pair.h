@@ -17,8 +17,7 @@
 
 #include "unit.h"
 
-/* ---- certificates ------------------------------------------------------------------------------
- */
+/* ---- certificates --------------------------------------------------------------------------- */
 
 enum pair_key { PAIR_P256, PAIR_P384, PAIR_RSA };
 
@@ -132,8 +131,7 @@ static inline void pair_cert_free(struct pair_cert *c)
     buf_free(&c->key);
 }
 
-/* ---- the two ends ------------------------------------------------------------------------------
- */
+/* ---- the two ends --------------------------------------------------------------------------- */
 
 struct pair {
     WOLFSSL_CTX *client_ctx;
@@ -321,4 +319,69 @@ static inline int pair_client_read(struct pair *p, struct buf *ret)
             return wolfSSL_get_error(p->client, n);
         buf_put(ret, mem, (size_t)n);
     }
+}
+
+/* ---- what most tests share ------------------------------------------------------------------ */
+
+#define NAME "www.a.test"
+
+static struct pair_cert certs[3]; /* by enum pair_key; two intermediates in the first's chain */
+static struct tls_policy *policy; /* defaults */
+static struct ticket_keys keys = {.count = 2};
+
+static inline struct tls_policy *make_policy(uint16_t min, uint16_t max)
+{
+    struct snap_tls o = {.name = SPAN_LITERAL("default"), .min_version = min, .max_version = max};
+    struct tls_policy *ret;
+    struct why why;
+    struct result r = tls_policy_create(&o, &ret, &why);
+    if (!result_is_ok(r))
+        fail_msg("%s", why.text);
+    return ret;
+}
+
+static inline int pair_setup(void **state)
+{
+    struct why why;
+    assert_int_equal(session_library_init(&why).code, ERR_NONE);
+    assert_int_equal(wc_InitRng(&pair_rng), 0);
+    pair_cert_make(&certs[PAIR_P256], PAIR_P256, NAME, 2);
+    pair_cert_make(&certs[PAIR_P384], PAIR_P384, NAME, 0);
+    pair_cert_make(&certs[PAIR_RSA], PAIR_RSA, NAME, 0);
+    policy = make_policy(0x0303, 0x0304);
+    for (int i = 0; i < 2; i++) {
+        memset(keys.keys[i].name, 'k' + i, sizeof keys.keys[i].name);
+        memset(keys.keys[i].aes, 'K' + i, sizeof keys.keys[i].aes);
+    }
+    return 0;
+}
+
+static inline int pair_teardown(void **state)
+{
+    tls_policy_destroy(policy);
+    for (int i = 0; i < 3; i++)
+        pair_cert_free(&certs[i]);
+    wc_FreeRng(&pair_rng);
+    wolfSSL_Cleanup();
+    session_thread_end();
+    return 0;
+}
+
+/* Both directions carry some bytes. */
+static inline void exchange(struct pair *p)
+{
+    struct buf got = {0};
+    assert_int_equal(wolfSSL_write(p->client, "ping", 4), 4);
+    assert_int_equal(pair_server_read(p, &got, 100).code, ERR_AGAIN);
+    assert_true(span_eq(buf_span(&got), SPAN_LITERAL("ping")));
+    buf_consume(&got, got.len);
+    pair_server_write(p, SPAN_LITERAL("pong"));
+    assert_int_equal(pair_client_read(p, &got), WOLFSSL_ERROR_WANT_READ);
+    assert_true(span_eq(buf_span(&got), SPAN_LITERAL("pong")));
+    buf_free(&got);
+}
+
+static inline uint16_t only(int tls13)
+{
+    return tls13 ? 0x0304 : 0x0303;
 }

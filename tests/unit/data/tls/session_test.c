@@ -3,71 +3,10 @@
 
 #include "pair.h"
 
-#define NAME "www.a.test"
+#include <malloc.h>
+#include <stdlib.h>
 
-static struct pair_cert certs[3]; /* by enum pair_key; two intermediates in the first's chain */
-static struct tls_policy *policy; /* defaults */
-static struct ticket_keys keys = {.count = 2};
-
-static struct tls_policy *make_policy(uint16_t min, uint16_t max)
-{
-    struct snap_tls o = {.name = SPAN_LITERAL("default"), .min_version = min, .max_version = max};
-    struct tls_policy *ret;
-    struct why why;
-    struct result r = tls_policy_create(&o, &ret, &why);
-    if (!result_is_ok(r))
-        fail_msg("%s", why.text);
-    return ret;
-}
-
-static int setup(void **state)
-{
-    struct why why;
-    assert_int_equal(session_library_init(&why).code, ERR_NONE);
-    assert_int_equal(wc_InitRng(&pair_rng), 0);
-    pair_cert_make(&certs[PAIR_P256], PAIR_P256, NAME, 2);
-    pair_cert_make(&certs[PAIR_P384], PAIR_P384, NAME, 0);
-    pair_cert_make(&certs[PAIR_RSA], PAIR_RSA, NAME, 0);
-    policy = make_policy(0x0303, 0x0304);
-    for (int i = 0; i < 2; i++) {
-        memset(keys.keys[i].name, 'k' + i, sizeof keys.keys[i].name);
-        memset(keys.keys[i].aes, 'K' + i, sizeof keys.keys[i].aes);
-    }
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    tls_policy_destroy(policy);
-    for (int i = 0; i < 3; i++)
-        pair_cert_free(&certs[i]);
-    wc_FreeRng(&pair_rng);
-    wolfSSL_Cleanup();
-    session_thread_end();
-    return 0;
-}
-
-/* ---- handshakes --------------------------------------------------------------------------------
- */
-
-/* Both directions carry some bytes. */
-static void exchange(struct pair *p)
-{
-    struct buf got = {0};
-    assert_int_equal(wolfSSL_write(p->client, "ping", 4), 4);
-    assert_int_equal(pair_server_read(p, &got, 100).code, ERR_AGAIN);
-    assert_true(span_eq(buf_span(&got), SPAN_LITERAL("ping")));
-    buf_consume(&got, got.len);
-    pair_server_write(p, SPAN_LITERAL("pong"));
-    assert_int_equal(pair_client_read(p, &got), WOLFSSL_ERROR_WANT_READ);
-    assert_true(span_eq(buf_span(&got), SPAN_LITERAL("pong")));
-    buf_free(&got);
-}
-
-static uint16_t only(int tls13)
-{
-    return tls13 ? 0x0304 : 0x0303;
-}
+/* ---- handshakes ----------------------------------------------------------------------------- */
 
 static void versions_and_keys(void **state)
 {
@@ -211,8 +150,7 @@ static void bad_certificates_fail_at_once(void **state)
     }
 }
 
-/* ---- alerts ------------------------------------------------------------------------------------
- */
+/* ---- alerts --------------------------------------------------------------------------------- */
 
 /* The client sees this alert from us. */
 static void expect_alert(struct pair *p, int alert)
@@ -313,141 +251,7 @@ static void choosing_protocols(void **state)
     tls_policy_destroy(own);
 }
 
-/* ---- resumption --------------------------------------------------------------------------------
- */
-
-/* A full handshake whose ticket the client keeps. */
-static WOLFSSL_SESSION *first_visit(struct tls_policy *with, const struct ticket_keys *k, int tls13,
-                                    const char *name, const char *alpn)
-{
-    struct pair p;
-    struct pair_options o = {.only = only(tls13), .name = name, .alpn = alpn};
-    pair_open(&p, with, &certs[0].table, k, &o);
-    pair_establish(&p);
-    exchange(&p); /* the client reads the ticket of TLS 1.3 here */
-    assert_false(session_resumed(p.session));
-    WOLFSSL_SESSION *s = wolfSSL_get1_session(p.client);
-    assert_non_null(s);
-    pair_close(&p);
-    return s;
-}
-
-/* Was the second visit a resumption? Both ends must agree, and data must flow. */
-static bool second_visit(struct tls_policy *with, const struct ticket_keys *k, int tls13,
-                         const char *name, const char *alpn, WOLFSSL_SESSION *ticket,
-                         WOLFSSL_SESSION **ret_next)
-{
-    struct pair p;
-    struct pair_options o = {.only = only(tls13), .name = name, .alpn = alpn, .resume = ticket};
-    pair_open(&p, with, &certs[0].table, k, &o);
-    pair_establish(&p);
-    assert_true(p.hello.has_ticket);
-    exchange(&p);
-    bool resumed = session_resumed(p.session);
-    assert_int_equal(wolfSSL_session_reused(p.client), resumed);
-    if (ret_next)
-        *ret_next = wolfSSL_get1_session(p.client);
-    pair_close(&p);
-    return resumed;
-}
-
-static void tickets_resume(void **state)
-{
-    for (int tls13 = 0; tls13 < 2; tls13++) {
-        WOLFSSL_SESSION *a = first_visit(policy, &keys, tls13, NAME, "http/1.1"), *b;
-        assert_true(second_visit(policy, &keys, tls13, NAME, "http/1.1", a, &b));
-        assert_true(second_visit(policy, &keys, tls13, NAME, "http/1.1", b, NULL));
-        wolfSSL_SESSION_free(a);
-        wolfSSL_SESSION_free(b);
-    }
-}
-
-static void tickets_are_bound(void **state)
-{
-    struct snap_tls o = {
-        .name = SPAN_LITERAL("other"), .min_version = 0x0303, .max_version = 0x0304};
-    struct tls_policy *other, *same = make_policy(0x0303, 0x0304);
-    struct why why;
-    assert_int_equal(tls_policy_create(&o, &other, &why).code, ERR_NONE);
-    for (int tls13 = 0; tls13 < 2; tls13++) {
-        WOLFSSL_SESSION *a = first_visit(policy, &keys, tls13, NAME, "http/1.1");
-        struct ticket_keys none = {0}, wrong = keys;
-        wrong.keys[0].aes[5] ^= 1;
-        assert_false(second_visit(policy, &keys, tls13, "b.test", "http/1.1", a, NULL));
-        assert_false(second_visit(policy, &keys, tls13, NULL, "http/1.1", a, NULL));
-        assert_false(second_visit(policy, &keys, tls13, NAME, NULL, a, NULL));
-        assert_false(second_visit(other, &keys, tls13, NAME, "http/1.1", a, NULL));
-        assert_false(second_visit(policy, &wrong, tls13, NAME, "http/1.1", a, NULL));
-        assert_false(second_visit(policy, &none, tls13, NAME, "http/1.1", a, NULL));
-        assert_false(second_visit(policy, NULL, tls13, NAME, "http/1.1", a, NULL));
-        assert_true(second_visit(same, &keys, tls13, NAME, "http/1.1", a, NULL));
-        wolfSSL_SESSION_free(a);
-    }
-    tls_policy_destroy(other);
-    tls_policy_destroy(same);
-}
-
-static void old_keys_open_and_renew(void **state)
-{
-    for (int tls13 = 0; tls13 < 2; tls13++) {
-        WOLFSSL_SESSION *a = first_visit(policy, &keys, tls13, NAME, NULL), *b;
-        struct ticket_keys rotated = keys, gone = keys;
-        rotated.keys[0] = keys.keys[1];
-        rotated.keys[1] = keys.keys[0];
-        gone.keys[0] = keys.keys[1];
-        gone.count = 1;
-        assert_true(second_visit(policy, &rotated, tls13, NAME, NULL, a, &b));
-        assert_false(second_visit(policy, &gone, tls13, NAME, NULL, a, NULL));
-        assert_true(second_visit(policy, &gone, tls13, NAME, NULL, b, NULL)); /* was renewed */
-        wolfSSL_SESSION_free(a);
-        wolfSSL_SESSION_free(b);
-    }
-}
-
-static void options_may_forbid_tickets(void **state)
-{
-    struct snap_tls o = {.name = SPAN_LITERAL("default"),
-                         .min_version = 0x0303,
-                         .max_version = 0x0304,
-                         .no_tickets = true};
-    struct tls_policy *none;
-    struct why why;
-    assert_int_equal(tls_policy_create(&o, &none, &why).code, ERR_NONE);
-    for (int tls13 = 0; tls13 < 2; tls13++) {
-        WOLFSSL_SESSION *a = first_visit(policy, &keys, tls13, NAME, NULL);
-        assert_false(second_visit(none, &keys, tls13, NAME, NULL, a, NULL));
-        wolfSSL_SESSION_free(a);
-    }
-    tls_policy_destroy(none);
-}
-
-/* A ticket of some other server, of any size, costs a full handshake and nothing else. */
-static void foreign_tickets(void **state)
-{
-    static const word32 sizes[] = {
-        40, 100, TICKET_WIRE_MAX - 1, TICKET_WIRE_MAX, TICKET_WIRE_MAX + 1, 300, 1500, 9000};
-    static uint8_t junk[9000];
-    memset(junk, 7, sizeof junk);
-    for (int tls13 = 0; tls13 < 2; tls13++) {
-        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-            WOLFSSL_SESSION *a = first_visit(policy, &keys, tls13, NAME, NULL);
-            struct pair p;
-            struct pair_options o = {.only = only(tls13), .name = NAME, .resume = a};
-            pair_open(&p, policy, &certs[0].table, &keys, &o);
-            assert_int_equal(wolfSSL_set_SessionTicket(p.client, junk, sizes[i]), WOLFSSL_SUCCESS);
-            pair_establish(&p);
-            assert_true(p.hello.has_ticket);
-            assert_int_equal(p.hello.ticket_len, tls13 ? 0 : sizes[i]);
-            assert_false(session_resumed(p.session));
-            exchange(&p);
-            pair_close(&p);
-            wolfSSL_SESSION_free(a);
-        }
-    }
-}
-
-/* ---- data --------------------------------------------------------------------------------------
- */
+/* ---- data ----------------------------------------------------------------------------------- */
 
 static uint8_t pattern(size_t i)
 {
@@ -519,6 +323,74 @@ static void pending_plaintext_is_told(void **state)
     assert_int_equal(session_read(p.session, &io, &plain).code, ERR_AGAIN);
     assert_int_equal(plain.len, 10);
     pair_close(&p);
+}
+
+/* ---- memory: wolfSSL's allocations counted -------------------------------------------------- */
+
+static size_t outstanding;
+
+static void *counted_take(size_t n)
+{
+    void *p = malloc(n);
+    outstanding += malloc_usable_size(p);
+    return p;
+}
+
+static void counted_give_back(void *p)
+{
+    outstanding -= malloc_usable_size(p);
+    free(p);
+}
+
+static void *counted_grow(void *p, size_t n)
+{
+    outstanding -= malloc_usable_size(p);
+    p = realloc(p, n);
+    outstanding += malloc_usable_size(p);
+    return p;
+}
+
+/* Half a record costs a buffer of its size; a whole one leaves nothing behind, so that an idle
+ * session is small. */
+static void idle_sessions_keep_no_record(void **state)
+{
+    static uint8_t data[16000];
+    struct pair p;
+    struct pair_options o = {.name = NAME};
+    struct buf got = {0};
+    wolfSSL_Malloc_cb take;
+    wolfSSL_Free_cb give_back;
+    wolfSSL_Realloc_cb grow;
+    wolfSSL_GetAllocators(&take, &give_back, &grow);
+    wolfSSL_SetAllocators(counted_take, counted_give_back, counted_grow);
+    pair_open(&p, policy, &certs[0].table, &keys, &o);
+    pair_establish(&p);
+    exchange(&p);
+    size_t idle = outstanding;
+    session_close(p.session);
+    p.session = NULL;
+    assert_in_range(idle - outstanding, 1000, 6000);
+    pair_close(&p);
+
+    pair_open(&p, policy, &certs[0].table, &keys, &o);
+    pair_establish(&p);
+    exchange(&p);
+    wolfSSL_write(p.client, data, sizeof data);
+    struct buf wire = p.to_server;
+    p.to_server = (struct buf){0};
+    size_t before = outstanding;
+    buf_put(&p.to_server, wire.ptr, wire.len / 2);
+    assert_int_equal(pair_server_read(&p, &got, 70000).code, ERR_AGAIN);
+    assert_int_equal(got.len, 0);
+    assert_in_range(outstanding - before, 16000, 17500);
+    buf_put(&p.to_server, wire.ptr + wire.len / 2, wire.len - wire.len / 2);
+    assert_int_equal(pair_server_read(&p, &got, 70000).code, ERR_AGAIN);
+    assert_int_equal(got.len, sizeof data);
+    assert_int_equal(outstanding, before);
+    buf_free(&wire);
+    buf_free(&got);
+    pair_close(&p);
+    wolfSSL_SetAllocators(take, give_back, grow);
 }
 
 static void data_with_the_last_handshake_message(void **state)
@@ -633,99 +505,6 @@ static void garbage_in_the_handshake(void **state)
     pair_close(&p);
 }
 
-/* Records that look like early data, before and between the client's own, are left out; the rest of
- * the connection is as ever. */
-static void early_data_is_left_out(void **state)
-{
-    static const char *const suites[] = {"TLS13-AES128-GCM-SHA256", "TLS13-AES256-GCM-SHA384",
-                                         "TLS13-CHACHA20-POLY1305-SHA256"};
-    static uint8_t junk[5 + 3000] = "\x17\x03\x03\x0b\xb8";
-    for (int i = 0; i < 6; i++) {
-        struct pair p;
-        struct pair_options o = {.only = 0x0304, .name = NAME, .suites = suites[i % 3]};
-        int offered[] = {WOLFSSL_ECC_SECP521R1, WOLFSSL_ECC_SECP256R1};
-        pair_open(&p, policy, &certs[0].table, &keys, &o);
-        if (i >= 3) { /* with a HelloRetryRequest */
-            assert_int_equal(wolfSSL_set_groups(p.client, offered, 2), WOLFSSL_SUCCESS);
-            assert_int_equal(wolfSSL_UseKeyShare(p.client, WOLFSSL_ECC_SECP521R1), WOLFSSL_SUCCESS);
-        }
-        wolfSSL_connect(p.client);
-        assert_int_equal(hello_parse(buf_span(&p.to_server), &p.hello).code, ERR_NONE);
-        p.hello.has_early_data = true;
-        assert_int_equal(session_open(policy, &p.hello, p.cert, &keys, &p.session).code, ERR_NONE);
-        buf_put(&p.to_server, junk, sizeof junk);
-        buf_put(&p.to_server, "\x17\x03\x03\0\x35", 5); /* as long as a Finished */
-        buf_put(&p.to_server, junk, 0x35);
-        p.feed_max = i % 2 ? 0 : 11;
-        while (pair_serve(&p))
-            ;
-        assert_int_equal(p.server.code, ERR_AGAIN);
-        buf_put(&p.to_server, junk, sizeof junk);
-        pair_establish(&p);
-        assert_null(p.session->early);
-        exchange(&p);
-        pair_close(&p);
-    }
-}
-
-static void early_data_has_an_end(void **state)
-{
-    static uint8_t junk[5 + 16384] = "\x17\x03\x03\x40\0";
-    for (int oversized = 0; oversized < 2; oversized++) {
-        struct pair p;
-        struct pair_options o = {.only = 0x0304, .name = NAME};
-        pair_open(&p, policy, &certs[0].table, &keys, &o);
-        wolfSSL_connect(p.client);
-        assert_int_equal(hello_parse(buf_span(&p.to_server), &p.hello).code, ERR_NONE);
-        p.hello.has_early_data = true;
-        assert_int_equal(session_open(policy, &p.hello, p.cert, &keys, &p.session).code, ERR_NONE);
-        junk[3] = oversized ? 0x50 : 0x40;
-        int n = 0;
-        while (p.server.code == ERR_NONE || p.server.code == ERR_AGAIN) {
-            buf_put(&p.to_server, junk, sizeof junk);
-            while (pair_serve(&p))
-                ;
-            assert_true(n++ < 5);
-        }
-        assert_int_equal(p.server.code, ERR_PEER_TLS);
-        assert_int_equal(n, oversized ? 1 : 4);
-        pair_close(&p);
-    }
-}
-
-static void key_updates(void **state)
-{
-    struct pair p;
-    struct pair_options o = {.only = only(1), .name = NAME};
-    struct buf got = {0};
-    uint8_t mem[100], tiny[TLS_ANSWER_ROOM - 1], answer[TLS_ANSWER_ROOM];
-    pair_open(&p, policy, &certs[0].table, &keys, &o);
-    pair_establish(&p);
-    for (int i = 0; i < 5; i++) {
-        assert_int_equal(wolfSSL_update_keys(p.client), WOLFSSL_SUCCESS);
-        exchange(&p);
-    }
-    /* Without room for an answer nothing is taken; with it all goes on. */
-    p.to_server.len = 0;
-    assert_int_equal(wolfSSL_update_keys(p.client), WOLFSSL_SUCCESS);
-    wolfSSL_write(p.client, "after", 5);
-    struct writer plain = writer_of(mem, sizeof mem), out = writer_of(tiny, sizeof tiny);
-    struct session_io io = {buf_span(&p.to_server), &out, NULL};
-    assert_int_equal(session_read(p.session, &io, &plain).code, ERR_FULL);
-    assert_int_equal(io.in.len, p.to_server.len);
-    assert_int_equal(plain.len, 0);
-    out = writer_of(answer, sizeof answer);
-    assert_int_equal(session_read(p.session, &io, &plain).code, ERR_FULL); /* answer used room */
-    buf_put(&p.to_client, out.ptr, out.len);
-    out.len = 0;
-    assert_int_equal(session_read(p.session, &io, &plain).code, ERR_AGAIN);
-    assert_memory_equal(mem, "after", 5);
-    p.to_server.len = 0;
-    exchange(&p);
-    buf_free(&got);
-    pair_close(&p);
-}
-
 static void no_room_takes_nothing(void **state)
 {
     struct pair p;
@@ -773,22 +552,15 @@ int main(void)
         cmocka_unit_test(protocols_that_do_not_meet),
         cmocka_unit_test(suites_that_do_not_meet),
         cmocka_unit_test(choosing_protocols),
-        cmocka_unit_test(tickets_resume),
-        cmocka_unit_test(tickets_are_bound),
-        cmocka_unit_test(old_keys_open_and_renew),
-        cmocka_unit_test(options_may_forbid_tickets),
-        cmocka_unit_test(foreign_tickets),
         cmocka_unit_test(a_megabyte_each_way),
         cmocka_unit_test(pending_plaintext_is_told),
+        cmocka_unit_test(idle_sessions_keep_no_record),
         cmocka_unit_test(data_with_the_last_handshake_message),
         cmocka_unit_test(closing_both_ways),
         cmocka_unit_test(bad_records),
         cmocka_unit_test(garbage_in_the_handshake),
-        cmocka_unit_test(early_data_is_left_out),
-        cmocka_unit_test(early_data_has_an_end),
-        cmocka_unit_test(key_updates),
         cmocka_unit_test(no_room_takes_nothing),
         cmocka_unit_test(sessions_outlive_their_policy),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, pair_setup, pair_teardown);
 }

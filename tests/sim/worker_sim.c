@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/sim/worker_sim.c - scenarios of a whole worker, each with many seeds.
+ *
+ *   worker_sim [SCENARIO [FIRST_SEED [SEEDS]]]
+ *
+ * The seed that fails is printed; the same seed fails again. */
+#include "world.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct world world;
+
+static struct request random_request(enum kind kinds)
+{
+    struct request r = {.kind = (enum kind)world_random(&world, kinds)};
+    static const uint32_t sizes[] = {0, 1, 64, 2000, 5000, 70000, 300000};
+    r.size = sizes[world_random(&world, sizeof sizes / sizeof *sizes)];
+    r.size += (uint32_t)world_random(&world, 3);
+    if (world_chance(&world, 3)) {
+        r.body = sizes[1 + world_random(&world, 6)] + (uint32_t)world_random(&world, 3);
+        r.chunked = world_chance(&world, 2);
+    } else if (world_chance(&world, 8)) {
+        r.head = true;
+    }
+    if (r.kind == KIND_EARLY)
+        r.body += 200000;
+    return r;
+}
+
+static bool with_tls;
+
+static void add_clients(uint32_t count, enum kind kinds)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct request requests[REQUESTS_MAX];
+        uint32_t n = 1 + (uint32_t)world_random(&world, REQUESTS_MAX);
+        for (uint32_t j = 0; j < n; j++)
+            requests[j] = random_request(kinds);
+        requests[n - 1].close = world_chance(&world, 3);
+        requests[n - 1].old = world_chance(&world, 6) && !requests[n - 1].chunked;
+        struct client *c = world_client(&world, requests, n, with_tls && world_chance(&world, 2));
+        c->pipelines = world_chance(&world, 3);
+        c->slow = world_chance(&world, 4);
+    }
+}
+
+/* What must work works: no failure for a request that its origin answers. */
+static void all_answered(void)
+{
+    for (uint32_t i = 0; i < world.client_count; i++) {
+        const struct client *c = &world.clients[i];
+        bool may_close = c->failures > 0;
+        for (uint32_t j = 0; j < c->count; j++)
+            may_close |= c->requests[j].kind == KIND_CLOSE && j + 1 < c->count;
+        if (c->outcome != OUTCOME_DONE && !may_close)
+            world_fail(&world, "client %u: %u of %u answered", i, c->answered, c->count);
+    }
+}
+
+static void good(void)
+{
+    world_open(&world);
+    add_clients(WORLD_CLIENTS, KIND_GOOD);
+    world_run(&world);
+    all_answered();
+}
+
+/* Requests without body, so that every stale connection can be tried again: no failure at all. */
+static void stale(void)
+{
+    world_open(&world);
+    for (uint32_t i = 0; i < WORLD_CLIENTS; i++) {
+        struct request requests[REQUESTS_MAX];
+        for (uint32_t j = 0; j < REQUESTS_MAX; j++)
+            requests[j] = (struct request){.kind = world_chance(&world, 2) ? KIND_STALE : KIND_LEN,
+                                           .size = (uint32_t)world_random(&world, 5000)};
+        world_client(&world, requests, REQUESTS_MAX, false);
+    }
+    world_run(&world);
+    for (uint32_t i = 0; i < world.client_count; i++)
+        if (world.clients[i].outcome != OUTCOME_DONE || world.clients[i].failures > 1)
+            world_fail(&world, "client %u: %u answered, %u failures", i, world.clients[i].answered,
+                       world.clients[i].failures);
+}
+
+static void bad_origins(void)
+{
+    world_open(&world);
+    add_clients(WORLD_CLIENTS, KIND_COUNT);
+    world_run(&world);
+}
+
+static void clients_leave(void)
+{
+    world_open(&world);
+    add_clients(WORLD_CLIENTS, KIND_COUNT);
+    for (uint32_t i = 0; i < WORLD_CLIENTS; i++)
+        world.clients[i].aborts = world_chance(&world, 2);
+    world_run(&world);
+}
+
+/* So few provided buffers that receives starve all the time: slow, but nothing fails. */
+static void short_of_buffers(void)
+{
+    world.ring_small = 4;
+    world.ring_large = 2;
+    world_open(&world);
+    add_clients(WORLD_CLIENTS, KIND_GOOD);
+    world_run(&world);
+    all_answered();
+}
+
+/* So few pool blocks that connections wait for each other, and some run into a time limit. */
+static void short_of_blocks(void)
+{
+    world.ring_small = 8;
+    world.ring_large = 2;
+    world.blocks[BLOCK_HEAD] = 64;
+    world.blocks[BLOCK_RECORD] = 4;
+    world.blocks[BLOCK_BODY] = 2;
+    world.may_close = true;
+    world_open(&world);
+    add_clients(WORLD_CLIENTS, KIND_GOOD);
+    world_run(&world);
+}
+
+static void few_slots(void)
+{
+    world.conns = 4;
+    world_open(&world);
+    add_clients(WORLD_CLIENTS, KIND_GOOD);
+    for (uint32_t i = 0; i < WORLD_CLIENTS; i++)
+        world.clients[i].aborts = true; /* most are refused: that is an end as good as any */
+    world_run(&world);
+}
+
+static void servers_refuse(void)
+{
+    world.servers = WORLD_SERVERS;
+    world_open(&world);
+    ring_sim_set_connect(world.sim, WORLD_PORT, ECONNREFUSED);
+    if (world_chance(&world, 2))
+        ring_sim_set_connect(world.sim, WORLD_PORT + 1, EINPROGRESS);
+    add_clients(WORLD_CLIENTS, KIND_GOOD);
+    world_run(&world);
+}
+
+/* All kinds of failing requests of the kernel. */
+static void kernel_fails(void)
+{
+    static const struct {
+        enum op op;
+        int sys;
+    } faults[] = {{OP_ACCEPT, EMFILE},      {OP_ACCEPT, ECONNABORTED}, {OP_RECV, ENOBUFS},
+                  {OP_RECV, ECONNRESET},    {OP_SEND, EPIPE},          {OP_CONNECT, ETIMEDOUT},
+                  {OP_CONNECT, ENETUNREACH}};
+    world_open(&world);
+    add_clients(WORLD_CLIENTS, KIND_COUNT);
+    for (uint32_t i = 0; i < WORLD_CLIENTS; i++)
+        world.clients[i].aborts = true;
+    for (int i = 0; i < 400; i++) {
+        size_t f = world_random(&world, sizeof faults / sizeof *faults);
+        if (world_chance(&world, 10))
+            ring_sim_fail_next(world.sim, faults[f].op, faults[f].sys);
+        world_turn(&world);
+    }
+    world_run(&world);
+}
+
+static void snapshots_change(void)
+{
+    world.servers = 2;
+    world_open(&world);
+    add_clients(WORLD_CLIENTS, KIND_GOOD);
+    for (int i = 0; i < 200; i++) {
+        if (world_chance(&world, 10)) {
+            world.servers = 1 + (uint32_t)world_random(&world, WORLD_SERVERS);
+            world_publish(&world);
+        }
+        world_turn(&world);
+    }
+    world_run(&world);
+    all_answered();
+}
+
+static void drain_under_load(void)
+{
+    world_open(&world);
+    add_clients(WORLD_CLIENTS, KIND_COUNT);
+    for (uint64_t i = world_random(&world, 300); i > 0; i--)
+        world_turn(&world);
+    world.shared.drain = true;
+    for (int i = 0; i < 20; i++)
+        world_turn(&world);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+    unsigned seeds;
+    bool tls; /* half of the clients */
+} scenarios[] = {
+    {"good", good, 60},
+    {"good_tls", good, 40, true},
+    {"bad_origins_tls", bad_origins, 40, true},
+    {"clients_leave_tls", clients_leave, 40, true},
+    {"short_of_buffers_tls", short_of_buffers, 40, true},
+    {"short_of_blocks_tls", short_of_blocks, 40, true},
+    {"kernel_fails_tls", kernel_fails, 40, true},
+    {"drain_under_load_tls", drain_under_load, 40, true},
+    {"stale", stale, 60},
+    {"bad_origins", bad_origins, 60},
+    {"clients_leave", clients_leave, 100},
+    {"short_of_buffers", short_of_buffers, 60},
+    {"short_of_blocks", short_of_blocks, 60},
+    {"few_slots", few_slots, 40},
+    {"servers_refuse", servers_refuse, 40},
+    {"kernel_fails", kernel_fails, 80},
+    {"snapshots_change", snapshots_change, 40},
+    {"drain_under_load", drain_under_load, 80},
+};
+
+/* must() aborts: say which run it was. */
+static void on_abort(int sig)
+{
+    char text[128];
+    int n = snprintf(text, sizeof text, "scenario %s, seed %llu: aborted\n", world.scenario,
+                     (unsigned long long)world.seed);
+    if (write(2, text, (size_t)n) < 0)
+        _exit(3);
+}
+
+int main(int argc, char **argv)
+{
+    const char *only = argc > 1 ? argv[1] : NULL;
+    uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
+    unsigned runs = 0;
+    signal(SIGABRT, on_abort);
+    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
+        if (only && strcmp(only, scenarios[i].name) != 0)
+            continue;
+        unsigned seeds = argc > 3   ? (unsigned)strtoul(argv[3], NULL, 10)
+                         : argc > 2 ? 1
+                                    : scenarios[i].seeds;
+        for (uint64_t seed = first; seed < first + seeds; seed++, runs++) {
+            world = (struct world){
+                .seed = seed, .scenario = scenarios[i].name, .servers = 1, .max_idle = 16};
+            with_tls = scenarios[i].tls;
+            scenarios[i].run();
+            world_close(&world);
+        }
+    }
+    printf("%u runs\n", runs);
+    return runs == 0;
+}
