@@ -218,7 +218,7 @@ static void take_up(struct scheduler *s, const char *id)
                  r.names[0]);
         start(s, NULL, resolver, (const char *const *)r.names, r.name_count, id,
               ORDER_MODE_ABANDON);
-    } else if (!r.failed) {
+    } else if (!r.failed && r.step != ORDER_DONE) {
         start(s, w, w->resolver, w->names, w->count, id, ORDER_MODE_OBTAIN);
     } else if (r.txt_count) {
         start(s, w, w->resolver, w->names, w->count, id, ORDER_MODE_CLEAN);
@@ -268,7 +268,8 @@ void scheduler_know(struct scheduler *s, const struct store_cert *cert, int64_t 
     order_id_make(cert->resolver, resolver->config->ca_server, names, cert->san_count + 1, id);
     free(names);
     struct want *w = wants_find(&s->wants, id);
-    if (!w || (w->have && w->not_after_s > not_after_s))
+    /* The newest is the one in use, even when it ends before the one that it replaces. */
+    if (!w || (w->have && w->not_before_s > not_before_s))
         return;
     struct why warning;
     w->have = true;
