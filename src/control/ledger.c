@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#define CLOCK_SLACK_S 60 /* a smaller step back changes nothing */
+
 struct ledger {
     struct state *state;
 };
@@ -148,12 +150,9 @@ void ledger_read(struct ledger *ledger, const struct ledger_key *key, int64_t no
     buf_free(&text);
     forget_old(ret->orders, &ret->order_count, now_s);
     forget_old(ret->certs, &ret->cert_count, now_s);
-    /* Never longer than what could have been set now, should the clock have been set back. */
-    int64_t latest = now_s + LEDGER_RETRY_MAX_S;
-    if (ret->retry_until_s > latest)
-        ret->retry_until_s = latest;
-    if (ret->next_s > latest)
-        ret->next_s = latest;
+    /* What a clock said that has been set back since is not waited out: it might be years. */
+    if (ret->failed_s > now_s + CLOCK_SLACK_S)
+        ret->retry_until_s = ret->next_s = 0;
     if (strcmp(ret->fingerprint, key->fingerprint) != 0) {
         ret->failures = 0;
         ret->next_s = ret->retry_until_s;

@@ -139,7 +139,11 @@ static void test_clock_set_back(void **state)
 {
     int64_t at;
     const int64_t year = 365ll * 86400;
-    fail_at(now + year, 0, 0);
+    fail_at(now + year, 86400, 0);
+    assert_true(allowed(now, 1, &at)); /* else it would be refused for a year */
+    fail_at(now, 0, 0);
+    assert_false(allowed(now - 30, 1, &at));
+    assert_in_range(at - now, 0, 750);
     assert_true(result_is_ok(ledger_certificate_asked(ledger, &key, now + year, &why)));
     assert_false(allowed(now, 1, &at));
     assert_in_range(at - now, 0, LEDGER_RETRY_MAX_S);
