@@ -120,6 +120,7 @@ static struct result open_descriptors(struct data *d, struct why *why)
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+    sigaction(SIGHUP, &(struct sigaction){.sa_handler = SIG_IGN}, NULL); /* the supervisor's */
     d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     d->shared.notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
