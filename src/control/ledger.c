@@ -159,6 +159,34 @@ void ledger_read(struct ledger *ledger, const struct ledger_key *key, int64_t no
     }
 }
 
+struct prune {
+    struct ledger *ledger;
+    int64_t now_s;
+};
+
+static void prune_one(void *arg, struct span key, struct span value)
+{
+    struct prune *p = arg;
+    struct ledger_entry e;
+    struct why ignored;
+    if (!result_is_ok(ledger_decode(value, &e)))
+        return;
+    forget_old(e.orders, &e.order_count, p->now_s);
+    forget_old(e.certs, &e.cert_count, p->now_s);
+    if (e.order_count || e.cert_count || e.next_s > p->now_s ||
+        e.failed_s > p->now_s - LEDGER_FORGET_S)
+        return;
+    /* What cannot be removed today is removed at another start. */
+    (void)!result_is_ok(state_remove(p->ledger->state, STATE_LEDGER, key, &ignored));
+}
+
+void ledger_prune(struct ledger *ledger, int64_t now_s)
+{
+    struct prune p = {ledger, now_s};
+    struct why ignored;
+    (void)!result_is_ok(state_each(ledger->state, STATE_LEDGER, prune_one, &p, &ignored));
+}
+
 static void time_text(int64_t at_s, char out[32])
 {
     struct tm tm;

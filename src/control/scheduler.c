@@ -306,6 +306,7 @@ void scheduler_start(struct scheduler *s)
     struct why why;
     must(!s->started);
     s->started = true;
+    ledger_prune(s->o.ledger, clock_wall_s());
     if (!result_is_ok(order_journal_ids(s->o.state, &ids, &why)))
         log_error("the journal of unfinished orders cannot be read: %s", why.text);
     for (size_t at = 0; at + ORDER_ID_LEN <= ids.len; at += ORDER_ID_LEN) {

@@ -159,6 +159,26 @@ static void test_many_times_stay_bounded(void **state)
     assert_int_equal(e.orders[0], now + 10);
 }
 
+static bool is_stored(void)
+{
+    struct buf text = {0};
+    bool found = result_is_ok(state_get(disk, STATE_LEDGER, span_str(key.id), &text));
+    buf_free(&text);
+    return found;
+}
+
+static void test_prune(void **state)
+{
+    fail_at(now, 0, 0);
+    assert_true(result_is_ok(ledger_order_begins(ledger, &key, now, &why)));
+    ledger_prune(ledger, now + LEDGER_WINDOW_S - 1);
+    assert_true(is_stored());
+    ledger_prune(ledger, now + LEDGER_FORGET_S - 1);
+    assert_true(is_stored());
+    ledger_prune(ledger, now + LEDGER_FORGET_S);
+    assert_false(is_stored());
+}
+
 static void test_damaged_record(void **state)
 {
     int64_t at;
@@ -171,4 +191,4 @@ static void test_damaged_record(void **state)
 UNIT_TESTS(TEST(test_unknown_is_allowed), TEST(test_backoff_grows_to_its_cap),
            TEST(test_cap_and_retry_after), TEST(test_survives_a_restart),
            TEST(test_duplicate_budget), TEST(test_changed_settings), TEST(test_clock_set_back),
-           TEST(test_many_times_stay_bounded), TEST(test_damaged_record))
+           TEST(test_many_times_stay_bounded), TEST(test_damaged_record), TEST(test_prune))
