@@ -50,6 +50,12 @@ static void become_idle(struct worker *w, struct conn *conn)
     limit_in(w, conn, ep ? ep->idle_timeout_ms : 1000);
 }
 
+static uint32_t head_max_of(const struct snap_entrypoint *ep)
+{
+    uint32_t max = ep->head_max_bytes;
+    return max > CONN_HEAD_MAX ? CONN_HEAD_MAX : max < CONN_HEAD_MIN ? CONN_HEAD_MIN : max;
+}
+
 bool conn_open(struct worker *w, const struct listener *l, int fd)
 {
     const struct snap_entrypoint *ep = l->entrypoint;
@@ -66,8 +72,7 @@ bool conn_open(struct worker *w, const struct listener *l, int fd)
     list_init(&conn->hello);
     limit_init(&conn->in, WORKER_LIMIT_CONN_IN);
     limit_init(&conn->out, WORKER_LIMIT_CONN_OUT);
-    h1_init(&conn->h1, H1_SERVER,
-            ep->head_max_bytes < CONN_HEAD_MAX ? ep->head_max_bytes : CONN_HEAD_MAX, &w->request);
+    h1_init(&conn->h1, H1_SERVER, head_max_of(ep), &w->request);
     if (conn->is_tls) {
         set_phase(conn, CONN_PHASE_HELLO);
         limit_in(w, conn, ep->handshake_timeout_ms);

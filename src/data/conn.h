@@ -25,8 +25,9 @@ enum conn_phase {
     CONN_PHASES,
 };
 
-/* A request head may have so many bytes, whatever the entry point allows. */
+/* The entry point's limit for a request head is brought into this range. */
 #define CONN_HEAD_MAX 65536u
+#define CONN_HEAD_MIN 1024u
 
 struct conn {
     struct wire wire; /* first: a ready wire is its conn */

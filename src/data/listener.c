@@ -29,7 +29,7 @@ void listener_init(struct worker *w, struct listener *l, uint32_t index,
 {
     *l = (struct listener){.config = config, .index = index, .reserve_fd = reserve_open()};
     limit_init(&l->retry, WORKER_LIMIT_LISTENER);
-    ring_set_nodelay(w->ring, config->fd); /* accepted sockets inherit it */
+    ring_tune_tcp(w->ring, config->fd); /* accepted sockets inherit it */
 }
 
 void listener_fini(struct listener *l)

@@ -235,10 +235,17 @@ int ring_socket(struct ring *ring, int family)
     return fd < 0 ? -errno : fd;
 }
 
-void ring_set_nodelay(struct ring *ring, int fd)
+void ring_tune_tcp(struct ring *ring, int fd)
 {
-    int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    static const struct {
+        int level, option, value;
+    } options[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},   {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 60}, {IPPROTO_TCP, TCP_KEEPINTVL, 15},
+        {IPPROTO_TCP, TCP_KEEPCNT, 4},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        (void)setsockopt(fd, options[i].level, options[i].option, &options[i].value, sizeof(int));
 }
 
 void ring_set_reset(struct ring *ring, int fd)

@@ -31,7 +31,7 @@ struct upconn *upconn_open(struct worker *w, struct pool_server *server,
         slab_give_back(&w->upconns, index);
         return NULL;
     }
-    ring_set_nodelay(w->ring, fd);
+    ring_tune_tcp(w->ring, fd);
     wire_open(&upconn->wire, fd,
               (struct op_id){
                   .owner = OP_OWNER_UPCONN, .slot = index, .gen = slab_gen(&w->upconns, index)});

@@ -100,7 +100,7 @@ static void multishot_accept_goes_on(void **state)
         }
         assert_true(accepted >= 0);
         assert_true(fcntl(accepted, F_GETFL) & O_NONBLOCK);
-        ring_set_nodelay(ring, accepted);
+        ring_tune_tcp(ring, accepted);
         struct net_addr here, there;
         assert_true(result_is_ok(ring_address(ring, far, false, &here)));
         assert_true(result_is_ok(ring_address(ring, accepted, true, &there)));
