@@ -203,6 +203,7 @@ static void stop_all(struct supervisor *s)
         s->children[i].restart_at_ns = UINT64_MAX;
         tell(&s->children[i], 'T', -1);
     }
+    listeners_close(&s->listeners); /* data closes its own: clients are refused from then on */
 }
 
 static void announce_ready(struct supervisor *s)
