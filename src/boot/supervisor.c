@@ -363,6 +363,7 @@ int supervisor_main(int argc, char **argv)
         return 2;
     }
     notify_init();
+    child_hide_memory();
     if (!result_is_ok(check_load(&s.args, &s.config)))
         return 1;
     log_init("supervisor", log_level_parse(s.config->log_level));

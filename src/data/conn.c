@@ -149,6 +149,7 @@ bool conn_fill(struct worker *w, struct conn *conn)
         if (result_is_ok(r) || r.code == ERR_AGAIN || r.code == ERR_FULL)
             continue;
         if (r.code != ERR_PEER_CLOSED) {
+            wire_settle(w, &conn->wire); /* the alert goes out before all is cancelled */
             conn_close_begin(w, conn);
             return false;
         }
@@ -411,7 +412,8 @@ static bool flush_turn(struct worker *w, struct conn *conn)
         return false;
     conn->send_limit_ns = TIMER_NO_LIMIT;
     if (conn->close_after || worker_is_draining(w) || !conn_entrypoint(w, conn)) {
-        if (conn->linger && !conn->wire.eof) {
+        bool more = conn->linger || conn_input(conn)->bytes > 0;
+        if (more && !conn->wire.eof) {
             set_phase(conn, CONN_PHASE_LINGER);
             wire_shutdown(w, &conn->wire);
             limit_in(w, conn, LINGER_MS);
@@ -428,6 +430,7 @@ static bool flush_turn(struct worker *w, struct conn *conn)
 static bool linger_turn(struct worker *w, struct conn *conn)
 {
     block_queue_clear(&w->blocks, &conn->wire.received);
+    block_queue_clear(&w->blocks, &conn->plain);
     if (conn->wire.eof)
         conn_close_begin(w, conn);
     return false;

@@ -14,10 +14,15 @@
 #include <unistd.h>
 
 /* Provided buffers when the configuration does not say. */
-#define RING_SMALL_DEFAULT 1024u
-#define RING_LARGE_DEFAULT 128u
-#define SQ_ENTRIES         4096u
-#define CQ_ENTRIES         32768u
+#define RING_SMALL_DEFAULT 4096u
+#define RING_LARGE_DEFAULT 512u
+/* Of those, what the kernel sees at a time. A small buffer is hardly touched, so there may be many:
+ * one for each of a thousand clients that speak at once. The large ones should stay in the cache.
+ */
+#define RING_SMALL_SHOWN 1024u
+#define RING_LARGE_SHOWN 32u
+#define SQ_ENTRIES       4096u
+#define CQ_ENTRIES       32768u
 /* A worker without anything to do looks around so often. */
 #define LOOK_NS (10 * NS_PER_S)
 /* Parked receives are armed again when this share of their group is free. */
@@ -50,6 +55,7 @@ static struct result open_ring(struct worker *w, struct why *why)
         .cq_entries = CQ_ENTRIES,
         .buffers = {c->ring_small ? c->ring_small : RING_SMALL_DEFAULT,
                     c->ring_large ? c->ring_large : RING_LARGE_DEFAULT},
+        .shown = {RING_SMALL_SHOWN, RING_LARGE_SHOWN},
         .one_shot_accept = c->one_shot_accept,
         .one_shot_recv = c->one_shot_recv,
     };

@@ -8,9 +8,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* Publications until it is judged again how many the kernel needs. */
-#define WINDOW 64u
-
 static void *map_pages(size_t bytes)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -24,35 +21,20 @@ static void bufring_unmap(struct bufring *b)
     if (b->mem)
         munmap(b->mem, (size_t)b->count * b->bytes);
     free(b->lent);
-    free(b->shelf);
+    free(b->spare);
     *b = (struct bufring){0};
 }
 
-/* Writes one descriptor behind the `ahead` that are not published yet. resv is left alone: in the
- * first descriptor it is the tail itself. */
-static void bufring_write(struct bufring *b, uint16_t index, unsigned ahead)
-{
-    struct io_uring_buf *d = &b->ring->bufs[(uint16_t)(b->tail + ahead) & (b->count - 1)];
-    d->addr = (uint64_t)(uintptr_t)(b->mem + (size_t)index * b->bytes);
-    d->len = b->bytes;
-    d->bid = (uint16_t)(b->first_id + index);
-}
-
 struct result bufring_init(struct bufring *b, struct io_uring *uring, uint16_t group,
-                           uint16_t first_id, unsigned count, unsigned bytes, unsigned least)
+                           uint16_t first_id, unsigned count, unsigned shown_max, unsigned bytes)
 {
     must(count > 0 && count <= 32768 && (count & (count - 1)) == 0);
-    *b = (struct bufring){.count = count,
-                          .bytes = bytes,
-                          .least = least < count ? least : count,
-                          .window = WINDOW,
-                          .first_id = first_id,
-                          .group = group};
-    b->target = b->least;
+    *b = (struct bufring){.count = count, .bytes = bytes, .first_id = first_id, .group = group};
     b->ring = map_pages(count * sizeof(struct io_uring_buf));
     b->mem = map_pages((size_t)count * bytes);
     b->lent = mem_zalloc(count);
-    b->shelf = mem_zalloc(count * sizeof *b->shelf);
+    b->spare = mem_zalloc(count * sizeof *b->spare);
+    b->shown_max = shown_max && shown_max < count ? shown_max : count;
     if (!b->ring || !b->mem) {
         bufring_unmap(b);
         return result_fail_sys(ERR_NO_MEMORY, ENOMEM);
@@ -64,10 +46,9 @@ struct result bufring_init(struct bufring *b, struct io_uring *uring, uint16_t g
         bufring_unmap(b);
         return result_fail_sys(ERR_IO_URING, -r);
     }
-    while (b->shelved < count) {
-        b->shelf[b->shelved] = (uint16_t)(count - 1 - b->shelved);
-        b->shelved++;
-    }
+    for (unsigned i = count; i > 0; i--)
+        b->spare[b->spare_count++] = (uint16_t)(i - 1);
+    b->free = count;
     bufring_publish(b);
     return result_ok();
 }
@@ -81,48 +62,34 @@ void bufring_fini(struct bufring *b, struct io_uring *uring)
 
 void bufring_lend(struct bufring *b, uint16_t index)
 {
-    must(index < b->count && !b->lent[index] && b->offered > 0);
+    must(index < b->count && !b->lent[index]);
+    must(b->shown > 0);
     b->lent[index] = 1;
-    b->offered--;
-    b->taken++;
+    b->free--;
+    b->shown--;
 }
 
 void bufring_give_back(struct bufring *b, uint16_t index)
 {
-    must(index < b->count && b->lent[index] && b->shelved < b->count);
+    must(index < b->count && b->lent[index]);
     b->lent[index] = 0;
-    b->shelf[b->shelved++] = index;
-}
-
-/* A little more than was taken at once lately; twice as many when none was left. */
-static void bufring_aim(struct bufring *b)
-{
-    unsigned want = b->target;
-    if (b->taken > b->peak)
-        b->peak = b->taken;
-    b->taken = 0;
-    if (b->offered == 0) {
-        want *= 2;
-    } else if (--b->window == 0) {
-        want = b->peak + b->peak / 4;
-        b->peak = 0;
-        b->window = WINDOW;
-    }
-    b->target = want < b->least ? b->least : want > b->count ? b->count : want;
+    b->spare[b->spare_count++] = index;
+    b->free++;
 }
 
 void bufring_publish(struct bufring *b)
 {
-    if (!b->count)
+    if (b->spare_count == 0 || b->shown == b->shown_max)
         return;
-    bufring_aim(b);
-    unsigned n = 0;
-    while (b->offered < b->target && b->shelved > 0) {
-        bufring_write(b, b->shelf[--b->shelved], n++);
-        b->offered++;
+    while (b->spare_count > 0 && b->shown < b->shown_max) {
+        uint16_t index = b->spare[--b->spare_count];
+        /* resv is left alone: in the first descriptor it is the tail itself. */
+        struct io_uring_buf *d = &b->ring->bufs[b->tail & (b->count - 1)];
+        d->addr = (uint64_t)(uintptr_t)(b->mem + (size_t)index * b->bytes);
+        d->len = b->bytes;
+        d->bid = (uint16_t)(b->first_id + index);
+        b->tail++;
+        b->shown++;
     }
-    if (n == 0)
-        return;
-    b->tail = (uint16_t)(b->tail + n);
     __atomic_store_n(&b->ring->tail, b->tail, __ATOMIC_RELEASE);
 }

@@ -167,7 +167,7 @@ struct result probe_setup(struct io_uring *uring, unsigned sq_entries, unsigned 
 static struct result probe_round_trip(struct io_uring *uring, struct why *why)
 {
     struct bufring group;
-    struct result r = bufring_init(&group, uring, 0, 0, 8, 4096, 8);
+    struct result r = bufring_init(&group, uring, 0, 0, 8, 0, 4096);
     if (!result_is_ok(r))
         return probe_refused("io_uring_register", r.sys, 0, why);
     struct io_uring_sqe *sqe = io_uring_get_sqe(uring);

@@ -19,10 +19,6 @@
 #define REGISTER_SEND_MSG_RING 31u
 #define REGISTER_RESIZE_RINGS  33u
 
-/* A send from here on is submitted at once: the kernel copies it while it is in the cache, and that
- * saves more than the system call costs. */
-#define SEND_NOW_BYTES 32768u
-
 /* Buffer ids of the large group have this bit, so a completion tells its group. */
 #define LARGE_ID 0x8000u
 
@@ -36,8 +32,6 @@ struct ring {
 };
 
 static const unsigned group_bytes[RING_GROUPS] = {RING_SMALL_BYTES, RING_LARGE_BYTES};
-/* That the kernel runs out of small ones ends a multishot receive; of large ones little is lost. */
-static const unsigned group_least[RING_GROUPS] = {64, 4};
 
 static_assert(RING_GROUPS == 2, "LARGE_ID tells two groups apart");
 
@@ -87,7 +81,7 @@ struct result ring_open(const struct ring_config *config, struct ring **ret, str
         if (!config->buffers[g])
             continue;
         r = bufring_init(&ring->groups[g], u, (uint16_t)g, g == RING_LARGE ? LARGE_ID : 0,
-                         config->buffers[g], group_bytes[g], group_least[g]);
+                         config->buffers[g], config->shown[g], group_bytes[g]);
         if (!result_is_ok(r)) {
             r = r.code == ERR_IO_URING
                     ? probe_refused("io_uring_register", r.sys, 0, why)
@@ -131,17 +125,12 @@ static int ring_enter(struct ring *ring, unsigned submit, unsigned min_complete,
                            (sigset_t *)(void *)arg, arg ? sizeof *arg : 0);
 }
 
-/* Hands everything prepared to the kernel; completions come with the next wait. */
-static void ring_submit(struct ring *ring)
-{
-    (void)ring_enter(ring, ring_flush(ring), 0, ring->enter_flags & ~IORING_ENTER_GETEVENTS, NULL);
-}
-
 static struct io_uring_sqe *ring_sqe(struct ring *ring)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
     for (int tries = 0; !sqe && tries < 8; tries++) {
-        ring_submit(ring);
+        (void)ring_enter(ring, ring_flush(ring), 0, ring->enter_flags & ~IORING_ENTER_GETEVENTS,
+                         NULL);
         sqe = io_uring_get_sqe(&ring->uring);
     }
     /* A submission frees its entry at once; only a kernel that is out of memory does not. */
@@ -188,8 +177,6 @@ void ring_send(struct ring *ring, int fd, const void *ptr, size_t len, bool more
     struct io_uring_sqe *sqe = ring_sqe(ring);
     io_uring_prep_send(sqe, fd, ptr, len, MSG_NOSIGNAL | MSG_WAITALL | (more ? MSG_MORE : 0));
     ring_put(sqe, 0, id);
-    if (len >= SEND_NOW_BYTES)
-        ring_submit(ring);
 }
 
 void ring_sendmsg(struct ring *ring, int fd, const struct msghdr *msg, struct op_id id)
@@ -197,11 +184,6 @@ void ring_sendmsg(struct ring *ring, int fd, const struct msghdr *msg, struct op
     struct io_uring_sqe *sqe = ring_sqe(ring);
     io_uring_prep_sendmsg(sqe, fd, msg, MSG_NOSIGNAL | MSG_WAITALL);
     ring_put(sqe, 0, id);
-    size_t len = 0;
-    for (size_t i = 0; i < msg->msg_iovlen; i++)
-        len += msg->msg_iov[i].iov_len;
-    if (len >= SEND_NOW_BYTES)
-        ring_submit(ring);
 }
 
 void ring_connect(struct ring *ring, int fd, const struct sockaddr *sa, socklen_t len,
@@ -375,7 +357,7 @@ void ring_give_back(struct ring *ring, enum ring_group group, uint16_t buffer)
 
 unsigned ring_buffers_free(const struct ring *ring, enum ring_group group)
 {
-    return bufring_free(&ring->groups[group]);
+    return ring->groups[group].free;
 }
 
 uint64_t ring_overflows(const struct ring *ring)

@@ -26,6 +26,9 @@ struct ring_config {
     unsigned sq_entries;           /* power of two, e.g. 4096 */
     unsigned cq_entries;           /* power of two, e.g. 32768 */
     unsigned buffers[RING_GROUPS]; /* per group, power of two, <= 32768 */
+    unsigned shown[RING_GROUPS];   /* of those, how many the kernel sees at a time (0 = all): it
+                                      goes round and round them, so few stay in the cache; when
+                                      they do not last for one wait, receives end -ENOBUFS */
     bool one_shot_accept;          /* switch off multishot accept (kernel bugs) */
     bool one_shot_recv;            /* switch off multishot receive */
 };

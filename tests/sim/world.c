@@ -158,6 +158,8 @@ void world_open(struct world *world)
         .conns = world->conns ? world->conns : 64,
         .ring_small = world->ring_small ? world->ring_small : 64,
         .ring_large = world->ring_large ? world->ring_large : 16,
+        .one_shot_accept = world->seed % 5 == 2,
+        .one_shot_recv = world->seed % 5 == 3,
         .listeners = world->listeners,
         .listener_count = 2,
         .publisher = world->publisher,

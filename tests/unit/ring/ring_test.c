@@ -354,6 +354,44 @@ static void a_buffer_comes_back_once(void **state)
     ring_close(ring);
 }
 
+static void few_buffers_are_shown_at_a_time(void **state)
+{
+    struct ring_config config = {
+        .sq_entries = 64, .cq_entries = 256, .buffers = {4, 0}, .shown = {1, 0}};
+    struct why why;
+    struct ring *ring;
+    int near[2], far[2];
+    assert_true(result_is_ok(ring_open(&config, &ring, &why)));
+    for (int i = 0; i < 2; i++) {
+        tcp_pair(&near[i], &far[i]);
+        assert_int_equal(write(far[i], "x", 1), 1);
+    }
+    assert_int_equal(ring_buffers_free(ring, RING_SMALL), 4);
+    for (uint32_t i = 0; i < 2; i++)
+        ring_recv(ring, near[i], RING_SMALL, false, id_of(OP_RECV, i));
+    struct ring_event a = next_event(ring), b = next_event(ring);
+    assert_int_equal(a.res, 1);
+    assert_int_equal(b.res, -ENOBUFS);
+    assert_int_equal(ring_buffers_free(ring, RING_SMALL), 3);
+    uint16_t first = a.buffer;
+    ring_give_back(ring, RING_SMALL, first);
+    for (uint32_t i = 0; i < 3; i++) { /* one was shown before; then the last given back comes */
+        assert_int_equal(write(far[0], "y", 1), 1);
+        ring_recv(ring, near[0], RING_SMALL, false, id_of(OP_RECV, i));
+        a = next_event(ring);
+        assert_int_equal(a.res, 1);
+        if (i > 0)
+            assert_int_equal(a.buffer, first);
+        first = a.buffer;
+        ring_give_back(ring, RING_SMALL, a.buffer);
+    }
+    for (int i = 0; i < 2; i++) {
+        close(near[i]);
+        close(far[i]);
+    }
+    ring_close(ring);
+}
+
 int main(void)
 {
     struct why why;
@@ -372,6 +410,7 @@ int main(void)
         cmocka_unit_test(waiting_ends_at_the_deadline),
         cmocka_unit_test(more_requests_than_entries),
         cmocka_unit_test(a_buffer_comes_back_once),
+        cmocka_unit_test(few_buffers_are_shown_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
