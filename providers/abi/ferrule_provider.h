@@ -260,12 +260,12 @@ struct ferrule_dns_query {
     uint32_t timeout_ms;
     uint32_t type; /* 1 A, 2 NS, 5 CNAME, 6 SOA, 16 TXT ... */
     struct ferrule_str name;
-    struct ferrule_str server; /* empty = the operator's resolvers */
+    struct ferrule_str server; /* empty = the machine's resolvers */
 };
 
-/* Runs a program in its own process group, with standard input from `input`, no other descriptor,
- * and only the environment given. It is killed with its group at the deadline. Its output is read
- * to the end; the first 64 KiB are kept. */
+/* Runs a program with standard input from `input`, no other descriptor, and only the environment
+ * given. It is killed at the deadline; what it started itself ends with the child process at the
+ * latest. Its output is read to the end; the first 64 KiB are kept. */
 struct ferrule_spawn {
     uint32_t size;
     uint32_t flags; /* 0 */

@@ -52,6 +52,11 @@ struct result child_spawn(char *const argv[], const int *fds, bool clean_env, pi
     return result_ok();
 }
 
+void child_hide_memory(void)
+{
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
 void child_bind_to_parent(pid_t parent)
 {
     struct rlimit no_core = {0, 0};
@@ -59,5 +64,6 @@ void child_bind_to_parent(pid_t parent)
     if (getppid() != parent) /* it was gone before we asked */
         _exit(1);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    child_hide_memory();
     setrlimit(RLIMIT_CORE, &no_core);
 }

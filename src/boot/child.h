@@ -16,3 +16,6 @@ struct result child_spawn(char *const argv[], const int *fds, bool clean_env, pi
                           struct why *why);
 /* First thing in a child: dies with its parent, gains no privileges, dumps no core. */
 void child_bind_to_parent(pid_t parent);
+/* Memory and environment of this process cannot be read through /proc or ptrace by another of the
+ * same user: the process that faces the internet must not find API tokens there. */
+void child_hide_memory(void);

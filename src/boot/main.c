@@ -4,7 +4,6 @@
 #include "boot/supervisor.h"
 #include "config/check.h"
 #include "control/cli.h"
-#include "control/cli.h"
 #include "control/provider/host.h"
 #include "control/provider/provider_cli.h"
 
@@ -24,9 +23,6 @@ static const struct command {
     {"stop", cli_stop, "end a running ferrule: no request is cut off"},
     {"cert", cli_cert, "list, show or explain certificates"},
     {"options", config_options_main, "list every option"},
-    {"status", cli_status, "say how a running ferrule is"},
-    {"stop", cli_stop, "end a running ferrule"},
-    {"cert", cli_cert, "list, show and explain certificates"},
     {"provider", provider_cli, "list, show or test DNS provider plug-ins"},
     {"data-run", cmdline_data_main, NULL},
     {"control-run", cmdline_control_main, NULL},

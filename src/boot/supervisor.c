@@ -203,6 +203,7 @@ static void stop_all(struct supervisor *s)
         s->children[i].restart_at_ns = UINT64_MAX;
         tell(&s->children[i], 'T', -1);
     }
+    listeners_close(&s->listeners); /* data closes its own: clients are refused from then on */
 }
 
 static void announce_ready(struct supervisor *s)
@@ -362,6 +363,7 @@ int supervisor_main(int argc, char **argv)
         return 2;
     }
     notify_init();
+    child_hide_memory();
     if (!result_is_ok(check_load(&s.args, &s.config)))
         return 1;
     log_init("supervisor", log_level_parse(s.config->log_level));

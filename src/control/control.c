@@ -429,7 +429,11 @@ int control_run(const struct control_config *args)
                         .supervisor = {.fd = args->supervisor_fd, .ready = hear_supervisor}};
     struct why why = {{0}};
     log_init("control", LOG_LEVEL_INFO);
-    must(sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL) == 0);
+    /* A terminal's Ctrl-C and a service manager's signal reach every process; the supervisor says
+     * when to end. */
+    static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        must(sigaction(ignored[i], &(struct sigaction){.sa_handler = SIG_IGN}, NULL) == 0);
     if (!result_is_ok(load_config(&c)))
         return 1;
     log_init("control", log_level_parse(c.config->log_level));

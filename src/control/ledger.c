@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#define CLOCK_SLACK_S 60 /* a smaller step back changes nothing */
+
 struct ledger {
     struct state *state;
 };
@@ -148,16 +150,41 @@ void ledger_read(struct ledger *ledger, const struct ledger_key *key, int64_t no
     buf_free(&text);
     forget_old(ret->orders, &ret->order_count, now_s);
     forget_old(ret->certs, &ret->cert_count, now_s);
-    /* Never longer than what could have been set now, should the clock have been set back. */
-    int64_t latest = now_s + LEDGER_RETRY_MAX_S;
-    if (ret->retry_until_s > latest)
-        ret->retry_until_s = latest;
-    if (ret->next_s > latest)
-        ret->next_s = latest;
+    /* What a clock said that has been set back since is not waited out: it might be years. */
+    if (ret->failed_s > now_s + CLOCK_SLACK_S)
+        ret->retry_until_s = ret->next_s = 0;
     if (strcmp(ret->fingerprint, key->fingerprint) != 0) {
         ret->failures = 0;
         ret->next_s = ret->retry_until_s;
     }
+}
+
+struct prune {
+    struct ledger *ledger;
+    int64_t now_s;
+};
+
+static void prune_one(void *arg, struct span key, struct span value)
+{
+    struct prune *p = arg;
+    struct ledger_entry e;
+    struct why ignored;
+    if (!result_is_ok(ledger_decode(value, &e)))
+        return;
+    forget_old(e.orders, &e.order_count, p->now_s);
+    forget_old(e.certs, &e.cert_count, p->now_s);
+    if (e.order_count || e.cert_count || e.next_s > p->now_s ||
+        e.failed_s > p->now_s - LEDGER_FORGET_S)
+        return;
+    /* What cannot be removed today is removed at another start. */
+    (void)!result_is_ok(state_remove(p->ledger->state, STATE_LEDGER, key, &ignored));
+}
+
+void ledger_prune(struct ledger *ledger, int64_t now_s)
+{
+    struct prune p = {ledger, now_s};
+    struct why ignored;
+    (void)!result_is_ok(state_each(ledger->state, STATE_LEDGER, prune_one, &p, &ignored));
 }
 
 static void time_text(int64_t at_s, char out[32])

@@ -12,6 +12,7 @@
 #define LEDGER_TIMES_MAX   64           /* times kept per kind; older ones are forgotten first */
 #define LEDGER_CAP_S       86400u       /* longest back-off of our own */
 #define LEDGER_RETRY_MAX_S (8 * 86400)  /* a longer Retry-After counts as this */
+#define LEDGER_FORGET_S    (30 * 86400) /* a failure that old is of no use */
 #define LEDGER_TEXT_MAX    512
 #define LEDGER_TYPE_MAX    128
 
@@ -49,6 +50,9 @@ struct ledger_failure {
 
 struct ledger *ledger_create(struct state *state);
 void ledger_destroy(struct ledger *ledger);
+
+/* Removes entries that say nothing any more: of names that are long gone. */
+void ledger_prune(struct ledger *ledger, int64_t now_s);
 
 /* The entry as of now_s: what is older than the window is left out, a back-off of other settings
  * is over. An unknown id gives an empty entry. */

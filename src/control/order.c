@@ -375,7 +375,11 @@ static void begin(struct order *o)
     struct order_record *r = &o->record;
     enum order_step at = (enum order_step)r->step;
     bool over = !r->failed && (at == ORDER_PUBLISH || at == ORDER_CLEANUP || at == ORDER_DONE);
-    if (over || o->mode != ORDER_MODE_OBTAIN) {
+    if (over && at == ORDER_DONE && o->mode == ORDER_MODE_OBTAIN) {
+        /* A value that its provider never removes must not stand in the way of a renewal. */
+        forget_certificate(r);
+        enter(o, ORDER_PREPARE);
+    } else if (over || o->mode != ORDER_MODE_OBTAIN) {
         r->failed = r->failed || !over;
         r->keep = r->keep && o->mode != ORDER_MODE_ABANDON;
         enter(o, ORDER_CLEANUP);
@@ -459,7 +463,7 @@ void order_finish(struct order *o)
         write_success(o);
     struct result written = result_ok();
     if (o->leftovers || (r->failed && r->keep)) {
-        r->step = ORDER_CLEANUP; /* what is left to do */
+        r->step = r->failed ? ORDER_CLEANUP : ORDER_DONE; /* done but for the values left */
         written = order_journal_put(o->env.state, r, &why);
     } else {
         written = order_journal_remove(o->env.state, r->id, &why);

@@ -259,10 +259,26 @@ static void authorizations_done(struct order *o)
         order_goto(o, ORDER_READY);
 }
 
+/* A TXT value is made for names of the order alone, whatever the CA says. */
+static bool is_ordered(const struct order *o, const char *identifier)
+{
+    for (uint32_t i = 0; i < o->record.name_count; i++) {
+        const char *name = o->record.names[i];
+        if (!strcasecmp(strncmp(name, "*.", 2) ? name : name + 2, identifier))
+            return true;
+    }
+    return false;
+}
+
 static void take_authorization(struct order *o, const struct document_authorization *doc)
 {
     struct order_authz *a = &o->authz[o->index];
     const struct document_challenge *c = dns_challenge(doc);
+    if (!is_ordered(o, doc->identifier)) {
+        order_fail(o, ACME_PROTOCOL, "", 0, "the CA wants %s proven, which was not ordered",
+                   doc->identifier);
+        return;
+    }
     free(a->domain);
     a->domain = mem_strdup(doc->identifier);
     a->wildcard = doc->wildcard;

@@ -279,7 +279,9 @@ static void check_next(struct order *o)
         if (!r->txts[i].leftover && !strcmp(r->txts[i].fqdn, t->fqdn))
             values[count++] = r->txts[i].value;
     struct propagation_options options = resolver_propagation(o->resolver);
-    order_set_deadline(o, options.timeout_s + PROPAGATE_SLACK_S);
+    uint32_t limit_s = UINT32_MAX - PROPAGATE_SLACK_S;
+    limit_s = options.timeout_s < limit_s ? options.timeout_s : limit_s;
+    order_set_deadline(o, limit_s + PROPAGATE_SLACK_S);
     o->dns = propagation_check(o->env.loop, &options, t->fqdn, t->zone, values, count, on_progress,
                                on_checked, o);
 }

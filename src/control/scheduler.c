@@ -12,6 +12,7 @@
 #define SLEEP_MAX_S     600  /* the wall clock may be set meanwhile */
 #define CLEANUP_RETRY_S 3600 /* for TXT values that a provider did not remove */
 #define RETRY_MIN_S     60
+#define CLOCK_SLACK_S   60 /* a smaller step back of the wall clock changes nothing */
 #define RETRY_CAP_MIN_S 600
 
 /* One order at work: of a want, or of names that are not configured any more. */
@@ -29,6 +30,7 @@ struct scheduler {
     struct list running;
     uint32_t running_count;
     struct loop_timer timer;
+    int64_t swept_s; /* wall time of the last sweep */
     bool started;
 };
 
@@ -179,10 +181,25 @@ static void sweep_wants(struct scheduler *s, int64_t now_s, bool have, int64_t *
     }
 }
 
+/* The clock was set back: times that were planned by it are planned again. */
+static void plan_anew(struct scheduler *s, int64_t now_s)
+{
+    for (uint32_t i = 0; i < s->wants.count; i++) {
+        struct want *w = &s->wants.items[i];
+        w->next_s = 0;
+        if (w->cleanup_s > now_s + CLEANUP_RETRY_S)
+            w->cleanup_s = now_s + CLEANUP_RETRY_S;
+        w->resolver->hold_until_s = 0;
+    }
+}
+
 static void sweep(struct scheduler *s)
 {
     int64_t now_s = clock_wall_s();
     int64_t next_s = now_s + SLEEP_MAX_S;
+    if (now_s + CLOCK_SLACK_S < s->swept_s)
+        plan_anew(s, now_s);
+    s->swept_s = now_s;
     sweep_cleanups(s, now_s, &next_s);
     sweep_wants(s, now_s, false, &next_s);
     sweep_wants(s, now_s, true, &next_s);
@@ -218,7 +235,7 @@ static void take_up(struct scheduler *s, const char *id)
                  r.names[0]);
         start(s, NULL, resolver, (const char *const *)r.names, r.name_count, id,
               ORDER_MODE_ABANDON);
-    } else if (!r.failed) {
+    } else if (!r.failed && r.step != ORDER_DONE) {
         start(s, w, w->resolver, w->names, w->count, id, ORDER_MODE_OBTAIN);
     } else if (r.txt_count) {
         start(s, w, w->resolver, w->names, w->count, id, ORDER_MODE_CLEAN);
@@ -268,7 +285,8 @@ void scheduler_know(struct scheduler *s, const struct store_cert *cert, int64_t 
     order_id_make(cert->resolver, resolver->config->ca_server, names, cert->san_count + 1, id);
     free(names);
     struct want *w = wants_find(&s->wants, id);
-    if (!w || (w->have && w->not_after_s > not_after_s))
+    /* The newest is the one in use, even when it ends before the one that it replaces. */
+    if (!w || (w->have && w->not_before_s > not_before_s))
         return;
     struct why warning;
     w->have = true;
@@ -288,6 +306,7 @@ void scheduler_start(struct scheduler *s)
     struct why why;
     must(!s->started);
     s->started = true;
+    ledger_prune(s->o.ledger, clock_wall_s());
     if (!result_is_ok(order_journal_ids(s->o.state, &ids, &why)))
         log_error("the journal of unfinished orders cannot be read: %s", why.text);
     for (size_t at = 0; at + ORDER_ID_LEN <= ids.len; at += ORDER_ID_LEN) {

@@ -48,7 +48,7 @@ struct data {
     uint32_t conns; /* per worker */
     int epoll_fd, signal_fd, bridge_fd;
     struct buf in;
-    bool told_ready, draining;
+    bool told_ready, draining, deaf;
     _Atomic bool failed;
 };
 
@@ -124,6 +124,7 @@ static struct result open_descriptors(struct data *d, struct why *why)
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+    sigaction(SIGHUP, &(struct sigaction){.sa_handler = SIG_IGN}, NULL); /* the supervisor's */
     d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     d->shared.notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -312,6 +313,22 @@ static void tell_ready(struct data *d)
         log_error("cannot tell the supervisor that all is ready: %m");
 }
 
+/* While a drain goes on, clients are to be refused, not to wait for a worker that will not come. */
+static void close_listeners(struct data *d)
+{
+    const struct data_config *c = d->config;
+    if (d->deaf || d->shared.deaf < c->workers)
+        return;
+    d->deaf = true;
+    for (uint32_t i = 0; i < c->listener_count; i++) {
+        bool again = false; /* workers share the sockets of a socket activation */
+        for (uint32_t j = 0; j < i; j++)
+            again |= c->listeners[j].fd == c->listeners[i].fd;
+        if (!again)
+            (void)close(c->listeners[i].fd);
+    }
+}
+
 /* One event. False: end at once. */
 static bool handle(struct data *d, int fd)
 {
@@ -341,6 +358,7 @@ static bool loop(struct data *d)
             if (!handle(d, events[i].data.fd))
                 return false;
         tell_ready(d);
+        close_listeners(d);
         publisher_collect(d->publisher);
     }
     return !d->failed;

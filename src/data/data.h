@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 struct data_listener {
-    int fd;                 /* listening; owned by the supervisor */
+    int fd;                 /* listening; closed when no worker accepts on it any more */
     uint32_t worker;        /* who accepts on it */
     const char *entrypoint; /* name of the entry point in the snapshot */
 };

@@ -482,11 +482,12 @@ void exchange_turn(struct worker *w, struct exchange *x)
         if (!pump_request(w, x, conn, upconn) || !pump_response(w, x, conn, upconn))
             return;
         upconn->wire.want = (uint8_t)want_of_upstream(x, conn, upconn);
-        wire_settle(w, &upconn->wire);
     }
     if (conn->wire.eof && !client_may_wait(w, x, conn)) {
         conn_close_begin(w, conn);
         return;
     }
     conn_settle(w, conn, want_of_client(x, conn, upconn));
+    if (upconn)
+        wire_settle(w, &upconn->wire);
 }

@@ -103,7 +103,7 @@ void listener_event(struct worker *w, struct listener *l, const struct ring_even
         }
     } else if (ev->res != -ECANCELED && ev->res != -ECONNABORTED && ev->res != -EAGAIN &&
                ev->res != -EINTR) {
-        if (ev->res == -EMFILE || ev->res == -ENFILE)
+        if ((ev->res == -EMFILE || ev->res == -ENFILE) && w->phase == WORKER_PHASE_SERVING)
             shed(w, l);
         limit_set_ms(&w->wheel, &l->retry, w->now_ns, RETRY_MS);
     }

@@ -400,12 +400,18 @@ static void begin_close(struct worker *w)
     }
 }
 
-static bool is_empty(const struct worker *w)
+/* Nothing of the listening sockets is with the kernel. */
+static bool is_deaf(const struct worker *w)
 {
     for (uint32_t i = 0; i < w->listener_count; i++)
         if (w->listeners[i].armed)
             return false;
-    return w->conns.used == 0 && w->upconns.used == 0 && w->pending == 0;
+    return true;
+}
+
+static bool is_empty(const struct worker *w)
+{
+    return is_deaf(w) && w->conns.used == 0 && w->upconns.used == 0 && w->pending == 0;
 }
 
 static void look_at_phase(struct worker *w)
@@ -423,6 +429,11 @@ static void look_at_phase(struct worker *w)
     }
     if (w->phase == WORKER_PHASE_SERVING && shared->drain)
         begin_drain(w);
+    if (w->phase > WORKER_PHASE_SERVING && !w->deaf && is_deaf(w)) {
+        w->deaf = true;
+        shared->deaf++;
+        notify(w);
+    }
     if (w->phase == WORKER_PHASE_DRAINING &&
         (w->conns.used == 0 || w->grace.at_ns == TIMER_NO_LIMIT))
         begin_close(w);

@@ -36,6 +36,7 @@ struct worker_shared {
     _Atomic bool accept; /* the first sync is complete: listen */
     _Atomic bool drain;
     _Atomic uint32_t accepting; /* workers that listen */
+    _Atomic uint32_t deaf;      /* workers that have stopped to listen for good */
     _Atomic uint32_t finished;  /* workers that ended */
     int notify_fd;              /* eventfd that a worker writes when it changed one of those; -1 */
 };
@@ -102,6 +103,7 @@ struct worker {
     uint32_t pending; /* requests of the worker itself that are in the kernel */
     bool waking;      /* the read of the wake-up eventfd is */
     bool cancelling;  /* it is being cancelled */
+    bool deaf;        /* draining, and no listener is armed any more */
     bool failed;      /* the kernel refuses to go on */
 
     struct http_head request, response; /* of the message being handled in this turn */

@@ -116,12 +116,27 @@ def test_ca_is_not_trusted(ferrule, origin, bind, pebble):
     assert pebble.issued() == 0
 
 
-def test_ca_is_no_ca(ferrule, origin, bind, pebble, make_origin, authority):
+@pytest.mark.parametrize("path, reason", [
+    ("/bytes/64", "directory is not a JSON object.*caServer"),
+    ("/bytes/2000000", "larger than 1 MB"),
+    ("/cut/100", "no answer from the CA"),
+    ("/reset", "no answer from the CA"),
+    ("/status/404", "the CA answered 404"),
+])
+def test_ca_is_no_ca(ferrule, origin, bind, pebble, make_origin, authority, path, reason):
     web = make_origin("web", certificate=authority.issue("127.0.0.1"))
     proxy = ferrule.acme(pebble, bind, origin, domains=NAMES, start=False)
-    proxy.write_config(proxy.config_file.read_text().replace(pebble.directory_url, f"https://127.0.0.1:{web.port}/bytes/64"))
+    proxy.write_config(proxy.config_file.read_text().replace(pebble.directory_url, f"https://127.0.0.1:{web.port}{path}"))
     proxy.start()
-    wait_failure(proxy, "directory is not a JSON object.*caServer")
+    wait_failure(proxy, reason)
+
+
+def test_no_such_plugin(ferrule, origin, bind, pebble):
+    proxy = ferrule.acme(pebble, bind, origin, domains=NAMES, start=False)
+    proxy.write_config(proxy.config_file.read_text().replace('provider = "rfc2136"', 'provider = "nosuch"'))
+    proxy.start()
+    entry = wait_failure(proxy, "nosuch")
+    assert entry["ordersIn168h"] == 0
 
 
 def test_two_ferrules_one_state(ferrule, origin, bind, pebble):

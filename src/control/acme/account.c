@@ -72,6 +72,14 @@ static bool use_key(struct acme *acme, struct key *key)
 
 /* ---- key ------------------------------------------------------------------------------------ */
 
+static void forget_key(struct acme *acme)
+{
+    key_free(acme->key);
+    free(acme->thumbprint);
+    acme->key = NULL;
+    acme->thumbprint = NULL;
+}
+
 static void make_key(void *arg)
 {
     struct account_keygen *job = arg;
@@ -91,6 +99,7 @@ static void key_made(void *arg)
             fail(acme, &answer);
         } else if (!result_is_ok(save(acme, &job->why))) {
             /* A key that is lost in a crash would make an account that nobody can use. */
+            forget_key(acme);
             fail_text(acme, ACME_CONFIG, "the account key cannot be stored", &job->why);
         } else {
             register_key(acme);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* propagation_resolve(): the addresses of a host, from /etc/hosts and DNS. */
-#define CARES_NO_DEPRECATED
 #include "control/propagation/task.h"
 
 #include "base/clock.h"

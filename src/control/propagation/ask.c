@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define CARES_NO_DEPRECATED
 #include "control/propagation/ask.h"
 
 #include "base/must.h"

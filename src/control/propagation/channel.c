@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define CARES_NO_DEPRECATED
 #include "control/propagation/channel.h"
 
 #include "base/buf.h"

@@ -12,7 +12,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define CARES_NO_DEPRECATED
 #include <ares.h>
 
 #define DNS_HEADER_BYTES    12

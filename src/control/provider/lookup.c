@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CARES_NO_DEPRECATED
 #include <ares.h>
 
 /* One question while it is open. */

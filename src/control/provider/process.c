@@ -19,6 +19,11 @@
 #define LINE_BYTES_MAX 1000
 /* Output lines that are logged for one start or call; a plug-in should print nothing at all. */
 #define LINES_PER_CALL 50
+/* Reads of one turn, so that a child that never stops talking does not stop the loop. */
+#define READS_PER_TURN    16
+#define MESSAGES_PER_TURN 32
+/* What a dead child may have left in its socket: more than its buffer holds. */
+#define MESSAGES_AT_END 1024
 
 static void close_fd(struct loop *loop, struct loop_fd *w)
 {
@@ -45,10 +50,10 @@ static void log_output(struct process *p)
     p->line.len = 0;
 }
 
-/* Reads what is there; true while the pipe is open and empty. */
+/* Reads a part of what is there; true while the pipe is open. */
 static bool read_output(struct process *p)
 {
-    for (;;) {
+    for (int reads = 0; reads < READS_PER_TURN; reads++) {
         char bytes[4096];
         ssize_t n = read(p->output.fd, bytes, sizeof bytes);
         if (n < 0 && errno == EINTR)
@@ -64,6 +69,7 @@ static bool read_output(struct process *p)
                 log_output(p);
         }
     }
+    return true;
 }
 
 static void output_ready(struct loop_fd *w, uint32_t events)
@@ -93,12 +99,12 @@ static void take_message(struct process *p, const struct wire_message *m)
     p->events->message(p, m);
 }
 
-/* Takes every message that is there; false when the child closed its end or sent nonsense. */
-static bool read_messages(struct process *p)
+/* Takes messages that are there; false when the child closed its end or sent nonsense. */
+static bool read_messages(struct process *p, int most)
 {
     static uint8_t packet[WIRE_BYTES_MAX + 1];
     static struct wire_message m;
-    while (p->socket.fd != -1) {
+    for (int i = 0; i < most && p->socket.fd != -1; i++) {
         ssize_t n = recv(p->socket.fd, packet, sizeof packet, MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
@@ -118,7 +124,7 @@ static bool read_messages(struct process *p)
 static void socket_ready(struct loop_fd *w, uint32_t events)
 {
     struct process *p = LIST_ENTRY(w, struct process, socket);
-    if (read_messages(p))
+    if (read_messages(p, MESSAGES_PER_TURN))
         return;
     /* A child without its socket serves nobody; its end is reported when it is there. */
     close_fd(p->loop, w);
@@ -159,7 +165,7 @@ static void exit_ready(struct loop_fd *w, uint32_t events)
     struct process *p = LIST_ENTRY(w, struct process, exit);
     /* What it said before it died still counts. */
     if (p->socket.fd != -1)
-        (void)read_messages(p);
+        (void)read_messages(p, MESSAGES_AT_END);
     if (p->output.fd != -1)
         (void)read_output(p);
     log_output(p);

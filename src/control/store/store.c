@@ -170,7 +170,9 @@ static struct result replace_file(struct store *s, struct span text, struct why 
     char *temporary = mem_printf("%s.tmp", s->path);
     struct stat st;
     struct result r = result_ok();
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    /* One left from a crash may have another mode or owner. */
+    unlink(temporary);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd == -1)
         r = result_fail_sys(ERR_STORE, errno);
     if (result_is_ok(r))

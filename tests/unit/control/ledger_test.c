@@ -139,7 +139,11 @@ static void test_clock_set_back(void **state)
 {
     int64_t at;
     const int64_t year = 365ll * 86400;
-    fail_at(now + year, 0, 0);
+    fail_at(now + year, 86400, 0);
+    assert_true(allowed(now, 1, &at)); /* else it would be refused for a year */
+    fail_at(now, 0, 0);
+    assert_false(allowed(now - 30, 1, &at));
+    assert_in_range(at - now, 0, 750);
     assert_true(result_is_ok(ledger_certificate_asked(ledger, &key, now + year, &why)));
     assert_false(allowed(now, 1, &at));
     assert_in_range(at - now, 0, LEDGER_RETRY_MAX_S);
@@ -155,6 +159,26 @@ static void test_many_times_stay_bounded(void **state)
     assert_int_equal(e.orders[0], now + 10);
 }
 
+static bool is_stored(void)
+{
+    struct buf text = {0};
+    bool found = result_is_ok(state_get(disk, STATE_LEDGER, span_str(key.id), &text));
+    buf_free(&text);
+    return found;
+}
+
+static void test_prune(void **state)
+{
+    fail_at(now, 0, 0);
+    assert_true(result_is_ok(ledger_order_begins(ledger, &key, now, &why)));
+    ledger_prune(ledger, now + LEDGER_WINDOW_S - 1);
+    assert_true(is_stored());
+    ledger_prune(ledger, now + LEDGER_FORGET_S - 1);
+    assert_true(is_stored());
+    ledger_prune(ledger, now + LEDGER_FORGET_S);
+    assert_false(is_stored());
+}
+
 static void test_damaged_record(void **state)
 {
     int64_t at;
@@ -167,4 +191,4 @@ static void test_damaged_record(void **state)
 UNIT_TESTS(TEST(test_unknown_is_allowed), TEST(test_backoff_grows_to_its_cap),
            TEST(test_cap_and_retry_after), TEST(test_survives_a_restart),
            TEST(test_duplicate_budget), TEST(test_changed_settings), TEST(test_clock_set_back),
-           TEST(test_many_times_stay_bounded), TEST(test_damaged_record))
+           TEST(test_many_times_stay_bounded), TEST(test_damaged_record), TEST(test_prune))

@@ -257,6 +257,32 @@ static void test_cleanup_refused_for_hours(void **state)
     assert_clean(1);
 }
 
+/* A value that cannot be removed does not stand in the way of the renewal, nor of later ones. */
+static void test_renews_beside_leftovers(void **state)
+{
+    w->cleanup_down_ns = 70 * DAY_NS;
+    assert_false(life(62 * DAY_NS, 9));
+    assert_int_equal(w->issued, 2);
+    assert_int_equal(w->stored, 2);
+    assert_int_equal(txt_count(), 4);
+    /* ... and a restart orders nothing. */
+    assert_false(life(w->now_ns + DAY_NS, 9));
+    assert_int_equal(w->order_count, 2);
+    assert_false(life(72 * DAY_NS, 9));
+    assert_clean(2);
+}
+
+/* The CA now makes certificates of six days: one of them replaces one that would end later. */
+static void test_shorter_life(void **state)
+{
+    assert_false(life(59 * DAY_NS, 1));
+    w->life_s = 6 * 86400;
+    assert_false(life(63 * DAY_NS, 9));
+    assert_clean(2);
+    assert_false(life(66 * DAY_NS, 9));
+    assert_clean(3);
+}
+
 /* Names that left the configuration: nothing is ordered, what was begun is removed. */
 static void test_names_not_configured_any_more(void **state)
 {
@@ -304,5 +330,6 @@ UNIT_TESTS(TEST(test_obtains), TEST(test_death_at_every_boundary), TEST(test_two
            TEST(test_crash_loop), TEST(test_wrong_credentials), TEST(test_ca_refuses_the_proof),
            TEST(test_rate_limit_is_waited_out), TEST(test_ca_down_after_finalize),
            TEST(test_ca_down_at_start), TEST(test_disk_full), TEST(test_cleanup_refused_for_hours),
+           TEST(test_renews_beside_leftovers), TEST(test_shorter_life),
            TEST(test_names_not_configured_any_more), TEST(test_renews_in_time),
            TEST(test_duplicate_budget))
