@@ -5,7 +5,7 @@
 
 /* A body of which more than this is to come is received into large buffers. */
 #define LARGE_REST 32768u
-/* How long an answer may take when its client has closed its side. */
+/* How long nothing may come of an answer whose client has closed its side. */
 #define HALF_CLOSED_MS 30000u
 /* A body of unknown length counts as large from here on. */
 #define LARGE_SO_FAR 16384u
@@ -466,7 +466,8 @@ static bool client_may_wait(struct worker *w, const struct exchange *x, struct c
 {
     if (x->has_body && !x->request_done && !rest_may_be_here(x, conn))
         return false;
-    if (!conn->close_after || conn->in.at_ns == TIMER_NO_LIMIT)
+    /* Each turn of the response counts as getting on. */
+    if (x->phase == EXCHANGE_PHASE_RELAY || conn->in.at_ns == TIMER_NO_LIMIT)
         limit_set_ms(&w->wheel, &conn->in, w->now_ns, HALF_CLOSED_MS);
     conn->close_after = true;
     return true;
