@@ -138,8 +138,8 @@ bool conn_fill(struct worker *w, struct conn *conn)
 {
     if (!conn->tls)
         return true;
-    uint32_t enough = conn->phase == CONN_PHASE_HEAD ? CONN_HEAD_MAX + 1 : WIRE_RECV_HIGH;
-    while ((conn->wire.received.first || conn->tls_pending) && conn->plain.bytes < enough) {
+    /* A head or trailer section of any allowed size has to fit: less would never be complete. */
+    while ((conn->wire.received.first || conn->tls_pending) && conn->plain.bytes <= CONN_HEAD_MAX) {
         struct block *tail = plain_tail(w, conn);
         if (!tail) {
             worker_hungry(w, &conn->wire);
@@ -439,9 +439,10 @@ static bool linger_turn(struct worker *w, struct conn *conn)
 /* What to receive in a phase without exchange (that one decides for itself). */
 static enum wire_want want_of(const struct conn *conn)
 {
-    bool enough = conn->wire.received.bytes + conn->plain.bytes > WIRE_RECV_HIGH;
     bool gathers = conn->phase == CONN_PHASE_HEAD || conn->phase == CONN_PHASE_HELLO;
-    return enough && !gathers ? WIRE_WANT_NOTHING : WIRE_WANT_SMALL;
+    uint32_t enough = gathers ? CONN_HEAD_MAX : WIRE_RECV_HIGH;
+    bool waits = conn->wire.received.bytes + conn->plain.bytes > enough;
+    return waits ? WIRE_WANT_NOTHING : WIRE_WANT_SMALL;
 }
 
 void conn_run(struct worker *w, struct conn *conn)
