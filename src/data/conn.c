@@ -261,6 +261,10 @@ void conn_close_begin(struct worker *w, struct conn *conn)
         return;
     struct exchange *x = slab_get(&w->exchanges, conn->exchange.index, conn->exchange.gen);
     conn->exchange = (struct handle){0};
+    /* A response whose end only the close tells must not look whole when it is not. */
+    if ((x && x->phase == EXCHANGE_PHASE_RELAY) ||
+        (conn->phase == CONN_PHASE_FLUSH && !wire_send_is_empty(&conn->wire)))
+        conn->reset = true;
     if (x)
         exchange_cancel(w, x);
     set_phase(conn, CONN_PHASE_CLOSING);
