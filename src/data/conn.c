@@ -173,7 +173,8 @@ void conn_settle(struct worker *w, struct conn *conn, enum wire_want want)
     /* Each send has the idle time to get on; the whole response may have its own limit. */
     uint64_t at = TIMER_NO_LIMIT;
     if (conn->wire.send_busy)
-        at = w->now_ns + (ep && ep->idle_timeout_ms ? ep->idle_timeout_ms : STALL_MS) * 1000000ull;
+        at = conn->wire.send_at_ns +
+             (ep && ep->idle_timeout_ms ? ep->idle_timeout_ms : STALL_MS) * 1000000ull;
     limit_set(&w->wheel, &conn->out, at < conn->send_limit_ns ? at : conn->send_limit_ns);
 }
 

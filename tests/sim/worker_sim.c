@@ -237,6 +237,26 @@ static void drain_cuts(void)
     world_run(&world);
 }
 
+/* A client that takes nothing is not kept because it goes on sending. */
+static void stalled(void)
+{
+    struct request r = {.kind = KIND_LEN, .size = world_chance(&world, 2) ? 60000 : 300000};
+    world_open(&world);
+    struct client *c = world_client(&world, &r, 1, false);
+    ring_sim_set_window(world.sim, c->peer, 500);
+    for (int i = 0; i < 40; i++)
+        world_turn(&world);
+    c->outcome = OUTCOME_CLOSED; /* nobody plays it any more */
+    for (int i = 0; i < 40 && !ring_sim_is_closed(world.sim, c->peer); i++) {
+        ring_sim_push(world.sim, c->peer, SPAN_LITERAL("G"));
+        ring_sim_sleep(world.sim, NS_PER_S);
+        for (int j = 0; j < 5; j++)
+            world_turn(&world);
+    }
+    if (!ring_sim_is_closed(world.sim, c->peer))
+        world_fail(&world, "it is still there");
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -262,6 +282,7 @@ static const struct {
     {"snapshots_change", snapshots_change, 40},
     {"drain_under_load", drain_under_load, 80},
     {"drain_cuts", drain_cuts, 20},
+    {"stalled", stalled, 20},
     {"large_sections", large_sections, 20},
     {"large_sections_tls", large_sections, 20, true},
 };
