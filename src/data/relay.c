@@ -78,7 +78,12 @@ static bool decode(struct relay *r, struct h1 *from, struct block_queue *in, str
         r->bad = true;
         return true;
     }
-    return block->next && result_is_ok(block_queue_gather(&to->w->blocks, in, CONN_HEAD_MAX));
+    if (!block->next)
+        return false;
+    struct result gathered = block_queue_gather(&to->w->blocks, in, CONN_HEAD_MAX);
+    if (gathered.code == ERR_NO_SLOT)
+        worker_hungry(to->w, to->wire);
+    return result_is_ok(gathered);
 }
 
 static void put_chunk_head(struct relay *r, struct sink *to, uint32_t len)
