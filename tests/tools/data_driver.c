@@ -273,5 +273,6 @@ int main(int argc, char **argv)
         if (report_sum(d.report, (enum report_counter)c))
             fprintf(stderr, "%-22s %llu\n", report_name((enum report_counter)c),
                     (unsigned long long)report_sum(d.report, (enum report_counter)c));
+    report_unmap(d.report);
     return code;
 }
