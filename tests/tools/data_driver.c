@@ -269,9 +269,12 @@ int main(int argc, char **argv)
                                  .supervisor_fd = pair[0],
                                  .report_fd = report_fd};
     int code = data_run(&config);
+    close(pair[0]); /* should it still wait for "ready" */
+    (void)pthread_join(player, NULL);
     for (int c = 0; c < REPORT_COUNT; c++)
         if (report_sum(d.report, (enum report_counter)c))
             fprintf(stderr, "%-22s %llu\n", report_name((enum report_counter)c),
                     (unsigned long long)report_sum(d.report, (enum report_counter)c));
+    report_unmap(d.report);
     return code;
 }
