@@ -342,7 +342,7 @@ static enum head_state read_heads(struct worker *w, struct exchange *x, struct c
         }
         if (ev.kind == HTTP_EVENT_HEAD) {
             bool switches = ev.head->status == 101; /* nobody asked for it */
-            drop_head(w, x); /* something came back: no second try */
+            drop_head(w, x);                        /* something came back: no second try */
             bool ok = !switches &&
                       (x->client_minor == 0 || put_head(sink, x, ev.head, HTTP_BODY_NONE, true));
             block_queue_take(&w->blocks, in, (uint32_t)used);

@@ -220,7 +220,6 @@ static void host_of_authority(void **state)
 }
 
 UNIT_TESTS(cmocka_unit_test(hosts_and_paths), cmocka_unit_test(order_is_kept_across_lists),
-           cmocka_unit_test(tls_and_plain_do_not_mix),
-           cmocka_unit_test(options_belong_to_names),
+           cmocka_unit_test(tls_and_plain_do_not_mix), cmocka_unit_test(options_belong_to_names),
            cmocka_unit_test(precedence_of_operators_is_the_postfix_order),
            cmocka_unit_test(index_agrees_with_walking), cmocka_unit_test(host_of_authority))
