@@ -25,6 +25,9 @@
 #define BRIDGE_READ_BYTES 262144u
 /* The certificate table is made for so many names; it holds more, a little slower. */
 #define EXPECTED_NAMES 16384u
+#define CONNS_DEFAULT  16384u
+/* Ring, eventfd, reserve, and some to spare. */
+#define DESCRIPTORS_PER_WORKER 16u
 
 struct thread {
     struct data *data;
@@ -42,6 +45,7 @@ struct data {
     struct worker_shared shared;
     struct thread *threads;
     char host_name[256];
+    uint32_t conns; /* per worker */
     int epoll_fd, signal_fd, bridge_fd;
     struct buf in;
     bool told_ready, draining, deaf;
@@ -139,6 +143,25 @@ static void raise_limits(void)
     }
 }
 
+/* Every connection may need a second descriptor, to its upstream: more connections than that are
+ * refused at the door instead of being answered 503. */
+static uint32_t conns_of(const struct data_config *c)
+{
+    uint32_t wanted = c->worker_connections ? c->worker_connections : CONNS_DEFAULT;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+        return wanted;
+    uint64_t own = DESCRIPTORS_PER_WORKER * (uint64_t)c->workers + c->listener_count;
+    uint64_t left = limit.rlim_cur > own ? limit.rlim_cur - own : 0;
+    uint64_t most = left / 2 / c->workers;
+    if (most >= wanted)
+        return wanted;
+    log_warn("%llu file descriptors are enough for %llu connections per worker, not for %u: raise "
+             "the limit (LimitNOFILE=)",
+             (unsigned long long)limit.rlim_cur, (unsigned long long)most, wanted);
+    return most > 0 ? (uint32_t)most : 1;
+}
+
 static struct result start_thread(struct data *d, uint32_t index, struct why *why)
 {
     const struct data_config *c = d->config;
@@ -153,7 +176,7 @@ static struct result start_thread(struct data *d, uint32_t index, struct why *wh
                 (struct listener_config){c->listeners[i].fd, c->listeners[i].entrypoint};
     t->config = (struct worker_config){
         .index = index,
-        .conns = c->worker_connections ? c->worker_connections : 16384,
+        .conns = d->conns,
         .listeners = t->listeners,
         .listener_count = count,
         .publisher = d->publisher,
@@ -179,6 +202,7 @@ static struct result set_up(struct data *d, struct why *why)
         memcpy(d->host_name, "ferrule", 8);
     TRY(open_descriptors(d, why));
     raise_limits();
+    d->conns = conns_of(c);
     TRY(session_library_init(why));
     TRY(report_map(c->report_fd, &d->report, why));
     if (report_workers(d->report) < c->workers)
@@ -223,9 +247,22 @@ static void bridge_adopt(struct data *d, int fd)
     }
 }
 
+/* As buf_reserve(), but leaves no copy of the keys behind when the bytes move. */
+static uint8_t *reserve(struct buf *in, size_t more)
+{
+    if (in->cap - in->len < more) {
+        struct buf grown = {0};
+        (void)buf_reserve(&grown, 2 * in->len + more);
+        buf_put_span(&grown, buf_span(in));
+        buf_wipe_free(in);
+        *in = grown;
+    }
+    return in->ptr + in->len;
+}
+
 static void bridge_read(struct data *d)
 {
-    uint8_t *place = buf_reserve(&d->in, BRIDGE_READ_BYTES);
+    uint8_t *place = reserve(&d->in, BRIDGE_READ_BYTES);
     ssize_t n = recv(d->bridge_fd, place, BRIDGE_READ_BYTES, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
