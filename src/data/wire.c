@@ -62,6 +62,18 @@ static void send_event(struct worker *w, struct wire *wire, const struct ring_ev
     }
 }
 
+/* What a cancel did shows in the completion of its target. A target that was not found in a moment
+ * when it was neither here nor there is looked for once more, the thorough way. */
+static void cancel_event(struct worker *w, struct wire *wire, const struct ring_event *ev)
+{
+    bool left = wire->armed != WIRE_WANT_NOTHING || wire->send_busy || wire->connecting;
+    if (!wire->closing || wire->swept || !left || ev->res != -ENOENT)
+        return;
+    ring_cancel_fd(w->ring, wire->fd, op_of(wire, OP_CANCEL));
+    wire->swept = true;
+    wire->inflight++;
+}
+
 uint32_t wire_event(struct worker *w, struct wire *wire, const struct ring_event *ev)
 {
     must(wire->inflight > 0);
@@ -74,17 +86,26 @@ uint32_t wire_event(struct worker *w, struct wire *wire, const struct ring_event
         send_event(w, wire, ev);
         break;
     case OP_CONNECT:
+        wire->connecting = false;
         wire->connected = ev->res == 0;
         wire->connect_failed = ev->res != 0;
         wire->error = -ev->res;
         break;
     case OP_CANCEL:
+        cancel_event(w, wire, ev);
+        break;
     case OP_SHUTDOWN:
-        break; /* what they did shows in the completions of their targets */
+        break;
     default:
         never();
     }
     return 0;
+}
+
+static void cancel(struct worker *w, struct wire *wire, enum op op)
+{
+    ring_cancel(w->ring, op_of(wire, op), op_of(wire, OP_CANCEL));
+    wire->inflight++;
 }
 
 static void arm(struct worker *w, struct wire *wire)
@@ -108,9 +129,8 @@ static void settle_receive(struct worker *w, struct wire *wire)
     }
     /* A pending one-shot takes one buffer at most: it may stay. A multishot takes all there is. */
     if (wire->armed == WIRE_WANT_SMALL && wire->want != WIRE_WANT_SMALL && !wire->cancelling) {
-        ring_cancel(w->ring, op_of(wire, OP_RECV), op_of(wire, OP_CANCEL));
+        cancel(w, wire, OP_RECV);
         wire->cancelling = true;
-        wire->inflight++;
     }
 }
 
@@ -159,6 +179,7 @@ void wire_settle(struct worker *w, struct wire *wire)
 void wire_connect(struct worker *w, struct wire *wire, const struct sockaddr *sa, socklen_t len)
 {
     ring_connect(w->ring, wire->fd, sa, len, op_of(wire, OP_CONNECT));
+    wire->connecting = true;
     wire->inflight++;
 }
 
@@ -187,16 +208,21 @@ void wire_shutdown(struct worker *w, struct wire *wire)
     wire->inflight++;
 }
 
+/* One by one: to find all requests on a socket the kernel walks over those of all sockets. */
 void wire_close_begin(struct worker *w, struct wire *wire)
 {
     list_remove(&wire->parked);
     list_remove(&wire->hungry);
     wire->starved = false;
     wire->want = WIRE_WANT_NOTHING;
-    if (wire->inflight == 0)
-        return;
-    ring_cancel_fd(w->ring, wire->fd, op_of(wire, OP_CANCEL));
-    wire->inflight++;
+    if (wire->armed != WIRE_WANT_NOTHING && !wire->cancelling)
+        cancel(w, wire, OP_RECV);
+    if (wire->send_busy)
+        cancel(w, wire, OP_SEND);
+    if (wire->connecting)
+        cancel(w, wire, OP_CONNECT);
+    wire->cancelling = wire->armed != WIRE_WANT_NOTHING;
+    wire->closing = true;
 }
 
 void wire_close_finish(struct worker *w, struct wire *wire, bool reset)

@@ -42,7 +42,9 @@ struct wire {
     bool send_busy;      /* a send is in the kernel */
     bool eof;            /* the peer will send nothing more */
     bool recv_failed, send_failed;
-    bool connected; /* OP_CONNECT completed well */
+    bool connecting;     /* OP_CONNECT is in the kernel */
+    bool closing, swept; /* by wire_close_begin(); all requests of the socket were cancelled */
+    bool connected;      /* OP_CONNECT completed well */
     bool connect_failed;
     int32_t error;       /* errno of the latest failure */
     uint64_t send_at_ns; /* when the send in the kernel was begun */
