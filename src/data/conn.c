@@ -138,8 +138,8 @@ bool conn_fill(struct worker *w, struct conn *conn)
 {
     if (!conn->tls)
         return true;
-    uint32_t enough = conn->phase == CONN_PHASE_HEAD ? CONN_HEAD_MAX + 1 : WIRE_RECV_HIGH;
-    while ((conn->wire.received.first || conn->tls_pending) && conn->plain.bytes < enough) {
+    /* A head or trailer section of any allowed size has to fit: less would never be complete. */
+    while ((conn->wire.received.first || conn->tls_pending) && conn->plain.bytes <= CONN_HEAD_MAX) {
         struct block *tail = plain_tail(w, conn);
         if (!tail) {
             worker_hungry(w, &conn->wire);
@@ -173,7 +173,8 @@ void conn_settle(struct worker *w, struct conn *conn, enum wire_want want)
     /* Each send has the idle time to get on; the whole response may have its own limit. */
     uint64_t at = TIMER_NO_LIMIT;
     if (conn->wire.send_busy)
-        at = w->now_ns + (ep && ep->idle_timeout_ms ? ep->idle_timeout_ms : STALL_MS) * 1000000ull;
+        at = conn->wire.send_at_ns +
+             (ep && ep->idle_timeout_ms ? ep->idle_timeout_ms : STALL_MS) * 1000000ull;
     limit_set(&w->wheel, &conn->out, at < conn->send_limit_ns ? at : conn->send_limit_ns);
 }
 
@@ -261,6 +262,10 @@ void conn_close_begin(struct worker *w, struct conn *conn)
         return;
     struct exchange *x = slab_get(&w->exchanges, conn->exchange.index, conn->exchange.gen);
     conn->exchange = (struct handle){0};
+    /* A response whose end only the close tells must not look whole when it is not. */
+    if ((x && x->phase == EXCHANGE_PHASE_RELAY) ||
+        (conn->phase == CONN_PHASE_FLUSH && !wire_send_is_empty(&conn->wire)))
+        conn->reset = true;
     if (x)
         exchange_cancel(w, x);
     set_phase(conn, CONN_PHASE_CLOSING);
@@ -439,9 +444,10 @@ static bool linger_turn(struct worker *w, struct conn *conn)
 /* What to receive in a phase without exchange (that one decides for itself). */
 static enum wire_want want_of(const struct conn *conn)
 {
-    bool enough = conn->wire.received.bytes + conn->plain.bytes > WIRE_RECV_HIGH;
     bool gathers = conn->phase == CONN_PHASE_HEAD || conn->phase == CONN_PHASE_HELLO;
-    return enough && !gathers ? WIRE_WANT_NOTHING : WIRE_WANT_SMALL;
+    uint32_t enough = gathers ? CONN_HEAD_MAX : WIRE_RECV_HIGH;
+    bool waits = conn->wire.received.bytes + conn->plain.bytes > enough;
+    return waits ? WIRE_WANT_NOTHING : WIRE_WANT_SMALL;
 }
 
 void conn_run(struct worker *w, struct conn *conn)

@@ -74,8 +74,8 @@ void conn_drain(struct worker *w, struct conn *conn);
 
 /* Bytes that the codec reads next: of the wire, or decrypted. */
 struct block_queue *conn_input(struct conn *conn);
-/* TLS: decrypts what is there, up to WIRE_RECV_HIGH. False: the session is broken and closing has
- * begun. Plain connections: true. */
+/* TLS: decrypts what is there, until more than CONN_HEAD_MAX bytes wait. False: the session is
+ * broken and closing has begun. Plain connections: true. */
 bool conn_fill(struct worker *w, struct conn *conn);
 /* Where bytes for the client go in this turn; sink_flush() before the turn ends. */
 struct sink conn_sink(struct worker *w, struct conn *conn);

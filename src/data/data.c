@@ -247,9 +247,22 @@ static void bridge_adopt(struct data *d, int fd)
     }
 }
 
+/* As buf_reserve(), but leaves no copy of the keys behind when the bytes move. */
+static uint8_t *reserve(struct buf *in, size_t more)
+{
+    if (in->cap - in->len < more) {
+        struct buf grown = {0};
+        (void)buf_reserve(&grown, 2 * in->len + more);
+        buf_put_span(&grown, buf_span(in));
+        buf_wipe_free(in);
+        *in = grown;
+    }
+    return in->ptr + in->len;
+}
+
 static void bridge_read(struct data *d)
 {
-    uint8_t *place = buf_reserve(&d->in, BRIDGE_READ_BYTES);
+    uint8_t *place = reserve(&d->in, BRIDGE_READ_BYTES);
     ssize_t n = recv(d->bridge_fd, place, BRIDGE_READ_BYTES, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;

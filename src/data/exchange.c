@@ -342,6 +342,7 @@ static enum head_state read_heads(struct worker *w, struct exchange *x, struct c
         }
         if (ev.kind == HTTP_EVENT_HEAD) {
             bool switches = ev.head->status == 101; /* nobody asked for it */
+            drop_head(w, x);                        /* something came back: no second try */
             bool ok = !switches &&
                       (x->client_minor == 0 || put_head(sink, x, ev.head, HTTP_BODY_NONE, true));
             block_queue_take(&w->blocks, in, (uint32_t)used);
@@ -431,7 +432,8 @@ static enum wire_want want_of_client(const struct exchange *x, struct conn *conn
     uint32_t waiting = conn->wire.received.bytes + conn->plain.bytes;
     if (x->request_done || x->phase == EXCHANGE_PHASE_CONNECT)
         return waiting > WIRE_RECV_HIGH ? WIRE_WANT_NOTHING : WIRE_WANT_SMALL;
-    if (x->up.full || wire_send_is_full(&upconn->wire))
+    if (x->up.full || wire_send_is_full(&upconn->wire) || upconn->wire.send_failed ||
+        waiting > CONN_HEAD_MAX) /* what nobody takes must not pile up */
         return WIRE_WANT_NOTHING;
     uint64_t rest = x->body_bytes == UINT64_MAX ? x->up.bytes > LARGE_SO_FAR ? UINT64_MAX : 0
                                                 : x->body_bytes - x->up.bytes;

@@ -13,6 +13,8 @@
 
 /* How long accepting rests when the kernel is out of something. */
 #define RETRY_MS 100
+/* Connections that are refused in one turn then. */
+#define SHED_MAX 64
 
 static struct op_id op_of(const struct listener *l, enum op op)
 {
@@ -66,20 +68,22 @@ void listener_settle(struct worker *w, struct listener *l)
     }
 }
 
-/* All descriptors are in use: takes one connection off the queue and closes it, so that clients
- * are told at once instead of waiting for their own time limit. */
+/* All descriptors are in use: takes connections off the queue and closes them, so that clients are
+ * told at once instead of waiting for their own time limit. */
 static void shed(struct worker *w, struct listener *l)
 {
     if (l->reserve_fd < 0)
         return;
     (void)close(l->reserve_fd);
-    struct pollfd p = {.fd = l->config->fd, .events = POLLIN};
-    if (poll(&p, 1, 0) == 1 && p.revents & POLLIN) {
+    for (int i = 0; i < SHED_MAX; i++) {
+        struct pollfd p = {.fd = l->config->fd, .events = POLLIN};
+        if (poll(&p, 1, 0) != 1 || !(p.revents & POLLIN))
+            break;
         int fd = accept4(l->config->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0) {
-            (void)close(fd);
-            report_add(w->report, REPORT_CONNS_REFUSED, 1);
-        }
+        if (fd < 0)
+            break;
+        (void)close(fd);
+        report_add(w->report, REPORT_CONNS_REFUSED, 1);
     }
     l->reserve_fd = reserve_open();
 }

@@ -21,7 +21,7 @@ void relay_fini(struct relay *r, struct blocks *blocks)
 }
 
 /* Trailer fields live only until the codec is fed again: they are put into wire form at once.
- * Without a block for them they are dropped (RFC 9110 section 6.5.1 allows it). */
+ * Without a block that holds them they are dropped (RFC 9110 section 6.5.1 allows it). */
 static void keep_trailers(struct relay *r, struct sink *to, const struct http_head *fields)
 {
     if (r->framing != HTTP_BODY_CHUNKED || r->trailers)
@@ -32,7 +32,8 @@ static void keep_trailers(struct relay *r, struct sink *to, const struct http_he
         struct block *block = block_take(blocks, sizes[i], false);
         if (!block)
             break;
-        struct writer w = writer_of(block->data, block->cap);
+        uint32_t room = block->cap < WORKER_STAGE_BYTES ? block->cap : WORKER_STAGE_BYTES;
+        struct writer w = writer_of(block->data, room); /* put_end() copies it in one piece */
         if (result_is_ok(h1_write_last_chunk(fields, &w))) {
             block->end = (uint32_t)w.len;
             r->trailers = block;
@@ -77,7 +78,12 @@ static bool decode(struct relay *r, struct h1 *from, struct block_queue *in, str
         r->bad = true;
         return true;
     }
-    return block->next && result_is_ok(block_queue_gather(&to->w->blocks, in, CONN_HEAD_MAX));
+    if (!block->next)
+        return false;
+    struct result gathered = block_queue_gather(&to->w->blocks, in, CONN_HEAD_MAX);
+    if (gathered.code == ERR_NO_SLOT)
+        worker_hungry(to->w, to->wire);
+    return result_is_ok(gathered);
 }
 
 static void put_chunk_head(struct relay *r, struct sink *to, uint32_t len)

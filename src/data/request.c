@@ -137,6 +137,16 @@ static void begin_exchange(struct worker *w, struct conn *conn, struct http_head
     exchange_start(w, x, block);
 }
 
+/* A connection that was made under other TLS options than the host has is the wrong one for it
+ * (RFC 9110 section 15.5.20). Options belong to names, not to the router that a path selects: a
+ * client that connects anew must not meet the same answer. */
+static bool has_policy_of(const struct worker *w, const struct conn *conn, uint32_t entrypoint,
+                          struct span host)
+{
+    uint32_t tls = router_tls(w->routes, entrypoint, host);
+    return w->policies.entries[tls].tag == conn->policy_tag;
+}
+
 void request_begin(struct worker *w, struct conn *conn, struct http_head *head)
 {
     const struct snap_entrypoint *ep = conn_entrypoint(w, conn);
@@ -165,9 +175,7 @@ void request_begin(struct worker *w, struct conn *conn, struct http_head *head)
     if (!router) {
         report_add(w->report, REPORT_NO_ROUTE, 1);
         conn_reply(w, conn, 404, nowhere, whole);
-    } else if (conn->is_tls && w->policies.entries[router->tls].tag != conn->policy_tag) {
-        /* The connection was made under other TLS options than this host demands: RFC 9110
-         * section 15.5.20. */
+    } else if (conn->is_tls && !has_policy_of(w, conn, entrypoint, host)) {
         conn_reply(w, conn, 421, nowhere, whole);
     } else {
         begin_exchange(w, conn, head, &w->snapshot->services[router->service], whole);

@@ -141,6 +141,7 @@ static void settle_send(struct worker *w, struct wire *wire)
     struct block *block = wire->sending.first;
     struct op_id id = op_of(wire, OP_SEND);
     wire->send_busy = true;
+    wire->send_at_ns = w->now_ns;
     wire->inflight++;
     if (!block->next) {
         ring_send(w->ring, wire->fd, block->data + block->start, block_len(block), false, id);

@@ -46,7 +46,8 @@ struct wire {
     bool closing, swept; /* by wire_close_begin(); all requests of the socket were cancelled */
     bool connected;      /* OP_CONNECT completed well */
     bool connect_failed;
-    int32_t error; /* errno of the latest failure */
+    int32_t error;       /* errno of the latest failure */
+    uint64_t send_at_ns; /* when the send in the kernel was begun */
     struct msghdr message;
     struct iovec pieces[WIRE_PIECES];
 };

@@ -57,7 +57,7 @@ tls = "yes"
 """,
         "ferrule.toml:9:9: error: workers.count must be 1 to 256, not \"2\"",
         "ferrule.toml:10:8: error: workers.cpus must be core numbers such as \"0,2-5\", not 5",
-        "ferrule.toml:11:15: error: workers.connections must be 16 to 16777215, not 3",
+        "ferrule.toml:11:15: error: workers.connections must be 16 to 4194304, not 3",
         "ferrule.toml:13:9: error: log.level must be one of \"ERROR\", \"WARN\", \"INFO\", \"DEBUG\", not \"LOUD\"",
         "ferrule.toml:15:10: error: tls.prefer must be one of \"provided\", \"acme\", not a list",
         "ferrule.toml:17:15: error: entryPoints.web.transport.respondingTimeouts.readTimeout must be a time such as \"10s\", "

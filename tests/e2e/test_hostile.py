@@ -323,6 +323,66 @@ def test_clients_that_vanish_at_random_points(proxy):
         wait_until(lambda: proxy.counters()["upconns_now"] <= 8, "upstream connections of lost exchanges are closed")
 
 
+def test_many_slow_heads_and_hellos(proxy):
+    """More than ferrule has buffers for in the kernel: 1,400 connections that have sent a part and wait."""
+    with Witness(proxy) as witness:
+        slow = [proxy.connect(("web", "websecure")[n % 2]) for n in range(1400)]
+        for n, client in enumerate(slow):
+            client.send((f"GET / HTTP/1.1\r\nHost: {HOST}\r\nX-A: " + "x" * 3000).encode() if n % 2 == 0 else client_hello()[:300])
+        witness.check()
+        witness.wait_grown("timeouts", len(slow))
+        for n, client in enumerate(slow):
+            if n % 2 == 0:
+                assert client.read_response().status == 408
+            client.close()
+
+
+def test_more_connections_than_slots(ferrule, origin):
+    """What has no slot is closed at once and counted; the others go on, and a slot that is free is used again."""
+    proxy = ferrule.http(origin, extra="[workers]\ncount = 1\nconnections = 64")
+    clients = [proxy.connect() for _ in range(64)]
+    assert all(client.exchange("GET", "/").status == 200 for client in clients)
+    for _ in range(20):
+        with proxy.connect() as client:
+            assert client.is_closed()
+    proxy.wait_counter("conns_refused", 20)
+    for client in clients[:10]:
+        client.close()
+    wait_until(lambda: proxy.counters()["conns_now"] == 54, "slots are free")
+    with proxy.connect() as client:
+        assert client.exchange("GET", "/").status == 200
+    for client in clients[10:]:
+        assert client.exchange("GET", "/").status == 200
+        client.close()
+
+
+def test_fewer_descriptors_than_connections(ferrule, origin):
+    """Out of descriptors: clients are told at once, nobody else is harmed, and it passes."""
+    proxy = ferrule.http(origin, workers=1, wrapper=["prlimit", "--nofile=100:100"])
+    assert "open files are allowed" in proxy.log
+    clients, refused = [], 0
+    for _ in range(150):
+        client = proxy.connect(timeout_s=10)
+        client.request("GET", "/")
+        clients.append(client)
+    kept = []
+    for client in clients:
+        try:
+            assert client.read_response().status in (200, 502, 503)
+            kept.append(client)
+        except Closed:
+            refused += 1
+            client.close()
+    assert refused > 10 and len(kept) > 10, f"{refused} refused, {len(kept)} kept"
+    assert proxy.counters()["conns_refused"] >= refused - 5
+    for client in kept[5:]:
+        client.close()
+    wait_until(lambda: proxy.counters()["conns_now"] <= 6, "they are gone")
+    wait_until(lambda: kept[0].exchange("GET", "/").status == 200, "served again")
+    with proxy.connect() as client:
+        assert client.exchange("GET", "/").status == 200
+
+
 def test_half_closed_client_gets_its_answer(proxy):
     """A client that shuts its side down behind its request is not a client that has gone."""
     with Witness(proxy), proxy.connect() as client:

@@ -132,7 +132,9 @@ static void put_request(struct world *world, struct client *c, const struct requ
                r->kind, r->size, !r->old);
     if (r->close)
         buf_put_str(&c->out, "Connection: close\r\n");
-    if (world_chance(world, 4))
+    if (r->head_bytes)
+        buf_printf(&c->out, "X-Filler: %0*d\r\n", (int)r->head_bytes, 0);
+    else if (world_chance(world, 4))
         buf_printf(&c->out, "X-Filler: %0*d\r\n", (int)world_random(world, 6000) + 1, 0);
     if (body && r->chunked)
         buf_put_str(&c->out, "Transfer-Encoding: chunked\r\n\r\n");
@@ -142,7 +144,10 @@ static void put_request(struct world *world, struct client *c, const struct requ
         buf_put_str(&c->out, "\r\n");
     if (body && r->chunked) {
         put_chunked(world, &c->out, r->body);
-        buf_put_str(&c->out, world_chance(world, 2) ? "0\r\n\r\n" : "0\r\nX-Sum: 1\r\n\r\n");
+        if (r->late)
+            buf_printf(&c->out, "0\r\nX-Late: %0*d\r\n\r\n", (int)r->late, 0);
+        else
+            buf_put_str(&c->out, world_chance(world, 2) ? "0\r\n\r\n" : "0\r\nX-Sum: 1\r\n\r\n");
     } else {
         put_body(&c->out, 0, r->body);
     }
@@ -315,6 +320,13 @@ static void answer(struct world *world, struct origin *o)
             break;
         put_chunked(world, &o->out, r->size);
         buf_put_str(&o->out, r->kind == KIND_CHUNK ? "0\r\n\r\n" : "0\r\nX-A: b\r\nX-C: d\r\n\r\n");
+        break;
+    case KIND_LATE: /* 65,536 bytes; written anew each field is a space longer */
+        buf_put_str(&o->out, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        if (r->head)
+            break;
+        put_chunked(world, &o->out, r->size);
+        buf_printf(&o->out, "0\r\nX-Late:%0*d\r\n\r\n", 65536 - 7 - 4, 0);
         break;
     case KIND_CLOSE:
         buf_put_str(&o->out, "HTTP/1.1 200 OK\r\n\r\n");

@@ -6,6 +6,9 @@
  * The seed that fails is printed; the same seed fails again. */
 #include "world.h"
 
+#include "base/clock.h"
+#include "data/conn.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -198,6 +201,62 @@ static void drain_under_load(void)
         world_turn(&world);
 }
 
+/* Heads and trailers that are larger than what is decrypted of a body at a time. */
+static void large_sections(void)
+{
+    world.head_max = CONN_HEAD_MAX;
+    world_open(&world);
+    for (uint32_t i = 0; i < 8; i++) {
+        struct request r = {.kind = KIND_LEN, .size = 10, .body = 10, .chunked = true};
+        if (i % 2)
+            r.late = 33000 + (uint32_t)world_random(&world, 20000);
+        else
+            r.head_bytes = 33000 + (uint32_t)world_random(&world, 20000);
+        world_client(&world, &r, 1, with_tls);
+    }
+    world_run(&world);
+    all_answered();
+    for (uint32_t i = 0; i < world.client_count; i++)
+        if (world.clients[i].failures)
+            world_fail(&world, "client %u: its request failed", i);
+}
+
+/* The time to drain ends in the middle of an answer whose end only the close tells. */
+static void drain_cuts(void)
+{
+    struct request r = {.kind = KIND_CHUNK, .size = 300000, .old = true};
+    world_open(&world);
+    struct client *c = world_client(&world, &r, 1, false);
+    c->slow = true;
+    ring_sim_set_window(world.sim, c->peer, 500);
+    for (int i = 0; i < 40; i++)
+        world_turn(&world);
+    world.shared.drain = true;
+    world_turn(&world);
+    ring_sim_sleep(world.sim, 6 * NS_PER_S);
+    world_run(&world);
+}
+
+/* A client that takes nothing is not kept because it goes on sending. */
+static void stalled(void)
+{
+    struct request r = {.kind = KIND_LEN, .size = world_chance(&world, 2) ? 60000 : 300000};
+    world_open(&world);
+    struct client *c = world_client(&world, &r, 1, false);
+    ring_sim_set_window(world.sim, c->peer, 500);
+    for (int i = 0; i < 40; i++)
+        world_turn(&world);
+    c->outcome = OUTCOME_CLOSED; /* nobody plays it any more */
+    for (int i = 0; i < 40 && !ring_sim_is_closed(world.sim, c->peer); i++) {
+        ring_sim_push(world.sim, c->peer, SPAN_LITERAL("G"));
+        ring_sim_sleep(world.sim, NS_PER_S);
+        for (int j = 0; j < 5; j++)
+            world_turn(&world);
+    }
+    if (!ring_sim_is_closed(world.sim, c->peer))
+        world_fail(&world, "it is still there");
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -222,6 +281,10 @@ static const struct {
     {"kernel_fails", kernel_fails, 80},
     {"snapshots_change", snapshots_change, 40},
     {"drain_under_load", drain_under_load, 80},
+    {"drain_cuts", drain_cuts, 20},
+    {"stalled", stalled, 20},
+    {"large_sections", large_sections, 20},
+    {"large_sections_tls", large_sections, 20, true},
 };
 
 /* must() aborts: say which run it was. */

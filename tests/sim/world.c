@@ -55,7 +55,7 @@ static void put_snapshot(struct world *world, struct buf *out)
         .head_timeout_ms = 3000,
         .idle_timeout_ms = 10000,
         .handshake_timeout_ms = 5000,
-        .head_max_bytes = 16384,
+        .head_max_bytes = world->head_max ? world->head_max : 16384,
         .grace_timeout_ms = 5000,
         .router_count = 1,
     }};

@@ -32,17 +32,20 @@ enum kind {
     KIND_NEVER,           /* no answer */
     KIND_HALF,            /* half a head, then closes */
     KIND_EARLY,           /* answers before the body has come, and closes */
+    KIND_LATE,            /* chunked with as many bytes of trailers as a head may have */
     KIND_COUNT,
 };
 
 struct request {
     enum kind kind;
-    uint32_t size; /* of the answer's body */
-    uint32_t body; /* of the request, 0 = none */
-    bool chunked;  /* request body */
-    bool head;     /* HEAD */
-    bool old;      /* HTTP/1.0 */
-    bool close;    /* Connection: close */
+    uint32_t size;       /* of the answer's body */
+    uint32_t body;       /* of the request, 0 = none */
+    bool chunked;        /* request body */
+    bool head;           /* HEAD */
+    bool old;            /* HTTP/1.0 */
+    bool close;          /* Connection: close */
+    uint32_t late;       /* bytes of the trailers of a chunked body, 0 = as it comes */
+    uint32_t head_bytes; /* of a field without meaning, 0 = as it comes */
 };
 
 enum outcome {
@@ -104,7 +107,7 @@ struct world {
     uint32_t servers;
     /* what the scenario sets before world_open() */
     uint32_t ring_small, ring_large, blocks[BLOCK_KINDS], conns;
-    uint32_t max_idle;
+    uint32_t max_idle, head_max;
     bool may_close; /* any connection may end at any time */
 };
 

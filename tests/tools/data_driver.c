@@ -3,11 +3,16 @@
  * made up here: to try and to measure it.
  *
  *   data_driver [--workers N] [--cpu FIRST] [--conns N] --listen PORT... --tls PORT... [--host H]
- *               [--redirect PORT] --upstream IP:PORT...
+ *               [--redirect PORT] [--changes PER_SECOND] [--tickets 0|1]
+ *               --upstream IP:PORT...
  *
  * Every listener sends every request (or those for --host) to the upstreams. The certificate is
- * made at start, for localhost and *.edge.test. SIGTERM drains; "ready" is printed on stdout. */
+ * made at start, for localhost and *.edge.test. SIGTERM drains; "ready" is printed on stdout.
+ * With --changes, so many times a second a name gets a certificate that was not there: localhost
+ * and the default in turn with names that appear and disappear. How many it were is printed at the
+ * end. */
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "bridge/publish.h"
 #include "bridge/report.h"
@@ -20,12 +25,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX 16
 
 struct driver {
     uint32_t workers, cpu, conns;
+    uint32_t changes_per_s;
+    _Atomic uint64_t changes;
+    _Atomic bool ended;
+    bool no_tickets;
     struct {
         uint16_t port;
         bool tls, redirect;
@@ -59,6 +69,10 @@ static void parse(struct driver *d, int argc, char **argv)
             d->cpu = (uint32_t)strtoul(value, NULL, 10);
         else if (!strcmp(key, "--conns"))
             d->conns = (uint32_t)strtoul(value, NULL, 10);
+        else if (!strcmp(key, "--changes"))
+            d->changes_per_s = (uint32_t)strtoul(value, NULL, 10);
+        else if (!strcmp(key, "--tickets"))
+            d->no_tickets = !strcmp(value, "0");
         else if (!strcmp(key, "--host"))
             d->host = value;
         else if (tls || redirect || !strcmp(key, "--listen")) {
@@ -109,8 +123,10 @@ static void put_snapshot(const struct driver *d, struct buf *out)
                                    .response_header_timeout_ms = 5000,
                                    .idle_timeout_ms = 60000,
                                    .max_idle_per_server = 512};
-    struct snap_tls tls = {
-        .name = SPAN_LITERAL("default"), .min_version = 0x0303, .max_version = 0x0304};
+    struct snap_tls tls = {.name = SPAN_LITERAL("default"),
+                           .min_version = 0x0303,
+                           .max_version = 0x0304,
+                           .no_tickets = d->no_tickets};
     for (uint32_t i = 0; i < d->entry_count; i++) {
         entrypoints[i] = (struct snap_entrypoint){
             .name = span_str(d->entries[i].name),
@@ -158,21 +174,38 @@ static void put_snapshot(const struct driver *d, struct buf *out)
         publish_server(out, 1, i, &d->upstreams[i], 1, true);
 }
 
-static void put_certificate(struct buf *out)
+/* A certificate of our own for these names, with its key, into `out` under this id. */
+static void make_certificate(struct key *key, uint64_t id, struct buf *out)
 {
     struct why why;
-    struct key *key;
     struct buf der = {0}, chain = {0}, key_der = {0};
     const char *names[] = {"localhost", "*.edge.test", "127.0.0.1"};
-    if (!result_is_ok(key_generate(KEY_EC256, &key, &why)) ||
-        !result_is_ok(x509_self_signed(key, names, 3, 30, &der, &why)) ||
+    if (!result_is_ok(x509_self_signed(key, names, 3, 30, &der, &why)) ||
         !result_is_ok(key_to_der(key, &key_der)))
         die("cannot make a certificate");
     buf_put_be(&chain, der.len, 3);
     buf_put_span(&chain, buf_span(&der));
     struct publish_cert cert = {
-        .id = 1, .not_after_s = INT32_MAX, .chain = buf_span(&chain), .key = buf_span(&key_der)};
+        .id = id, .not_after_s = INT32_MAX, .chain = buf_span(&chain), .key = buf_span(&key_der)};
     publish_cert(out, &cert);
+    buf_free(&der);
+    buf_free(&chain);
+    buf_free(&key_der);
+}
+
+static struct key *make_key(void)
+{
+    struct why why;
+    struct key *key;
+    if (!result_is_ok(key_generate(KEY_EC256, &key, &why)))
+        die(why.text);
+    return key;
+}
+
+static void put_certificate(struct buf *out)
+{
+    struct key *key = make_key();
+    make_certificate(key, 1, out);
     publish_name(out, SPAN_LITERAL("localhost"), 1, 0, 0);
     publish_name(out, SPAN_LITERAL("*.edge.test"), 1, 0, 0);
     publish_name(out, SPAN_LITERAL(""), 1, 0, PUBLISH_NAME_DEFAULT);
@@ -180,9 +213,6 @@ static void put_certificate(struct buf *out)
     memset(&keys.keys[0], 7, sizeof keys.keys[0]);
     publish_ticket_keys(out, &keys);
     key_free(key);
-    buf_free(&der);
-    buf_free(&chain);
-    buf_free(&key_der);
 }
 
 static void give_bridge(int supervisor, int fd)
@@ -203,6 +233,58 @@ static void give_bridge(int supervisor, int fd)
         die("cannot pass the bridge");
 }
 
+static void send_all(int fd, struct buf *out)
+{
+    for (size_t at = 0; at < out->len;) {
+        ssize_t n = send(fd, out->ptr + at, out->len - at, MSG_NOSIGNAL);
+        if (n <= 0)
+            break; /* data has ended */
+        at += (size_t)n;
+    }
+    out->len = 0;
+}
+
+/* Change number n: a certificate that was not there before, and who uses it. */
+static void put_change(uint64_t n, struct key *key, struct buf *out)
+{
+    char name[32];
+    uint64_t id = n + 2;
+    make_certificate(key, id, out);
+    snprintf(name, sizeof name, "n%llu.edge.test", (unsigned long long)(n % 512));
+    switch (n % 4) {
+    case 0:
+        publish_name(out, SPAN_LITERAL(""), id, 0, PUBLISH_NAME_DEFAULT);
+        break;
+    case 1:
+        publish_name(out, span_str(name), id, 0, 0);
+        break;
+    default:
+        publish_name(out, SPAN_LITERAL("localhost"), id, 0, 0);
+    }
+    if (n % 4 == 3) { /* half of the other names again */
+        snprintf(name, sizeof name, "n%llu.edge.test", (unsigned long long)((n + 250) % 512));
+        publish_name_remove(out, span_str(name));
+    }
+}
+
+/* Keeps to the rate on average, however late it is woken. */
+static void churn(struct driver *d, int fd)
+{
+    struct buf out = {0};
+    struct key *key = make_key();
+    uint64_t started_ns = clock_now_ns();
+    while (!d->ended) {
+        uint64_t due = (clock_now_ns() - started_ns) * d->changes_per_s / NS_PER_S;
+        for (; d->changes < due && !d->ended; d->changes++) {
+            put_change(d->changes, key, &out);
+            send_all(fd, &out);
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    key_free(key);
+    buf_free(&out);
+}
+
 /* What control and the supervisor would do. */
 static void *play(void *arg)
 {
@@ -216,17 +298,14 @@ static void *play(void *arg)
     put_certificate(&out);
     put_snapshot(d, &out);
     publish_sync_end(&out);
-    for (size_t at = 0; at < out.len;) {
-        ssize_t n = write(pair[1], out.ptr + at, out.len - at);
-        if (n <= 0)
-            die("the bridge broke");
-        at += (size_t)n;
-    }
+    send_all(pair[1], &out);
     buf_free(&out);
     char what;
     if (recv(d->supervisor, &what, 1, 0) == 1 && what == 'R') {
         printf("ready\n");
         fflush(stdout);
+        if (d->changes_per_s)
+            churn(d, pair[1]);
     }
     return NULL;
 }
@@ -269,8 +348,11 @@ int main(int argc, char **argv)
                                  .supervisor_fd = pair[0],
                                  .report_fd = report_fd};
     int code = data_run(&config);
-    close(pair[0]); /* should it still wait for "ready" */
-    (void)pthread_join(player, NULL);
+    d.ended = true;
+    shutdown(pair[1], SHUT_RDWR); /* it may still wait to hear that all is ready */
+    pthread_join(player, NULL);
+    if (d.changes_per_s)
+        fprintf(stderr, "%-22s %llu\n", "changes", (unsigned long long)d.changes);
     for (int c = 0; c < REPORT_COUNT; c++)
         if (report_sum(d.report, (enum report_counter)c))
             fprintf(stderr, "%-22s %llu\n", report_name((enum report_counter)c),

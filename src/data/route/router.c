@@ -257,13 +257,15 @@ const struct snap_router *router_match(const struct router_index *x, uint32_t en
 uint32_t router_tls(const struct router_index *x, uint32_t entrypoint, struct span host)
 {
     const struct host_slot *slot = slot_find(x, host, entrypoint);
-    if (!slot->host.ptr)
-        return 0;
-    for (uint32_t i = 0; i < slot->count; i++) {
-        uint32_t tls = x->snapshot->routers[x->candidates[slot->first + i]].tls;
+    const struct snap_router *routers = x->snapshot->routers;
+    for (uint32_t i = 0; slot->host.ptr && i < slot->count; i++) {
+        uint32_t tls = routers[x->candidates[slot->first + i]].tls;
         if (tls != SNAP_NONE)
             return tls;
     }
+    for (uint32_t i = x->general_first[entrypoint]; i < x->general_first[entrypoint + 1]; i++)
+        if (routers[x->general[i]].tls != SNAP_NONE)
+            return routers[x->general[i]].tls;
     return 0;
 }
 
