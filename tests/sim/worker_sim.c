@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/sim/worker_sim.c - scenarios of a whole worker, each with many seeds.
  *
- *   worker_sim [SCENARIO [FIRST_SEED [SEEDS]]]
+ *   worker_sim [SCENARIO|all [FIRST_SEED [SEEDS]]]
  *
  * The seed that fails is printed; the same seed fails again. */
 #include "world.h"
@@ -263,28 +263,28 @@ static const struct {
     unsigned seeds;
     bool tls; /* half of the clients */
 } scenarios[] = {
-    {"good", good, 60},
-    {"good_tls", good, 40, true},
-    {"bad_origins_tls", bad_origins, 40, true},
-    {"clients_leave_tls", clients_leave, 40, true},
-    {"short_of_buffers_tls", short_of_buffers, 40, true},
-    {"short_of_blocks_tls", short_of_blocks, 40, true},
-    {"kernel_fails_tls", kernel_fails, 40, true},
-    {"drain_under_load_tls", drain_under_load, 40, true},
-    {"stale", stale, 60},
-    {"bad_origins", bad_origins, 60},
-    {"clients_leave", clients_leave, 100},
-    {"short_of_buffers", short_of_buffers, 60},
-    {"short_of_blocks", short_of_blocks, 60},
-    {"few_slots", few_slots, 40},
-    {"servers_refuse", servers_refuse, 40},
-    {"kernel_fails", kernel_fails, 80},
-    {"snapshots_change", snapshots_change, 40},
-    {"drain_under_load", drain_under_load, 80},
-    {"drain_cuts", drain_cuts, 20},
-    {"stalled", stalled, 20},
-    {"large_sections", large_sections, 20},
-    {"large_sections_tls", large_sections, 20, true},
+    {"good", good, 30},
+    {"good_tls", good, 13, true},
+    {"bad_origins_tls", bad_origins, 13, true},
+    {"clients_leave_tls", clients_leave, 13, true},
+    {"short_of_buffers_tls", short_of_buffers, 13, true},
+    {"short_of_blocks_tls", short_of_blocks, 13, true},
+    {"kernel_fails_tls", kernel_fails, 13, true},
+    {"drain_under_load_tls", drain_under_load, 13, true},
+    {"stale", stale, 30},
+    {"bad_origins", bad_origins, 30},
+    {"clients_leave", clients_leave, 50},
+    {"short_of_buffers", short_of_buffers, 30},
+    {"short_of_blocks", short_of_blocks, 30},
+    {"few_slots", few_slots, 20},
+    {"servers_refuse", servers_refuse, 20},
+    {"kernel_fails", kernel_fails, 40},
+    {"snapshots_change", snapshots_change, 20},
+    {"drain_under_load", drain_under_load, 40},
+    {"drain_cuts", drain_cuts, 10},
+    {"stalled", stalled, 10},
+    {"large_sections", large_sections, 10},
+    {"large_sections_tls", large_sections, 8, true},
 };
 
 /* must() aborts: say which run it was. */
@@ -299,7 +299,7 @@ static void on_abort(int sig)
 
 int main(int argc, char **argv)
 {
-    const char *only = argc > 1 ? argv[1] : NULL;
+    const char *only = argc > 1 && strcmp(argv[1], "all") != 0 ? argv[1] : NULL;
     uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
     unsigned runs = 0;
     signal(SIGABRT, on_abort);
