@@ -32,8 +32,8 @@ def certificate(authority):
 def proxy(ferrule, origin, certificate):
     """HTTP and HTTPS in front of one origin. A request that is complete at once never meets the time limits."""
     return ferrule.both(origin, certificates=[certificate], workers=1, service='serversTransport = "short"',
-                        extra=timeouts("web", headTimeout="1s", readTimeout="2s", handshakeTimeout="1s")
-                        + timeouts("websecure", headTimeout="1s", readTimeout="2s", handshakeTimeout="1s")
+                        extra=timeouts("web", headTimeout="1s", readTimeout="1s", handshakeTimeout="1s")
+                        + timeouts("websecure", headTimeout="1s", readTimeout="1s", handshakeTimeout="1s")
                         + '[http.serversTransports.short.forwardingTimeouts]\nresponseHeaderTimeout = "1s"\ndialTimeout = "1s"\n')
 
 
@@ -598,7 +598,8 @@ def test_upstream_that_fails_before_its_head(proxy, transport, path, status):
     """Answered, counted, and the client may go on."""
     with Witness(proxy) as witness, open_client(proxy, transport) as client:
         assert client.exchange("GET", path).status == status
-        assert client.exchange("POST", path, body=b"x" * 10).status == status
+        if status != 504:  # (a time limit once is enough)
+            assert client.exchange("POST", path, body=b"x" * 10).status == status
         assert witness.grown("upstream_failed") >= 1 and witness.grown("responses_5xx") >= 1
         assert client.exchange("GET", "/bytes/10").body == body_of(10)
 
