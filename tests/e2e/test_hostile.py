@@ -728,12 +728,13 @@ def converse(client, data):
     client.close()
 
 
-def test_random_bytes(proxy, origin):
+def throw_noise(proxy, seed, rounds):
     """Seeded noise and broken messages to both ports and inside TLS. The worker lives and leaks no connection."""
-    rng = random.Random(SEED)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
     hello = client_hello()
     with Witness(proxy) as witness:
-        for n in range(450):
+        for n in range(rounds):
             kind = n % 3
             data = mutated(rng, hello if kind == 1 else rng.choice(SEEDS_HTTP).encode()) if rng.random() < 0.9 else rng.randbytes(3000)
             if kind == 0:
@@ -748,17 +749,28 @@ def test_random_bytes(proxy, origin):
             if n % 50 == 0:
                 witness.check()
         witness.check()
-    wait_until(lambda: proxy.counters()["conns_now"] == 0, f"no connection is left (seed {SEED})")
+    wait_until(lambda: proxy.counters()["conns_now"] == 0, f"no connection is left (seed {seed})")
 
 
-def test_random_answers_of_an_upstream(ferrule, make_origin):
+def test_random_bytes(proxy):
+    throw_noise(proxy, SEED, 450)
+
+
+@pytest.mark.long
+def test_random_bytes_for_long(proxy):
+    throw_noise(proxy, random.randrange(1 << 32), 15000)
+
+
+@pytest.mark.parametrize("seed, rounds", [(SEED, 200), pytest.param(random.randrange(1 << 32), 5000, marks=pytest.mark.long, id="long")])
+def test_random_answers_of_an_upstream(ferrule, make_origin, seed, rounds):
     """Broken answers: every client gets a whole answer, a 502, or an aborted connection."""
-    rng = random.Random(SEED)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
     origin = make_origin("noise")
     good = [answer("Content-Length: 5") + "hello", answer("Transfer-Encoding: chunked") + "5\r\nhello\r\n0\r\nX: y\r\n\r\n",
             answer(first="HTTP/1.1 103 Early") + answer("Content-Length: 0"), answer(first="HTTP/1.0 200 OK") + "until the end",
             answer(first="HTTP/1.1 304 Not Modified"), answer("Content-Length: 70000") + "x" * 70000]
-    origin.answers = {f"/bad/{n}": mutated(rng, rng.choice(good).encode()) for n in range(200)}
+    origin.answers = {f"/bad/{n}": mutated(rng, rng.choice(good).encode()) for n in range(rounds)}
     proxy = ferrule.http(origin, workers=1, service='serversTransport = "short"',
                          extra='[http.serversTransports.short.forwardingTimeouts]\nresponseHeaderTimeout = "5s"\n')
     pid = proxy.pid_of("data")
