@@ -46,14 +46,15 @@ CODE_RULES = [
 
 # (folders, pattern on the whole text, message)
 WORDS = re.compile(r"\b(?:TODO|FIXME|XXX)\b|\bnot (?:yet )?implemented\b|\bstub\b", re.I)
-HOSTS = ("deb.debian", "ftp.debian", "snapshot.debian", "archive.ubuntu", "registry.npmjs", "registry.yarnpkg",
-         "pypi", "files.pythonhosted", "proxy.golang", "static.crates", "index.crates", "rubygems")
-# The names end here so that this file does not hold what it looks for.
-HOST = re.compile("|".join(re.escape(host) + r"\.(?:org|com|io)\b" for host in HOSTS))
+HOSTS = (("deb", "debian"), ("ftp", "debian"), ("snapshot", "debian"), ("archive", "ubuntu"), ("registry", "npmjs"),
+         ("registry", "yarnpkg"), ("files", "pythonhosted"), ("proxy", "golang"), ("static", "crates"),
+         ("index", "crates"), ("pypi",), ("rubygems",))
+# The names are taken apart so that this file does not hold what it looks for.
+HOST = re.compile("|".join(re.escape(".".join(host)) + r"\.(?:org|com|io)\b" for host in HOSTS))
 TEXT_RULES = [
     (PRODUCT, WORDS, "finish it or leave it out"),
     ((".",), HOST, "no package registry in the repository: use the machine's own apt"),
-    ((".",), re.compile(r"(?<![\w./$}])/work/\w"), "a path of somebody's machine"),
+    ((".",), re.compile(r"(?<![\w./$}])/(?:home|root)/\w"), "a path of somebody's machine"),
 ]
 
 

@@ -94,7 +94,7 @@ def test_banned_passes_good_tree(tmp_path):
 
 
 def test_banned_finds_registry_and_machine_paths(tmp_path):
-    code, output = check("banned", tmp_path, {"docs/a.md": "see deb.debian" + ".org\n", "tools/x": "cd /wo" + "rk/main\n"})
+    code, output = check("banned", tmp_path, {"docs/a.md": "see deb.debian" + ".org\n", "tools/x": "cd /ho" + "me/somebody\n"})
     assert code == 1 and output.count("\n") == 2
 
 
