@@ -341,9 +341,9 @@ void conn_handshake_failed(struct worker *w, struct conn *conn)
 
 static void head_is_bad(struct worker *w, struct conn *conn, const struct http_reject *reject)
 {
-    report_add(w->report, REPORT_REQUESTS_BAD, 1);
+    rules_count(w->report, reject, false);
     conn->stream.is_head = false;
-    stream_reply_status(w, &conn->stream, reject ? reject->status : 400, false);
+    stream_reply_status(w, &conn->stream, reject->status, false);
 }
 
 /* The head is incomplete. A lent buffer goes back to the kernel: a slow client must not keep it. */
@@ -352,6 +352,7 @@ static bool head_is_partial(struct worker *w, struct conn *conn, struct block_qu
     const struct snap_entrypoint *ep = conn_entrypoint(w, conn);
     bool more = in->first->next;
     if (conn->wire.eof && !more) {
+        rules_count(w->report, rules_reject(HTTP_RULE_truncated), false);
         conn_close_begin(w, conn);
         return false;
     }
@@ -363,8 +364,7 @@ static bool head_is_partial(struct worker *w, struct conn *conn, struct block_qu
         return false;
     struct result r = block_queue_gather(&w->blocks, in, CONN_HEAD_MAX);
     if (r.code == ERR_TOO_LARGE) {
-        report_add(w->report, REPORT_REQUESTS_BAD, 1);
-        stream_reply_status(w, &conn->stream, 431, false);
+        head_is_bad(w, conn, rules_reject(HTTP_RULE_head_too_large));
         return false;
     }
     if (r.code == ERR_NO_SLOT)

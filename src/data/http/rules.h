@@ -24,7 +24,8 @@ enum http_rule {
 /* Row of a rule; static memory. */
 const struct http_reject *rules_reject(enum http_rule rule);
 
-/* Counts a broken rule, in the counters of clients or in those of upstreams.
+/* Counts a broken rule, in the counters of clients or in those of upstreams. A client that leaves in
+ * the middle of its request is counted under its rule alone: nothing was refused.
  *   broken   a row of the table */
 void rules_count(struct report_page *page, const struct http_reject *broken, bool by_upstream);
 
