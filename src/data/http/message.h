@@ -9,6 +9,8 @@
 
 #define HTTP_FIELDS_MAX 128 /* header fields of one message, as received */
 #define HTTP_FIELDS_OWN 64  /* those that we may add */
+/* Bytes of a path that had to be put together. */
+#define HTTP_PATH_MADE_MAX 1024
 
 enum http_method {
     HTTP_OTHER = 0, /* a valid token that we do not know */
@@ -82,6 +84,7 @@ struct http_head {
     bool has_trailer;        /* a Trailer field announces trailers */
     uint16_t field_count;
     struct http_field fields[HTTP_FIELDS_MAX + HTTP_FIELDS_OWN];
+    uint8_t path_made[HTTP_PATH_MADE_MAX]; /* `path` of an absolute-form target without one */
 };
 
 /* Adds a field of our own behind the others. Its bytes must live until the head is written; the
