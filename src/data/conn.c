@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/conn.h"
 
+#include "base/clock.h"
 #include "data/exchange.h"
 #include "data/handshake.h"
 #include "data/http/rules.h"
@@ -11,6 +12,9 @@
 #define LINGER_MS 2000
 /* How long a send may make no progress where the entry point has no idle limit. */
 #define STALL_MS 180000ull
+/* While draining: how long a client that has not asked yet may take to. Its request may be under
+ * way already, and it could not know whether it was served. */
+#define FIRST_REQUEST_MS 1000u
 
 static const uint16_t allowed[CONN_PHASES] = {
 #define TO(phase) (1u << CONN_PHASE_##phase)
@@ -310,8 +314,12 @@ static void end_idle(struct worker *w, struct conn *conn)
 
 void conn_drain(struct worker *w, struct conn *conn)
 {
-    if (conn->phase == CONN_PHASE_IDLE && !conn_input(conn)->first)
+    if (conn->phase != CONN_PHASE_IDLE || conn_input(conn)->first)
+        return;
+    if (conn->served)
         end_idle(w, conn);
+    else if (conn->in.at_ns > w->now_ns + FIRST_REQUEST_MS * NS_PER_MS)
+        limit_in(w, conn, FIRST_REQUEST_MS);
 }
 
 /* ---- handshake ------------------------------------------------------------------------------ */
@@ -386,8 +394,10 @@ static bool head_turn(struct worker *w, struct conn *conn)
             return false;
         struct block_queue *in = conn_input(conn);
         if (!in->first) {
-            if (conn->wire.eof || (worker_is_draining(w) && conn->phase == CONN_PHASE_IDLE))
+            if (conn->wire.eof)
                 conn_close_begin(w, conn);
+            else if (worker_is_draining(w))
+                conn_drain(w, conn);
             return false;
         }
         size_t used = 0;
