@@ -19,11 +19,11 @@ struct listener {
     const struct listener_config *config;
     const struct snap_entrypoint *entrypoint; /* in the present snapshot; NULL: not in it */
     uint32_t entrypoint_index;
-    uint32_t index;     /* in worker.listeners */
-    bool armed;         /* an accept is in the kernel */
-    bool cancelling;    /* it is being cancelled */
-    bool took;          /* the present sweep found a connection */
-    bool empty;         /* draining: nothing waits to be accepted any more */
+    uint32_t index;  /* in worker.listeners */
+    bool armed;      /* an accept is in the kernel */
+    bool cancelling; /* it is being cancelled */
+    bool took;       /* the present sweep found a connection */
+    bool empty;      /* draining: nothing waits to be accepted any more */
     uint16_t sweeps;
     struct limit retry; /* after the kernel was out of descriptors or memory */
     int reserve_fd; /* given up for a moment to shed a connection when descriptors are out; -1 */

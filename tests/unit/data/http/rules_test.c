@@ -19,9 +19,12 @@ static void each_rule_is_counted_on_its_own(void **state)
     static struct report_page page;
     rules_count(&page, rules_reject(HTTP_RULE_host_bad), false);
     rules_count(&page, rules_reject(HTTP_RULE_expectation), true);
+    rules_count(&page, rules_reject(HTTP_RULE_truncated), false); /* left, was not refused */
     for (int c = 0; c < REPORT_COUNT; c++)
-        assert_int_equal(page.values[c],
-                         c == REPORT_RULE_host_bad || c == REPORT_UPSTREAM_RULE_expectation);
+        assert_int_equal(page.values[c], c == REPORT_RULE_host_bad || c == REPORT_REQUESTS_BAD ||
+                                             c == REPORT_UPSTREAM_RULE_expectation ||
+                                             c == REPORT_UPSTREAM_BAD ||
+                                             c == REPORT_RULE_truncated);
 }
 
 static void authorities(void **state)
