@@ -69,6 +69,7 @@ static void code_entrypoint(struct coder *c, struct snap_entrypoint *e)
     code_u32(c, &e->head_timeout_ms);
     code_u32(c, &e->write_timeout_ms);
     code_u32(c, &e->idle_timeout_ms);
+    code_u32(c, &e->tunnel_timeout_ms);
     code_u32(c, &e->handshake_timeout_ms);
     code_u32(c, &e->head_max_bytes);
     code_u32(c, &e->grace_timeout_ms);
@@ -137,7 +138,7 @@ static void code_prefix(struct coder *c, struct snap_prefix *p)
 
 /* Array members: type, member, counter, bytes of the smallest element on the wire. */
 #define ARRAYS(X)                                                                                  \
-    X(entrypoint, entrypoints, entrypoint_count, 60)                                               \
+    X(entrypoint, entrypoints, entrypoint_count, 64)                                               \
     X(router, routers, router_count, 32)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 8)                                                   \
     X(service, services, service_count, 29)                                                        \

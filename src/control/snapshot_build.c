@@ -70,6 +70,7 @@ static void build_entrypoint(struct snapshot *s, const struct config *config, ui
                                   .head_timeout_ms = ms(c->head_timeout_ms),
                                   .write_timeout_ms = ms(c->write_timeout_ms),
                                   .idle_timeout_ms = ms(c->idle_timeout_ms),
+                                  .tunnel_timeout_ms = ms(c->tunnel_timeout_ms),
                                   .handshake_timeout_ms = ms(c->handshake_timeout_ms),
                                   .head_max_bytes = c->head_max_bytes,
                                   .grace_timeout_ms = ms(c->grace_timeout_ms),

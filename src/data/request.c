@@ -4,6 +4,7 @@
 #include "data/conn.h"
 #include "data/exchange.h"
 #include "data/forward.h"
+#include "data/http/rules.h"
 #include "data/upstream/pick.h"
 
 #include <stdio.h>
@@ -89,15 +90,19 @@ static void pass_expect(struct http_head *head)
 
 /* The head in wire form, in the smallest block that takes it. Returns 0 or the status that says
  * what is wrong. */
-static uint16_t write_head(struct worker *w, struct request *rq, const struct exchange *x,
+static uint16_t write_head(struct worker *w, struct request *rq, struct exchange *x,
                            struct block **ret)
 {
     struct http_head *head = rq->head;
+    struct span protocol = rules_upgrade(head);
+    if (protocol.len && tunnel_ask(&x->tunnel, protocol, rq->entrypoint->tunnel_timeout_ms))
+        rules_pass_upgrade(head);
     struct span ip = conn_ip(w, rq->conn);
     struct forward_client client = {
         .ip = ip,
         .server = span_str(w->config->host_name),
         .tls = rq->conn->is_tls,
+        .websocket = span_eq_nocase(protocol, SPAN_LITERAL("websocket")),
         .trusted = is_trusted(w, rq->conn, rq->entrypoint),
     };
     if (!result_is_ok(forward_apply(head, &client, &rq->text)))

@@ -60,6 +60,15 @@ void lease_request_done(struct worker *w, struct lease *l, struct block *trailer
     must(!trailers); /* the sink took them */
 }
 
+bool lease_shut(struct worker *w, struct lease *l)
+{
+    struct wire *wire = &upconn_of(l)->wire;
+    if (!wire_send_is_empty(wire))
+        return false;
+    wire_shutdown(w, wire);
+    return true;
+}
+
 bool lease_is_full(const struct lease *l)
 {
     return wire_send_is_full(&upconn_of(l)->wire);

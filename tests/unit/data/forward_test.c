@@ -85,6 +85,26 @@ static void trusted_fields_are_kept_and_added_to(void **state)
         assert_int_equal(h.fields[i].drop, dropped[i]);
 }
 
+static void websockets_have_schemes_of_their_own(void **state)
+{
+    for (int tls = 0; tls < 2; tls++) {
+        struct http_head h = {0};
+        char memory[512];
+        struct writer lines = writer_of(memory, sizeof memory);
+        struct forward_client c = {.ip = SPAN_LITERAL("1.2.3.4"),
+                                   .server = SPAN_LITERAL("e"),
+                                   .tls = tls,
+                                   .websocket = true};
+        assert_true(result_is_ok(forward_apply(&h, &c, &lines)));
+        assert_added(
+            &h, 0,
+            tls ? "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Port: 443\r\n"
+                  "X-Forwarded-Proto: wss\r\nX-Forwarded-Server: e\r\nX-Real-Ip: 1.2.3.4\r\n"
+                : "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Port: 80\r\n"
+                  "X-Forwarded-Proto: ws\r\nX-Forwarded-Server: e\r\nX-Real-Ip: 1.2.3.4\r\n");
+    }
+}
+
 static void no_room_is_an_error(void **state)
 {
     struct http_head h = head_with(sent, sent_known, 7);
@@ -123,4 +143,5 @@ static void prefixes(void **state)
 
 UNIT_TESTS(cmocka_unit_test(untrusted_fields_are_replaced),
            cmocka_unit_test(trusted_fields_are_kept_and_added_to),
+           cmocka_unit_test(websockets_have_schemes_of_their_own),
            cmocka_unit_test(no_room_is_an_error), cmocka_unit_test(prefixes))
