@@ -3,16 +3,12 @@
 
 #include "data/exchange.h"
 #include "data/forward.h"
+#include "data/route/target.h"
 #include "data/upstream/pick.h"
 
 #include <stdio.h>
 
 static const struct span nowhere = {NULL, 0};
-
-static struct span path_of(const struct http_head *head)
-{
-    return span_first(head->path, span_find(head->path, '?'));
-}
 
 static bool is_default_port(struct span scheme, uint16_t port)
 {
@@ -168,14 +164,27 @@ void request_begin(struct worker *w, struct conn *conn, struct http_head *head)
         return;
     }
     char memory[ROUTER_HOST_MAX + 1];
-    struct span host = router_host(head->authority, memory);
-    uint32_t entrypoint = w->listeners[conn->listener].entrypoint_index;
-    const struct snap_router *router =
-        router_match(w->routes, entrypoint, conn->is_tls, host, path_of(head));
+    struct router_request asked = {
+        .entrypoint = w->listeners[conn->listener].entrypoint_index,
+        .tls = conn->is_tls,
+        .host = router_host(head->authority, memory),
+        .method = head->method_text,
+        .query = target_query(head->path),
+        .fields = head->fields,
+        .field_count = head->field_count,
+        .trusted = is_trusted(w, conn, ep),
+    };
+    router_client(&conn->peer, asked.client);
+    struct result r = router_path(w->routes, head->path, &asked.path);
+    if (!result_is_ok(r)) {
+        conn_reply(w, conn, r.code == ERR_FORMAT ? 400 : 414, nowhere, whole);
+        return;
+    }
+    const struct snap_router *router = router_match(w->routes, &asked);
     if (!router) {
         report_add(w->report, REPORT_NO_ROUTE, 1);
         conn_reply(w, conn, 404, nowhere, whole);
-    } else if (conn->is_tls && !has_policy_of(w, conn, entrypoint, host)) {
+    } else if (conn->is_tls && !has_policy_of(w, conn, asked.entrypoint, asked.host)) {
         conn_reply(w, conn, 421, nowhere, whole);
     } else {
         begin_exchange(w, conn, head, &w->snapshot->services[router->service], whole);
