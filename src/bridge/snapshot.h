@@ -44,12 +44,27 @@ enum snap_rule_op {
     SNAP_RULE_AND,
     SNAP_RULE_OR,
     SNAP_RULE_NOT,
-    SNAP_RULE_ANY, /* always true */
+    SNAP_RULE_ANY,           /* always true */
+    SNAP_RULE_HOST_REGEXP,   /* number: index in snapshot.regexes */
+    SNAP_RULE_PATH_REGEXP,   /* number: likewise */
+    SNAP_RULE_METHOD,        /* text: upper case */
+    SNAP_RULE_HEADER,        /* name: of a field; text: its value */
+    SNAP_RULE_HEADER_REGEXP, /* name: of a field; number: index in snapshot.regexes */
+    SNAP_RULE_QUERY,         /* name: of a parameter; text: its value */
+    SNAP_RULE_QUERY_REGEXP,  /* name: of a parameter; number: index in snapshot.regexes */
+    SNAP_RULE_CLIENT_IP,     /* number: index in snapshot.prefixes */
+    SNAP_RULE_ALPN,          /* text: a protocol; in TCP rules only */
 };
 
 struct snap_rule_node {
     uint32_t op; /* enum snap_rule_op */
-    struct span text;
+    struct span text, name;
+    uint32_t number; /* 0 where none is needed */
+};
+
+/* A regular expression that is known to be good (base/regex.h); each stands here once. */
+struct snap_regex {
+    struct span pattern;
 };
 
 struct snap_router {
@@ -59,6 +74,7 @@ struct snap_router {
     uint32_t service;    /* index in snapshot.services */
     uint32_t tls;        /* index in snapshot.tls, SNAP_NONE = plain HTTP only */
     uint32_t entrypoint; /* index */
+    bool access_log, metrics;
 };
 
 struct snap_server {
@@ -98,8 +114,9 @@ struct snapshot {
     struct snap_server *servers;
     struct snap_tls *tls; /* [0] is "default" */
     struct snap_prefix *prefixes;
+    struct snap_regex *regexes;
     uint32_t entrypoint_count, router_count, rule_node_count, service_count, server_count,
-        tls_count, prefix_count;
+        tls_count, prefix_count, regex_count;
 };
 
 struct buf;

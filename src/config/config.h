@@ -36,8 +36,9 @@ struct config_entrypoint {
     bool forwarded_insecure;
     const char **trusted_ips; /* CIDR or address, checked */
     uint32_t trusted_count;
-    bool tls;              /* http.tls: all its routers have TLS */
-    uint32_t tls_resolver; /* default resolver of its routers, UINT32_MAX = none */
+    bool tls;                  /* http.tls: all its routers have TLS */
+    bool access_logs, metrics; /* of routers that do not say */
+    uint32_t tls_resolver;     /* default resolver of its routers, UINT32_MAX = none */
     struct config_where where;
 };
 
@@ -46,6 +47,12 @@ struct config_entrypoint {
 struct config_domain {  /* one certificate wanted: main name and others */
     const char **names; /* main first, lower case */
     uint32_t count;
+};
+
+enum config_choice {
+    CONFIG_UNSET = 0, /* as the entry point says */
+    CONFIG_YES,
+    CONFIG_NO,
 };
 
 /* A router whose TLS differs by entry point (entryPoints.X.http.tls) stands here once for each
@@ -62,6 +69,7 @@ struct config_router {
     uint32_t resolver;             /* index into resolvers, UINT32_MAX = none */
     struct config_domain *domains; /* from tls.domains, else one from the rule's Host(); only tls */
     uint32_t domain_count;
+    enum config_choice access_logs, metrics; /* observability */
     struct config_where where;
 };
 

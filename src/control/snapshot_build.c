@@ -3,15 +3,10 @@
 
 #include "base/buf.h"
 #include "base/must.h"
+#include "control/snapshot_rules.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
-
-_Static_assert((int)SNAP_RULE_HOST == (int)RULE_HOST && (int)SNAP_RULE_PATH == (int)RULE_PATH &&
-                   (int)SNAP_RULE_PATH_PREFIX == (int)RULE_PATH_PREFIX &&
-                   (int)SNAP_RULE_AND == (int)RULE_AND && (int)SNAP_RULE_OR == (int)RULE_OR &&
-                   (int)SNAP_RULE_NOT == (int)RULE_NOT && (int)SNAP_RULE_ANY == (int)RULE_ANY,
-               "rules are copied operator by operator");
 
 static uint32_t ms(uint64_t value)
 {
@@ -30,7 +25,7 @@ static bool uses(const struct config_router *r, uint32_t entrypoint)
  */
 
 /* "10.0.0.0/8" or "::1"; IPv4 becomes IPv4-mapped. */
-static struct snap_prefix parse_prefix(const char *text)
+struct snap_prefix snapshot_build_prefix(const char *text)
 {
     struct snap_prefix p = {.bits = 128};
     struct in_addr v4;
@@ -61,7 +56,13 @@ static void build_redirect(struct snap_entrypoint *e, const struct config_entryp
     e->redirect_port = c->redirect_port;
 }
 
-static void build_entrypoint(struct snapshot *s, const struct config *config, uint32_t index)
+static bool chosen(enum config_choice choice, bool otherwise)
+{
+    return choice == CONFIG_UNSET ? otherwise : choice == CONFIG_YES;
+}
+
+static void build_entrypoint(struct snapshot *s, struct snapshot_rules *rules,
+                             const struct config *config, uint32_t index)
 {
     const struct config_entrypoint *c = &config->entrypoints[index];
     struct snap_entrypoint *e = &s->entrypoints[index];
@@ -80,7 +81,7 @@ static void build_entrypoint(struct snapshot *s, const struct config *config, ui
                                   .tls = c->tls};
     build_redirect(e, c);
     for (uint32_t i = 0; i < c->trusted_count; i++)
-        s->prefixes[s->prefix_count++] = parse_prefix(c->trusted_ips[i]);
+        s->prefixes[s->prefix_count++] = snapshot_build_prefix(c->trusted_ips[i]);
     /* The configuration lists routers best first. */
     for (uint32_t i = 0; i < config->router_count; i++) {
         const struct config_router *r = &config->routers[i];
@@ -93,10 +94,10 @@ static void build_entrypoint(struct snapshot *s, const struct config *config, ui
                                     .priority = r->priority,
                                     .service = r->service,
                                     .tls = r->tls ? r->tls_options : SNAP_NONE,
-                                    .entrypoint = index};
-        for (uint32_t k = 0; k < r->rule.node_count; k++)
-            s->rule_nodes[s->rule_node_count++] =
-                (struct snap_rule_node){r->rule.nodes[k].op, span_str(r->rule.nodes[k].text)};
+                                    .entrypoint = index,
+                                    .access_log = chosen(r->access_logs, c->access_logs),
+                                    .metrics = chosen(r->metrics, c->metrics)};
+        snapshot_rules_put(rules, &r->rule);
         e->router_count++;
         e->tls = e->tls || r->tls;
     }
@@ -108,17 +109,21 @@ static void build_entrypoints(struct snapshot *s, const struct config *config)
     for (uint32_t i = 0; i < config->entrypoint_count; i++)
         prefixes += config->entrypoints[i].trusted_count;
     for (uint32_t i = 0; i < config->router_count; i++) {
-        routers += config->routers[i].entrypoint_count;
-        nodes += config->routers[i].entrypoint_count * config->routers[i].rule.node_count;
+        const struct config_router *r = &config->routers[i];
+        routers += r->entrypoint_count;
+        nodes += r->entrypoint_count * r->rule.node_count;
+        prefixes += r->entrypoint_count * snapshot_rules_prefixes(&r->rule);
     }
     s->entrypoints = mem_zalloc(config->entrypoint_count * sizeof *s->entrypoints);
     s->routers = mem_zalloc(routers * sizeof *s->routers);
     s->rule_nodes = mem_zalloc(nodes * sizeof *s->rule_nodes);
     s->prefixes = mem_zalloc(prefixes * sizeof *s->prefixes);
     s->entrypoint_count = config->entrypoint_count;
+    struct snapshot_rules *rules = snapshot_rules_create(s);
     for (uint32_t i = 0; i < config->entrypoint_count; i++)
-        build_entrypoint(s, config, i);
-    must(s->router_count <= routers && s->rule_node_count <= nodes);
+        build_entrypoint(s, rules, config, i);
+    snapshot_rules_destroy(rules);
+    must(s->router_count <= routers && s->rule_node_count <= nodes && s->prefix_count <= prefixes);
 }
 
 /* ---- services, TLS -----------------------------------------------------------------------------
@@ -201,5 +206,6 @@ void snapshot_build_free(struct snapshot *s)
     free(s->servers);
     free(s->tls);
     free(s->prefixes);
+    free(s->regexes);
     free(s);
 }
