@@ -34,6 +34,10 @@ static void round_trips(void **state)
     assert_int_equal(s->services[1].max_idle_per_server, 7);
     assert_true(s->servers[1].https);
     assert_int_equal(s->servers[1].port, 443);
+    assert_int_equal(s->services[1].transport, 1);
+    assert_true(span_eq(s->transports[1].server_name, SPAN_LITERAL("b.test")));
+    assert_int_equal(s->transports[1].id, 1ull << 63);
+    assert_true(span_eq(s->roots[0].certs, sample_roots[0].certs));
     assert_int_equal(s->tls[0].max_version, 0x0304);
     assert_null(s->owner);
     snapshot_free(s);
@@ -116,7 +120,7 @@ static void huge_counts_take_no_memory(void **state)
     buf_put_be(&b, FORMAT, 4);
     buf_put_be(&b, 1, 8);
     buf_put_be(&b, 1, 4);
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < 16; i++)
         buf_put_be(&b, 0xffffffff, 4);
     assert_int_equal(snapshot_decode(buf_span(&b), &s).code, ERR_FORMAT);
     buf_free(&b);
@@ -173,6 +177,19 @@ static void checks_indices(void **state)
     BAD(node_count, 8);
     BAD(node_count, UINT32_MAX);
 #undef BAD
+    struct snap_transport transport = sample_transports[1];
+    s.transports = &transport;
+    s.transport_count = 1;
+    assert_false(result_is_ok(snapshot_check(&s))); /* a service has another */
+    s.service_count = 1;
+    assert_true(result_is_ok(snapshot_check(&s)));
+    transport.roots = 1;
+    assert_false(result_is_ok(snapshot_check(&s)));
+    transport.roots = SNAP_NONE;
+    transport.chain.len--;
+    assert_false(result_is_ok(snapshot_check(&s)));
+    transport.chain.len = 0; /* a key without certificate */
+    assert_false(result_is_ok(snapshot_check(&s)));
     assert_true(range_ok(7, 0, 7));
     assert_false(range_ok(7, 1, 7));
     assert_false(range_ok(1, UINT32_MAX, 7));
