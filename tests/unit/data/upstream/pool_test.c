@@ -17,6 +17,19 @@ bool upconn_is_good(const struct upconn *upconn)
     return !upconn->wire.eof;
 }
 
+void tls_resume_clear(struct tls_resume *keep)
+{
+    *keep = (struct tls_resume){0};
+}
+
+void dialers_adopt(struct dialers *set, const struct snapshot *s)
+{
+}
+
+void dialers_clear(struct dialers *set)
+{
+}
+
 static struct worker w;
 
 static void conn_init(struct upconn *u, struct pool_server *server)
