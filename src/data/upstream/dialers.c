@@ -34,16 +34,19 @@ void dialers_clear(struct dialers *set)
     *set = (struct dialers){0};
 }
 
-struct tls_dialer *dialers_get(struct dialers *set, const struct snapshot *s, uint32_t transport)
+struct tls_dialer *dialers_get(struct dialers *set, const struct snapshot *s, uint64_t id)
 {
-    must(transport < set->count && set->count == s->transport_count);
-    struct dialer_entry *e = &set->entries[transport];
-    if (e->dialer || e->broken)
-        return e->dialer;
+    must(set->count == s->transport_count);
+    uint32_t i = 0;
+    while (i < set->count && set->entries[i].id != id)
+        i++;
+    struct dialer_entry *e = i < set->count ? &set->entries[i] : NULL;
+    if (!e || e->dialer || e->broken)
+        return e ? e->dialer : NULL;
     struct why why = {0};
-    if (result_is_ok(tls_dialer_create(s, &s->transports[transport], &e->dialer, &why)))
+    if (result_is_ok(tls_dialer_create(s, &s->transports[i], &e->dialer, &why)))
         return e->dialer;
     e->broken = true;
-    log_error("serversTransport '%.*s': %s", SPAN_FMT(s->transports[transport].name), why.text);
+    log_error("serversTransport '%.*s': %s", SPAN_FMT(s->transports[i].name), why.text);
     return NULL;
 }

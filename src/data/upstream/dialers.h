@@ -23,6 +23,6 @@ struct dialers {
 /* Makes room for those of `s`; those of transports that stay as they were are kept. */
 void dialers_adopt(struct dialers *set, const struct snapshot *s);
 void dialers_clear(struct dialers *set);
-/* Makes it when it is not there yet; NULL when it cannot be made (logged). `s` is the snapshot that
- * was adopted last. */
-struct tls_dialer *dialers_get(struct dialers *set, const struct snapshot *s, uint32_t transport);
+/* The dialer of the transport with this id; makes it when it is not there yet. NULL: it cannot be
+ * made (logged), or the transport went with an older snapshot. `s` is the one adopted last. */
+struct tls_dialer *dialers_get(struct dialers *set, const struct snapshot *s, uint64_t id);

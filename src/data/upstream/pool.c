@@ -88,9 +88,8 @@ static struct pool_server *by_key_take(struct by_key *table, struct span service
 {
     for (uint64_t at = key_hash(service, url);; at++) {
         struct pool_server *server = table->slots[at & table->mask];
-        if (!server ||
-            (server->index == SNAP_NONE && server->transport_id == transport_id &&
-             span_eq(key_service(server), service) && span_eq(key_url(server), url)))
+        if (!server || (server->index == SNAP_NONE && server->transport_id == transport_id &&
+                        span_eq(key_service(server), service) && span_eq(key_url(server), url)))
             return server;
     }
 }
