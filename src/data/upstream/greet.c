@@ -86,3 +86,10 @@ enum greet_state greet_turn(struct worker *w, struct upconn *upconn, const struc
     }
     return GREET_MORE;
 }
+
+void greet_broke(struct worker *w, struct upconn *upconn, const struct exchange *x)
+{
+    char reason[SESSION_EXPLAIN_MAX];
+    session_explain(upconn->secure.tls, reason);
+    complain(w, upconn, x, reason);
+}

@@ -21,3 +21,6 @@ enum greet_state {
 enum greet_state greet_begin(struct worker *w, struct upconn *upconn, const struct exchange *x);
 /* Goes on with what was received. */
 enum greet_state greet_turn(struct worker *w, struct upconn *upconn, const struct exchange *x);
+/* An established session broke; in TLS 1.3 the server's judgement of our certificate comes so late.
+ */
+void greet_broke(struct worker *w, struct upconn *upconn, const struct exchange *x);

@@ -166,7 +166,7 @@ struct upconn *pool_take(struct worker *w, struct pool_server *server)
 {
     while (!list_is_empty(&server->idle)) {
         struct upconn *upconn = LIST_ENTRY(server->idle.next, struct upconn, idle);
-        if (upconn_is_good(upconn)) {
+        if (upconn_is_good(w, upconn)) {
             pool_remove(server, upconn);
             return upconn;
         }

@@ -12,7 +12,7 @@ void upconn_close_begin(struct worker *w, struct upconn *upconn)
     closed++;
 }
 
-bool upconn_is_good(const struct upconn *upconn)
+bool upconn_is_good(struct worker *worker, struct upconn *upconn)
 {
     return !upconn->wire.eof;
 }
