@@ -293,18 +293,25 @@ static void close_join(struct worker *w, struct conn *conn)
     report_sub(w->report, REPORT_CONNS_NOW, 1);
 }
 
+/* An idle connection ends: a client that speaks TLS is told so (RFC 8446 section 6.1). */
+static void end_idle(struct worker *w, struct conn *conn)
+{
+    if (!conn->tls) {
+        conn_close_begin(w, conn);
+        return;
+    }
+    conn->close_after = true;
+    end_tls(w, conn);
+    set_phase(conn, CONN_PHASE_FLUSH);
+    conn_settle(w, conn, WIRE_WANT_SMALL);
+    if (wire_send_is_empty(&conn->wire)) /* no block was free for it */
+        worker_ready(w, &conn->wire);
+}
+
 void conn_drain(struct worker *w, struct conn *conn)
 {
-    if (conn->phase == CONN_PHASE_IDLE && !conn_input(conn)->first) {
-        if (conn->tls) {
-            conn->close_after = true;
-            end_tls(w, conn);
-            set_phase(conn, CONN_PHASE_FLUSH);
-            conn_settle(w, conn, WIRE_WANT_SMALL);
-        } else {
-            conn_close_begin(w, conn);
-        }
-    }
+    if (conn->phase == CONN_PHASE_IDLE && !conn_input(conn)->first)
+        end_idle(w, conn);
 }
 
 /* ---- handshake ------------------------------------------------------------------------------ */
@@ -493,6 +500,9 @@ void conn_limit_in(struct worker *w, struct conn *conn)
             conn_close_begin(w, conn);
         else
             exchange_client_timeout(w, x);
+        break;
+    case CONN_PHASE_IDLE:
+        end_idle(w, conn);
         break;
     default:
         conn_close_begin(w, conn);
