@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/must.h"
+#include "base/secret.h"
 #include "bridge/wire.h"
 
 #include <assert.h>
@@ -116,6 +117,27 @@ static void code_service(struct coder *c, struct snap_service *s)
     code_u32(c, &s->response_header_timeout_ms);
     code_u32(c, &s->idle_timeout_ms);
     code_u32(c, &s->max_idle_per_server);
+    code_u32(c, &s->transport);
+}
+
+static void code_transport(struct coder *c, struct snap_transport *t)
+{
+    code_span(c, &t->name);
+    code_u64(c, &t->id);
+    code_bool(c, &t->insecure);
+    code_bool(c, &t->no_http2);
+    code_span(c, &t->server_name);
+    code_span(c, &t->peer_uri);
+    code_u32(c, &t->roots);
+    code_span(c, &t->chain);
+    code_span(c, &t->key);
+    code_u32(c, &t->read_idle_timeout_ms);
+    code_u32(c, &t->ping_timeout_ms);
+}
+
+static void code_roots(struct coder *c, struct snap_roots *r)
+{
+    code_span(c, &r->certs);
 }
 
 static void code_server(struct coder *c, struct snap_server *s)
@@ -149,8 +171,10 @@ static void code_prefix(struct coder *c, struct snap_prefix *p)
     X(entrypoint, entrypoints, entrypoint_count, 60)                                               \
     X(router, routers, router_count, 34)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 16)                                                  \
-    X(service, services, service_count, 29)                                                        \
+    X(service, services, service_count, 33)                                                        \
     X(server, servers, server_count, 15)                                                           \
+    X(transport, transports, transport_count, 42)                                                  \
+    X(roots, roots, roots_count, 4)                                                                \
     X(tls, tls, tls_count, 18)                                                                     \
     X(prefix, prefixes, prefix_count, 17)                                                          \
     X(regex, regexes, regex_count, 4)
@@ -261,6 +285,28 @@ static bool tls_ok(const struct snap_tls *t)
            t->min_version <= t->max_version;
 }
 
+/* Certificates behind 3-byte lengths. */
+static bool certs_ok(struct span certs)
+{
+    struct reader r = reader_of(certs);
+    while (r.left && !r.bad)
+        if (reader_bytes(&r, reader_be(&r, 3)).len == 0)
+            r.bad = true;
+    return !r.bad;
+}
+
+static bool service_ok(const struct snapshot *s, const struct snap_service *v)
+{
+    return range_ok(v->first_server, v->server_count, s->server_count) &&
+           v->transport < s->transport_count;
+}
+
+static bool transport_ok(const struct snapshot *s, const struct snap_transport *t)
+{
+    return (t->roots == SNAP_NONE || t->roots < s->roots_count) && t->server_name.len <= 255 &&
+           certs_ok(t->chain) && (t->chain.len == 0) == (t->key.len == 0);
+}
+
 struct result snapshot_check(const struct snapshot *s)
 {
     bool ok = true;
@@ -269,8 +315,11 @@ struct result snapshot_check(const struct snapshot *s)
     for (uint32_t i = 0; i < s->router_count; i++)
         ok = ok && router_ok(s, &s->routers[i]);
     for (uint32_t i = 0; i < s->service_count; i++)
-        ok = ok &&
-             range_ok(s->services[i].first_server, s->services[i].server_count, s->server_count);
+        ok = ok && service_ok(s, &s->services[i]);
+    for (uint32_t i = 0; i < s->transport_count; i++)
+        ok = ok && transport_ok(s, &s->transports[i]);
+    for (uint32_t i = 0; i < s->roots_count; i++)
+        ok = ok && certs_ok(s->roots[i].certs);
     for (uint32_t i = 0; i < s->tls_count; i++)
         ok = ok && tls_ok(&s->tls[i]);
     for (uint32_t i = 0; i < s->prefix_count; i++)
@@ -333,6 +382,7 @@ struct result snapshot_decode(struct span in, struct snapshot **ret)
     c.in = reader_of(span_of(copy, body.len));
     code_elements(&c, &a->snapshot);
     if (c.in.bad || c.in.left || !result_is_ok(snapshot_check(&a->snapshot))) {
+        secret_wipe(copy, body.len);
         free(a);
         return result_fail(ERR_FORMAT);
     }
@@ -347,5 +397,7 @@ void snapshot_free(struct snapshot *s)
     struct arena *a = (struct arena *)((char *)s - offsetof(struct arena, snapshot));
     must(a->magic == ARENA_MAGIC);
     a->magic = 0;
+    for (uint32_t i = 0; i < s->transport_count; i++)
+        secret_wipe((void *)s->transports[i].key.ptr, s->transports[i].key.len);
     free(a);
 }

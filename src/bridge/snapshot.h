@@ -77,6 +77,25 @@ struct snap_router {
     bool access_log, metrics;
 };
 
+/* CA certificates that vouch for servers. */
+struct snap_roots {
+    struct span certs; /* DER, each behind a 3-byte length */
+};
+
+/* How to speak to servers over TLS ([serversTransport], [http.serversTransports.X]). Its times
+ * stand in the services that use it, but those that only HTTP/2 has. */
+struct snap_transport {
+    struct span name; /* empty: the global one */
+    uint64_t id;      /* of what is in it: the same in every snapshot while nothing of it changes */
+    bool insecure;    /* certificates are not verified */
+    bool no_http2;
+    struct span server_name; /* to ask for and to expect; empty = the host of the server's URL */
+    struct span peer_uri;    /* has to be among the certificate's names; empty = none */
+    uint32_t roots;          /* index, SNAP_NONE = none */
+    struct span chain, key;  /* shown to servers that ask, as in publish_cert; empty = none */
+    uint32_t read_idle_timeout_ms, ping_timeout_ms; /* HTTP/2; 0 = never, no limit */
+};
+
 struct snap_server {
     struct span url;  /* as configured, for messages */
     struct span host; /* name or address; control resolves names */
@@ -91,6 +110,7 @@ struct snap_service {
     bool pass_host_header;
     uint32_t dial_timeout_ms, response_header_timeout_ms, idle_timeout_ms;
     uint32_t max_idle_per_server; /* per worker */
+    uint32_t transport;           /* index in snapshot.transports */
 };
 
 /* A TLS policy ([tls.options.X]). */
@@ -112,11 +132,13 @@ struct snapshot {
     struct snap_rule_node *rule_nodes;
     struct snap_service *services;
     struct snap_server *servers;
+    struct snap_transport *transports;
+    struct snap_roots *roots;
     struct snap_tls *tls; /* [0] is "default" */
     struct snap_prefix *prefixes;
     struct snap_regex *regexes;
     uint32_t entrypoint_count, router_count, rule_node_count, service_count, server_count,
-        tls_count, prefix_count, regex_count;
+        transport_count, roots_count, tls_count, prefix_count, regex_count;
 };
 
 struct buf;
@@ -132,5 +154,5 @@ struct result snapshot_decode(struct span in, struct snapshot **ret);
 /* Every index and range points into the snapshot, every rule is complete postfix whose stack
  * stays within SNAP_RULE_DEPTH_MAX, every enumerated field has one of its values. ERR_FORMAT. */
 struct result snapshot_check(const struct snapshot *s);
-/* NULL is fine. Not for snapshots that control built by hand. */
+/* Wipes keys. NULL is fine. Not for snapshots that control built by hand. */
 void snapshot_free(struct snapshot *s);

@@ -73,6 +73,25 @@ struct config_router {
     struct config_where where;
 };
 
+/* CA certificates that vouch for servers. */
+struct config_roots {
+    struct buf certs; /* DER, each behind a 3-byte length */
+};
+
+/* [serversTransport] or one [http.serversTransports.X]: how to speak to servers over TLS. Its times
+ * stand in the services that use it. */
+struct config_transport {
+    const char *name; /* "" = the global one */
+    bool insecure;    /* certificates are not verified */
+    bool no_http2;
+    const char *server_name;                /* "" = the host of the server's URL */
+    const char *peer_uri;                   /* "" = none */
+    uint32_t roots;                         /* index, UINT32_MAX = none are needed or there */
+    struct config_certificate *certificate; /* to show to servers; NULL = none */
+    uint64_t read_idle_timeout_ms, ping_timeout_ms;
+    struct config_where where;
+};
+
 struct config_server {
     const char *url;
     const char *host; /* lower-case name, or address without brackets */
@@ -88,6 +107,7 @@ struct config_service {
     bool pass_host_header;
     uint64_t dial_timeout_ms, response_header_timeout_ms, idle_timeout_ms; /* 0 = no limit */
     uint32_t max_idle_per_server;
+    uint32_t transport; /* index into transports */
     struct config_where where;
 };
 
@@ -144,12 +164,14 @@ struct config {
     struct config_entrypoint *entrypoints;
     struct config_router *routers; /* best first: highest priority, then name */
     struct config_service *services;
+    struct config_transport *transports; /* [0] is the global one */
+    struct config_roots *roots;
     struct config_tls_options *tls_options; /* [0] is "default" */
     struct config_certificate *certificates;
     struct config_certificate *default_certificate; /* NULL = self-signed */
     struct config_resolver *resolvers;
-    uint32_t entrypoint_count, router_count, service_count, tls_option_count, certificate_count,
-        resolver_count;
+    uint32_t entrypoint_count, router_count, service_count, transport_count, roots_count,
+        tls_option_count, certificate_count, resolver_count;
     uint32_t workers;            /* count, resolved: >= 1 */
     uint32_t *worker_cpus;       /* one per worker, UINT32_MAX = not pinned */
     uint32_t worker_connections; /* per worker */

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/must.h"
 #include "control/snapshot_rules.h"
+#include "crypto/digest.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -147,12 +148,59 @@ static void build_services(struct snapshot *s, const struct config *config)
                                   .dial_timeout_ms = ms(c->dial_timeout_ms),
                                   .response_header_timeout_ms = ms(c->response_header_timeout_ms),
                                   .idle_timeout_ms = ms(c->idle_timeout_ms),
-                                  .max_idle_per_server = c->max_idle_per_server};
+                                  .max_idle_per_server = c->max_idle_per_server,
+                                  .transport = c->transport};
         for (uint32_t k = 0; k < c->server_count; k++) {
             const struct config_server *v = &c->servers[k];
             s->servers[s->server_count++] = (struct snap_server){
                 span_str(v->url), span_str(v->host), v->port, v->https, v->weight};
         }
+    }
+}
+
+/* Two transports with the same id are the same in all that decides about a connection. */
+static uint64_t transport_id(const struct snapshot *s, const struct snap_transport *t)
+{
+    struct buf all = {0};
+    struct span roots = t->roots == SNAP_NONE ? (struct span){0} : s->roots[t->roots].certs;
+    const struct span parts[] = {t->name, t->server_name, t->peer_uri, roots, t->chain, t->key};
+    uint8_t digest[DIGEST_BYTES_MAX];
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        buf_put_be(&all, parts[i].len, 8);
+        buf_put_span(&all, parts[i]);
+    }
+    buf_put_be(&all, t->insecure, 1);
+    buf_put_be(&all, t->no_http2, 1);
+    digest_once(DIGEST_SHA256, buf_span(&all), digest);
+    buf_wipe_free(&all);
+    struct reader r = reader_of(span_of(digest, 8));
+    return reader_be(&r, 8);
+}
+
+static void build_transports(struct snapshot *s, const struct config *config)
+{
+    s->roots = mem_zalloc(config->roots_count * sizeof *s->roots);
+    s->roots_count = config->roots_count;
+    for (uint32_t i = 0; i < config->roots_count; i++)
+        s->roots[i].certs = buf_span(&config->roots[i].certs);
+    s->transports = mem_zalloc(config->transport_count * sizeof *s->transports);
+    s->transport_count = config->transport_count;
+    for (uint32_t i = 0; i < config->transport_count; i++) {
+        const struct config_transport *c = &config->transports[i];
+        struct snap_transport *t = &s->transports[i];
+        *t = (struct snap_transport){.name = span_str(c->name),
+                                     .insecure = c->insecure,
+                                     .no_http2 = c->no_http2,
+                                     .server_name = span_str(c->server_name),
+                                     .peer_uri = span_str(c->peer_uri),
+                                     .roots = c->roots,
+                                     .read_idle_timeout_ms = ms(c->read_idle_timeout_ms),
+                                     .ping_timeout_ms = ms(c->ping_timeout_ms)};
+        if (c->certificate) {
+            t->chain = buf_span(&c->certificate->chain);
+            t->key = buf_span(&c->certificate->key);
+        }
+        t->id = transport_id(s, t);
     }
 }
 
@@ -186,6 +234,7 @@ struct snapshot *snapshot_build(const struct config *config, uint64_t version)
     s->version = version;
     s->conns_per_worker = config->worker_connections;
     build_entrypoints(s, config);
+    build_transports(s, config);
     build_services(s, config);
     build_tls(s, config);
     return s;
@@ -204,6 +253,8 @@ void snapshot_build_free(struct snapshot *s)
     free(s->rule_nodes);
     free(s->services);
     free(s->servers);
+    free(s->transports);
+    free(s->roots);
     free(s->tls);
     free(s->prefixes);
     free(s->regexes);

@@ -38,6 +38,10 @@ static void round_trips(void **state)
     assert_int_equal(s->services[1].max_idle_per_server, 7);
     assert_true(s->servers[1].https);
     assert_int_equal(s->servers[1].port, 443);
+    assert_int_equal(s->services[1].transport, 1);
+    assert_true(span_eq(s->transports[1].server_name, SPAN_LITERAL("b.test")));
+    assert_int_equal(s->transports[1].id, 1ull << 63);
+    assert_true(span_eq(s->roots[0].certs, sample_roots[0].certs));
     assert_int_equal(s->tls[0].max_version, 0x0304);
     assert_null(s->owner);
     snapshot_free(s);
@@ -210,6 +214,19 @@ static void checks_indices(void **state)
     BAD(node_count, 10);
     BAD(node_count, UINT32_MAX);
 #undef BAD
+    struct snap_transport transport = sample_transports[1];
+    s.transports = &transport;
+    s.transport_count = 1;
+    assert_false(result_is_ok(snapshot_check(&s))); /* a service has another */
+    s.service_count = 1;
+    assert_true(result_is_ok(snapshot_check(&s)));
+    transport.roots = 1;
+    assert_false(result_is_ok(snapshot_check(&s)));
+    transport.roots = SNAP_NONE;
+    transport.chain.len--;
+    assert_false(result_is_ok(snapshot_check(&s)));
+    transport.chain.len = 0; /* a key without certificate */
+    assert_false(result_is_ok(snapshot_check(&s)));
     assert_true(range_ok(7, 0, 7));
     assert_false(range_ok(7, 1, 7));
     assert_false(range_ok(1, UINT32_MAX, 7));
