@@ -81,8 +81,7 @@ static void warn_of_dates(struct build *b, const struct node *n, const char *fil
                   file, text);
 }
 
-/* certFile and keyFile of a table. False when something is wrong (reported). */
-static bool build_pair(struct build *b, struct place p, struct config_certificate *ret)
+bool build_pair(struct build *b, struct place p, struct config_certificate *ret)
 {
     struct buf cert_pem = {0}, key_pem = {0};
     struct x509 leaf = {0};
