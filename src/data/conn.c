@@ -241,14 +241,19 @@ static void end_tls(struct worker *w, struct conn *conn)
         (void)wire_push_copy(w, &conn->wire, writer_done(&flight));
 }
 
+static void shut(struct worker *w, struct conn *conn)
+{
+    if (!conn->shut)
+        wire_shutdown(w, &conn->wire);
+    conn->shut = true;
+}
+
 bool conn_shut(struct worker *w, struct conn *conn)
 {
     if (conn->tls)
         end_tls(w, conn);
-    if (!conn->shut && wire_send_is_empty(&conn->wire)) {
-        wire_shutdown(w, &conn->wire);
-        conn->shut = true;
-    }
+    if (wire_send_is_empty(&conn->wire))
+        shut(w, conn);
     return conn->shut;
 }
 
@@ -455,7 +460,7 @@ static bool flush_turn(struct worker *w, struct conn *conn)
         bool more = conn->linger || conn_input(conn)->bytes > 0;
         if (more && !conn->wire.eof) {
             set_phase(conn, CONN_PHASE_LINGER);
-            (void)conn_shut(w, conn);
+            shut(w, conn);
             limit_in(w, conn, LINGER_MS);
             return true;
         }

@@ -83,8 +83,16 @@ static enum tunnel_state pump_down(struct worker *w, struct tunnel *t, struct st
                                    struct lease *l)
 {
     struct sink sink = stream_sink(w, s);
+    enum relay_state state;
     uint64_t passed = t->down.bytes;
-    enum relay_state state = pump(&t->down, lease_source(l), lease_is_over(l), &sink);
+    uint32_t before, after;
+    do {
+        lease_fill(w, l);
+        struct source from = lease_source(l);
+        before = from.in->bytes;
+        state = pump(&t->down, from, lease_is_over(l), &sink);
+        after = from.in->bytes;
+    } while (state == RELAY_MORE && after != before && lease_fills_again(l));
     sink_flush(&sink);
     passed = t->down.bytes - passed;
     if (passed) {

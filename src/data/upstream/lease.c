@@ -72,11 +72,7 @@ void lease_request_done(struct worker *w, struct lease *l, struct block *trailer
 
 bool lease_shut(struct worker *w, struct lease *l)
 {
-    struct wire *wire = &upconn_of(l)->wire;
-    if (!wire_send_is_empty(wire))
-        return false;
-    wire_shutdown(w, wire);
-    return true;
+    return upconn_shut(w, upconn_of(l));
 }
 
 bool lease_is_full(const struct lease *l)

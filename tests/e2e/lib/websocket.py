@@ -3,6 +3,7 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 
 import websockets
@@ -57,16 +58,22 @@ class EchoServer:
 class RawServer:
     """Listens; the test accepts, reads the request's head, and sends what it likes."""
 
-    def __init__(self):
+    def __init__(self, certificate=None):
+        self.tls = None
+        if certificate:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(str(certificate.cert_file), str(certificate.key_file))
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.listener.settimeout(PATIENCE_S)
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.listener.getsockname()[1]}"
         self.accepted = []
 
     def accept(self, answer=SWITCH):
         """The next connection whose request was read and answered; its .head is the request's, as text."""
         sock, _ = self.listener.accept()
         sock.settimeout(PATIENCE_S)
+        if self.tls:
+            sock = self.tls.wrap_socket(sock, server_side=True)
         connection = Connection(sock)
         self.accepted.append(connection)
         lines = []
