@@ -266,8 +266,30 @@ static bool entrypoint_ok(const struct snapshot *s, const struct snap_entrypoint
     uint32_t status = e->redirect_status;
     if (status != 0 && status != 301 && status != 302 && status != 307 && status != 308)
         return false;
-    return range_ok(e->trusted_first, e->trusted_count, s->prefix_count) &&
-           range_ok(e->first_router, e->router_count, s->router_count);
+    if (!range_ok(e->trusted_first, e->trusted_count, s->prefix_count) ||
+        !range_ok(e->first_router, e->router_count, s->router_count))
+        return false;
+    uint32_t self = (uint32_t)(e - s->entrypoints);
+    for (uint32_t i = 0; i < e->router_count; i++)
+        if (s->routers[e->first_router + i].entrypoint != self)
+            return false;
+    return true;
+}
+
+/* Each server belongs to one service: ranges follow one another. */
+static bool services_ok(const struct snapshot *s)
+{
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < s->service_count; i++) {
+        const struct snap_service *v = &s->services[i];
+        if (!range_ok(v->first_server, v->server_count, s->server_count))
+            return false;
+        if (v->server_count && v->first_server < used)
+            return false;
+        if (v->server_count)
+            used = v->first_server + v->server_count;
+    }
+    return true;
 }
 
 static bool router_ok(const struct snapshot *s, const struct snap_router *r)
@@ -295,12 +317,6 @@ static bool certs_ok(struct span certs)
     return !r.bad;
 }
 
-static bool service_ok(const struct snapshot *s, const struct snap_service *v)
-{
-    return range_ok(v->first_server, v->server_count, s->server_count) &&
-           v->transport < s->transport_count;
-}
-
 static bool transport_ok(const struct snapshot *s, const struct snap_transport *t)
 {
     return (t->roots == SNAP_NONE || t->roots < s->roots_count) && t->server_name.len <= 255 &&
@@ -309,13 +325,13 @@ static bool transport_ok(const struct snapshot *s, const struct snap_transport *
 
 struct result snapshot_check(const struct snapshot *s)
 {
-    bool ok = true;
+    bool ok = s->tls_count > 0 && services_ok(s); /* tls[0] is "default" */
     for (uint32_t i = 0; i < s->entrypoint_count; i++)
         ok = ok && entrypoint_ok(s, &s->entrypoints[i]);
     for (uint32_t i = 0; i < s->router_count; i++)
         ok = ok && router_ok(s, &s->routers[i]);
     for (uint32_t i = 0; i < s->service_count; i++)
-        ok = ok && service_ok(s, &s->services[i]);
+        ok = ok && s->services[i].transport < s->transport_count;
     for (uint32_t i = 0; i < s->transport_count; i++)
         ok = ok && transport_ok(s, &s->transports[i]);
     for (uint32_t i = 0; i < s->roots_count; i++)

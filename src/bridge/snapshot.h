@@ -151,8 +151,9 @@ void snapshot_encode(const struct snapshot *s, struct buf *out);
 /* Decodes into one allocation, which snapshot_free() frees; every count is held against the bytes
  * that are there before memory is taken. `in` is not kept. ERR_FORMAT, ERR_VERSION. */
 struct result snapshot_decode(struct span in, struct snapshot **ret);
-/* Every index and range points into the snapshot, every rule is complete postfix whose stack
- * stays within SNAP_RULE_DEPTH_MAX, every enumerated field has one of its values. ERR_FORMAT. */
+/* Every index and range points into the snapshot, an entry point's routers name it, services share
+ * no server, there is a TLS policy, every rule is complete postfix whose stack stays within
+ * SNAP_RULE_DEPTH_MAX, every enumerated field has one of its values. ERR_FORMAT. */
 struct result snapshot_check(const struct snapshot *s);
 /* Wipes keys. NULL is fine. Not for snapshots that control built by hand. */
 void snapshot_free(struct snapshot *s);

@@ -182,7 +182,7 @@ struct config {
     const char *admin_socket;
     const char *log_level;     /* "ERROR", "WARN", "INFO", "DEBUG" */
     bool tls_prefer_acme;      /* tls.prefer = "acme" */
-    uint32_t duplicate_budget; /* orders for one set of names in 168 h */
+    uint32_t duplicate_budget; /* certificate requests for one set of names in 168 h */
     struct arena *memory;      /* config_free()'s */
 };
 

@@ -52,7 +52,7 @@ static void round_trips(void **state)
 
 static void empty_round_trips(void **state)
 {
-    struct snapshot empty = {.version = 1}, *s;
+    struct snapshot empty = {.version = 1, .tls = sample_tls, .tls_count = 1}, *s;
     struct buf b = {0};
     snapshot_encode(&empty, &b);
     assert_true(result_is_ok(snapshot_decode(buf_span(&b), &s)));
@@ -232,8 +232,33 @@ static void checks_indices(void **state)
     assert_false(range_ok(1, UINT32_MAX, 7));
 }
 
+static void checks_ranges(void **state)
+{
+    struct snapshot s = sample_snapshot(1);
+    struct snap_service services[2] = {sample_services[0], sample_services[1]};
+    struct snap_router routers[2] = {sample_routers[0], sample_routers[1]};
+    s.services = services;
+    s.routers = routers;
+    assert_true(result_is_ok(snapshot_check(&s)));
+    services[1].first_server = 1; /* of the first service, too */
+    services[1].server_count = 2;
+    assert_false(result_is_ok(snapshot_check(&s)));
+    services[1] = (struct snap_service){.first_server = 3};
+    assert_true(result_is_ok(snapshot_check(&s)));
+    services[1].first_server = 4;
+    assert_false(result_is_ok(snapshot_check(&s)));
+    services[1].first_server = 0; /* of none: the range says nothing */
+    assert_true(result_is_ok(snapshot_check(&s)));
+    routers[1].entrypoint = 0; /* in the range of the other one */
+    assert_false(result_is_ok(snapshot_check(&s)));
+    routers[1].entrypoint = 1;
+    s.tls_count = 0;
+    routers[0].tls = SNAP_NONE;
+    assert_false(result_is_ok(snapshot_check(&s)));
+}
+
 UNIT_TESTS(cmocka_unit_test(round_trips), cmocka_unit_test(empty_round_trips),
            cmocka_unit_test(smallest_elements), cmocka_unit_test(refuses_truncation_and_more),
            cmocka_unit_test(survives_garbage), cmocka_unit_test(huge_counts_take_no_memory),
            cmocka_unit_test(checks_rules), cmocka_unit_test(checks_operands),
-           cmocka_unit_test(checks_indices))
+           cmocka_unit_test(checks_ranges), cmocka_unit_test(checks_indices))
