@@ -24,11 +24,14 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
     struct span name = span_of(hello->name, hello->name_len);
     if (name.len == 0 && result_is_ok(ring_address(w->ring, conn->wire.fd, false, &local)))
         net_addr_print_ip(&local, ip);
-    bool is_default = false;
-    const struct table_cert *cert =
-        table_select(w->reader, name, span_str(ip), hello->ecdsa, hello->rsa, &is_default);
     uint32_t entrypoint = w->listeners[conn->listener].entrypoint_index;
-    uint32_t tls = router_tls(w->routes, entrypoint, name);
+    uint32_t tls = snapshot_tls(w->snapshot, entrypoint, name);
+    struct tls_policy *policy = policy_get(&w->policies, w->snapshot, tls);
+    bool is_default = false, ecdsa = hello->ecdsa, rsa = hello->rsa;
+    if (policy)
+        tls_policy_narrow(policy, hello, &ecdsa, &rsa);
+    const struct table_cert *cert =
+        table_select(w->reader, name, span_str(ip), ecdsa, rsa, &is_default);
     if (is_default) {
         report_add(w->report, REPORT_DEFAULT_CERT, 1);
         if (w->snapshot->tls[tls].sni_strict) {
@@ -36,7 +39,6 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
             return false;
         }
     }
-    struct tls_policy *policy = policy_get(&w->policies, w->snapshot, tls);
     if (!cert || !policy ||
         !result_is_ok(
             session_open(policy, hello, cert, reader_ticket_keys(w->reader), &conn->tls))) {

@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "base/secret.h"
 #include "data/tls/alloc.h"
+#include "data/tls/client_auth.h"
 #include "data/tls/random.h"
 #include "data/tls/session_io.h"
 
@@ -123,12 +124,17 @@ struct result session_open(struct tls_policy *policy, const struct hello *hello,
                            struct tls_session **ret)
 {
     bool tickets = policy->tickets && keys && keys->count && hello->ticket_len <= TICKET_WIRE_MAX;
+    /* In TLS 1.2 wolfSSL does not look at a ticket's age. */
+    if (policy->verifies && !(hello->tls13 && policy->max_version > 0x0303))
+        tickets = false;
     struct tls_session *s = XMALLOC(sizeof *s, NULL, DYNAMIC_TYPE_TMP_BUFFER);
 
     if (!s)
         return result_fail(ERR_NO_MEMORY);
     *s = (struct tls_session){.phase = SESSION_PHASE_HANDSHAKE};
-    s->ssl = wolfSSL_new(tickets ? policy->tickets : policy->plain);
+    WOLFSSL_CTX *ctx = tickets ? policy->tickets : policy->plain;
+    s->ssl = wolfSSL_new(ctx);
+    s->clients = policy->asks ? wolfSSL_CTX_GetCertManager(ctx) : NULL;
     struct result r = s->ssl ? result_ok() : result_fail(ERR_NO_MEMORY);
     if (result_is_ok(r))
         r = load_certificate(policy, s->ssl, cert);
@@ -166,6 +172,8 @@ struct result session_handshake(struct tls_session *s, struct session_io *io)
     s->io = io;
     int done = wolfSSL_accept(s->ssl);
     s->io = NULL;
+    if (s->clients)
+        client_auth_forget(s->clients);
     if (done == WOLFSSL_SUCCESS) {
         early_destroy(s->early);
         s->early = NULL;

@@ -25,9 +25,9 @@ static void good_options(void **state)
 {
     static const char *const groups[] = {"X25519MLKEM768:X25519",
                                          "x25519:curvep256:P-384:CurveP521", "secp256r1"};
-    static const char *const suites[] = {"ECDHE-RSA-AES128-GCM-SHA256",
-                                         "TLS13-CHACHA20-POLY1305-SHA256",
-                                         "TLS13-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256"};
+    static const char *const suites[] = {
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256",
+        "TLS_AES_256_GCM_SHA384:TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305"};
     struct why why;
     struct snap_tls o = options();
     assert_int_equal(create(o, &why).code, ERR_NONE);
@@ -39,7 +39,7 @@ static void good_options(void **state)
         assert_int_equal(create(o, &why).code, ERR_NONE);
         o.no_tickets = true;
         assert_int_equal(create(o, &why).code, ERR_NONE);
-        o.min_version = o.max_version = i ? 0x0304 : 0x0303;
+        o.min_version = o.max_version = i == 1 ? 0x0304 : 0x0303;
         assert_int_equal(create(o, &why).code, ERR_NONE);
     }
 }
@@ -68,9 +68,21 @@ static void bad_options(void **state)
                         "P-256");
     assert_int_equal(create(o, &why).code, ERR_CONFIG);
     o = options();
-    o.ciphers = span_str("TLS13-NO-SUCH");
+    static const char *const refused[] = {"TLS_NO_SUCH", "TLS_RSA_WITH_AES_128_GCM_SHA256",
+                                          "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+                                          "TLS_AES_128_GCM_SHA256:ECDHE-RSA-AES128-GCM-SHA256"};
+    for (int i = 0; i < 4; i++) {
+        o.ciphers = span_str(refused[i]);
+        assert_int_equal(create(o, &why).code, ERR_CONFIG);
+        assert_non_null(strstr(why.text, "is no cipher suite"));
+    }
+    o = options();
+    o.client_auth = SNAP_CLIENT_AUTH_VERIFY;
+    o.client_cas = SPAN_LITERAL("\0\0\3abc");
     assert_int_equal(create(o, &why).code, ERR_CONFIG);
-    assert_non_null(strstr(why.text, "TLS13-NO-SUCH"));
+    o.client_cas = SPAN_LITERAL("\0\0\4abc");
+    assert_int_equal(create(o, &why).code, ERR_CONFIG);
+    o = options();
     static char lots[SUITES_MAX + 10];
     memset(lots, 'x', sizeof lots);
     o.ciphers = span_of(lots, sizeof lots);
@@ -81,8 +93,8 @@ static void bad_options(void **state)
 static void digests(void **state)
 {
     uint8_t base[TICKET_BINDING_BYTES], other[TICKET_BINDING_BYTES];
-    struct snap_tls variants[7];
-    for (int i = 0; i < 7; i++)
+    struct snap_tls variants[9];
+    for (int i = 0; i < 9; i++)
         variants[i] = options();
     variants[0].name = span_str("x");
     variants[1].min_version = 0x0304;
@@ -90,18 +102,81 @@ static void digests(void **state)
     variants[3].sni_strict = true;
     variants[4].ciphers = span_str("a");
     variants[5].groups = span_str("a"); /* not the same as 4: fields have lengths */
-    variants[6].no_tickets = true;
+    variants[6].client_auth = SNAP_CLIENT_AUTH_VERIFY;
+    variants[7].client_cas = span_str("a");
+    variants[8].no_tickets = true;
     struct snap_tls o = options();
     digest_options(&o, base);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 8; i++) {
         digest_options(&variants[i], other);
         assert_memory_not_equal(base, other, sizeof base);
     }
-    digest_options(&variants[6], other);
+    digest_options(&variants[8], other);
     assert_memory_equal(base, other, sizeof base);
     digest_options(&variants[4], base);
     digest_options(&variants[5], other);
     assert_memory_not_equal(base, other, sizeof base);
 }
 
-UNIT_TESTS(cmocka_unit_test(good_options), cmocka_unit_test(bad_options), cmocka_unit_test(digests))
+static enum tls_alpn chosen(const char *options_list, uint32_t spoken, const char *offered)
+{
+    struct snap_tls o = options();
+    struct tls_policy *p = NULL;
+    struct why why;
+    struct hello hello = {.has_alpn = true,
+                          .alpn_h2 = strstr(offered, "h2"),
+                          .alpn_http11 = strstr(offered, "http/1.1")};
+    o.alpn = span_str(options_list);
+    assert_int_equal(tls_policy_create(&o, &p, &why).code, ERR_NONE);
+    if (spoken)
+        tls_policy_offer(p, spoken);
+    enum tls_alpn choice = tls_policy_choose(p, &hello);
+    tls_policy_destroy(p);
+    return choice;
+}
+
+static void protocols_in_the_order_of_the_options(void **state)
+{
+    uint32_t both = TLS_ALPN_H2 | TLS_ALPN_HTTP11;
+    assert_int_equal(chosen("", both, "http/1.1 h2"), TLS_ALPN_H2);
+    assert_int_equal(chosen("", both, "http/1.1"), TLS_ALPN_HTTP11);
+    assert_int_equal(chosen("", 0, "h2"), TLS_ALPN_NONE);
+    assert_int_equal(chosen("http/1.1:h2", both, "http/1.1 h2"), TLS_ALPN_HTTP11);
+    assert_int_equal(chosen("http/1.1:h2:http/1.1", both, "h2"), TLS_ALPN_H2);
+    assert_int_equal(chosen("http/1.1", both, "h2 http/1.1"), TLS_ALPN_HTTP11);
+    assert_int_equal(chosen("h2", both, "http/1.1"), TLS_ALPN_NONE);
+}
+
+/* A client of TLS 1.2 gets a certificate that some suite of the policy goes with. */
+static void certificates_that_suites_go_with(void **state)
+{
+    struct why why;
+    static const struct {
+        const char *suites;
+        uint16_t max;
+        bool tls13, ecdsa, rsa;
+    } cases[] = {
+        {"", 0x0304, false, true, true},
+        {"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", 0x0304, false, false, true},
+        {"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", 0x0304, true, true, true},
+        {"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", 0x0303, true, false, true},
+        {"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", 0x0304, false, true, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct snap_tls o = options();
+        struct tls_policy *p = NULL;
+        struct hello hello = {.tls13 = cases[i].tls13};
+        bool ecdsa = true, rsa = true;
+        o.ciphers = span_str(cases[i].suites);
+        o.max_version = cases[i].max;
+        assert_int_equal(tls_policy_create(&o, &p, &why).code, ERR_NONE);
+        tls_policy_narrow(p, &hello, &ecdsa, &rsa);
+        assert_int_equal(ecdsa, cases[i].ecdsa);
+        assert_int_equal(rsa, cases[i].rsa);
+        tls_policy_destroy(p);
+    }
+}
+
+UNIT_TESTS(cmocka_unit_test(good_options), cmocka_unit_test(bad_options), cmocka_unit_test(digests),
+           cmocka_unit_test(protocols_in_the_order_of_the_options),
+           cmocka_unit_test(certificates_that_suites_go_with))
