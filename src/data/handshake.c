@@ -4,7 +4,12 @@
 #include "data/tls/session.h"
 
 /* RFC 8446 section 6: a fatal alert record, sent before any keys exist. */
-enum alert { ALERT_INTERNAL_ERROR = 80, ALERT_DECODE_ERROR = 50, ALERT_UNRECOGNIZED_NAME = 112 };
+enum alert {
+    ALERT_HANDSHAKE_FAILURE = 40,
+    ALERT_DECODE_ERROR = 50,
+    ALERT_INTERNAL_ERROR = 80,
+    ALERT_UNRECOGNIZED_NAME = 112,
+};
 
 static void refuse(struct worker *w, struct conn *conn, enum alert alert)
 {
@@ -39,10 +44,11 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
             return false;
         }
     }
-    if (!cert || !policy ||
-        !result_is_ok(
-            session_open(policy, hello, cert, reader_ticket_keys(w->reader), &conn->tls))) {
-        refuse(w, conn, ALERT_INTERNAL_ERROR);
+    struct result r = cert && policy ? session_open(policy, hello, cert,
+                                                    reader_ticket_keys(w->reader), &conn->tls)
+                                     : result_fail(ERR_CRYPTO);
+    if (!result_is_ok(r)) {
+        refuse(w, conn, r.code == ERR_PEER_TLS ? ALERT_HANDSHAKE_FAILURE : ALERT_INTERNAL_ERROR);
         return false;
     }
     conn->policy_tag = w->policies.entries[tls].tag;
@@ -82,6 +88,10 @@ bool handshake_hello(struct worker *w, struct conn *conn)
             refuse(w, conn, ALERT_DECODE_ERROR);
         return false;
     }
+    if (hello.records > 1)
+        block_queue_take(
+            &w->blocks, in,
+            (uint32_t)hello_join(in->first->data + in->first->start, block_len(in->first)));
     if (open_session(w, conn, &hello))
         conn_handshake_begin(w, conn);
     return true;

@@ -88,8 +88,24 @@ def test_groups_of_the_options(ferrule, origin, certificate):
     for offered, chosen in (("X25519:P-384", "X25519"), ("P-384:X25519", "secp384r1"), ("P-256:X25519", "X25519")):
         code, output = tls.s_client(proxy.port(), HOST, "-tls1_3", "-groups", offered)
         assert code == 0 and chosen.lower() in output.lower(), output
+    # A client whose groups are all others hears so, in TLS 1.2 too, where wolfSSL does not look at its own list.
     for version in ("-tls1_2", "-tls1_3"):
-        assert tls.s_client(proxy.port(), HOST, version, "-groups", "P-256")[0] != 0
+        code, output = tls.s_client(proxy.port(), HOST, version, "-groups", "P-256:P-521")
+        assert code != 0 and "handshake failure" in output, output
+    proxy.wait_counter("handshakes_failed", 2)
+
+
+@pytest.mark.parametrize("groups, offered, chosen", [
+    (["CurveP384", "X25519"], "X25519:P-256:P-384", "P-384"), (["X25519"], "P-384:X25519:P-256", "X25519"),
+    (["CurveP256"], "P-256:X25519", "P-256"), (["CurveP521", "CurveP256"], "P-256:P-521:P-384", "P-521"),
+    (["X25519"], "P-256:X25519", None)])
+def test_groups_of_the_options_in_tls12(ferrule, origin, authority, groups, offered, chosen):
+    """The policy's order counts; the last client would get P-256 from wolfSSL, and gets nothing instead."""
+    proxy = with_options(ferrule, origin, authority.issue(HOST, key="RSA2048"), f"curvePreferences = {config.strings(groups)}")
+    code, output = tls.s_client(proxy.port(), HOST, "-tls1_2", "-groups", offered)
+    used = [line for line in output.splitlines() if "Server Temp Key" in line]
+    names = {"P-256": "prime256v1", "P-384": "secp384r1", "P-521": "secp521r1", "X25519": "X25519"}
+    assert (code == 0 and names[chosen] in used[0]) if chosen else code != 0, output
 
 
 def test_protocols_of_the_options(ferrule, origin, certificate):

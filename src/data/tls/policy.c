@@ -47,13 +47,13 @@ static const struct suite {
 static const struct group {
     const char *name;
     int number;
+    uint8_t kind; /* enum hello_group */
 } group_names[] = {
-    {"X25519MLKEM768", WOLFSSL_X25519MLKEM768}, {"X25519", WOLFSSL_ECC_X25519},
-    {"P-256", WOLFSSL_ECC_SECP256R1},           {"CurveP256", WOLFSSL_ECC_SECP256R1},
-    {"secp256r1", WOLFSSL_ECC_SECP256R1},       {"P-384", WOLFSSL_ECC_SECP384R1},
-    {"CurveP384", WOLFSSL_ECC_SECP384R1},       {"secp384r1", WOLFSSL_ECC_SECP384R1},
-    {"P-521", WOLFSSL_ECC_SECP521R1},           {"CurveP521", WOLFSSL_ECC_SECP521R1},
-    {"secp521r1", WOLFSSL_ECC_SECP521R1},
+    {"X25519MLKEM768", WOLFSSL_X25519MLKEM768, HELLO_GROUP_X25519MLKEM768},
+    {"X25519", WOLFSSL_ECC_X25519, HELLO_GROUP_X25519},
+    {"P-256", WOLFSSL_ECC_SECP256R1, HELLO_GROUP_P256},
+    {"P-384", WOLFSSL_ECC_SECP384R1, HELLO_GROUP_P384},
+    {"P-521", WOLFSSL_ECC_SECP521R1, HELLO_GROUP_P521},
 };
 static const struct span groups_default = SPAN_LITERAL("X25519MLKEM768:X25519:P-256:P-384");
 
@@ -65,28 +65,33 @@ static struct span next_word(struct span *list)
     return word;
 }
 
+static const struct group *find_group(struct span name)
+{
+    for (size_t i = 0; i < sizeof group_names / sizeof group_names[0]; i++)
+        if (span_eq(name, span_str(group_names[i].name)))
+            return &group_names[i];
+    return NULL;
+}
+
 static struct result set_groups(WOLFSSL_CTX *ctx, struct span list, struct why *why)
 {
-    int groups[WOLFSSL_MAX_GROUP_COUNT];
+    int groups[TLS_GROUPS_MAX];
     int count = 0;
+    uint32_t seen = 0;
 
     if (list.len == 0)
         list = groups_default;
     while (list.len) {
         struct span word = next_word(&list);
-        int number = 0;
-        for (size_t i = 0; i < sizeof group_names / sizeof group_names[0]; i++)
-            if (span_eq_nocase(word, span_str(group_names[i].name)))
-                number = group_names[i].number;
-        if (!number)
+        const struct group *group = find_group(word);
+        if (!group)
             return why_fail(why, ERR_CONFIG,
                             "\"%.*s\" is no key exchange group: known are X25519MLKEM768, X25519, "
                             "P-256, P-384 and P-521",
                             SPAN_FMT(word));
-        if (count == WOLFSSL_MAX_GROUP_COUNT)
-            return why_fail(why, ERR_CONFIG, "at most %d key exchange groups can be given",
-                            WOLFSSL_MAX_GROUP_COUNT);
-        groups[count++] = number;
+        if (!(seen & group->kind))
+            groups[count++] = group->number;
+        seen |= group->kind;
     }
     if (wolfSSL_CTX_set_groups(ctx, groups, count) != WOLFSSL_SUCCESS)
         return why_fail(why, ERR_CRYPTO, "wolfSSL refuses the key exchange groups");
@@ -254,6 +259,20 @@ static void note_protocols(struct tls_policy *policy, struct span list)
     }
 }
 
+static void note_groups(struct tls_policy *policy, struct span list)
+{
+    uint32_t count = 0, seen = 0;
+    if (list.len == 0)
+        list = groups_default;
+    while (list.len) {
+        const struct group *group = find_group(next_word(&list));
+        if (group && !(seen & group->kind)) {
+            policy->groups[count++] = group->kind;
+            seen |= group->kind;
+        }
+    }
+}
+
 static void note_suites(struct tls_policy *policy, struct span list)
 {
     if (list.len == 0)
@@ -281,6 +300,7 @@ struct result tls_policy_create(const struct snap_tls *options, struct tls_polic
     policy->verifies = client_auth_verifies(options);
     note_protocols(policy, options->alpn);
     note_suites(policy, options->ciphers);
+    note_groups(policy, options->groups);
     tls_policy_offer(policy, TLS_ALPN_HTTP11);
     digest_options(options, policy->binding);
     struct result r = context_create(options, false, &policy->plain, why);
@@ -328,4 +348,36 @@ void tls_policy_narrow(const struct tls_policy *policy, const struct hello *hell
         return;
     *ecdsa = *ecdsa && policy->ecdsa12;
     *rsa = *rsa && policy->rsa12;
+}
+
+bool tls_policy_agrees(const struct tls_policy *policy, const struct hello *hello,
+                       uint16_t *ret_temp_bytes)
+{
+    bool tls13 = hello->tls13 && policy->max_version == VERSION_TLS13;
+    /* A client of TLS 1.2 that names none takes any; wolfSSL gives it P-256. */
+    uint8_t offered = hello->has_groups ? hello->groups : HELLO_GROUP_P256;
+    uint8_t first = hello->has_groups ? hello->group32 : HELLO_GROUP_P256;
+
+    *ret_temp_bytes = 0;
+    if (tls13 && !hello->has_groups)
+        return true; /* what is missing then is for wolfSSL to say */
+    for (size_t i = 0; i < TLS_GROUPS_MAX && policy->groups[i]; i++) {
+        uint8_t group = policy->groups[i];
+        if (!(offered & group))
+            continue;
+        if (tls13)
+            return true;
+        if (group == HELLO_GROUP_P384 || group == HELLO_GROUP_P521) {
+            *ret_temp_bytes = group == HELLO_GROUP_P384 ? 48 : 66;
+            return true;
+        }
+        /* Of two curves of one size wolfSSL takes that which the client names first. */
+        bool both = memchr(policy->groups, HELLO_GROUP_X25519, TLS_GROUPS_MAX) &&
+                    memchr(policy->groups, HELLO_GROUP_P256, TLS_GROUPS_MAX);
+        if (group != HELLO_GROUP_X25519MLKEM768 && (group == first || both)) {
+            *ret_temp_bytes = 32;
+            return true;
+        }
+    }
+    return false;
 }

@@ -16,6 +16,8 @@
 enum tls_alpn { TLS_ALPN_NONE = 0, TLS_ALPN_HTTP11 = 1, TLS_ALPN_H2 = 2 };
 #define TLS_ALPN_KINDS 2
 
+#define TLS_GROUPS_MAX 5 /* kinds of key exchange groups */
+
 /* Certificates of a chain in DER, all together; a longer chain is refused. */
 #define TLS_CHAIN_MAX 32768
 
@@ -26,9 +28,10 @@ struct tls_policy {
     uint32_t alpn;                         /* enum tls_alpn bits that are offered */
     uint8_t alpn_order[TLS_ALPN_KINDS];    /* those of the options, best first; 0 = no more */
     uint16_t max_version;
-    bool asks, verifies;          /* client certificates */
-    bool ecdsa12, rsa12;          /* has suites of TLS 1.2 for such certificates */
-    uint8_t chain[TLS_CHAIN_MAX]; /* while a session is made */
+    bool asks, verifies;            /* client certificates */
+    uint8_t groups[TLS_GROUPS_MAX]; /* enum hello_group, best first; 0 = no more */
+    bool ecdsa12, rsa12;            /* has suites of TLS 1.2 for such certificates */
+    uint8_t chain[TLS_CHAIN_MAX];   /* while a session is made */
 };
 
 /* options: from the snapshot, borrowed for the call. Offers those protocols of the options that
@@ -49,3 +52,8 @@ enum tls_alpn tls_policy_choose(const struct tls_policy *policy, const struct he
  * has a suite: TLS 1.2 binds suites to kinds of keys. */
 void tls_policy_narrow(const struct tls_policy *policy, const struct hello *hello, bool *ecdsa,
                        bool *rsa);
+/* False: the client and the policy have no key exchange group in common, or none that wolfSSL could
+ * be made to choose. *ret_temp_bytes: the size of the curve that it has to choose in TLS 1.2, where
+ * it does not look at its own list; 0: it chooses well. */
+bool tls_policy_agrees(const struct tls_policy *policy, const struct hello *hello,
+                       uint16_t *ret_temp_bytes);

@@ -127,6 +127,9 @@ struct result session_open(struct tls_policy *policy, const struct hello *hello,
     /* In TLS 1.2 wolfSSL does not look at a ticket's age. */
     if (policy->verifies && !(hello->tls13 && policy->max_version > 0x0303))
         tickets = false;
+    uint16_t temp_bytes;
+    if (!tls_policy_agrees(policy, hello, &temp_bytes))
+        return result_fail(ERR_PEER_TLS);
     struct tls_session *s = XMALLOC(sizeof *s, NULL, DYNAMIC_TYPE_TMP_BUFFER);
 
     if (!s)
@@ -138,6 +141,9 @@ struct result session_open(struct tls_policy *policy, const struct hello *hello,
     struct result r = s->ssl ? result_ok() : result_fail(ERR_NO_MEMORY);
     if (result_is_ok(r))
         r = load_certificate(policy, s->ssl, cert);
+    if (result_is_ok(r) && temp_bytes &&
+        wolfSSL_SetTmpEC_DHE_Sz(s->ssl, temp_bytes) != WOLFSSL_SUCCESS)
+        r = result_fail(ERR_CRYPTO);
     if (result_is_ok(r))
         r = set_alpn(policy, hello, s);
     if (result_is_ok(r) && hello->has_early_data && !(s->early = early_create(s->ssl)))

@@ -23,8 +23,8 @@ static struct result create(struct snap_tls o, struct why *why)
 
 static void good_options(void **state)
 {
-    static const char *const groups[] = {"X25519MLKEM768:X25519",
-                                         "x25519:curvep256:P-384:CurveP521", "secp256r1"};
+    static const char *const groups[] = {"X25519MLKEM768:X25519", "X25519:P-256:P-384:P-521",
+                                         "P-256:P-256"};
     static const char *const suites[] = {
         "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256",
         "TLS_AES_256_GCM_SHA384:TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305"};
@@ -61,11 +61,6 @@ static void bad_options(void **state)
     assert_int_equal(create(o, &why).code, ERR_CONFIG);
     assert_non_null(strstr(why.text, "\"P-255\""));
     o.groups = span_str("X25519::P-256");
-    assert_int_equal(create(o, &why).code, ERR_CONFIG);
-    o.groups = span_str("P-256:P-256:P-256:P-256:P-256:P-256:P-256:P-256:P-256:P-256:P-256:P-256:"
-                        "P-256:P-256:P-256:P-256:P-256:P-256:P-256:P-256:P-256:P-256:P-256:P-256:"
-                        "P-256:P-256:P-256:P-256:P-256:P-256:P-256:P-256:P-256:P-256:P-256:P-256:"
-                        "P-256");
     assert_int_equal(create(o, &why).code, ERR_CONFIG);
     o = options();
     static const char *const refused[] = {"TLS_NO_SUCH", "TLS_RSA_WITH_AES_128_GCM_SHA256",
@@ -177,6 +172,45 @@ static void certificates_that_suites_go_with(void **state)
     }
 }
 
-UNIT_TESTS(cmocka_unit_test(good_options), cmocka_unit_test(bad_options), cmocka_unit_test(digests),
+static int agreed(const char *list, uint16_t max, struct hello hello)
+{
+    struct snap_tls o = options();
+    struct tls_policy *p = NULL;
+    struct why why;
+    uint16_t bytes;
+    o.groups = span_str(list);
+    o.max_version = max;
+    assert_int_equal(tls_policy_create(&o, &p, &why).code, ERR_NONE);
+    bool agrees = tls_policy_agrees(p, &hello, &bytes);
+    tls_policy_destroy(p);
+    return agrees ? bytes : -1;
+}
+
+static void groups_in_common(void **state)
+{
+    enum { X = HELLO_GROUP_X25519, P = HELLO_GROUP_P256, Q = HELLO_GROUP_P384 };
+    struct hello tls13 = {.tls13 = true, .has_groups = true, .groups = P, .group32 = P};
+    struct hello both = {.has_groups = true, .groups = X | P | Q, .group32 = P};
+    struct hello silent = {0};
+    assert_int_equal(agreed("", 0x0304, tls13), 0);
+    assert_int_equal(agreed("X25519:P-384", 0x0304, tls13), -1);
+    assert_int_equal(agreed("P-256", 0x0303, tls13), 32);
+    assert_int_equal(agreed("X25519MLKEM768", 0x0303, tls13), -1);
+    tls13.has_groups = false;
+    assert_int_equal(agreed("X25519:P-384", 0x0304, tls13), 0);
+    assert_int_equal(agreed("", 0x0304, both), 32);
+    assert_int_equal(agreed("P-384:X25519", 0x0304, both), 48);
+    assert_int_equal(agreed("P-521:P-384", 0x0304, both), 48);
+    assert_int_equal(agreed("X25519:P-256", 0x0304, both), 32);
+    assert_int_equal(agreed("P-256", 0x0304, both), 32);
+    assert_int_equal(agreed("X25519:P-384", 0x0304, both), 48);
+    assert_int_equal(agreed("X25519", 0x0304, both), -1); /* wolfSSL would take P-256 */
+    assert_int_equal(agreed("P-521", 0x0304, both), -1);
+    assert_int_equal(agreed("", 0x0304, silent), 32);
+    assert_int_equal(agreed("X25519", 0x0304, silent), -1);
+}
+
+UNIT_TESTS(cmocka_unit_test(groups_in_common), cmocka_unit_test(good_options),
+           cmocka_unit_test(bad_options), cmocka_unit_test(digests),
            cmocka_unit_test(protocols_in_the_order_of_the_options),
            cmocka_unit_test(certificates_that_suites_go_with))
