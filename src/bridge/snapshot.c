@@ -156,8 +156,18 @@ static void code_tls(struct coder *c, struct snap_tls *t)
     code_u16(c, &t->max_version);
     code_bool(c, &t->sni_strict);
     code_bool(c, &t->no_tickets);
+    code_u8(c, &t->client_auth);
     code_span(c, &t->ciphers);
     code_span(c, &t->groups);
+    code_span(c, &t->alpn);
+    code_span(c, &t->client_cas);
+}
+
+static void code_tls_host(struct coder *c, struct snap_tls_host *h)
+{
+    code_u32(c, &h->entrypoint);
+    code_u32(c, &h->tls);
+    code_span(c, &h->host);
 }
 
 static void code_prefix(struct coder *c, struct snap_prefix *p)
@@ -175,7 +185,8 @@ static void code_prefix(struct coder *c, struct snap_prefix *p)
     X(server, servers, server_count, 15)                                                           \
     X(transport, transports, transport_count, 42)                                                  \
     X(roots, roots, roots_count, 4)                                                                \
-    X(tls, tls, tls_count, 18)                                                                     \
+    X(tls, tls, tls_count, 27)                                                                     \
+    X(tls_host, tls_hosts, tls_host_count, 12)                                                     \
     X(prefix, prefixes, prefix_count, 17)                                                          \
     X(regex, regexes, regex_count, 4)
 
@@ -304,7 +315,43 @@ static bool tls_ok(const struct snap_tls *t)
 {
     return (t->min_version == 0x0303 || t->min_version == 0x0304) &&
            (t->max_version == 0x0303 || t->max_version == 0x0304) &&
-           t->min_version <= t->max_version;
+           t->min_version <= t->max_version && t->client_auth <= SNAP_CLIENT_AUTH_VERIFY;
+}
+
+static bool tls_hosts_ok(const struct snapshot *s)
+{
+    bool ok = true;
+    for (uint32_t i = 0; i < s->tls_host_count; i++) {
+        const struct snap_tls_host *h = &s->tls_hosts[i];
+        ok = ok && h->entrypoint < s->entrypoint_count && h->tls < s->tls_count;
+        ok = ok && (i == 0 || snapshot_tls_host_order(h - 1, h->entrypoint, h->host) < 0);
+    }
+    return ok;
+}
+
+int snapshot_tls_host_order(const struct snap_tls_host *h, uint32_t entrypoint, struct span host)
+{
+    if (h->entrypoint != entrypoint)
+        return h->entrypoint < entrypoint ? -1 : 1;
+    size_t common = h->host.len < host.len ? h->host.len : host.len;
+    int order = common ? memcmp(h->host.ptr, host.ptr, common) : 0;
+    return order ? order : (h->host.len > host.len) - (h->host.len < host.len);
+}
+
+uint32_t snapshot_tls(const struct snapshot *s, uint32_t entrypoint, struct span host)
+{
+    uint32_t low = 0, high = s->tls_host_count;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        int order = snapshot_tls_host_order(&s->tls_hosts[mid], entrypoint, host);
+        if (order == 0)
+            return s->tls_hosts[mid].tls;
+        if (order < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return 0;
 }
 
 /* Certificates behind 3-byte lengths. */
@@ -338,6 +385,7 @@ struct result snapshot_check(const struct snapshot *s)
         ok = ok && certs_ok(s->roots[i].certs);
     for (uint32_t i = 0; i < s->tls_count; i++)
         ok = ok && tls_ok(&s->tls[i]);
+    ok = ok && tls_hosts_ok(s);
     for (uint32_t i = 0; i < s->prefix_count; i++)
         ok = ok && s->prefixes[i].bits <= 128;
     return ok ? result_ok() : result_fail(ERR_FORMAT);

@@ -116,6 +116,8 @@ static struct config *build_config(struct load *l, const char *file)
     build_transports(&b);
     build_services(&b);
     build_routers(&b);
+    build_tls_hosts(&b);
+    build_cover(&b);
     return config;
 }
 

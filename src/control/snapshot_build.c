@@ -212,6 +212,23 @@ static struct span join(const char **items, uint32_t count)
     return buf_span(&text);
 }
 
+static uint8_t client_auth(enum config_client_auth type)
+{
+    switch (type) {
+    case CONFIG_CLIENT_AUTH_NONE:
+        return SNAP_CLIENT_AUTH_NONE;
+    case CONFIG_CLIENT_AUTH_REQUEST:
+        return SNAP_CLIENT_AUTH_REQUEST;
+    case CONFIG_CLIENT_AUTH_REQUIRE_ANY:
+        return SNAP_CLIENT_AUTH_REQUIRE_ANY;
+    case CONFIG_CLIENT_AUTH_VERIFY_IF_GIVEN:
+        return SNAP_CLIENT_AUTH_VERIFY_IF_GIVEN;
+    case CONFIG_CLIENT_AUTH_VERIFY:
+        break;
+    }
+    return SNAP_CLIENT_AUTH_VERIFY;
+}
+
 static void build_tls(struct snapshot *s, const struct config *config)
 {
     s->tls = mem_zalloc(config->tls_option_count * sizeof *s->tls);
@@ -223,8 +240,17 @@ static void build_tls(struct snapshot *s, const struct config *config)
                                       .max_version = c->max_version,
                                       .sni_strict = c->sni_strict,
                                       .no_tickets = c->no_tickets,
+                                      .client_auth = client_auth(c->client_auth),
                                       .ciphers = join(c->ciphers, c->cipher_count),
-                                      .groups = join(c->groups, c->group_count)};
+                                      .groups = join(c->groups, c->group_count),
+                                      .alpn = join(c->alpn, c->alpn_count),
+                                      .client_cas = c->client_cas};
+    }
+    s->tls_hosts = mem_zalloc(config->tls_host_count * sizeof *s->tls_hosts);
+    s->tls_host_count = config->tls_host_count;
+    for (uint32_t i = 0; i < config->tls_host_count; i++) {
+        const struct config_tls_host *h = &config->tls_hosts[i];
+        s->tls_hosts[i] = (struct snap_tls_host){h->entrypoint, h->options, span_str(h->host)};
     }
 }
 
@@ -247,6 +273,7 @@ void snapshot_build_free(struct snapshot *s)
     for (uint32_t i = 0; i < s->tls_count; i++) {
         free((void *)s->tls[i].ciphers.ptr);
         free((void *)s->tls[i].groups.ptr);
+        free((void *)s->tls[i].alpn.ptr);
     }
     free(s->entrypoints);
     free(s->routers);
@@ -256,6 +283,7 @@ void snapshot_build_free(struct snapshot *s)
     free(s->transports);
     free(s->roots);
     free(s->tls);
+    free(s->tls_hosts);
     free(s->prefixes);
     free(s->regexes);
     free(s);

@@ -312,6 +312,106 @@ certFile = "none.pem"
         "ferrule.toml:10:14: error: tls.options.odd: minVersion is above maxVersion",
         "ferrule.toml:13:13: error: there is one certificate store, tls.stores.default, not other",
         "ferrule.toml:16:1: error: tls.certificates[0] needs keyFile"),
+    one("tls options for suites, groups and protocols", BASE + """\
+[tls.options.go]
+cipherSuites = ["TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "tls_ecdhe_ecdsa_with_aes_128_gcm_sha256"]
+curvePreferences = ["CurveP384", "x25519"]
+alpnProtocols = ["http/1.1", "acme-tls/1"]
+preferServerCipherSuites = true
+[tls.options.weak]
+cipherSuites = ["TLS_RSA_WITH_AES_128_CBC_SHA"]
+curvePreferences = ["CurveP224"]
+alpnProtocols = ["spdy/3"]
+[tls.options.only13]
+cipherSuites = ["TLS_AES_256_GCM_SHA384"]
+[tls.options.only12]
+maxVersion = "VersionTLS12"
+cipherSuites = ["TLS_AES_256_GCM_SHA384"]
+[tls.options.useless]
+minVersion = "VersionTLS13"
+cipherSuites = ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]
+[tls.options.none]
+alpnProtocols = ["acme-tls/1"]
+""",
+        "ferrule.toml:14:17: error: tls.options.weak.cipherSuites must be a list of strings out of \"TLS_AES_128_GCM_SHA256\", \"TLS_AES_256_GCM_SHA384\", "
+        "\"TLS_CHACHA20_POLY1305_SHA256\", \"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\", \"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\", "
+        "\"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384\", \"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384\", "
+        "\"TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256\", \"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256\", "
+        "\"TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305\", \"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305\", not \"TLS_RSA_WITH_AES_128_CBC_SHA\"",
+        "ferrule.toml:15:21: error: tls.options.weak.curvePreferences must be a list of strings out of \"X25519MLKEM768\", \"X25519\", \"CurveP256\", \"CurveP384\", "
+        "\"CurveP521\", \"P-256\", \"P-384\", \"P-521\", \"secp256r1\", \"secp384r1\", \"secp521r1\", not \"CurveP224\"",
+        "ferrule.toml:16:18: error: tls.options.weak.alpnProtocols must be a list of strings out of \"h2\", \"http/1.1\", \"acme-tls/1\", not \"spdy/3\"",
+        "ferrule.toml:18:16: warning: tls.options.only13: no suite of cipherSuites is of TLS 1.2: clients without TLS 1.3 are refused, as with minVersion = \"VersionTLS13\"",
+        "ferrule.toml:21:16: error: tls.options.only12: maxVersion is VersionTLS12, but no suite of cipherSuites is of TLS 1.2",
+        "ferrule.toml:24:16: warning: tls.options.useless: cipherSuites names suites of TLS 1.2 only, but minVersion is VersionTLS13: they change nothing",
+        "ferrule.toml:26:17: error: tls.options.none: alpnProtocols needs \"h2\" or \"http/1.1\""),
+    one("client certificates", BASE + """\
+[tls.options.good.clientAuth]
+caFiles = ["CERTS/ca.crt"]
+[tls.options.none.clientAuth]
+clientAuthType = "RequireAndVerifyClientCert"
+[tls.options.vain.clientAuth]
+caFiles = ["CERTS/ca.crt"]
+clientAuthType = "RequestClientCert"
+[tls.options.leaf.clientAuth]
+caFiles = [
+  "CERTS/odd.crt",
+  "none.pem",
+  "CERTS/a.key"]
+[tls.options.odd.clientAuth]
+clientAuthType = "Please"
+""",
+        "ferrule.toml:11:18: error: tls.options.none: RequireAndVerifyClientCert needs clientAuth.caFiles",
+        "ferrule.toml:14:18: warning: tls.options.vain: with RequestClientCert nothing is verified against clientAuth.caFiles",
+        "ferrule.toml:17:3: error: CERTS/odd.crt: the certificate of \"CN=spare.test\" is not that of an authority (basicConstraints CA:TRUE)",
+        "ferrule.toml:17:3: error: CERTS/odd.crt: the certificate of \"CN=odd.test\" is not that of an authority (basicConstraints CA:TRUE)",
+        "ferrule.toml:18:3: error: cannot read DIR/none.pem: No such file or directory",
+        "ferrule.toml:19:3: error: CERTS/a.key: no certificate in the PEM text",
+        "ferrule.toml:21:18: error: tls.options.odd.clientAuth.clientAuthType must be one of \"NoClientCert\", \"RequestClientCert\", "
+        "\"RequireAnyClientCert\", \"VerifyClientCertIfGiven\", \"RequireAndVerifyClientCert\", not \"Please\""),
+    one("tls options of one host", BASE + """\
+[tls.options.strict]
+minVersion = "VersionTLS13"
+[tls.options.other]
+sniStrict = true
+[http.routers.a]
+rule = "Host(`one.test`) || Host(`two.test`)"
+service = "s"
+tls.options = "strict"
+[http.routers.b]
+rule = "Host(`two.test`) && PathPrefix(`/b`)"
+service = "s"
+tls.options = "other"
+[http.routers.c]
+rule = "Host(`one.test`) && PathPrefix(`/c`)"
+service = "s"
+tls.options = "strict"
+[http.routers.d]
+rule = "PathPrefix(`/d`)"
+service = "s"
+tls.options = "strict"
+""",
+        "ferrule.toml:16:15: warning: routers a and b want different tls.options (\"strict\" and \"other\") for the host two.test on entry point web: it gets the default ones",
+        "ferrule.toml:24:15: warning: router d has no Host(), so its tls.options \"strict\" are never used: the options of a connection are chosen by the server name, before there is a request",
+        code=0),
+    one("certificates and hosts", BASE + """\
+[http.routers.a]
+rule = "Host(`a.test`) || Host(`x.b.test`)"
+service = "s"
+tls = true
+[[tls.certificates]]
+certFile = "CERTS/a.crt"
+keyFile = "CERTS/a.key"
+[[tls.certificates]]
+certFile = "CERTS/odd.crt"
+keyFile = "CERTS/odd.key"
+""",
+        "ferrule.toml:8:15: warning: router a: no certificate is for x.b.test, and no resolver is to obtain one: clients get the default certificate",
+        "ferrule.toml:15:1: warning: CERTS/odd.crt: no router with TLS has a host that the certificate of odd.test is for",
+        "ferrule.toml:16:12: warning: CERTS/odd.crt: the certificates are served in another order than that of the file: that of odd.test first, each followed by its issuer's",
+        "ferrule.toml:16:12: warning: CERTS/odd.crt: the certificate of spare.test is no part of the chain: left out",
+        "ferrule.toml:16:12: warning: CERTS/odd.crt: the certificate of odd.test is signed with SHA-1, which clients refuse",
+        code=0),
     one("certificate files", BASE + """\
 [[tls.certificates]]
 certFile = "CERTS/a.crt"
@@ -335,14 +435,14 @@ keyFile = "CERTS/expired.key"
 certFile = "CERTS/a.crt"
 keyFile = "CERTS/expired.key"
 """,
-        "ferrule.toml:13:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (no RSA, 256 bits)",
+        "ferrule.toml:13:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (EC256)",
         "ferrule.toml:15:12: error: certFile: cannot read DIR/none.crt: No such file or directory",
         "ferrule.toml:16:11: error: CERTS/a.crt: no private key in the PEM text",
         "ferrule.toml:18:12: error: CERTS/a.key: no certificate in the PEM text",
         "ferrule.toml:19:11: error: keyFile: / is a folder, not a file",
-        "ferrule.toml:21:12: warning: CERTS/expired.crt: the certificate expired on 2020-02-01 00:00:00 UTC",
-        "ferrule.toml:24:12: warning: CERTS/future.crt: the certificate is not valid before 2099-01-01 00:00:00 UTC",
-        "ferrule.toml:28:11: error: CERTS/expired.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (no RSA, 256 bits)",
+        "ferrule.toml:21:12: warning: CERTS/expired.crt: the certificate of old.test expired on 2020-02-01 00:00:00 UTC",
+        "ferrule.toml:24:12: warning: CERTS/future.crt: the certificate of new.test is not valid before 2099-01-01 00:00:00 UTC",
+        "ferrule.toml:28:11: error: CERTS/expired.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (EC256)",
         code=1),
     one("certificate dates", BASE + """\
 [[tls.certificates]]
@@ -352,8 +452,8 @@ keyFile = "CERTS/expired.key"
 certFile = "CERTS/future.crt"
 keyFile = "CERTS/expired.key"
 """,
-        "ferrule.toml:9:12: warning: CERTS/expired.crt: the certificate expired on 2020-02-01 00:00:00 UTC",
-        "ferrule.toml:12:12: warning: CERTS/future.crt: the certificate is not valid before 2099-01-01 00:00:00 UTC",
+        "ferrule.toml:9:12: warning: CERTS/expired.crt: the certificate of old.test expired on 2020-02-01 00:00:00 UTC",
+        "ferrule.toml:12:12: warning: CERTS/future.crt: the certificate of new.test is not valid before 2099-01-01 00:00:00 UTC",
         code=0),
     one("older section", """\
 [entryPoints.web]

@@ -78,6 +78,19 @@ static struct snap_tls sample_tls[] = {
      .max_version = 0x0304,
      .sni_strict = true,
      .groups = SPAN_LITERAL("X25519")},
+    {.name = SPAN_LITERAL("strict"),
+     .min_version = 0x0304,
+     .max_version = 0x0304,
+     .client_auth = SNAP_CLIENT_AUTH_VERIFY,
+     .ciphers = SPAN_LITERAL("TLS_AES_128_GCM_SHA256"),
+     .alpn = SPAN_LITERAL("h2:http/1.1"),
+     .client_cas = SPAN_LITERAL("\0\0\3abc")},
+};
+static struct snap_tls_host sample_tls_hosts[] = {
+    {.entrypoint = 0, .tls = 1, .host = SPAN_LITERAL("a.test")},
+    {.entrypoint = 0, .tls = 0, .host = SPAN_LITERAL("a.test.b")},
+    {.entrypoint = 0, .tls = 1, .host = SPAN_LITERAL("b.test")},
+    {.entrypoint = 1, .tls = 1, .host = SPAN_LITERAL("a.test")},
 };
 
 static inline struct snapshot sample_snapshot(uint64_t version)
@@ -102,7 +115,9 @@ static inline struct snapshot sample_snapshot(uint64_t version)
         .roots = sample_roots,
         .roots_count = 1,
         .tls = sample_tls,
-        .tls_count = 1,
+        .tls_count = 2,
+        .tls_hosts = sample_tls_hosts,
+        .tls_host_count = 4,
         .prefixes = sample_prefixes,
         .prefix_count = 2,
     };

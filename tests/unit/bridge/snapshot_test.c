@@ -78,6 +78,38 @@ static void smallest_elements(void **state)
     buf_free(&b);
 }
 
+static void options_of_hosts(void **state)
+{
+    struct snapshot s = sample_snapshot(1);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.test")), 1);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("b.test")), 1);
+    assert_int_equal(snapshot_tls(&s, 1, SPAN_LITERAL("a.test")), 1);
+    assert_int_equal(snapshot_tls(&s, 1, SPAN_LITERAL("b.test")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.tes")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.test.")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("c.test")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, (struct span){0}), 0);
+    s.tls_host_count = 0;
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.test")), 0);
+}
+
+/* Out of order a look-up would miss, and a host would be served under weaker options. */
+static void hosts_out_of_order_are_refused(void **state)
+{
+    struct snap_tls_host hosts[2] = {sample_tls_hosts[2], sample_tls_hosts[0]};
+    struct snapshot s = sample_snapshot(1);
+    assert_true(result_is_ok(snapshot_check(&s)));
+    s.tls_hosts = hosts;
+    s.tls_host_count = 2;
+    assert_int_equal(snapshot_check(&s).code, ERR_FORMAT);
+    hosts[0] = hosts[1]; /* twice the same */
+    assert_int_equal(snapshot_check(&s).code, ERR_FORMAT);
+    s.tls_host_count = 1;
+    assert_true(result_is_ok(snapshot_check(&s)));
+    hosts[0].tls = 2;
+    assert_int_equal(snapshot_check(&s).code, ERR_FORMAT);
+}
+
 static void refuses_truncation_and_more(void **state)
 {
     struct buf b = {0};
@@ -197,6 +229,8 @@ static void checks_indices(void **state)
     s.routers = &router;
     s.router_count = 1;
     s.entrypoint_count = 1; /* the one without routers */
+    s.tls_count = 1;
+    s.tls_host_count = 0;
     router.entrypoint = 0;
     assert_true(result_is_ok(snapshot_check(&s)));
 #define BAD(field, value)                                                                          \
@@ -258,7 +292,9 @@ static void checks_ranges(void **state)
 }
 
 UNIT_TESTS(cmocka_unit_test(round_trips), cmocka_unit_test(empty_round_trips),
-           cmocka_unit_test(smallest_elements), cmocka_unit_test(refuses_truncation_and_more),
-           cmocka_unit_test(survives_garbage), cmocka_unit_test(huge_counts_take_no_memory),
-           cmocka_unit_test(checks_rules), cmocka_unit_test(checks_operands),
-           cmocka_unit_test(checks_ranges), cmocka_unit_test(checks_indices))
+           cmocka_unit_test(smallest_elements), cmocka_unit_test(options_of_hosts),
+           cmocka_unit_test(hosts_out_of_order_are_refused),
+           cmocka_unit_test(refuses_truncation_and_more), cmocka_unit_test(survives_garbage),
+           cmocka_unit_test(huge_counts_take_no_memory), cmocka_unit_test(checks_rules),
+           cmocka_unit_test(checks_operands), cmocka_unit_test(checks_ranges),
+           cmocka_unit_test(checks_indices))
