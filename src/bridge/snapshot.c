@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bridge/snapshot.h"
 
-#include "base/buf.h"
 #include "base/must.h"
-#include "bridge/wire.h"
+#include "bridge/snapshot_coder.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -11,53 +10,6 @@
 #define FORMAT 1
 
 /* ---- one description of each struct for both directions ------------------------------------ */
-
-/* out: encoding, fields are only read. in: decoding, fields are set; spans point into the input. */
-struct coder {
-    struct buf *out;
-    struct reader in;
-};
-
-#define INT_FIELD(name, type, bytes)                                                               \
-    static void name(struct coder *c, type *v)                                                     \
-    {                                                                                              \
-        if (c->out)                                                                                \
-            buf_put_be(c->out, (uint64_t)*v, bytes);                                               \
-        else                                                                                       \
-            *v = (type)reader_be(&c->in, bytes);                                                   \
-    }
-INT_FIELD(code_u8, uint8_t, 1)
-INT_FIELD(code_u16, uint16_t, 2)
-INT_FIELD(code_u32, uint32_t, 4)
-INT_FIELD(code_u64, uint64_t, 8)
-INT_FIELD(code_i64, int64_t, 8)
-
-static void code_bool(struct coder *c, bool *v)
-{
-    if (c->out)
-        buf_put_be(c->out, *v, 1);
-    else
-        *v = wire_get_bool(&c->in);
-}
-
-static void code_span(struct coder *c, struct span *v)
-{
-    if (c->out)
-        wire_put_span(c->out, *v);
-    else
-        *v = wire_get_span(&c->in);
-}
-
-static void code_bytes(struct coder *c, uint8_t *v, size_t n)
-{
-    if (c->out) {
-        buf_put(c->out, v, n);
-        return;
-    }
-    struct span s = reader_bytes(&c->in, n);
-    if (s.len)
-        memcpy(v, s.ptr, n);
-}
 
 static void code_entrypoint(struct coder *c, struct snap_entrypoint *e)
 {
@@ -89,6 +41,8 @@ static void code_router(struct coder *c, struct snap_router *r)
     code_u32(c, &r->service);
     code_u32(c, &r->tls);
     code_u32(c, &r->entrypoint);
+    code_u32(c, &r->steps.first);
+    code_u32(c, &r->steps.count);
 }
 
 static void code_rule_node(struct coder *c, struct snap_rule_node *n)
@@ -138,12 +92,16 @@ static void code_prefix(struct coder *c, struct snap_prefix *p)
 /* Array members: type, member, counter, bytes of the smallest element on the wire. */
 #define ARRAYS(X)                                                                                  \
     X(entrypoint, entrypoints, entrypoint_count, 60)                                               \
-    X(router, routers, router_count, 32)                                                           \
+    X(router, routers, router_count, 40)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 8)                                                   \
     X(service, services, service_count, 29)                                                        \
     X(server, servers, server_count, 15)                                                           \
     X(tls, tls, tls_count, 18)                                                                     \
-    X(prefix, prefixes, prefix_count, 17)
+    X(prefix, prefixes, prefix_count, 17)                                                          \
+    X(middleware, middlewares, middleware_count, 8)                                                \
+    X(step, steps, step_count, 4)                                                                  \
+    X(text, texts, text_count, 4)                                                                  \
+    X(pair, pairs, pair_count, 9)
 
 static void code_elements(struct coder *c, struct snapshot *s)
 {
@@ -174,11 +132,6 @@ void snapshot_encode(const struct snapshot *s, struct buf *out)
 }
 
 /* ---- checks -------------------------------------------------------------------------------- */
-
-static bool range_ok(uint32_t first, uint32_t count, uint32_t size)
-{
-    return first <= size && count <= size - first;
-}
 
 static bool rule_ok(const struct snap_rule_node *nodes, uint32_t count)
 {
@@ -226,7 +179,7 @@ static bool router_ok(const struct snapshot *s, const struct snap_router *r)
 {
     return range_ok(r->first_node, r->node_count, s->rule_node_count) &&
            r->service < s->service_count && r->entrypoint < s->entrypoint_count &&
-           (r->tls == SNAP_NONE || r->tls < s->tls_count) &&
+           (r->tls == SNAP_NONE || r->tls < s->tls_count) && snapshot_steps_ok(s, r->steps) &&
            rule_ok(s->rule_nodes + r->first_node, r->node_count);
 }
 
@@ -251,6 +204,8 @@ struct result snapshot_check(const struct snapshot *s)
         ok = ok && tls_ok(&s->tls[i]);
     for (uint32_t i = 0; i < s->prefix_count; i++)
         ok = ok && s->prefixes[i].bits <= 128;
+    for (uint32_t i = 0; i < s->middleware_count; i++)
+        ok = ok && snapshot_middleware_ok(s, &s->middlewares[i]);
     return ok ? result_ok() : result_fail(ERR_FORMAT);
 }
 
@@ -300,7 +255,7 @@ struct result snapshot_decode(struct span in, struct snapshot **ret)
         return result_fail(ERR_FORMAT);
 
     struct span body = span_of(c.in.ptr, c.in.left);
-    struct arena *a = mem_zalloc(sizeof *a + arrays + 8 * 8 + body.len);
+    struct arena *a = mem_zalloc(sizeof *a + arrays + 8 * 16 + body.len);
     a->magic = ARENA_MAGIC;
     a->snapshot = head;
     uint8_t *copy = place_arrays(&a->snapshot, (uint8_t *)(a + 1));

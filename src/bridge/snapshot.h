@@ -9,6 +9,7 @@
 #include "base/net.h"
 #include "base/result.h"
 #include "base/span.h"
+#include "bridge/snapshot_middleware.h"
 
 #define SNAP_NONE UINT32_MAX
 
@@ -56,9 +57,10 @@ struct snap_router {
     struct span name;
     uint32_t first_node, node_count; /* range in snapshot.rule_nodes; postfix, depth <= 32 */
     int64_t priority;
-    uint32_t service;    /* index in snapshot.services */
-    uint32_t tls;        /* index in snapshot.tls, SNAP_NONE = plain HTTP only */
-    uint32_t entrypoint; /* index */
+    uint32_t service;        /* index in snapshot.services */
+    uint32_t tls;            /* index in snapshot.tls, SNAP_NONE = plain HTTP only */
+    uint32_t entrypoint;     /* index */
+    struct snap_range steps; /* in snapshot.steps: its middlewares, outermost first */
 };
 
 struct snap_server {
@@ -98,8 +100,12 @@ struct snapshot {
     struct snap_server *servers;
     struct snap_tls *tls; /* [0] is "default" */
     struct snap_prefix *prefixes;
+    struct snap_middleware *middlewares;
+    struct snap_step *steps;
+    struct snap_text *texts;
+    struct snap_pair *pairs;
     uint32_t entrypoint_count, router_count, rule_node_count, service_count, server_count,
-        tls_count, prefix_count;
+        tls_count, prefix_count, middleware_count, step_count, text_count, pair_count;
 };
 
 struct buf;

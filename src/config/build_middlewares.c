@@ -49,7 +49,6 @@ static void build_one(struct build *b, struct place p, struct config_middleware 
 {
     const struct node *first = NULL;
     m->name = arena_strdup(b->arena, p.node->key);
-    m->where = build_where(b, p.node->key_at);
     for (const struct node *n = NULL; (n = build_next(p, n));) {
         if (first) {
             problems_error(b->problems, n->key_at,
@@ -144,12 +143,13 @@ struct config_middleware_list build_middleware_list(struct build *b, struct plac
 }
 
 /* A circle is reported at the first chain of it in the file, and cut there. */
-static void check_circles(struct build *b)
+static void check_circles(struct build *b, struct place all)
 {
     struct config *c = b->config;
+    uint32_t i = 0;
     struct walk w = {.b = b, .open = mem_zalloc(c->middleware_count + 1)};
     w.list.items = mem_alloc(LIST_MAX * sizeof *w.list.items);
-    for (uint32_t i = 0; i < c->middleware_count; i++) {
+    for (const struct node *n = NULL; (n = build_next(all, n)); i++) {
         struct config_middleware *m = &c->middlewares[i];
         if (m->kind != CONFIG_MIDDLEWARE_CHAIN)
             continue;
@@ -157,7 +157,7 @@ static void check_circles(struct build *b)
         w.full = false;
         w.open[i] = true;
         if (!walk_list(&w, &m->chain)) {
-            problems_error(b->problems, m->where, "chain %s leads back to itself", m->name);
+            problems_error(b->problems, n->key_at, "chain %s leads back to itself", m->name);
             m->chain.count = 0;
         }
         w.open[i] = false;
@@ -180,7 +180,7 @@ void build_middlewares(struct build *b)
             c->middlewares[i].chain =
                 resolve(b, build_at(build_child(all, n), "chain.middlewares"));
     }
-    check_circles(b);
+    check_circles(b, all);
     for (i = 0; i < c->entrypoint_count; i++)
         c->entrypoints[i].middlewares =
             build_middleware_list(b, build_at(b->entry_places[i], "http.middlewares"));

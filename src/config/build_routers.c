@@ -162,6 +162,7 @@ static void put_router(struct routers *r, struct place p, struct place tls,
         .entrypoints = arena_dup(b->arena, entrypoints, count * sizeof *entrypoints),
         .entrypoint_count = count,
         .resolver = UINT32_MAX,
+        .middlewares = build_middleware_list(b, build_at(p, "middlewares")),
         .where = build_where(b, p.node->key_at),
     };
     if (router->priority == 0 && rule)

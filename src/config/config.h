@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/net.h"
 #include "base/result.h"
+#include "config/middleware.h"
 #include "config/rule.h"
 
 struct arena;
@@ -38,6 +39,7 @@ struct config_entrypoint {
     uint32_t trusted_count;
     bool tls;              /* http.tls: all its routers have TLS */
     uint32_t tls_resolver; /* default resolver of its routers, UINT32_MAX = none */
+    struct config_middleware_list middlewares; /* run before those of its routers */
     struct config_where where;
 };
 
@@ -57,6 +59,7 @@ struct config_router {
     uint32_t *entrypoints;
     uint32_t entrypoint_count;
     uint32_t service;
+    struct config_middleware_list middlewares; /* chains expanded */
     bool tls;
     uint32_t tls_options;          /* index into tls_options */
     uint32_t resolver;             /* index into resolvers, UINT32_MAX = none */
@@ -136,12 +139,13 @@ struct config {
     struct config_entrypoint *entrypoints;
     struct config_router *routers; /* best first: highest priority, then name */
     struct config_service *services;
+    struct config_middleware *middlewares;
     struct config_tls_options *tls_options; /* [0] is "default" */
     struct config_certificate *certificates;
     struct config_certificate *default_certificate; /* NULL = self-signed */
     struct config_resolver *resolvers;
     uint32_t entrypoint_count, router_count, service_count, tls_option_count, certificate_count,
-        resolver_count;
+        resolver_count, middleware_count;
     uint32_t workers;            /* count, resolved: >= 1 */
     uint32_t *worker_cpus;       /* one per worker, UINT32_MAX = not pinned */
     uint32_t worker_connections; /* per worker */

@@ -114,6 +114,7 @@ static struct config *build_config(struct load *l, const char *file)
     build_resolvers(&b);
     build_tls(&b);
     build_services(&b);
+    build_middlewares(&b);
     build_routers(&b);
     return config;
 }

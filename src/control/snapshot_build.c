@@ -30,7 +30,7 @@ static bool uses(const struct config_router *r, uint32_t entrypoint)
  */
 
 /* "10.0.0.0/8" or "::1"; IPv4 becomes IPv4-mapped. */
-static struct snap_prefix parse_prefix(const char *text)
+struct snap_prefix snapshot_build_prefix(const char *text)
 {
     struct snap_prefix p = {.bits = 128};
     struct in_addr v4;
@@ -61,7 +61,8 @@ static void build_redirect(struct snap_entrypoint *e, const struct config_entryp
     e->redirect_port = c->redirect_port;
 }
 
-static void build_entrypoint(struct snapshot *s, const struct config *config, uint32_t index)
+static void build_entrypoint(struct snapshot *s, const struct config *config, uint32_t index,
+                             const uint32_t *middlewares)
 {
     const struct config_entrypoint *c = &config->entrypoints[index];
     struct snap_entrypoint *e = &s->entrypoints[index];
@@ -80,20 +81,22 @@ static void build_entrypoint(struct snapshot *s, const struct config *config, ui
                                   .tls = c->tls};
     build_redirect(e, c);
     for (uint32_t i = 0; i < c->trusted_count; i++)
-        s->prefixes[s->prefix_count++] = parse_prefix(c->trusted_ips[i]);
+        s->prefixes[s->prefix_count++] = snapshot_build_prefix(c->trusted_ips[i]);
     /* The configuration lists routers best first. */
     for (uint32_t i = 0; i < config->router_count; i++) {
         const struct config_router *r = &config->routers[i];
         if (!uses(r, index))
             continue;
         struct snap_router *out = &s->routers[s->router_count++];
-        *out = (struct snap_router){.name = span_str(r->name),
-                                    .first_node = s->rule_node_count,
-                                    .node_count = r->rule.node_count,
-                                    .priority = r->priority,
-                                    .service = r->service,
-                                    .tls = r->tls ? r->tls_options : SNAP_NONE,
-                                    .entrypoint = index};
+        *out = (struct snap_router){
+            .name = span_str(r->name),
+            .first_node = s->rule_node_count,
+            .node_count = r->rule.node_count,
+            .priority = r->priority,
+            .service = r->service,
+            .tls = r->tls ? r->tls_options : SNAP_NONE,
+            .entrypoint = index,
+            .steps = snapshot_build_steps(s, middlewares, &c->middlewares, &r->middlewares)};
         for (uint32_t k = 0; k < r->rule.node_count; k++)
             s->rule_nodes[s->rule_node_count++] =
                 (struct snap_rule_node){r->rule.nodes[k].op, span_str(r->rule.nodes[k].text)};
@@ -102,7 +105,8 @@ static void build_entrypoint(struct snapshot *s, const struct config *config, ui
     }
 }
 
-static void build_entrypoints(struct snapshot *s, const struct config *config)
+static void build_entrypoints(struct snapshot *s, const struct config *config,
+                              const uint32_t *middlewares)
 {
     uint32_t routers = 0, nodes = 0, prefixes = 0;
     for (uint32_t i = 0; i < config->entrypoint_count; i++)
@@ -114,10 +118,10 @@ static void build_entrypoints(struct snapshot *s, const struct config *config)
     s->entrypoints = mem_zalloc(config->entrypoint_count * sizeof *s->entrypoints);
     s->routers = mem_zalloc(routers * sizeof *s->routers);
     s->rule_nodes = mem_zalloc(nodes * sizeof *s->rule_nodes);
-    s->prefixes = mem_zalloc(prefixes * sizeof *s->prefixes);
+    s->prefixes = mem_grow(s->prefixes, (s->prefix_count + prefixes + 1) * sizeof *s->prefixes);
     s->entrypoint_count = config->entrypoint_count;
     for (uint32_t i = 0; i < config->entrypoint_count; i++)
-        build_entrypoint(s, config, i);
+        build_entrypoint(s, config, i, middlewares);
     must(s->router_count <= routers && s->rule_node_count <= nodes);
 }
 
@@ -180,7 +184,10 @@ struct snapshot *snapshot_build(const struct config *config, uint64_t version)
     struct snapshot *s = mem_zalloc(sizeof *s);
     s->version = version;
     s->conns_per_worker = config->worker_connections;
-    build_entrypoints(s, config);
+    uint32_t *middlewares = mem_zalloc((config->middleware_count + 1) * sizeof *middlewares);
+    snapshot_build_middlewares(s, config, middlewares);
+    build_entrypoints(s, config, middlewares);
+    free(middlewares);
     build_services(s, config);
     build_tls(s, config);
     return s;
@@ -201,5 +208,9 @@ void snapshot_build_free(struct snapshot *s)
     free(s->servers);
     free(s->tls);
     free(s->prefixes);
+    free(s->middlewares);
+    free(s->steps);
+    free(s->texts);
+    free(s->pairs);
     free(s);
 }

@@ -35,6 +35,12 @@ static void round_trips(void **state)
     assert_true(s->servers[1].https);
     assert_int_equal(s->servers[1].port, 443);
     assert_int_equal(s->tls[0].max_version, 0x0304);
+    assert_int_equal(s->middleware_count, 13);
+    assert_true(span_eq(s->middlewares[9].name, SPAN_LITERAL("rate")));
+    assert_int_equal(s->middlewares[9].limit.source.ip.excluded.count, 2);
+    assert_int_equal(s->middlewares[12].retry.interval_ms, 100);
+    assert_int_equal(s->routers[1].steps.count, 11);
+    assert_true(s->pairs[0].only_tls);
     assert_null(s->owner);
     snapshot_free(s);
     snapshot_free(NULL);
@@ -116,7 +122,7 @@ static void huge_counts_take_no_memory(void **state)
     buf_put_be(&b, FORMAT, 4);
     buf_put_be(&b, 1, 8);
     buf_put_be(&b, 1, 4);
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < 11; i++)
         buf_put_be(&b, 0xffffffff, 4);
     assert_int_equal(snapshot_decode(buf_span(&b), &s).code, ERR_FORMAT);
     buf_free(&b);
@@ -178,7 +184,42 @@ static void checks_indices(void **state)
     assert_false(range_ok(1, UINT32_MAX, 7));
 }
 
-UNIT_TESTS(cmocka_unit_test(round_trips), cmocka_unit_test(empty_round_trips),
-           cmocka_unit_test(smallest_elements), cmocka_unit_test(refuses_truncation_and_more),
-           cmocka_unit_test(survives_garbage), cmocka_unit_test(huge_counts_take_no_memory),
-           cmocka_unit_test(checks_rules), cmocka_unit_test(checks_indices))
+static void checks_middlewares(void **state)
+{
+    struct snapshot s = sample_snapshot(1);
+    for (uint32_t i = 0; i < s.middleware_count; i++) {
+        struct snap_middleware m = s.middlewares[i];
+        assert_true(snapshot_middleware_ok(&s, &m));
+        m.kind = SNAP_MIDDLEWARE_KINDS;
+        assert_false(snapshot_middleware_ok(&s, &m));
+    }
+    struct snap_middleware m = s.middlewares[2];
+    m.headers.response = (struct snap_range){2, 1};
+    assert_false(snapshot_middleware_ok(&s, &m));
+    m = s.middlewares[3];
+    m.path.list.count = 3;
+    assert_false(snapshot_middleware_ok(&s, &m));
+    m = s.middlewares[8];
+    m.allow.ip.excluded = (struct snap_range){2, UINT32_MAX};
+    assert_false(snapshot_middleware_ok(&s, &m));
+    m = s.middlewares[9];
+    m.limit.burst = 0;
+    assert_false(snapshot_middleware_ok(&s, &m));
+    m = s.middlewares[11];
+    m.auth.users.count = 0;
+    assert_false(snapshot_middleware_ok(&s, &m));
+    struct snap_step five[] = {{10}, {10}, {10}, {10}, {10}};
+    s.steps = five;
+    s.step_count = 5;
+    assert_true(snapshot_steps_ok(&s, (struct snap_range){1, 4}));
+    assert_false(snapshot_steps_ok(&s, (struct snap_range){0, 5})); /* too many inFlightReq */
+    assert_false(snapshot_steps_ok(&s, (struct snap_range){2, 4}));
+    five[4].middleware = 13;
+    assert_false(snapshot_steps_ok(&s, (struct snap_range){4, 1}));
+}
+
+UNIT_TESTS(cmocka_unit_test(checks_middlewares), cmocka_unit_test(round_trips),
+           cmocka_unit_test(empty_round_trips), cmocka_unit_test(smallest_elements),
+           cmocka_unit_test(refuses_truncation_and_more), cmocka_unit_test(survives_garbage),
+           cmocka_unit_test(huge_counts_take_no_memory), cmocka_unit_test(checks_rules),
+           cmocka_unit_test(checks_indices))
