@@ -15,8 +15,11 @@ static void answer(struct worker *w, struct request *rq, uint16_t status)
     middleware_end(&w->middlewares, &rq->notes);
 }
 
+/* A request for the server as a whole goes where its root does. */
 static struct span path_of(const struct http_head *head)
 {
+    if (span_eq(head->path, SPAN_LITERAL("*")))
+        return SPAN_LITERAL("/");
     return span_first(head->path, span_find(head->path, '?'));
 }
 
@@ -77,13 +80,15 @@ static void pass_expect(struct http_head *head)
             head->fields[i].drop = false;
 }
 
-/* The head in wire form, in the smallest block that takes it; NULL: none does, or none is free. */
-static struct block *write_head(struct worker *w, struct request *rq, const struct exchange *x)
+/* The head in wire form, in the smallest block that takes it. Returns 0 or the status that says
+ * what is wrong. */
+static uint16_t write_head(struct worker *w, struct request *rq, const struct exchange *x,
+                           struct block **ret)
 {
     struct http_head *head = rq->head;
     if (!rq->notes.hide_client &&
         !result_is_ok(forward_add_client(head, conn_ip(w, rq->conn), &rq->text)))
-        return NULL;
+        return 431;
     char host[300];
     if (!x->service->pass_host_header || head->authority.len == 0) { /* none in HTTP/1.0 */
         head->authority = server_host(&w->snapshot->servers[x->server_index], host, sizeof host);
@@ -94,15 +99,16 @@ static struct block *write_head(struct worker *w, struct request *rq, const stru
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) {
         struct block *block = block_take(&w->blocks, rooms[i], false);
         if (!block)
-            return NULL;
+            return 503;
         struct writer out = writer_of(block->data, block->cap);
         if (result_is_ok(h1_write_request(head, head->path, &out))) {
             block->end = (uint32_t)out.len;
-            return block;
+            *ret = block;
+            return 0;
         }
         block_give_back(&w->blocks, block);
     }
-    return NULL;
+    return 431;
 }
 
 static void begin_exchange(struct worker *w, struct request *rq)
@@ -117,12 +123,13 @@ static void begin_exchange(struct worker *w, struct request *rq)
     }
     x->notes = rq->notes;
     exchange_note(x, rq->host, rq->target);
-    struct block *block = write_head(w, rq, x);
-    if (!block) {
+    struct block *block;
+    uint16_t status = write_head(w, rq, x, &block);
+    if (status) {
         rq->stream->exchange = (struct handle){0};
         exchange_cancel(w, x);
         rq->notes.in_flight_count = 0; /* given back with the exchange */
-        answer(w, rq, 503);
+        answer(w, rq, status);
         return;
     }
     if (rq->whole) {
