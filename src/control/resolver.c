@@ -42,7 +42,7 @@ static struct result open_store(struct resolver_set *set, const struct config *c
                 return why_fail(why, ERR_STORE, "%s", set->items[i].problem.text);
             return result_ok();
         }
-    TRY(store_open(path, &set->items[index].store, why));
+    TRY(store_pool_take(set->pool, path, &set->items[index].store, why));
     set->stores[set->store_count++] = set->items[index].store;
     return result_ok();
 }
@@ -77,12 +77,13 @@ static void prepare(struct resolver_set *set, struct loop *loop, const struct co
 }
 
 void resolver_set_open(struct loop *loop, const struct config *config, struct provider_host *host,
-                       struct resolver_set *ret)
+                       struct store_pool *pool, struct resolver_set *ret)
 {
     *ret =
         (struct resolver_set){.items = mem_zalloc(config->resolver_count * sizeof(struct resolver)),
                               .stores = mem_zalloc(config->resolver_count * sizeof(struct store *)),
-                              .count = config->resolver_count};
+                              .count = config->resolver_count,
+                              .pool = pool};
     for (uint32_t i = 0; i < config->resolver_count; i++)
         prepare(ret, loop, config, host, i);
 }
@@ -92,10 +93,35 @@ void resolver_set_close(struct resolver_set *set)
     for (uint32_t i = 0; i < set->count; i++)
         acme_destroy(set->items[i].acme);
     for (uint32_t i = 0; i < set->store_count; i++)
-        store_close(set->stores[i]);
+        store_pool_give_back(set->pool, set->stores[i]);
     free(set->items);
     free(set->stores);
     *set = (struct resolver_set){0};
+}
+
+void resolver_set_inherit(struct resolver_set *set, const struct resolver_set *old)
+{
+    for (uint32_t i = 0; i < old->count; i++) {
+        struct resolver *r = resolver_find(set, old->items[i].config->name);
+        if (r && !strcmp(r->config->ca_server, old->items[i].config->ca_server))
+            r->hold_until_s = old->items[i].hold_until_s;
+    }
+}
+
+uint32_t resolver_set_running(const struct resolver_set *set)
+{
+    uint32_t running = 0;
+    for (uint32_t i = 0; i < set->count; i++)
+        running += set->items[i].running;
+    return running;
+}
+
+bool resolver_set_has(const struct resolver_set *set, const struct store *store)
+{
+    for (uint32_t i = 0; i < set->store_count; i++)
+        if (set->stores[i] == store)
+            return true;
+    return false;
 }
 
 struct resolver *resolver_find(struct resolver_set *set, const char *name)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control/resolver.h - one [certificatesResolvers.X] at work: its account, store and DNS provider.
- * Thread: control.   Owns: the ACME client; stores and providers belong to the set.
+ * Thread: control.   Owns: the ACME client; stores belong to the pool, providers to their host.
  * Never: asks a CA or a provider for anything by itself. */
 #pragma once
 
 #include "control/acme/acme.h"
 #include "control/propagation/propagation.h"
 #include "control/provider/host.h"
+#include "control/store/pool.h"
 
 struct resolver {
     const struct config_resolver *config;
@@ -25,13 +26,20 @@ struct resolver_set {
     uint32_t count;
     struct store **stores; /* one per path */
     uint32_t store_count;
+    struct store_pool *pool;
 };
 
 /* Opens the stores and makes a client and a provider for each resolver. What is missing (a plug-in,
- * a CA file, a store) is logged and becomes that resolver's `problem`. */
+ * a CA file, a store) is logged and becomes that resolver's `problem`. Everything borrowed. */
 void resolver_set_open(struct loop *loop, const struct config *config, struct provider_host *host,
-                       struct resolver_set *ret);
+                       struct store_pool *pool, struct resolver_set *ret);
 void resolver_set_close(struct resolver_set *set);
+/* What CAs asked for holds on in the set of the next configuration. */
+void resolver_set_inherit(struct resolver_set *set, const struct resolver_set *old);
+/* Orders that run by a resolver of the set. */
+uint32_t resolver_set_running(const struct resolver_set *set);
+/* True when the set uses the store. */
+bool resolver_set_has(const struct resolver_set *set, const struct store *store);
 /* By configured name; NULL when there is none. */
 struct resolver *resolver_find(struct resolver_set *set, const char *name);
 /* How DNS is asked for this resolver. Points into the configuration. */
