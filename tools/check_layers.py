@@ -26,7 +26,7 @@ LAYERS = {
     "providers/abi": set(),
 }
 
-BRIDGE_PUBLIC = {"publish.h", "report.h", "report.def", "snapshot.h"}
+BRIDGE_PUBLIC = {"publish.h", "report.h", "report.def", "rules.def", "snapshot.h"}
 
 # header prefix -> folders that may include it
 LIBRARIES = {

@@ -136,9 +136,15 @@ static const struct {
 #define COUNTER(name, help) {#name, help},
 #include "bridge/report.def"
 #undef COUNTER
+#define RULE(id, status, text) {"RULE_" #id, "requests refused because " text},
+#include "bridge/rules.def"
+#undef RULE
+#define RULE(id, status, text) {"UPSTREAM_RULE_" #id, "upstreams' responses refused because " text},
+#include "bridge/rules.def"
+#undef RULE
 };
 
-static char names[REPORT_COUNT][32];
+static char names[REPORT_COUNT][48];
 
 static void make_names(void)
 {

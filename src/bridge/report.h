@@ -10,6 +10,13 @@ enum report_counter {
 #define COUNTER(name, help) REPORT_##name,
 #include "bridge/report.def"
 #undef COUNTER
+/* Messages refused by each rule: of clients, and of upstreams. */
+#define RULE(id, status, text) REPORT_RULE_##id,
+#include "bridge/rules.def"
+#undef RULE
+#define RULE(id, status, text) REPORT_UPSTREAM_RULE_##id,
+#include "bridge/rules.def"
+#undef RULE
     REPORT_COUNT
 };
 

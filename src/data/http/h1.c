@@ -212,15 +212,26 @@ static bool has_field(const struct http_head *head, struct span name)
     return false;
 }
 
-/* Where a field line is wrong: `at` is the byte that llhttp did not like. */
+static bool is_token_byte(uint8_t c)
+{
+    return c > 0x20 && c < 0x7f && !memchr("\"(),/:;<=>?@[\\]{}", c, 17);
+}
+
+/* What is wrong with the field line in which llhttp stopped; it may have gone past the byte. */
 static enum http_rule field_rule(const struct run *run, struct span in)
 {
-    const uint8_t *at = (const uint8_t *)llhttp_get_error_pos(&run->parser);
-    if (at < in.ptr || at >= in.ptr + in.len)
+    const uint8_t *line = (const uint8_t *)llhttp_get_error_pos(&run->parser);
+    const uint8_t *end = in.ptr + in.len;
+    if (line < in.ptr || line >= end)
         return HTTP_RULE_field_name;
-    bool white = *at == ' ' || *at == '\t';
-    if (white && (at == in.ptr || at[-1] == '\n'))
+    while (line > in.ptr && line[-1] != '\n')
+        line--;
+    if (*line == ' ' || *line == '\t')
         return HTTP_RULE_folded_field;
+    const uint8_t *at = line;
+    while (at < end && is_token_byte(*at))
+        at++;
+    bool white = at > line && at < end && (*at == ' ' || *at == '\t');
     return white ? HTTP_RULE_space_before_colon : HTTP_RULE_field_name;
 }
 
@@ -262,9 +273,20 @@ static enum http_rule llhttp_rule(const struct run *run, llhttp_errno_t error, s
 
 #define NO_RULE HTTP_RULE_COUNT
 
-static bool is_token_byte(uint8_t c)
+/* "/" and the query of a target that has no path of its own. */
+static enum http_rule make_path(struct http_head *head, struct span query)
 {
-    return c > 0x20 && c < 0x7f && !memchr("\"(),/:;<=>?@[\\]{}", c, 17);
+    if (query.len == 0) {
+        bool asterisk = span_eq(head->method_text, SPAN_LITERAL("OPTIONS"));
+        head->path = asterisk ? SPAN_LITERAL("*") : SPAN_LITERAL("/");
+        return NO_RULE;
+    }
+    if (query.len >= sizeof head->path_made)
+        return HTTP_RULE_request_line_too_long;
+    head->path_made[0] = '/';
+    memcpy(head->path_made + 1, query.ptr, query.len);
+    head->path = span_of(head->path_made, query.len + 1);
+    return NO_RULE;
 }
 
 /* Splits the target into authority (absolute form only) and path (RFC 9112 section 3.2). */
@@ -289,13 +311,11 @@ static enum http_rule split_target(struct http_head *head, struct span url)
         return HTTP_RULE_target;
     rest = span_skip(rest, 3);
     head->authority = span_first(rest, span_find(rest, '/'));
+    head->authority.len = span_find(head->authority, '?');
     head->path = span_skip(rest, head->authority.len);
     if (head->authority.len == 0)
         return HTTP_RULE_target;
-    if (head->path.len == 0) /* a query without a path fails as authority */
-        head->path = span_eq(head->method_text, SPAN_LITERAL("OPTIONS")) ? SPAN_LITERAL("*")
-                                                                         : SPAN_LITERAL("/");
-    return NO_RULE;
+    return head->path.len && head->path.ptr[0] == '/' ? NO_RULE : make_path(head, head->path);
 }
 
 /* "GET /path HTTP/1.1" and nothing else: llhttp takes more spaces and other protocols. */
@@ -366,8 +386,10 @@ static void begin_body(struct h1 *h1)
 /* Room for a head is used up and its end is not there. */
 static struct http_event refuse_size(struct h1 *h1, struct span in)
 {
-    bool line = h1->role == H1_SERVER && span_find(in, '\n') == in.len;
-    return refuse(h1, line ? HTTP_RULE_request_line_too_long : HTTP_RULE_head_too_large);
+    if (h1->role == H1_CLIENT || span_find(in, '\n') < in.len)
+        return refuse(h1, HTTP_RULE_head_too_large);
+    bool method = span_find(in, ' ') == in.len; /* RFC 9112 section 3 */
+    return refuse(h1, method ? HTTP_RULE_method_unknown : HTTP_RULE_request_line_too_long);
 }
 
 /* Empty lines before a request line are skipped (RFC 9112 section 2.2). */

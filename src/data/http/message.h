@@ -8,6 +8,8 @@
 #include "base/span.h"
 
 #define HTTP_FIELDS_MAX 128 /* header fields of one message */
+/* Bytes of a path that had to be put together. */
+#define HTTP_PATH_MADE_MAX 1024
 
 enum http_method {
     HTTP_OTHER = 0, /* a valid token that we do not know */
@@ -80,6 +82,7 @@ struct http_head {
     bool has_trailer;        /* a Trailer field announces trailers */
     uint16_t field_count;
     struct http_field fields[HTTP_FIELDS_MAX];
+    uint8_t path_made[HTTP_PATH_MADE_MAX]; /* `path` of an absolute-form target without one */
 };
 
 enum http_event_kind {

@@ -1,19 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/http/rules.h"
 
+#include "base/must.h"
+
 #include <arpa/inet.h>
+#include <assert.h>
 
 #define CONNECTION_OPTIONS_MAX 32
 
 static const struct http_reject rejects[HTTP_RULE_COUNT] = {
 #define RULE(id, status, text) [HTTP_RULE_##id] = {#id, status, text},
-#include "data/http/rules.def"
+#include "bridge/rules.def"
 #undef RULE
 };
 
 const struct http_reject *rules_reject(enum http_rule rule)
 {
     return &rejects[rule];
+}
+
+void rules_count(struct report_page *page, const struct http_reject *broken, bool by_upstream)
+{
+    must(broken >= rejects && broken < rejects + HTTP_RULE_COUNT);
+    static_assert(HTTP_RULE_bare_lf == 0, "the first row");
+    uint32_t first = by_upstream ? REPORT_UPSTREAM_RULE_bare_lf : REPORT_RULE_bare_lf;
+    report_add(page, (enum report_counter)(first + (uint32_t)(broken - rejects)), 1);
 }
 
 #define REFUSE(id) (&rejects[HTTP_RULE_##id])
@@ -283,6 +294,19 @@ static void note_field(struct http_head *head, struct http_field *field, struct 
     }
 }
 
+/* What a Connection option names is for this hop only. The fields that tell of the client are not
+ * the client's to remove: they are forward.c's. */
+static void drop_named(struct http_head *head, struct span option)
+{
+    for (unsigned i = 0; i < head->field_count; i++) {
+        struct http_field *field = &head->fields[i];
+        bool ours =
+            field->known >= HTTP_NAME_X_FORWARDED_FOR && field->known <= HTTP_NAME_X_REAL_IP;
+        if (!ours && span_eq_nocase(field->name, option))
+            field->drop = true;
+    }
+}
+
 /* Options of all Connection fields: drops the fields that they name. */
 static void note_connection(struct http_head *head, struct findings *f)
 {
@@ -307,9 +331,7 @@ static void note_connection(struct http_head *head, struct findings *f)
             f->upgrade |= span_eq_nocase(option, SPAN_LITERAL("upgrade"));
             if (span_eq_nocase(option, SPAN_LITERAL("te")))
                 continue; /* judged by its value */
-            for (unsigned j = 0; j < head->field_count; j++)
-                if (span_eq_nocase(head->fields[j].name, option))
-                    head->fields[j].drop = true;
+            drop_named(head, option);
         }
     }
 }

@@ -4,9 +4,10 @@
  * Never: parses (the codec does) or answers (the exchange does); it judges. */
 #pragma once
 
+#include "bridge/report.h"
 #include "data/http/message.h"
 
-/* One way to be refused. The table is in data/http/rules.def: RULE(id, status, text). */
+/* One way to be refused. The table is in bridge/rules.def: RULE(id, status, text). */
 struct http_reject {
     const char *id;   /* "length_and_coding" */
     uint16_t status;  /* what the client gets; 502 for any fault of an upstream's response */
@@ -15,13 +16,17 @@ struct http_reject {
 
 enum http_rule {
 #define RULE(id, status, text) HTTP_RULE_##id,
-#include "data/http/rules.def"
+#include "bridge/rules.def"
 #undef RULE
     HTTP_RULE_COUNT
 };
 
 /* Row of a rule; static memory. */
 const struct http_reject *rules_reject(enum http_rule rule);
+
+/* Counts a broken rule, in the counters of clients or in those of upstreams.
+ *   broken   a row of the table */
+void rules_count(struct report_page *page, const struct http_reject *broken, bool by_upstream);
 
 /* Judges a request head that a codec has parsed (method, authority of an absolute-form target or
  * an empty span, path, field names and values) and fills method, authority, body, content_length,

@@ -57,6 +57,10 @@ static void good_requests(void **state)
         {"GET http://a.test:81/x?y HTTP/1.1\r\n" H "\r\n",
          "GET /x?y a.test:81 1.1 none ka -Host=h END"},
         {"GET HTTPS://a.test HTTP/1.1\r\n" H "\r\n", "GET / a.test 1.1 none ka -Host=h END"},
+        {"GET http://a.test:81?x/y HTTP/1.1\r\n" H "\r\n",
+         "GET /?x/y a.test:81 1.1 none ka -Host=h END"},
+        {"OPTIONS http://a.test?x HTTP/1.1\r\n" H "\r\n",
+         "OPTIONS /?x a.test 1.1 none ka -Host=h END"},
         {"OPTIONS http://a.test HTTP/1.1\r\n" H "\r\n", "OPTIONS * a.test 1.1 none ka -Host=h END"},
         {"GET / HTTP/1.1\r\nHost: [::1]:443\r\n\r\n",
          "GET / [::1]:443 1.1 none ka -Host=[::1]:443 END"},
@@ -80,6 +84,8 @@ static void good_requests(void **state)
          "GET / h 1.1 none ka up -Host=h -Connection=Upgrade, x-a -Upgrade=websocket -X-A=1 END"},
         {"GET / HTTP/1.1\r\n" H "Upgrade: h2c\r\nKeep-Alive: 5\r\nProxy-Connection: close\r\n\r\n",
          "GET / h 1.1 none ka -Host=h -Upgrade=h2c -Keep-Alive=5 -Proxy-Connection=close END"},
+        {"GET / HTTP/1.1\r\n" H "X-Real-Ip: 1\r\nX-B: 2\r\nConnection: x-real-ip, x-b\r\n\r\n",
+         "GET / h 1.1 none ka -Host=h X-Real-Ip=1 -X-B=2 -Connection=x-real-ip, x-b END"},
         {"GET / HTTP/1.1\r\n" H "TE: gzip;q=1, Trailers\r\nConnection: TE\r\n\r\n",
          "GET / h 1.1 none ka -Host=h TE=trailers -Connection=TE END"},
         {"GET / HTTP/1.1\r\n" H "TE: gzip\r\n\r\n", "GET / h 1.1 none ka -Host=h -TE=gzip END"},
@@ -121,7 +127,8 @@ static const struct row bad_request_rows[] = {
     {"GET ftp://h/ HTTP/1.1\r\n" H "\r\n", "target"},
     {"GET http:///x HTTP/1.1\r\n" H "\r\n", "target"},
     {"GET a HTTP/1.1\r\n" H "\r\n", "target"},
-    {"GET http://h?q HTTP/1.1\r\n" H "\r\n", "host_bad"},
+    {"GET http://?q HTTP/1.1\r\n" H "\r\n", "target"},
+    {"GET http://u@h?q HTTP/1.1\r\n" H "\r\n", "host_bad"},
     {"GET http://u@h/ HTTP/1.1\r\n" H "\r\n", "host_bad"},
     {"GET /\r\n\r\n", "version"},
     {"GET / \r\n" H "\r\n", "start_line"},
@@ -350,6 +357,10 @@ static void sizes_are_limited(void **state)
     assert_string_equal(repeated("GET /", "a", 3000, end), "request_line_too_long");
     assert_string_equal(repeated("GET /", "a", 3000, ""), "request_line_too_long");
     assert_string_equal(repeated("GET / HTTP/1.1\r\n" H "X: ", "a", 3000, ""), "head_too_large");
+    assert_string_equal(repeated("", "A", 3000, ""), "method_unknown");
+    assert_string_equal(repeated("GET http://h?", "a", HTTP_PATH_MADE_MAX - 2, end), "END");
+    assert_string_equal(repeated("GET http://h?", "a", HTTP_PATH_MADE_MAX - 1, end),
+                        "request_line_too_long");
     assert_string_equal(repeated("GET / HTTP/1.1\r\n" H, "a: b\r\n", 127, "\r\n"), "END");
     assert_string_equal(repeated("GET / HTTP/1.1\r\n" H, "a: b\r\n", 128, "\r\n"),
                         "too_many_fields");

@@ -14,6 +14,16 @@ static void every_rule_has_a_row(void **state)
     assert_string_equal(rules_reject(HTTP_RULE_length_and_coding)->id, "length_and_coding");
 }
 
+static void each_rule_is_counted_on_its_own(void **state)
+{
+    static struct report_page page;
+    rules_count(&page, rules_reject(HTTP_RULE_host_bad), false);
+    rules_count(&page, rules_reject(HTTP_RULE_expectation), true);
+    for (int c = 0; c < REPORT_COUNT; c++)
+        assert_int_equal(page.values[c],
+                         c == REPORT_RULE_host_bad || c == REPORT_UPSTREAM_RULE_expectation);
+}
+
 static void authorities(void **state)
 {
     static const struct {
@@ -159,7 +169,8 @@ static void an_upgrade_is_passed_only_when_asked_for(void **state)
     assert_true(!head.fields[1].drop && head.fields[2].drop);
 }
 
-UNIT_TESTS(cmocka_unit_test(every_rule_has_a_row), cmocka_unit_test(authorities),
+UNIT_TESTS(cmocka_unit_test(every_rule_has_a_row),
+           cmocka_unit_test(each_rule_is_counted_on_its_own), cmocka_unit_test(authorities),
            cmocka_unit_test(an_authority_stands_for_host),
            cmocka_unit_test(names_are_found_whatever_their_case),
            cmocka_unit_test(methods_are_found),
