@@ -198,6 +198,10 @@ struct result config_reload(const char *file, const char *const *flags, uint32_t
                             const char *const *fixed, uint32_t fixed_count,
                             const struct config *running, struct config **ret,
                             struct config_problems *problems);
+/* Where a ferrule with this configuration has its admin socket, also when much else of it is wrong.
+ * The caller frees *ret. ERR_CONFIG: the file cannot be read. */
+struct result config_admin_socket(const char *file, const char *const *flags, uint32_t flag_count,
+                                  char **ret, struct why *why);
 void config_free(struct config *config);
 void config_problems_free(struct config_problems *problems);
 /* "file:line:column: error: text" */

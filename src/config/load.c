@@ -194,6 +194,53 @@ struct result config_reload(const char *file, const char *const *flags, uint32_t
     return load_all(&l, file, flags, flag_count, ret);
 }
 
+/* A tree of what stands before the first error of syntax. */
+static struct node *load_sound_part(struct load *l, struct span text, const char *file)
+{
+    while (text.len) {
+        struct config_problems problems = {0};
+        struct node *root = tree_from_toml(l->arena, text, file, &problems);
+        uint32_t bad = problems.count ? problems.items[0].where.line : 0, line = 1;
+        size_t end = 0;
+        config_problems_free(&problems);
+        if (root)
+            return root;
+        for (; end < text.len && line < bad; end++)
+            line += text.ptr[end] == '\n';
+        /* The error may be told at its end: each try gives up one line at least. */
+        end = end && end == text.len ? end - 1 : end;
+        while (end && text.ptr[end - 1] != '\n')
+            end--;
+        text.len = end;
+    }
+    return tree_create(l->arena);
+}
+
+struct result config_admin_socket(const char *file, const char *const *flags, uint32_t flag_count,
+                                  char **ret, struct why *why)
+{
+    struct config_problems ignored = {0};
+    struct load l = {.arena = arena_create(), .problems = &ignored};
+    struct buf text = {0};
+    struct result r = file ? build_read(file, FILE_MAX_BYTES, &text, why) : result_ok();
+    if (result_is_ok(r)) {
+        struct config config = {0};
+        struct build b = {.arena = l.arena, .config = &config, .problems = &ignored};
+        l.schema = options_schema(l.arena);
+        l.root = load_sound_part(&l, buf_span(&text), file);
+        for (uint32_t i = 0; i < flag_count; i++)
+            flags_set(l.arena, l.root, flags[i], i, &ignored);
+        judge_tree(l.arena, l.root, l.schema, CONFIG_FRAGMENT, &ignored);
+        b.root = (struct place){l.root, l.schema};
+        build_processes(&b);
+        *ret = mem_strdup(config.admin_socket);
+    }
+    buf_wipe_free(&text);
+    config_problems_free(&ignored);
+    arena_destroy(l.arena);
+    return r;
+}
+
 void config_free(struct config *config)
 {
     if (!config)

@@ -30,7 +30,8 @@ static char *slot_of(const struct store_cert *cert)
     return slot;
 }
 
-struct result certificates_put_acme(struct control *c, const struct store_cert *cert, struct why *why)
+struct result certificates_put_acme(struct control *c, const struct store_cert *cert,
+                                    struct why *why)
 {
     struct buf chain = {0}, der = {0};
     struct x509 leaf = {0};
@@ -101,8 +102,8 @@ void certificates_know_wants(struct control *c)
         char *slot = slot_of_names(w->resolver->config->name, w->names, w->count);
         const struct publish_candidate *found = publish_state_find(c->certificates, slot);
         if (found)
-            scheduler_know_want(c->scheduler, w, found->leaf.not_before_s,
-                                found->leaf.not_after_s, found->id);
+            scheduler_know_want(c->scheduler, w, found->leaf.not_before_s, found->leaf.not_after_s,
+                                found->id);
         free(slot);
     }
 }

@@ -18,8 +18,8 @@
 #define FERRULE_VERSION "0"
 #endif
 
-#define SELF            "/proc/self/exe"
-#define HOUSEKEEPING_S  600 /* at the latest; the wall clock may be set meanwhile */
+#define SELF                   "/proc/self/exe"
+#define HOUSEKEEPING_S         600 /* at the latest; the wall clock may be set meanwhile */
 #define SUPERVISOR_MESSAGE_MAX 4096
 
 /* ---- the bridge -------------------------------------------------------------------------------
@@ -100,7 +100,8 @@ static void sync_data(struct control *c, int fd)
 
 bool control_tell_supervisor(struct control *c, struct span message)
 {
-    if (c->supervisor.fd >= 0 && send(c->supervisor.fd, message.ptr, message.len, MSG_NOSIGNAL) >= 0)
+    if (c->supervisor.fd >= 0 &&
+        send(c->supervisor.fd, message.ptr, message.len, MSG_NOSIGNAL) >= 0)
         return true;
     log_warn("the supervisor does not hear: %m");
     return false;
@@ -202,9 +203,8 @@ void control_log_problems(const struct config_problems *problems)
 static struct result load_config(struct control *c, struct config **ret)
 {
     struct config_problems problems = {0};
-    struct result r =
-        config_reload(c->args->file, c->args->flags, c->args->flag_count, c->args->fixed,
-                      c->args->fixed_count, NULL, ret, &problems);
+    struct result r = config_reload(c->args->file, c->args->flags, c->args->flag_count,
+                                    c->args->fixed, c->args->fixed_count, NULL, ret, &problems);
     control_log_problems(&problems);
     config_problems_free(&problems);
     return r;
@@ -285,6 +285,7 @@ static void open_admin(struct control *c)
 
 static void close_all(struct control *c)
 {
+    loop_quiet(c->loop);
     admin_close(c->admin);
     if (c->host)
         provider_host_destroy(c->host); /* before the orders that wait for it */

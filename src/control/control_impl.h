@@ -30,14 +30,14 @@ enum reload_phase {
 
 struct reload {
     enum reload_phase phase;
-    uint64_t run;   /* number of the present one, or the last */
-    bool again;     /* asked for while one was running */
-    bool is_at_start; /* ASKING: not a reload, but the start of control */
-    int64_t began_ns; /* wall clock */
+    uint64_t run;          /* number of the present one, or the last */
+    bool again;            /* asked for while one was running */
+    bool is_at_start;      /* ASKING: not a reload, but the start of control */
+    int64_t began_ns;      /* wall clock */
     struct config *config; /* loaded, not yet in use */
     struct config_problems problems;
-    bool good;                 /* of the load in the helper thread */
-    struct admin_reload last;  /* for people */
+    bool good;                /* of the load in the helper thread */
+    struct admin_reload last; /* for people */
 };
 
 /* All of the control process. */

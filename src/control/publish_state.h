@@ -25,17 +25,17 @@ struct publish_candidate {
     enum publish_source source;
     struct x509 leaf;
     struct buf chain, key; /* as in struct publish_cert */
-    uint64_t sent; /* by which walk over the names it was sent last */
-    bool stale;    /* not put since publish_state_begin() */
-    uint32_t index; /* in the list */
+    uint64_t sent;         /* by which walk over the names it was sent last */
+    bool stale;            /* not put since publish_state_begin() */
+    uint32_t index;        /* in the list */
 };
 
 struct publish_state *publish_state_create(bool prefer_acme);
 void publish_state_destroy(struct publish_state *ps);
 
-/* Adds a certificate, or replaces the one in the same slot; the same one again changes nothing. chain: DER behind 3-byte lengths. Both
- * copied. *ret is borrowed until the slot is replaced. One of PUBLISH_SOURCE_DEFAULT at most.
- * ERR_FORMAT. */
+/* Adds a certificate, or replaces the one in the same slot; the same one again changes nothing.
+ * chain: DER behind 3-byte lengths. Both copied. *ret is borrowed until the slot is replaced. One
+ * of PUBLISH_SOURCE_DEFAULT at most. ERR_FORMAT. */
 struct result publish_state_put(struct publish_state *ps, enum publish_source source,
                                 const char *origin, const char *slot, struct span chain,
                                 struct span key, const struct publish_candidate **ret,

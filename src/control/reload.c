@@ -7,6 +7,7 @@
 #include "base/must.h"
 #include "config/plan.h"
 #include "control/control_impl.h"
+#include "control/snapshot_build.h"
 
 #include <stdlib.h>
 

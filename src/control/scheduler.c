@@ -313,8 +313,8 @@ void scheduler_know_want(struct scheduler *s, const struct want *want, int64_t n
     w->not_before_s = not_before_s;
     w->not_after_s = not_after_s;
     w->seed = seed;
-    w->renewal = renewal_plan(not_before_s, not_after_s, w->resolver->config->certificates_duration_h,
-                              seed, &warning);
+    w->renewal = renewal_plan(not_before_s, not_after_s,
+                              w->resolver->config->certificates_duration_h, seed, &warning);
     w->next_s = 0;
     if (warning.text[0])
         log_warn("%s: %s", w->label, warning.text);

@@ -26,9 +26,9 @@ struct scheduler *scheduler_create(const struct scheduler_options *options);
 /* Stops running orders; their journal stays. The provider host must be gone already. */
 void scheduler_destroy(struct scheduler *s);
 
-/* Another configuration and its resolvers hold from now on. Orders of names that are still wanted go
- * on, also by the resolvers of before; those of other names end by themselves and are not started
- * again. Wants that are new know nothing: see scheduler_know_want(). */
+/* Another configuration and its resolvers hold from now on. Orders of names that are still wanted
+ * go on, also by the resolvers of before; those of other names end by themselves and are not
+ * started again. Wants that are new know nothing: see scheduler_know_want(). */
 void scheduler_reload(struct scheduler *s, const struct config *config,
                       struct resolver_set *resolvers);
 /* After scheduler_reload() and scheduler_know_want(): starts what is due. */
