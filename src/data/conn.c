@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/conn.h"
 
+#include "base/clock.h"
 #include "data/exchange.h"
 #include "data/handshake.h"
 #include "data/http/rules.h"
@@ -11,6 +12,9 @@
 #define LINGER_MS 2000
 /* How long a send may make no progress where the entry point has no idle limit. */
 #define STALL_MS 180000ull
+/* While draining: how long a client that has not asked yet may take to. Its request may be under
+ * way already, and it could not know whether it was served. */
+#define FIRST_REQUEST_MS 1000u
 
 static const uint16_t allowed[CONN_PHASES] = {
 #define TO(phase) (1u << CONN_PHASE_##phase)
@@ -68,6 +72,7 @@ bool conn_open(struct worker *w, const struct listener *l, int fd)
         (struct op_id){.owner = OP_OWNER_CONN, .slot = index, .gen = slab_gen(&w->conns, index)});
     conn->listener = (uint16_t)l->index;
     conn->is_tls = ep->tls;
+    conn->stream.version = STREAM_HTTP1;
     conn->send_limit_ns = TIMER_NO_LIMIT;
     list_init(&conn->hello);
     limit_init(&conn->in, WORKER_LIMIT_CONN_IN);
@@ -200,8 +205,7 @@ void conn_count_status(struct worker *w, uint16_t status)
         report_add(w->report, (enum report_counter)(REPORT_RESPONSES_2XX + status / 100 - 2), 1);
 }
 
-void conn_reply(struct worker *w, struct conn *conn, uint16_t status, struct span location,
-                bool keep)
+void conn_reply(struct worker *w, struct conn *conn, const struct http_answer *answer, bool keep)
 {
     struct sink sink = conn_sink(w, conn);
     size_t used = 0;
@@ -209,15 +213,17 @@ void conn_reply(struct worker *w, struct conn *conn, uint16_t status, struct spa
         conn->close_after = true;
     else /* nothing follows the head: the codec gets to its end */
         (void)h1_feed(&conn->h1, (struct span){0}, &used);
-    struct writer out = sink_writer(&sink, 1024 + (uint32_t)location.len);
+    uint32_t room = h1_answer_room(answer);
+    struct writer out =
+        room > WORKER_STAGE_BYTES ? (struct writer){.bad = true} : sink_writer(&sink, room);
     if (out.bad ||
-        !result_is_ok(h1_write_simple(status, location, !conn->close_after, conn->is_head, &out))) {
+        !result_is_ok(h1_write_answer(answer, !conn->close_after, conn->stream.is_head, &out))) {
         conn_close_begin(w, conn);
         return;
     }
     sink_commit(&sink, &out);
     sink_flush(&sink);
-    conn_count_status(w, status);
+    conn_count_status(w, answer->status);
     if (sink.failed)
         conn_close_begin(w, conn);
     else
@@ -234,7 +240,7 @@ static void end_tls(struct worker *w, struct conn *conn)
 
 void conn_response_done(struct worker *w, struct conn *conn, bool whole)
 {
-    conn->exchange = (struct handle){0};
+    conn->stream.exchange = (struct handle){0};
     conn->served = true;
     if (!whole)
         conn->close_after = conn->linger = true;
@@ -260,8 +266,9 @@ void conn_close_begin(struct worker *w, struct conn *conn)
 {
     if (conn->phase == CONN_PHASE_CLOSING)
         return;
-    struct exchange *x = slab_get(&w->exchanges, conn->exchange.index, conn->exchange.gen);
-    conn->exchange = (struct handle){0};
+    struct exchange *x =
+        slab_get(&w->exchanges, conn->stream.exchange.index, conn->stream.exchange.gen);
+    conn->stream.exchange = (struct handle){0};
     /* A response whose end only the close tells must not look whole when it is not. */
     if ((x && x->phase == EXCHANGE_PHASE_RELAY) ||
         (conn->phase == CONN_PHASE_FLUSH && !wire_send_is_empty(&conn->wire)))
@@ -290,18 +297,29 @@ static void close_join(struct worker *w, struct conn *conn)
     report_sub(w->report, REPORT_CONNS_NOW, 1);
 }
 
+/* An idle connection ends: a client that speaks TLS is told so (RFC 8446 section 6.1). */
+static void end_idle(struct worker *w, struct conn *conn)
+{
+    if (!conn->tls) {
+        conn_close_begin(w, conn);
+        return;
+    }
+    conn->close_after = true;
+    end_tls(w, conn);
+    set_phase(conn, CONN_PHASE_FLUSH);
+    conn_settle(w, conn, WIRE_WANT_SMALL);
+    if (wire_send_is_empty(&conn->wire)) /* no block was free for it */
+        worker_ready(w, &conn->wire);
+}
+
 void conn_drain(struct worker *w, struct conn *conn)
 {
-    if (conn->phase == CONN_PHASE_IDLE && !conn_input(conn)->first) {
-        if (conn->tls) {
-            conn->close_after = true;
-            end_tls(w, conn);
-            set_phase(conn, CONN_PHASE_FLUSH);
-            conn_settle(w, conn, WIRE_WANT_SMALL);
-        } else {
-            conn_close_begin(w, conn);
-        }
-    }
+    if (conn->phase != CONN_PHASE_IDLE || conn_input(conn)->first)
+        return;
+    if (conn->served)
+        end_idle(w, conn);
+    else if (conn->in.at_ns > w->now_ns + FIRST_REQUEST_MS * NS_PER_MS)
+        limit_in(w, conn, FIRST_REQUEST_MS);
 }
 
 /* ---- handshake ------------------------------------------------------------------------------ */
@@ -338,9 +356,9 @@ void conn_handshake_failed(struct worker *w, struct conn *conn)
 
 static void head_is_bad(struct worker *w, struct conn *conn, const struct http_reject *reject)
 {
-    report_add(w->report, REPORT_REQUESTS_BAD, 1);
-    conn->is_head = false;
-    conn_reply(w, conn, reject ? reject->status : 400, (struct span){0}, false);
+    rules_count(w->report, reject, false);
+    conn->stream.is_head = false;
+    stream_reply_status(w, &conn->stream, reject->status, false);
 }
 
 /* The head is incomplete. A lent buffer goes back to the kernel: a slow client must not keep it. */
@@ -349,6 +367,7 @@ static bool head_is_partial(struct worker *w, struct conn *conn, struct block_qu
     const struct snap_entrypoint *ep = conn_entrypoint(w, conn);
     bool more = in->first->next;
     if (conn->wire.eof && !more) {
+        rules_count(w->report, rules_reject(HTTP_RULE_truncated), false);
         conn_close_begin(w, conn);
         return false;
     }
@@ -360,8 +379,7 @@ static bool head_is_partial(struct worker *w, struct conn *conn, struct block_qu
         return false;
     struct result r = block_queue_gather(&w->blocks, in, CONN_HEAD_MAX);
     if (r.code == ERR_TOO_LARGE) {
-        report_add(w->report, REPORT_REQUESTS_BAD, 1);
-        conn_reply(w, conn, 431, (struct span){0}, false);
+        head_is_bad(w, conn, rules_reject(HTTP_RULE_head_too_large));
         return false;
     }
     if (r.code == ERR_NO_SLOT)
@@ -376,8 +394,10 @@ static bool head_turn(struct worker *w, struct conn *conn)
             return false;
         struct block_queue *in = conn_input(conn);
         if (!in->first) {
-            if (conn->wire.eof || (worker_is_draining(w) && conn->phase == CONN_PHASE_IDLE))
+            if (conn->wire.eof)
                 conn_close_begin(w, conn);
+            else if (worker_is_draining(w))
+                conn_drain(w, conn);
             return false;
         }
         size_t used = 0;
@@ -394,7 +414,7 @@ static bool head_turn(struct worker *w, struct conn *conn)
             return conn->phase != CONN_PHASE_CLOSING;
         }
         set_phase(conn, CONN_PHASE_EXCHANGE);
-        request_begin(w, conn, &w->request);
+        request_begin(w, &conn->stream, &w->request);
         if (conn->phase == CONN_PHASE_CLOSING)
             return false;
         /* The head's spans point into the block until here. */
@@ -405,7 +425,8 @@ static bool head_turn(struct worker *w, struct conn *conn)
 
 static bool exchange_phase_turn(struct worker *w, struct conn *conn)
 {
-    struct exchange *x = slab_get(&w->exchanges, conn->exchange.index, conn->exchange.gen);
+    struct exchange *x =
+        slab_get(&w->exchanges, conn->stream.exchange.index, conn->stream.exchange.gen);
     must(x);
     exchange_turn(w, x);
     return conn->phase == CONN_PHASE_FLUSH;
@@ -479,16 +500,19 @@ void conn_limit_in(struct worker *w, struct conn *conn)
     report_add(w->report, REPORT_TIMEOUTS, 1);
     switch ((enum conn_phase)conn->phase) {
     case CONN_PHASE_HEAD:
-        conn->is_head = false;
-        conn_reply(w, conn, 408, (struct span){0}, false);
+        conn->stream.is_head = false;
+        stream_reply_status(w, &conn->stream, 408, false);
         break;
     case CONN_PHASE_EXCHANGE:
-        x = slab_get(&w->exchanges, conn->exchange.index, conn->exchange.gen);
+        x = slab_get(&w->exchanges, conn->stream.exchange.index, conn->stream.exchange.gen);
         must(x);
         if (conn->wire.eof)
             conn_close_begin(w, conn);
         else
             exchange_client_timeout(w, x);
+        break;
+    case CONN_PHASE_IDLE:
+        end_idle(w, conn);
         break;
     default:
         conn_close_begin(w, conn);

@@ -10,6 +10,7 @@
 #include "base/net.h"
 #include "data/http/h1.h"
 #include "data/sink.h"
+#include "data/stream.h"
 #include "data/worker.h"
 
 enum conn_phase {
@@ -36,7 +37,6 @@ struct conn {
     bool close_after; /* the connection ends with this response */
     bool linger;      /* the client may still be sending when the response is out */
     bool reset;       /* close with RST: the client must not take what it got for whole */
-    bool is_head;     /* the present request is HEAD */
     bool trusted;     /* its X-Forwarded-* are kept */
     bool tls_pending; /* the session holds plaintext that did not fit */
     bool served;      /* has had a response */
@@ -45,7 +45,7 @@ struct conn {
     uint16_t listener;
     uint32_t policy_tag;      /* TLS: of the policy that the session was made with */
     uint64_t trusted_version; /* snapshot for which `trusted` holds, + 1; 0 = none */
-    struct handle exchange;
+    struct stream stream;     /* HTTP/1: the present request */
     struct h1 h1;
     struct tls_session *tls;
     struct block_queue plain; /* TLS: decrypted and not yet used */
@@ -69,7 +69,7 @@ void conn_limit_out(struct worker *w, struct conn *conn);
 /* Starts closing: cancels what is in the kernel, gives up the exchange. Safe to call twice and
  * from any handler of this connection; cannot fail. */
 void conn_close_begin(struct worker *w, struct conn *conn);
-/* The worker drains: idle connections close, others end with their response. */
+/* The worker drains: idle connections close, new ones soon, others end with their response. */
 void conn_drain(struct worker *w, struct conn *conn);
 
 /* Bytes that the codec reads next: of the wire, or decrypted. */
@@ -86,15 +86,13 @@ struct span conn_ip(struct worker *w, struct conn *conn);
 /* Entry point of the present snapshot; NULL when it is gone. */
 const struct snap_entrypoint *conn_entrypoint(const struct worker *w, const struct conn *conn);
 
-/* Answers the present request with a small response of our own and ends it.
- *   location   for redirections, else empty
- *   keep       the request was received whole: another may follow */
-void conn_reply(struct worker *w, struct conn *conn, uint16_t status, struct span location,
-                bool keep);
-/* The exchange is over and its whole response is queued.
+/* HTTP/1: answers the present request with a response of our own and ends it.
+ *   keep   the request was received whole: another may follow */
+void conn_reply(struct worker *w, struct conn *conn, const struct http_answer *answer, bool keep);
+/* HTTP/1: the exchange is over and its whole response is queued.
  *   whole   the request was received to its end */
 void conn_response_done(struct worker *w, struct conn *conn, bool whole);
-/* The client holds a part of a response that will never be whole: ends with RST. */
+/* HTTP/1: the client holds a part of a response that will never be whole: ends with RST. */
 void conn_abort(struct worker *w, struct conn *conn);
 /* For handshake.c: the handshake is over, or gave up after sending an alert. */
 void conn_handshake_begin(struct worker *w, struct conn *conn);

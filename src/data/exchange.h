@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* data/exchange.h - one request and its response: a conn's stream bound to an upstream's lease.
+/* data/exchange.h - one request and its response: a client's stream bound to an upstream's lease.
  * Thread: the worker's.   Owns: its lease, a pin on its snapshot, the request head in wire form
  * while a second try is possible.
  * Never: completes a response that its upstream did not complete; sends a request a second time
  * unless it is idempotent, without body, was sent on a kept connection and nothing came back. */
 #pragma once
 
-#include "data/conn.h"
 #include "data/relay.h"
-#include "data/upstream/upconn.h"
+#include "data/stream.h"
+#include "data/upstream/lease.h"
 
 enum exchange_phase {
     EXCHANGE_PHASE_FREE = 0,
@@ -18,10 +18,27 @@ enum exchange_phase {
     EXCHANGE_PHASES,
 };
 
+/* Text of a request that is kept to its end; what is longer is cut. */
+#define EXCHANGE_HOST_MAX   255u
+#define EXCHANGE_TARGET_MAX 512u
+
+/* What was asked for, as it was before anything changed it. */
+struct exchange_request {
+    uint64_t begun_ns;
+    uint8_t method; /* enum http_method */
+    uint8_t host_len;
+    uint16_t target_len;
+    char host[EXCHANGE_HOST_MAX];
+    char target[EXCHANGE_TARGET_MAX];
+};
+
 struct exchange {
     uint8_t phase; /* enum exchange_phase; changed by set_phase() alone */
-    struct handle self, conn, upconn;
+    struct handle self;
+    struct stream_ref stream;
+    struct lease_ref lease;          /* slot.gen 0: none */
     const struct snapshot *snapshot; /* pinned */
+    const struct snap_router *router;
     const struct snap_service *service;
     struct pool_server *server; /* held */
     uint32_t server_index;      /* in its snapshot */
@@ -31,21 +48,21 @@ struct exchange {
     uint64_t body_bytes;   /* of the request, with Content-Length */
     uint64_t answer_bytes; /* of the response, with Content-Length, else UINT64_MAX */
     uint8_t addresses_tried, servers_tried;
-    uint8_t method;       /* enum http_method */
-    uint8_t client_minor; /* HTTP/1.minor of the client */
-    bool can_move;        /* the head does not depend on the server */
+    uint16_t status; /* of the final response, ours or the upstream's; 0: none yet */
+    bool can_move;   /* the head does not depend on the server */
     bool idempotent, has_body;
     bool reused; /* the lease is a kept connection */
     bool retried;
     bool request_done;   /* received and passed on whole */
     bool upstream_keeps; /* the upstream allows another request */
     struct relay up, down;
+    struct exchange_request request;
 };
 
-/* A slot for the request whose head conn has just read, bound to a server of the present snapshot.
- * NULL: none is free. */
-struct exchange *exchange_open(struct worker *w, struct conn *conn, const struct http_head *head,
-                               uint32_t server);
+/* A slot for a request whose head was just read, bound to a router and one of its servers of the
+ * present snapshot. NULL: none is free. */
+struct exchange *exchange_open(struct worker *w, struct stream *s, const struct http_head *head,
+                               const struct snap_router *router, uint32_t server);
 /* Finds it a connection. Takes `head`, the request's head in wire form. May end the exchange. */
 void exchange_start(struct worker *w, struct exchange *x, struct block *head);
 /* Moves what can be moved in both directions. May end the exchange. */
@@ -57,5 +74,5 @@ void exchange_connect_failed(struct worker *w, struct exchange *x);
 void exchange_upstream_timeout(struct worker *w, struct exchange *x);
 /* The client was too slow to send its request. */
 void exchange_client_timeout(struct worker *w, struct exchange *x);
-/* The client is gone. The conn forgets the exchange itself. */
+/* The client is gone. The stream forgets the exchange itself. */
 void exchange_cancel(struct worker *w, struct exchange *x);

@@ -16,13 +16,7 @@ static bool is_family(const struct http_field *f)
     return span_eq_nocase(span_first(f->name, prefix.len), prefix);
 }
 
-static void put(struct writer *w, const char *name, size_t name_len, struct span value)
-{
-    writer_bytes(w, name, name_len);
-    writer_span(w, value);
-    writer_bytes(w, "\r\n", 2);
-}
-#define PUT(w, name, value) put(w, name ": ", sizeof name + 1, value)
+#define ADD(head, name, value) http_head_add(head, SPAN_LITERAL(name), value)
 
 /* The port that the client used: that of its Host, else what the scheme stands for. */
 static struct span port_of(struct span authority, bool https)
@@ -37,25 +31,28 @@ static struct span port_of(struct span authority, bool https)
     return https ? SPAN_LITERAL("443") : SPAN_LITERAL("80");
 }
 
-/* The clients before this one, in one line with it. */
-static void put_for(struct http_head *head, struct span ip, struct writer *lines)
+/* The clients before this one, in one value with it. */
+static struct span clients(struct http_head *head, struct span ip, struct writer *text)
 {
-    writer_bytes(lines, "X-Forwarded-For: ", 17);
+    size_t from = text->len;
     for (uint32_t i = 0; i < head->field_count; i++) {
         struct http_field *f = &head->fields[i];
         if (f->known != HTTP_NAME_X_FORWARDED_FOR || f->drop)
             continue;
         f->drop = true;
-        writer_span(lines, f->value);
-        writer_bytes(lines, ", ", 2);
+        writer_span(text, f->value);
+        writer_bytes(text, ", ", 2);
     }
-    writer_span(lines, ip);
-    writer_bytes(lines, "\r\n", 2);
+    if (text->len == from)
+        return ip;
+    writer_span(text, ip);
+    return span_skip(writer_done(text), from);
 }
 
 struct result forward_apply(struct http_head *head, const struct forward_client *client,
-                            struct writer *lines)
+                            struct writer *text)
 {
+    bool added = true;
     uint32_t seen = 0; /* bits of enum http_name */
     bool https = client->tls;
     static_assert(HTTP_NAME_X_REAL_IP < 32, "seen holds a bit for each name");
@@ -76,17 +73,18 @@ struct result forward_apply(struct http_head *head, const struct forward_client 
             https = span_eq_nocase(f->value, SPAN_LITERAL("https")) ||
                     span_eq_nocase(f->value, SPAN_LITERAL("wss"));
     }
-    put_for(head, client->ip, lines);
+    added &= ADD(head, "X-Forwarded-For", clients(head, client->ip, text));
     if (!(seen & 1u << HTTP_NAME_X_FORWARDED_HOST) && head->authority.len)
-        PUT(lines, "X-Forwarded-Host", head->authority);
+        added &= ADD(head, "X-Forwarded-Host", head->authority);
     if (!(seen & 1u << HTTP_NAME_X_FORWARDED_PORT))
-        PUT(lines, "X-Forwarded-Port", port_of(head->authority, https || client->tls));
+        added &= ADD(head, "X-Forwarded-Port", port_of(head->authority, https || client->tls));
     if (!(seen & 1u << HTTP_NAME_X_FORWARDED_PROTO))
-        PUT(lines, "X-Forwarded-Proto", client->tls ? SPAN_LITERAL("https") : SPAN_LITERAL("http"));
-    PUT(lines, "X-Forwarded-Server", client->server);
+        added &= ADD(head, "X-Forwarded-Proto",
+                     client->tls ? SPAN_LITERAL("https") : SPAN_LITERAL("http"));
+    added &= ADD(head, "X-Forwarded-Server", client->server);
     if (!(seen & 1u << HTTP_NAME_X_REAL_IP))
-        PUT(lines, "X-Real-Ip", client->ip);
-    return lines->bad ? result_fail(ERR_TOO_LARGE) : result_ok();
+        added &= ADD(head, "X-Real-Ip", client->ip);
+    return text->bad || !added ? result_fail(ERR_TOO_LARGE) : result_ok();
 }
 
 static void address_bytes(const struct net_addr *a, uint8_t out[16])

@@ -16,10 +16,10 @@ struct forward_client {
     bool trusted;       /* its fields are kept and added to */
 };
 
-/* Marks the client's fields in `head` that are replaced, and appends our lines ("Name: value\r\n")
- * to `lines`. ERR_TOO_LARGE: no room. */
+/* Marks the client's fields in `head` that are replaced and adds ours; those values that have to be
+ * put together are written to `text`. ERR_TOO_LARGE: no room. */
 struct result forward_apply(struct http_head *head, const struct forward_client *client,
-                            struct writer *lines);
+                            struct writer *text);
 
 /* Whether the entry point trusts the X-Forwarded-* fields of this address. */
 bool forward_is_trusted(const struct snapshot *s, const struct snap_entrypoint *ep,

@@ -6,8 +6,6 @@
 /* Payload up to this is copied behind what is staged: cheaper than another piece to send. */
 #define COPY_MAX 2048u
 
-static const struct span last_chunk = {(const uint8_t *)"0\r\n\r\n", 5};
-
 void relay_init(struct relay *r, enum http_body framing)
 {
     *r = (struct relay){.framing = framing};
@@ -24,7 +22,7 @@ void relay_fini(struct relay *r, struct blocks *blocks)
  * Without a block that holds them they are dropped (RFC 9110 section 6.5.1 allows it). */
 static void keep_trailers(struct relay *r, struct sink *to, const struct http_head *fields)
 {
-    if (r->framing != HTTP_BODY_CHUNKED || r->trailers)
+    if ((r->framing != HTTP_BODY_CHUNKED && r->framing != HTTP_BODY_FRAMES) || r->trailers)
         return;
     struct blocks *blocks = &to->w->blocks;
     static const uint32_t sizes[] = {BLOCK_HEAD_BYTES, BLOCK_RECORD_BYTES, BLOCK_BODY_BYTES};
@@ -34,26 +32,37 @@ static void keep_trailers(struct relay *r, struct sink *to, const struct http_he
             break;
         uint32_t room = block->cap < WORKER_STAGE_BYTES ? block->cap : WORKER_STAGE_BYTES;
         struct writer w = writer_of(block->data, room); /* put_end() copies it in one piece */
-        if (result_is_ok(h1_write_last_chunk(fields, &w))) {
+        bool fits = result_is_ok(h1_write_fields(fields, &w));
+        if (fits && w.len) {
             block->end = (uint32_t)w.len;
             r->trailers = block;
             return;
         }
         block_give_back(blocks, block);
+        if (fits)
+            return;
     }
+}
+
+/* Payload alone: all of the first block is decoded already. */
+static void decode_bare(struct relay *r, const struct source *from)
+{
+    r->pending = block_len(from->in->first);
+    r->gap = 0;
 }
 
 /* Runs the codec over the first block. Decoded bytes are moved together at the front, so that a
  * chunked body in many pieces leaves as one. False: it wants to see more at once (a trailer
  * section), and there is no more. */
-static bool decode(struct relay *r, struct h1 *from, struct block_queue *in, struct sink *to)
+static bool decode(struct relay *r, const struct source *from, struct sink *to)
 {
+    struct block_queue *in = from->in;
     struct block *block = in->first;
     uint32_t at = block->start, filled = block->start;
     for (;;) {
         size_t used = 0;
         struct span rest = {block->data + at, block->end - at};
-        struct http_event ev = h1_feed(from, rest, &used);
+        struct http_event ev = h1_feed(from->h1, rest, &used);
         must(used <= rest.len);
         at += (uint32_t)used;
         if (ev.kind == HTTP_EVENT_BODY) {
@@ -152,15 +161,36 @@ static void put_end(struct relay *r, struct sink *to)
 {
     if (r->framing != HTTP_BODY_CHUNKED)
         return;
-    if (r->crlf_due)
-        sink_copy(to, SPAN_LITERAL("\r\n"));
-    sink_copy(to, r->trailers ? block_span(r->trailers) : last_chunk);
+    struct span last = SPAN_LITERAL("\r\n0\r\n\r\n");
+    last = r->crlf_due ? last : span_skip(last, 2);
+    if (!r->trailers) {
+        sink_copy(to, last);
+        return;
+    }
+    sink_copy(to, span_first(last, last.len - 2));
+    sink_copy(to, block_span(r->trailers));
+    sink_copy(to, SPAN_LITERAL("\r\n"));
     relay_fini(r, &to->w->blocks);
 }
 
-static enum relay_state pump(struct relay *r, struct h1 *from, struct block_queue *in,
-                             struct sink *to)
+/* Without input: whether the message ends here all the same. */
+static bool ends_here(struct relay *r, const struct source *from)
 {
+    size_t used = 0;
+    if (from->h1) /* a body without bytes */
+        return h1_feed(from->h1, (struct span){0}, &used).kind == HTTP_EVENT_END;
+    if (!from->body->ended)
+        return false;
+    if (r->framing == HTTP_BODY_CHUNKED || r->framing == HTTP_BODY_FRAMES) {
+        r->trailers = from->body->trailers;
+        from->body->trailers = NULL;
+    }
+    return true;
+}
+
+static enum relay_state pump(struct relay *r, const struct source *from, struct sink *to)
+{
+    struct block_queue *in = from->in;
     for (;;) {
         if (r->pending) {
             if (!emit(r, in, to))
@@ -177,32 +207,39 @@ static enum relay_state pump(struct relay *r, struct h1 *from, struct block_queu
             put_end(r, to);
             return to->failed ? RELAY_FAILED : RELAY_END;
         }
-        if (!in->first) { /* a body without bytes ends without input */
-            size_t used = 0;
-            if (h1_feed(from, (struct span){0}, &used).kind != HTTP_EVENT_END)
+        if (!in->first) {
+            if (!ends_here(r, from))
                 return RELAY_MORE;
             r->ended = true;
             continue;
         }
-        if (wire_send_is_full(to->wire))
+        if (sink_is_full(to))
             return RELAY_FULL;
-        if (!decode(r, from, in, to))
+        if (!from->h1)
+            decode_bare(r, from);
+        else if (!decode(r, from, to))
             return RELAY_MORE;
     }
 }
 
-enum relay_state relay_pump(struct relay *r, struct h1 *from, struct block_queue *in,
-                            struct sink *to)
+enum relay_state relay_pump(struct relay *r, const struct source *from, struct sink *to)
 {
-    enum relay_state state = pump(r, from, in, to);
+    enum relay_state state = pump(r, from, to);
     r->full = state == RELAY_FULL;
     return state;
 }
 
-bool relay_eof(struct relay *r, struct h1 *from)
+bool relay_eof(struct relay *r, const struct source *from)
 {
-    struct http_event ev = h1_feed_eof(from);
-    r->ended = ev.kind == HTTP_EVENT_END;
+    r->ended = from->h1 ? h1_feed_eof(from->h1).kind == HTTP_EVENT_END : from->body->ended;
     r->bad = !r->ended;
     return r->ended;
+}
+
+struct block *relay_trailers(struct relay *r)
+{
+    struct block *trailers = r->framing == HTTP_BODY_FRAMES ? r->trailers : NULL;
+    if (trailers)
+        r->trailers = NULL;
+    return trailers;
 }

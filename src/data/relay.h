@@ -16,6 +16,20 @@ enum relay_state {
     RELAY_FAILED,   /* the sink failed */
 };
 
+/* Received payload of a message whose codec takes it out of frames by itself (HTTP/2). */
+struct body {
+    struct block_queue queue;
+    struct block *trailers; /* field lines, or NULL */
+    bool ended;             /* nothing more comes behind the queue, and that is the proper end */
+};
+
+/* Where a message body comes from within one turn. */
+struct source {
+    struct h1 *h1; /* decodes `in`; NULL: it holds payload alone */
+    struct block_queue *in;
+    struct body *body; /* without h1: what `in` is the queue of */
+};
+
 struct relay {
     uint8_t framing;        /* enum http_body towards the receiver */
     bool crlf_due;          /* the CRLF behind the latest chunk is still to come */
@@ -23,7 +37,7 @@ struct relay {
     bool full;              /* relay_pump() said RELAY_FULL the last time: the source must rest */
     uint32_t pending;       /* decoded bytes at the front of the first block */
     uint32_t gap;           /* bytes behind them that the codec has used */
-    struct block *trailers; /* the last chunk with fields, or NULL */
+    struct block *trailers; /* field lines (see h1_write_fields()), or NULL */
     uint64_t bytes;         /* payload passed on */
 };
 
@@ -31,7 +45,8 @@ void relay_init(struct relay *r, enum http_body framing);
 /* Gives back what it holds. The input's first block is left as it is. */
 void relay_fini(struct relay *r, struct blocks *blocks);
 /* Goes on until one of the states above is reached. */
-enum relay_state relay_pump(struct relay *r, struct h1 *from, struct block_queue *in,
-                            struct sink *to);
+enum relay_state relay_pump(struct relay *r, const struct source *from, struct sink *to);
 /* The sender closed: true when that ends the message well; relay_pump() then gives RELAY_END. */
-bool relay_eof(struct relay *r, struct h1 *from);
+bool relay_eof(struct relay *r, const struct source *from);
+/* With HTTP_BODY_FRAMES, behind RELAY_END: gives the trailers to the caller; NULL: none. */
+struct block *relay_trailers(struct relay *r);

@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/request.h"
 
+#include "data/conn.h"
 #include "data/exchange.h"
 #include "data/forward.h"
 #include "data/upstream/pick.h"
 
 #include <stdio.h>
 
-static const struct span nowhere = {NULL, 0};
+static void answer(struct worker *w, const struct request *rq, uint16_t status)
+{
+    stream_reply_status(w, rq->stream, status, rq->whole);
+}
 
+/* A request for the server as a whole goes where its root does. */
 static struct span path_of(const struct http_head *head)
 {
+    if (span_eq(head->path, SPAN_LITERAL("*")))
+        return SPAN_LITERAL("/");
     return span_first(head->path, span_find(head->path, '?'));
 }
 
@@ -20,33 +27,38 @@ static bool is_default_port(struct span scheme, uint16_t port)
 }
 
 /* RFC 9110 section 10.2.2. */
-static void redirect(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep,
-                     const struct http_head *head, bool whole)
+static void redirect(struct worker *w, struct request *rq)
 {
-    struct writer to = writer_of(w->lines, WORKER_LINES_BYTES);
-    struct span host = head->authority;
+    const struct snap_entrypoint *ep = rq->entrypoint;
+    struct span authority = rq->head->authority, host = authority;
     if (host.len && host.ptr[0] == '[')
         host.len = span_find(host, ']') + 1;
     else
         host.len = span_find(host, ':');
-    if (host.len == 0 || host.len > head->authority.len) { /* nowhere to send it to */
-        conn_reply(w, conn, 400, nowhere, whole);
+    if (host.len == 0 || host.len > authority.len) { /* nowhere to send it to */
+        answer(w, rq, 400);
         return;
     }
-    writer_span(&to, ep->redirect_scheme);
-    writer_bytes(&to, "://", 3);
-    writer_span(&to, host);
+    size_t from = rq->text.len;
+    writer_span(&rq->text, ep->redirect_scheme);
+    writer_bytes(&rq->text, "://", 3);
+    writer_span(&rq->text, host);
     if (!is_default_port(ep->redirect_scheme, ep->redirect_port)) {
         char port[8];
         int n = snprintf(port, sizeof port, ":%u", ep->redirect_port);
-        writer_bytes(&to, port, (size_t)n);
+        writer_bytes(&rq->text, port, (size_t)n);
     }
-    if (head->path.len && head->path.ptr[0] == '/')
-        writer_span(&to, head->path);
-    if (to.bad)
-        conn_reply(w, conn, 414, nowhere, whole);
-    else
-        conn_reply(w, conn, (uint16_t)ep->redirect_status, writer_done(&to), whole);
+    if (rq->head->path.len && rq->head->path.ptr[0] == '/')
+        writer_span(&rq->text, rq->head->path);
+    if (rq->text.bad) {
+        answer(w, rq, 414);
+        return;
+    }
+    struct http_field location = {.name = SPAN_LITERAL("Location"),
+                                  .value = span_skip(writer_done(&rq->text), from)};
+    struct http_answer moved = {
+        .status = (uint16_t)ep->redirect_status, .fields = &location, .field_count = 1};
+    stream_reply(w, rq->stream, &moved, rq->whole);
 }
 
 static bool is_trusted(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep)
@@ -75,23 +87,24 @@ static void pass_expect(struct http_head *head)
             head->fields[i].drop = false;
 }
 
-/* The head in wire form, in the smallest block that takes it; NULL: none does, or none is free. */
-static struct block *write_head(struct worker *w, struct conn *conn, struct http_head *head,
-                                const struct snap_service *service, uint32_t server)
+/* The head in wire form, in the smallest block that takes it. Returns 0 or the status that says
+ * what is wrong. */
+static uint16_t write_head(struct worker *w, struct request *rq, const struct exchange *x,
+                           struct block **ret)
 {
-    struct writer lines = writer_of(w->lines, WORKER_LINES_BYTES);
-    struct span ip = conn_ip(w, conn);
+    struct http_head *head = rq->head;
+    struct span ip = conn_ip(w, rq->conn);
     struct forward_client client = {
         .ip = ip,
         .server = span_str(w->config->host_name),
-        .tls = conn->is_tls,
-        .trusted = is_trusted(w, conn, conn_entrypoint(w, conn)),
+        .tls = rq->conn->is_tls,
+        .trusted = is_trusted(w, rq->conn, rq->entrypoint),
     };
-    if (!result_is_ok(forward_apply(head, &client, &lines)))
-        return NULL;
+    if (!result_is_ok(forward_apply(head, &client, &rq->text)))
+        return 431;
     char host[300];
-    if (!service->pass_host_header || head->authority.len == 0) { /* none in HTTP/1.0 */
-        head->authority = server_host(&w->snapshot->servers[server], host, sizeof host);
+    if (!x->service->pass_host_header || head->authority.len == 0) { /* none in HTTP/1.0 */
+        head->authority = server_host(&w->snapshot->servers[x->server_index], host, sizeof host);
     }
     if (head->expect_continue) /* the upstream decides, its 100 is passed on */
         pass_expect(head);
@@ -99,39 +112,38 @@ static struct block *write_head(struct worker *w, struct conn *conn, struct http
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) {
         struct block *block = block_take(&w->blocks, rooms[i], false);
         if (!block)
-            return NULL;
+            return 503;
         struct writer out = writer_of(block->data, block->cap);
-        if (result_is_ok(h1_write_request(head, head->path, writer_done(&lines), &out))) {
+        if (result_is_ok(h1_write_request(head, head->path, &out))) {
             block->end = (uint32_t)out.len;
-            return block;
+            *ret = block;
+            return 0;
         }
         block_give_back(&w->blocks, block);
     }
-    return NULL;
+    return 431;
 }
 
-static void begin_exchange(struct worker *w, struct conn *conn, struct http_head *head,
-                           const struct snap_service *service, bool whole)
+static void begin_exchange(struct worker *w, struct request *rq)
 {
+    const struct snap_service *service = &w->snapshot->services[rq->router->service];
     uint32_t server = pick_server(w, service, SNAP_NONE);
-    struct exchange *x = server == SNAP_NONE ? NULL : exchange_open(w, conn, head, server);
+    struct exchange *x =
+        server == SNAP_NONE ? NULL : exchange_open(w, rq->stream, rq->head, rq->router, server);
     if (!x) {
-        conn_reply(w, conn, 503, nowhere, whole);
+        answer(w, rq, 503);
         return;
     }
-    x->service = service;
-    x->can_move = service->pass_host_header;
-    struct block *block = write_head(w, conn, head, service, server);
-    if (!block) {
-        conn->exchange = (struct handle){0};
+    struct block *block;
+    uint16_t status = write_head(w, rq, x, &block);
+    if (status) {
+        rq->stream->exchange = (struct handle){0};
         exchange_cancel(w, x);
-        conn_reply(w, conn, 503, nowhere, whole);
+        answer(w, rq, status);
         return;
     }
-    if (whole) {
-        size_t used = 0;
-        struct http_event ev = h1_feed(&conn->h1, nowhere, &used);
-        must(ev.kind == HTTP_EVENT_END && used == 0);
+    if (rq->whole) {
+        stream_take_end(w, rq->stream);
         x->request_done = true;
     }
     exchange_start(w, x, block);
@@ -147,37 +159,48 @@ static bool has_policy_of(const struct worker *w, const struct conn *conn, uint3
     return w->policies.entries[tls].tag == conn->policy_tag;
 }
 
-void request_begin(struct worker *w, struct conn *conn, struct http_head *head)
+/* Finds the router. Between its being found and the exchange its middlewares act on the request. */
+static void route(struct worker *w, struct request *rq)
 {
-    const struct snap_entrypoint *ep = conn_entrypoint(w, conn);
-    bool whole = head->body == HTTP_BODY_NONE ||
-                 (head->body == HTTP_BODY_LENGTH && head->content_length == 0);
-    report_add(w->report, REPORT_REQUESTS, 1);
-    conn->is_head = head->method == HTTP_HEAD;
-    if (!head->keep_alive || worker_is_draining(w) || !ep)
-        conn->close_after = true;
-    if (!ep) {
-        conn_reply(w, conn, 404, nowhere, whole);
-        return;
-    }
-    limit_set_ms(&w->wheel, &conn->in, w->now_ns, whole ? 0 : ep->read_timeout_ms);
-    if (ep->write_timeout_ms)
-        conn->send_limit_ns = w->now_ns + ep->write_timeout_ms * 1000000ull;
-    if (ep->redirect_status) {
-        redirect(w, conn, ep, head, whole);
-        return;
-    }
     char memory[ROUTER_HOST_MAX + 1];
-    struct span host = router_host(head->authority, memory);
+    struct conn *conn = rq->conn;
+    struct span host = router_host(rq->head->authority, memory);
     uint32_t entrypoint = w->listeners[conn->listener].entrypoint_index;
-    const struct snap_router *router =
-        router_match(w->routes, entrypoint, conn->is_tls, host, path_of(head));
-    if (!router) {
+    rq->router = router_match(w->routes, entrypoint, conn->is_tls, host, path_of(rq->head));
+    if (!rq->router) {
         report_add(w->report, REPORT_NO_ROUTE, 1);
-        conn_reply(w, conn, 404, nowhere, whole);
+        answer(w, rq, 404);
     } else if (conn->is_tls && !has_policy_of(w, conn, entrypoint, host)) {
-        conn_reply(w, conn, 421, nowhere, whole);
+        answer(w, rq, 421);
     } else {
-        begin_exchange(w, conn, head, &w->snapshot->services[router->service], whole);
+        begin_exchange(w, rq);
     }
+}
+
+void request_begin(struct worker *w, struct stream *s, struct http_head *head)
+{
+    struct request rq = {
+        .stream = s,
+        .conn = stream_conn(w, s),
+        .head = head,
+        .text = writer_of(w->lines, WORKER_LINES_BYTES),
+        .whole = head->body == HTTP_BODY_NONE ||
+                 (head->body == HTTP_BODY_LENGTH && head->content_length == 0),
+    };
+    const struct snap_entrypoint *ep = rq.entrypoint = conn_entrypoint(w, rq.conn);
+    report_add(w->report, REPORT_REQUESTS, 1);
+    s->is_head = head->method == HTTP_HEAD;
+    s->minor = head->minor;
+    if (!head->keep_alive || worker_is_draining(w) || !ep)
+        stream_close_after(w, s);
+    if (!ep) {
+        answer(w, &rq, 404);
+        return;
+    }
+    stream_limit_in(w, s, rq.whole ? 0 : ep->read_timeout_ms);
+    stream_limit_out(w, s, ep->write_timeout_ms);
+    if (ep->redirect_status)
+        redirect(w, &rq);
+    else
+        route(w, &rq);
 }

@@ -4,7 +4,20 @@
  * waits; the head's spans are used up when it returns. */
 #pragma once
 
-#include "data/conn.h"
+#include "bridge/snapshot.h"
+#include "data/stream.h"
 
-/* conn is in CONN_PHASE_EXCHANGE and stays there, or is in FLUSH or CLOSING afterwards. */
-void request_begin(struct worker *w, struct conn *conn, struct http_head *head);
+/* A request on its way from its head to an exchange, for those who look at it or change it: valid
+ * within request_begin() alone. */
+struct request {
+    struct stream *stream;
+    struct conn *conn;
+    const struct snap_entrypoint *entrypoint;
+    const struct snap_router *router; /* NULL until one is found */
+    struct http_head *head;           /* its fields and path may be changed and added to */
+    struct writer text;               /* memory for values that have to be put together */
+    bool whole;                       /* no body follows */
+};
+
+/* s is new. Afterwards it has an exchange, or was answered; its conn may be closing. */
+void request_begin(struct worker *w, struct stream *s, struct http_head *head);

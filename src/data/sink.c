@@ -15,7 +15,13 @@ static_assert(TLS_WIRE_ROOM(TLS_RECORD_PLAIN_MAX) <= BLOCK_RECORD_BYTES, "one re
 
 struct sink sink_of(struct worker *w, struct wire *wire, struct tls_session *tls)
 {
-    return (struct sink){.w = w, .wire = wire, .tls = tls};
+    return (struct sink){
+        .w = w, .wire = wire, .queue = &wire->sending, .queue_high = WIRE_SEND_HIGH, .tls = tls};
+}
+
+struct sink sink_into(struct worker *w, struct wire *wire, struct block_queue *queue, uint32_t high)
+{
+    return (struct sink){.w = w, .wire = wire, .queue = queue, .queue_high = high};
 }
 
 static void forget_fresh(struct sink *s)
@@ -34,7 +40,7 @@ static struct writer bad_writer(struct sink *s)
 /* The last queued block may grow while the kernel sends its front: it was given a length. */
 static struct block *tail_with(struct sink *s, uint32_t need)
 {
-    struct block *tail = s->wire->sending.last;
+    struct block *tail = s->queue->last;
     return tail && !block_is_lent(tail) && tail->refs == 1 && block_room(tail) >= need ? tail
                                                                                        : NULL;
 }
@@ -70,14 +76,14 @@ void sink_commit(struct sink *s, const struct writer *w)
     if (s->fresh) {
         must(w->ptr == s->fresh->data);
         s->fresh->end = (uint32_t)w->len;
-        wire_push(s->wire, s->fresh);
+        block_queue_push(s->queue, s->fresh);
         s->fresh = NULL;
         return;
     }
-    struct block *tail = s->wire->sending.last;
+    struct block *tail = s->queue->last;
     must(tail && w->ptr == tail->data + tail->end && w->len <= block_room(tail));
     tail->end += (uint32_t)w->len;
-    s->wire->sending.bytes += (uint32_t)w->len;
+    s->queue->bytes += (uint32_t)w->len;
 }
 
 void sink_copy(struct sink *s, struct span bytes)
@@ -100,7 +106,7 @@ uint32_t sink_room(struct sink *s, uint32_t want)
 {
     const struct worker *w = s->w;
     uint32_t room = 0;
-    if (s->failed || wire_send_is_full(s->wire))
+    if (s->failed || sink_is_full(s))
         return 0;
     if (pool_has(w, BLOCK_BODY))
         room = TLS_BODY_MAX;
@@ -123,7 +129,7 @@ void sink_block(struct sink *s, struct block *block)
         if (copy)
             block = copy;
     }
-    wire_push(s->wire, block);
+    block_queue_push(s->queue, block);
 }
 
 /* Encrypts up to three pieces of output into one new block. */
@@ -153,7 +159,7 @@ static void encrypt(struct sink *s, struct span first, struct span second)
         block_give_back(&s->w->blocks, block);
         return;
     }
-    wire_push(s->wire, block);
+    block_queue_push(s->queue, block);
 }
 
 void sink_encrypt(struct sink *s, struct span bytes)

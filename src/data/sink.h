@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* data/sink.h - where bytes for one peer go within one turn: copied together while they are small,
- * passed on as whole blocks when large, encrypted when the peer speaks TLS.
+ * passed on as whole blocks when large, encrypted when the peer speaks TLS. Or to a queue that a
+ * codec frames later.
  * Thread: the worker's.   Owns: what is staged, until sink_flush(); there is one at a time.
  * Never: sends (wire_settle() does), grows beyond what back-pressure allows. */
 #pragma once
@@ -11,14 +12,19 @@ struct tls_session;
 
 struct sink {
     struct worker *w;
-    struct wire *wire;
-    struct tls_session *tls; /* NULL: plain */
-    struct block *fresh;     /* reserved, not yet queued */
-    uint32_t staged;         /* bytes of worker.stage, TLS only */
-    bool failed;             /* no pool block, or the session broke: close the connection */
+    struct wire *wire;         /* of the peer; its owner is woken when there is room again */
+    struct block_queue *queue; /* where finished blocks go: the wire's, or a codec's */
+    uint32_t queue_high;       /* bytes in it from which on it is full */
+    struct tls_session *tls;   /* NULL: plain */
+    struct block *fresh;       /* reserved, not yet queued */
+    uint32_t staged;           /* bytes of worker.stage, TLS only */
+    bool failed;               /* no pool block, or the session broke: close the connection */
 };
 
 struct sink sink_of(struct worker *w, struct wire *wire, struct tls_session *tls);
+/* A plain sink into `queue`, which is full from `high` bytes on. */
+struct sink sink_into(struct worker *w, struct wire *wire, struct block_queue *queue,
+                      uint32_t high);
 /* A writer over at least `need` contiguous bytes (<= WORKER_STAGE_BYTES); a failed sink gives one
  * that is `bad`. sink_commit() makes what was written part of the output; a writer that is not
  * committed is forgotten by the next call. */
@@ -33,5 +39,10 @@ uint32_t sink_room(struct sink *s, uint32_t want);
 void sink_block(struct sink *s, struct block *block);
 /* Payload that is encrypted from where it lies (TLS sinks only), at most what sink_room() said. */
 void sink_encrypt(struct sink *s, struct span bytes);
-/* Everything staged goes to the wire's queue. */
+/* Everything staged goes to the queue. */
 void sink_flush(struct sink *s);
+
+static inline bool sink_is_full(const struct sink *s)
+{
+    return s->queue->bytes >= s->queue_high || s->queue->count >= WIRE_SEND_BLOCKS;
+}

@@ -45,26 +45,27 @@ struct http_event h1_feed(struct h1 *h1, struct span in, size_t *ret_used);
 struct http_event h1_feed_eof(struct h1 *h1);
 
 /* Writes a request head for an upstream: method, origin-form target, Host from head->authority, the
- * fields of `head` that are not dropped, `extra` (finished "Name: value\r\n" lines), framing fields
- * for head->body (HTTP_BODY_LENGTH or _CHUNKED), Connection where a passed field needs it, blank
- * line. ERR_TOO_LARGE when `out` is too small; it is then of no use. */
-struct result h1_write_request(const struct http_head *head, struct span target, struct span extra,
+ * fields of `head` that are not dropped, framing fields for head->body (HTTP_BODY_LENGTH or
+ * _CHUNKED), Connection where a passed field needs it, blank line. ERR_TOO_LARGE when `out` is too
+ * small; it is then of no use. */
+struct result h1_write_request(const struct http_head *head, struct span target,
                                struct writer *out);
-/* Writes a response head for a client: status line, fields not dropped, extra, framing fields for
- * the client's version, and Connection. `body` says how the body is framed towards the client:
+/* Writes a response head for a client: status line, fields not dropped, framing fields for the
+ * client's version, and Connection. `body` says how the body is framed towards the client:
  * never HTTP_BODY_CHUNKED for client_minor 0. keep_alive is ignored for 1xx. ERR_TOO_LARGE. */
 struct result h1_write_response(const struct http_head *head, uint8_t client_minor,
-                                enum http_body body, bool keep_alive, struct span extra,
-                                struct writer *out);
-/* A complete small response of our own: 400, 404, 408, 502, redirects... with Content-Length and a
- * line of text as body. `location` may be empty. 100 and 101 are heads alone. ERR_TOO_LARGE. */
-struct result h1_write_simple(uint16_t status, struct span location, bool keep_alive, bool is_head,
+                                enum http_body body, bool keep_alive, struct writer *out);
+/* A complete small response of our own: 400, 404, 408, 502, redirects... with Content-Length. 100
+ * and 101 are heads alone. ERR_TOO_LARGE. */
+struct result h1_write_answer(const struct http_answer *answer, bool keep_alive, bool is_head,
                               struct writer *out);
+/* What h1_write_answer() writes has at most so many bytes. */
+uint32_t h1_answer_room(const struct http_answer *answer);
 /* Chunked coding: the line before `len` bytes (len > 0); behind them the caller writes CRLF.
  * Returns the length of the line. */
 #define H1_CHUNK_HEAD_MAX 18
 size_t h1_chunk_head(uint64_t len, uint8_t out[H1_CHUNK_HEAD_MAX]);
-/* Last chunk with the trailer fields that are not dropped (NULL = none). ERR_TOO_LARGE. */
-struct result h1_write_last_chunk(const struct http_head *trailers, struct writer *out);
+/* The fields that are not dropped, as lines: the inside of a trailer section. ERR_TOO_LARGE. */
+struct result h1_write_fields(const struct http_head *head, struct writer *out);
 /* Reason phrase of a status, "" when unknown. */
 const char *h1_reason(uint16_t status);

@@ -70,8 +70,7 @@ static bool passes(const struct http_head *head, enum http_name known)
     return false;
 }
 
-struct result h1_write_request(const struct http_head *head, struct span target, struct span extra,
-                               struct writer *out)
+struct result h1_write_request(const struct http_head *head, struct span target, struct writer *out)
 {
     writer_span(out, head->method_text);
     WRITE_TEXT(out, " ");
@@ -80,7 +79,6 @@ struct result h1_write_request(const struct http_head *head, struct span target,
     writer_span(out, head->authority);
     WRITE_TEXT(out, "\r\n");
     write_fields(head, out);
-    writer_span(out, extra);
     if (head->body == HTTP_BODY_LENGTH)
         write_length(out, head->content_length);
     else if (head->body == HTTP_BODY_CHUNKED)
@@ -107,13 +105,11 @@ static void write_status_line(struct writer *out, uint16_t status, struct span r
 }
 
 struct result h1_write_response(const struct http_head *head, uint8_t client_minor,
-                                enum http_body body, bool keep_alive, struct span extra,
-                                struct writer *out)
+                                enum http_body body, bool keep_alive, struct writer *out)
 {
     must(body != HTTP_BODY_CHUNKED || client_minor > 0);
     write_status_line(out, head->status, head->reason);
     write_fields(head, out);
-    writer_span(out, extra);
     if (body == HTTP_BODY_LENGTH)
         write_length(out, head->content_length);
     else if (body == HTTP_BODY_CHUNKED)
@@ -130,25 +126,50 @@ struct result h1_write_response(const struct http_head *head, uint8_t client_min
     return written(out);
 }
 
-struct result h1_write_simple(uint16_t status, struct span location, bool keep_alive, bool is_head,
-                              struct writer *out)
+/* Fields of an answer; a line of text where it has no body of its own. */
+#define ANSWER_TYPE "Content-Type: text/plain; charset=utf-8\r\n"
+
+uint32_t h1_answer_room(const struct http_answer *answer)
 {
-    struct span reason = span_str(h1_reason(status));
-    bool has_body = status >= 200 && status != 204 && status != 304;
-    write_status_line(out, status, reason);
-    if (location.len) {
-        WRITE_TEXT(out, "Location: ");
-        writer_span(out, location);
+    size_t room = 256 + answer->body.len;
+    for (unsigned i = 0; i < answer->field_count; i++)
+        room += answer->fields[i].name.len + answer->fields[i].value.len + 4;
+    return room > UINT32_MAX ? UINT32_MAX : (uint32_t)room;
+}
+
+static void write_answer_fields(const struct http_answer *answer, struct writer *out)
+{
+    for (unsigned i = 0; i < answer->field_count; i++) {
+        const struct http_field *f = &answer->fields[i];
+        if (f->drop)
+            continue;
+        writer_span(out, f->name);
+        WRITE_TEXT(out, ": ");
+        writer_span(out, f->value);
         WRITE_TEXT(out, "\r\n");
     }
-    if (has_body) {
-        WRITE_TEXT(out, "Content-Type: text/plain; charset=utf-8\r\n");
-        write_length(out, 3 + 1 + reason.len + 1);
-    }
+}
+
+struct result h1_write_answer(const struct http_answer *answer, bool keep_alive, bool is_head,
+                              struct writer *out)
+{
+    uint16_t status = answer->status;
+    struct span reason = span_str(h1_reason(status));
+    bool has_body = status >= 200 && status != 204 && status != 304;
+    bool says_status = has_body && !answer->bare && answer->body.len == 0;
+    write_status_line(out, status, reason);
+    write_answer_fields(answer, out);
+    if (says_status)
+        WRITE_TEXT(out, ANSWER_TYPE);
+    if (has_body)
+        write_length(out, says_status ? 3 + 1 + reason.len + 1 : answer->body.len);
     if (!keep_alive && status >= 200)
         WRITE_TEXT(out, "Connection: close\r\n");
     WRITE_TEXT(out, "\r\n");
-    if (has_body && !is_head) {
+    if (!has_body || is_head)
+        return written(out);
+    writer_span(out, answer->body);
+    if (says_status) {
         write_decimal(out, status);
         WRITE_TEXT(out, " ");
         writer_span(out, reason);
@@ -168,12 +189,9 @@ size_t h1_chunk_head(uint64_t len, uint8_t out[H1_CHUNK_HEAD_MAX])
     return digits + 2;
 }
 
-struct result h1_write_last_chunk(const struct http_head *trailers, struct writer *out)
+struct result h1_write_fields(const struct http_head *head, struct writer *out)
 {
-    WRITE_TEXT(out, "0\r\n");
-    if (trailers)
-        write_fields(trailers, out);
-    WRITE_TEXT(out, "\r\n");
+    write_fields(head, out);
     return written(out);
 }
 

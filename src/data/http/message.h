@@ -7,7 +7,8 @@
 #include "base/result.h"
 #include "base/span.h"
 
-#define HTTP_FIELDS_MAX 128 /* header fields of one message */
+#define HTTP_FIELDS_MAX 128 /* header fields of one message, as received */
+#define HTTP_FIELDS_OWN 64  /* those that we may add */
 /* Bytes of a path that had to be put together. */
 #define HTTP_PATH_MADE_MAX 1024
 
@@ -57,6 +58,7 @@ enum http_body {
     HTTP_BODY_LENGTH,      /* content_length bytes follow */
     HTTP_BODY_CHUNKED,     /* chunked coding follows; content_length unknown */
     HTTP_BODY_UNTIL_CLOSE, /* responses only */
+    HTTP_BODY_FRAMES,      /* in frames that the codec makes (HTTP/2); for writing only */
 };
 
 /* Head of a request or response. */
@@ -81,8 +83,28 @@ struct http_head {
     bool upgrade;            /* Connection: upgrade with an Upgrade field */
     bool has_trailer;        /* a Trailer field announces trailers */
     uint16_t field_count;
-    struct http_field fields[HTTP_FIELDS_MAX];
+    struct http_field fields[HTTP_FIELDS_MAX + HTTP_FIELDS_OWN];
     uint8_t path_made[HTTP_PATH_MADE_MAX]; /* `path` of an absolute-form target without one */
+};
+
+/* Adds a field of our own behind the others. Its bytes must live until the head is written; the
+ * name is written as it is in HTTP/1 and in lower case in HTTP/2. False: no room. */
+static inline bool http_head_add(struct http_head *head, struct span name, struct span value)
+{
+    if (head->field_count >= HTTP_FIELDS_MAX + HTTP_FIELDS_OWN)
+        return false;
+    head->fields[head->field_count++] = (struct http_field){.name = name, .value = value};
+    return true;
+}
+
+/* A response of our own. */
+struct http_answer {
+    uint16_t status;
+    uint16_t field_count;
+    const struct http_field *fields; /* but those of framing */
+    struct span body;                /* with its Content-Type among the fields */
+    bool bare;                       /* no body: without it an empty one is a line that says the
+                                        status */
 };
 
 enum http_event_kind {

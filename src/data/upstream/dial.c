@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "data/exchange.h"
 #include "data/upstream/pick.h"
+#include "data/upstream/upconn.h"
 
 /* Servers that one request tries. */
 #define SERVERS_MAX     3
@@ -48,7 +49,7 @@ struct result dial_start(struct worker *w, struct exchange *x)
     struct upconn *upconn = upconn_open(w, x->server, address, x->self);
     if (!upconn)
         return result_fail(ERR_NO_SLOT);
-    x->upconn = (struct handle){upconn->wire.id.slot, upconn->wire.id.gen};
+    x->lease = lease_ref_of(upconn);
     limit_set(&w->wheel, &upconn->limit, x->dial_until_ns);
     return result_ok();
 }

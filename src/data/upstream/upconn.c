@@ -35,7 +35,7 @@ struct upconn *upconn_open(struct worker *w, struct pool_server *server,
     wire_open(&upconn->wire, fd,
               (struct op_id){
                   .owner = OP_OWNER_UPCONN, .slot = index, .gen = slab_gen(&w->upconns, index)});
-    upconn->exchange = exchange;
+    upconn->lease.exchange = exchange;
     upconn->server = server;
     pool_hold(server);
     list_init(&upconn->idle);
@@ -53,7 +53,7 @@ void upconn_lease(struct worker *w, struct upconn *upconn, struct handle exchang
 {
     must(upconn_is_good(upconn) && list_is_empty(&upconn->idle));
     set_phase(upconn, UPCONN_PHASE_LEASED);
-    upconn->exchange = exchange;
+    upconn->lease.exchange = exchange;
     limit_clear(&upconn->limit);
     h1_next(&upconn->h1);
     report_add(w->report, REPORT_UPSTREAM_REUSED, 1);
@@ -63,7 +63,7 @@ void upconn_release(struct worker *w, struct upconn *upconn, bool reuse, uint32_
                     uint32_t max)
 {
     must(upconn->phase == UPCONN_PHASE_LEASED);
-    upconn->exchange = (struct handle){0};
+    upconn->lease.exchange = (struct handle){0};
     if (!reuse || worker_is_draining(w) || !wire_send_is_empty(&upconn->wire) ||
         upconn->wire.received.first || upconn->wire.eof || upconn->wire.recv_failed ||
         !pool_put(upconn->server, upconn, max)) {
@@ -96,7 +96,7 @@ void upconn_close_begin(struct worker *w, struct upconn *upconn)
         return;
     if (upconn->phase == UPCONN_PHASE_IDLE)
         pool_remove(upconn->server, upconn);
-    upconn->exchange = (struct handle){0};
+    upconn->lease.exchange = (struct handle){0};
     set_phase(upconn, UPCONN_PHASE_CLOSING);
     limit_remove(&upconn->limit);
     wire_close_begin(w, &upconn->wire);
@@ -130,7 +130,8 @@ static void connect_turn(struct worker *w, struct upconn *upconn, struct exchang
 
 void upconn_run(struct worker *w, struct upconn *upconn)
 {
-    struct exchange *x = slab_get(&w->exchanges, upconn->exchange.index, upconn->exchange.gen);
+    struct exchange *x =
+        slab_get(&w->exchanges, upconn->lease.exchange.index, upconn->lease.exchange.gen);
     switch ((enum upconn_phase)upconn->phase) {
     case UPCONN_PHASE_CONNECTING:
         must(x);
@@ -156,7 +157,8 @@ void upconn_run(struct worker *w, struct upconn *upconn)
 
 void upconn_limit(struct worker *w, struct upconn *upconn)
 {
-    struct exchange *x = slab_get(&w->exchanges, upconn->exchange.index, upconn->exchange.gen);
+    struct exchange *x =
+        slab_get(&w->exchanges, upconn->lease.exchange.index, upconn->lease.exchange.gen);
     if (x)
         exchange_upstream_timeout(w, x);
     else

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "data/http/h1.h"
+#include "data/upstream/lease.h"
 #include "data/worker.h"
 
 enum upconn_phase {
@@ -21,9 +22,10 @@ enum upconn_phase {
 #define UPCONN_HEAD_MAX 65536u
 
 struct upconn {
-    struct wire wire; /* first: a ready wire is its upconn */
-    uint8_t phase;    /* enum upconn_phase; changed by set_phase() alone */
-    struct handle exchange;
+    struct wire wire;    /* first: a ready wire is its upconn */
+    uint8_t phase;       /* enum upconn_phase; changed by set_phase() alone */
+    struct lease lease;  /* the one that it can give */
+    uint32_t head_bytes; /* of the response head being looked at */
     struct pool_server *server;
     struct list idle;   /* in server->idle */
     struct limit limit; /* connect, response head, idle in the pool */

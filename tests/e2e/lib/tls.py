@@ -12,6 +12,7 @@ from .http1 import TIMEOUT_S, Connection
 def context(ca_file=None, minimum=None, maximum=None, alpn=None, ciphers=None):
     """A client context; without ca_file nothing is verified."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # some Pythons set it, and miss that close_notify is missing
     if ca_file:
         made.load_verify_locations(str(ca_file))
     else:

@@ -30,10 +30,10 @@ static void assert_written(const struct writer *w, const char *text)
 static void requests(void **state)
 {
     static const struct {
-        const char *in, *target, *extra, *out;
+        const char *in, *target, *client, *out;
     } rows[] = {
         {"GET /a?b HTTP/1.1\r\nhost: h:80\r\nX:  y \r\nConnection: close, drop\r\nDrop: 1\r\n\r\n",
-         "/a?b", "X-Forwarded-For: 1.2.3.4\r\n",
+         "/a?b", "1.2.3.4",
          "GET /a?b HTTP/1.1\r\nHost: h:80\r\nX: y\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n"},
         {"POST http://a/x HTTP/1.1\r\nHost: b\r\ncontent-length: 005\r\nE:\r\n\r\n", "/new", "",
          "POST /new HTTP/1.1\r\nHost: a\r\nE: \r\nContent-Length: 5\r\n\r\n"},
@@ -46,15 +46,19 @@ static void requests(void **state)
         {"GET / HTTP/1.0\r\n\r\n", "/", "", "GET / HTTP/1.1\r\nHost: \r\n\r\n"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const struct http_head *head = parse(H1_SERVER, HTTP_OTHER, rows[i].in);
+        static struct http_head own;
+        struct http_head *head = &own;
+        own = *parse(H1_SERVER, HTTP_OTHER, rows[i].in);
         struct writer w = writer_of(memory, sizeof memory);
-        struct span target = span_str(rows[i].target), extra = span_str(rows[i].extra);
-        assert_true(result_is_ok(h1_write_request(head, target, extra, &w)));
+        struct span target = span_str(rows[i].target), client = span_str(rows[i].client);
+        if (client.len)
+            assert_true(http_head_add(head, SPAN_LITERAL("X-Forwarded-For"), client));
+        assert_true(result_is_ok(h1_write_request(head, target, &w)));
         assert_written(&w, rows[i].out);
         for (size_t cap = 0; cap < strlen(rows[i].out); cap++) {
             w = writer_of(memory, cap);
             memory[cap] = 0xee;
-            assert_int_equal(h1_write_request(head, target, extra, &w).code, ERR_TOO_LARGE);
+            assert_int_equal(h1_write_request(head, target, &w).code, ERR_TOO_LARGE);
             assert_int_equal(memory[cap], 0xee);
         }
     }
@@ -66,11 +70,11 @@ static void an_upgrade(void **state)
                                    "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\n"
                                    "Upgrade: websocket\r\n\r\n");
     struct writer w = writer_of(memory, sizeof memory);
-    assert_true(result_is_ok(h1_write_request(&head, head.path, span_str(""), &w)));
+    assert_true(result_is_ok(h1_write_request(&head, head.path, &w)));
     assert_written(&w, "GET /ws HTTP/1.1\r\nHost: h\r\n\r\n");
     rules_pass_upgrade(&head);
     w = writer_of(memory, sizeof memory);
-    assert_true(result_is_ok(h1_write_request(&head, head.path, span_str(""), &w)));
+    assert_true(result_is_ok(h1_write_request(&head, head.path, &w)));
     assert_written(
         &w, "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n");
 }
@@ -104,8 +108,8 @@ static void responses(void **state)
         const struct http_head *head = parse(H1_CLIENT, rows[i].method, rows[i].in);
         for (size_t cap = sizeof memory - 1;; cap = strlen(rows[i].out) - 1) {
             struct writer w = writer_of(memory, cap);
-            struct result r = h1_write_response(head, rows[i].minor, rows[i].body,
-                                                rows[i].keep_alive, span_str(""), &w);
+            struct result r =
+                h1_write_response(head, rows[i].minor, rows[i].body, rows[i].keep_alive, &w);
             if (cap < sizeof memory - 1) {
                 assert_int_equal(r.code, ERR_TOO_LARGE);
                 break;
@@ -127,7 +131,7 @@ static void what_is_written_reads_the_same(void **state)
         struct buf first = {0}, second = {0};
         struct http_head head = *parse(H1_SERVER, HTTP_OTHER, texts[i]);
         struct writer w = writer_of(memory, sizeof memory - 1);
-        assert_true(result_is_ok(h1_write_request(&head, head.path, span_str(""), &w)));
+        assert_true(result_is_ok(h1_write_request(&head, head.path, &w)));
         memory[w.len] = 0;
         const struct http_head *again = parse(H1_SERVER, HTTP_OTHER, (char *)memory);
         assert_int_equal(again->body, head.body);
@@ -136,7 +140,7 @@ static void what_is_written_reads_the_same(void **state)
                     span_eq(again->authority, SPAN_LITERAL("h:81")));
         buf_put(&first, memory, w.len);
         w = writer_of(memory + 4096, 4096);
-        assert_true(result_is_ok(h1_write_request(again, again->path, span_str(""), &w)));
+        assert_true(result_is_ok(h1_write_request(again, again->path, &w)));
         assert_true(span_eq(writer_done(&w), buf_span(&first))); /* a fixed point */
         buf_free(&first);
         buf_free(&second);
@@ -145,17 +149,21 @@ static void what_is_written_reads_the_same(void **state)
 
 static void small_responses(void **state)
 {
+    struct http_field location = {SPAN_LITERAL("Location"), SPAN_LITERAL("https://h/"), 0, false};
+    struct http_answer moved = {.status = 301, .fields = &location, .field_count = 1};
     struct writer w = writer_of(memory, sizeof memory);
-    assert_true(result_is_ok(h1_write_simple(404, span_str(""), true, false, &w)));
+    assert_true(
+        result_is_ok(h1_write_answer(&(struct http_answer){.status = 404}, true, false, &w)));
     assert_written(&w, "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\n"
                        "Content-Length: 14\r\n\r\n404 Not Found\n");
     w = writer_of(memory, sizeof memory);
-    assert_true(result_is_ok(h1_write_simple(301, SPAN_LITERAL("https://h/"), false, true, &w)));
+    assert_true(result_is_ok(h1_write_answer(&moved, false, true, &w)));
     assert_written(&w, "HTTP/1.1 301 Moved Permanently\r\nLocation: https://h/\r\n"
                        "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 22\r\n"
                        "Connection: close\r\n\r\n");
     w = writer_of(memory, sizeof memory);
-    assert_true(result_is_ok(h1_write_simple(100, span_str(""), true, false, &w)));
+    assert_true(
+        result_is_ok(h1_write_answer(&(struct http_answer){.status = 100}, true, false, &w)));
     assert_written(&w, "HTTP/1.1 100 Continue\r\n\r\n");
     for (unsigned i = 0; i < HTTP_RULE_COUNT;
          i++) /* every refusal has its phrase and is read back */
@@ -163,15 +171,28 @@ static void small_responses(void **state)
         uint16_t status = rules_reject((enum http_rule)i)->status;
         assert_true(strlen(h1_reason(status)) > 0);
         w = writer_of(memory, sizeof memory);
-        assert_true(result_is_ok(h1_write_simple(status, span_str(""), false, false, &w)));
+        assert_true(result_is_ok(
+            h1_write_answer(&(struct http_answer){.status = status}, false, false, &w)));
         size_t len = w.len;
         struct buf t = {0};
         transcript(&t, H1_CLIENT, HTTP_GET, writer_done(&w), &len, 1, true);
         assert_non_null(strstr(buf_cstr(&t), "] END"));
         buf_free(&t);
     }
+    struct http_answer own = {
+        .status = 200, .fields = &location, .field_count = 1, .body = SPAN_LITERAL("own body")};
+    w = writer_of(memory, sizeof memory);
+    assert_true(result_is_ok(h1_write_answer(&own, true, false, &w)));
+    assert_true(w.len <= h1_answer_room(&own));
+    assert_written(&w,
+                   "HTTP/1.1 200 OK\r\nLocation: https://h/\r\nContent-Length: 8\r\n\r\nown body");
+    w = writer_of(memory, sizeof memory);
+    own = (struct http_answer){.status = 200, .bare = true};
+    assert_true(result_is_ok(h1_write_answer(&own, true, false, &w)));
+    assert_written(&w, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     w = writer_of(memory, 60);
-    assert_int_equal(h1_write_simple(404, span_str(""), true, false, &w).code, ERR_TOO_LARGE);
+    assert_int_equal(h1_write_answer(&(struct http_answer){.status = 404}, true, false, &w).code,
+                     ERR_TOO_LARGE);
     assert_string_equal(h1_reason(299), "");
 }
 
@@ -191,17 +212,14 @@ static void chunks(void **state)
         assert_int_equal(n, strlen(rows[i].line));
         assert_memory_equal(line, rows[i].line, n);
     }
-    struct writer w = writer_of(memory, sizeof memory);
-    assert_true(result_is_ok(h1_write_last_chunk(NULL, &w)));
-    assert_written(&w, "0\r\n\r\n");
     struct http_head trailers = {.field_count = 2};
     trailers.fields[0] = (struct http_field){SPAN_LITERAL("X"), SPAN_LITERAL("y"), 0, false};
     trailers.fields[1] = (struct http_field){SPAN_LITERAL("Cookie"), SPAN_LITERAL("y"), 0, true};
-    w = writer_of(memory, sizeof memory);
-    assert_true(result_is_ok(h1_write_last_chunk(&trailers, &w)));
-    assert_written(&w, "0\r\nX: y\r\n\r\n");
-    w = writer_of(memory, 10);
-    assert_int_equal(h1_write_last_chunk(&trailers, &w).code, ERR_TOO_LARGE);
+    struct writer w = writer_of(memory, sizeof memory);
+    assert_true(result_is_ok(h1_write_fields(&trailers, &w)));
+    assert_written(&w, "X: y\r\n");
+    w = writer_of(memory, 5);
+    assert_int_equal(h1_write_fields(&trailers, &w).code, ERR_TOO_LARGE);
 }
 
 UNIT_TESTS(cmocka_unit_test(requests), cmocka_unit_test(an_upgrade), cmocka_unit_test(responses),

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/stream.h"
+
+#include "data/conn.h"
+#include "data/http/rules.h"
+
+/* How long nothing may come of an answer whose client has closed its side. */
+#define HALF_CLOSED_MS 30000u
+
+static struct conn *conn_of(const struct stream *s)
+{
+    must(s->version == STREAM_HTTP1);
+    return LIST_ENTRY(s, struct conn, stream);
+}
+
+struct stream_ref stream_ref_of(struct worker *w, const struct stream *s)
+{
+    const struct conn *conn = conn_of(s);
+    return (struct stream_ref){.slot = {conn->wire.id.slot, conn->wire.id.gen},
+                               .version = s->version};
+}
+
+struct stream *stream_get(struct worker *w, struct stream_ref ref)
+{
+    struct conn *conn = slab_get(&w->conns, ref.slot.index, ref.slot.gen);
+    must(conn);
+    return &conn->stream;
+}
+
+struct conn *stream_conn(struct worker *w, struct stream *s)
+{
+    return conn_of(s);
+}
+
+/* ---- request -------------------------------------------------------------------------------- */
+
+void stream_take_end(struct worker *w, struct stream *s)
+{
+    size_t used = 0;
+    struct http_event ev = h1_feed(&conn_of(s)->h1, (struct span){0}, &used);
+    must(ev.kind == HTTP_EVENT_END && used == 0);
+}
+
+void stream_limit_in(struct worker *w, struct stream *s, uint32_t ms)
+{
+    limit_set_ms(&w->wheel, &conn_of(s)->in, w->now_ns, ms);
+}
+
+void stream_limit_out(struct worker *w, struct stream *s, uint32_t ms)
+{
+    if (ms)
+        conn_of(s)->send_limit_ns = w->now_ns + ms * 1000000ull;
+}
+
+void stream_close_after(struct worker *w, struct stream *s)
+{
+    conn_of(s)->close_after = true;
+}
+
+bool stream_fill(struct worker *w, struct stream *s)
+{
+    return conn_fill(w, conn_of(s));
+}
+
+/* Only a trailer section can be too large for the codec to see. */
+const struct http_reject *stream_broken_rule(const struct stream *s)
+{
+    const struct http_reject *broken = conn_of(s)->h1.reject;
+    return broken ? broken : rules_reject(HTTP_RULE_trailers_too_large);
+}
+
+struct source stream_source(struct worker *w, struct stream *s)
+{
+    struct conn *conn = conn_of(s);
+    return (struct source){.h1 = &conn->h1, .in = conn_input(conn)};
+}
+
+/* Decryption stops at a bound. */
+bool stream_fills_again(const struct stream *s)
+{
+    return conn_of(s)->tls;
+}
+
+/* TCP has its own window. */
+void stream_took(struct worker *w, struct stream *s, uint64_t bytes)
+{
+}
+
+bool stream_is_half_closed(struct worker *w, struct stream *s)
+{
+    return conn_of(s)->wire.eof;
+}
+
+bool stream_may_hold_more(struct worker *w, struct stream *s, bool untouched)
+{
+    struct conn *conn = conn_of(s);
+    return (untouched && conn_input(conn)->bytes > 0) || (conn->tls && conn->wire.received.first);
+}
+
+void stream_await(struct worker *w, struct stream *s, bool anew)
+{
+    struct conn *conn = conn_of(s);
+    if (anew || conn->in.at_ns == TIMER_NO_LIMIT)
+        limit_set_ms(&w->wheel, &conn->in, w->now_ns, HALF_CLOSED_MS);
+    conn->close_after = true;
+}
+
+/* ---- response ------------------------------------------------------------------------------- */
+
+void stream_reply(struct worker *w, struct stream *s, const struct http_answer *answer, bool whole)
+{
+    conn_reply(w, conn_of(s), answer, whole);
+}
+
+void stream_reply_status(struct worker *w, struct stream *s, uint16_t status, bool whole)
+{
+    stream_reply(w, s, &(struct http_answer){.status = status}, whole);
+}
+
+struct sink stream_sink(struct worker *w, struct stream *s)
+{
+    return conn_sink(w, conn_of(s));
+}
+
+enum http_body stream_framing(const struct stream *s, const struct http_head *head)
+{
+    if (head->body == HTTP_BODY_NONE || head->body == HTTP_BODY_LENGTH)
+        return head->body;
+    return s->minor == 0 ? HTTP_BODY_UNTIL_CLOSE : HTTP_BODY_CHUNKED;
+}
+
+/* With as much room as the head needs. */
+static bool put_head(struct sink *sink, const struct stream *s, const struct http_head *head,
+                     enum http_body framing, bool keep)
+{
+    static const uint32_t rooms[] = {2048, BLOCK_RECORD_BYTES - 4096, WORKER_STAGE_BYTES - 4096};
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) {
+        struct writer out = sink_writer(sink, rooms[i]);
+        if (out.bad)
+            return false;
+        if (result_is_ok(h1_write_response(head, s->minor, framing, keep, &out))) {
+            sink_commit(sink, &out);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool stream_respond(struct worker *w, struct stream *s, const struct http_head *head,
+                    enum http_body framing, bool whole, struct sink *sink)
+{
+    struct conn *conn = conn_of(s);
+    if (head->status < 200) /* HTTP/1.0 knows none */
+        return s->minor == 0 || put_head(sink, s, head, HTTP_BODY_NONE, true);
+    if (framing == HTTP_BODY_UNTIL_CLOSE || !whole || worker_is_draining(w))
+        conn->close_after = true;
+    return put_head(sink, s, head, framing, !conn->close_after);
+}
+
+bool stream_is_full(struct worker *w, struct stream *s)
+{
+    return wire_send_is_full(&conn_of(s)->wire);
+}
+
+void stream_settle(struct worker *w, struct stream *s, enum stream_want want)
+{
+    struct conn *conn = conn_of(s);
+    uint32_t waiting = conn->wire.received.bytes + conn->plain.bytes;
+    uint32_t enough = want == STREAM_WANT_WATCH ? WIRE_RECV_HIGH : CONN_HEAD_MAX;
+    if (want == STREAM_WANT_NOTHING || waiting > enough)
+        conn_settle(w, conn, WIRE_WANT_NOTHING);
+    else
+        conn_settle(w, conn, want == STREAM_WANT_LARGE ? WIRE_WANT_LARGE : WIRE_WANT_SMALL);
+}
+
+void stream_done(struct worker *w, struct stream *s, bool whole, struct block *trailers)
+{
+    must(!trailers); /* the sink took them */
+    conn_response_done(w, conn_of(s), whole);
+}
+
+void stream_abort(struct worker *w, struct stream *s)
+{
+    conn_abort(w, conn_of(s));
+}
+
+void stream_hang_up(struct worker *w, struct stream *s)
+{
+    conn_close_begin(w, conn_of(s));
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/upstream/lease.h"
+
+#include "data/http/rules.h"
+#include "data/upstream/upconn.h"
+
+static struct upconn *upconn_of(const struct lease *l)
+{
+    return LIST_ENTRY(l, struct upconn, lease);
+}
+
+struct lease *lease_get(struct worker *w, struct lease_ref ref)
+{
+    struct upconn *upconn = slab_get(&w->upconns, ref.slot.index, ref.slot.gen);
+    return upconn ? &upconn->lease : NULL;
+}
+
+struct lease_ref lease_ref_of(const struct upconn *upconn)
+{
+    return (struct lease_ref){{upconn->wire.id.slot, upconn->wire.id.gen}};
+}
+
+bool lease_take(struct worker *w, struct pool_server *server, struct handle exchange,
+                struct lease_ref *ret)
+{
+    struct upconn *upconn = pool_take(w, server);
+    if (!upconn)
+        return false;
+    upconn_lease(w, upconn, exchange);
+    *ret = lease_ref_of(upconn);
+    return true;
+}
+
+/* ---- request -------------------------------------------------------------------------------- */
+
+void lease_send_head(struct worker *w, struct lease *l, enum http_method method, struct block *head)
+{
+    struct upconn *upconn = upconn_of(l);
+    h1_expect(&upconn->h1, method);
+    wire_push(&upconn->wire, head);
+}
+
+void lease_limit(struct worker *w, struct lease *l, uint32_t ms)
+{
+    limit_set_ms(&w->wheel, &upconn_of(l)->limit, w->now_ns, ms);
+}
+
+void lease_limit_clear(struct lease *l)
+{
+    limit_clear(&upconn_of(l)->limit);
+}
+
+struct sink lease_sink(struct worker *w, struct lease *l)
+{
+    return sink_of(w, &upconn_of(l)->wire, NULL);
+}
+
+void lease_request_done(struct worker *w, struct lease *l, struct block *trailers)
+{
+    must(!trailers); /* the sink took them */
+}
+
+bool lease_is_full(const struct lease *l)
+{
+    return wire_send_is_full(&upconn_of(l)->wire);
+}
+
+bool lease_is_deaf(const struct lease *l)
+{
+    return upconn_of(l)->wire.send_failed;
+}
+
+/* ---- response ------------------------------------------------------------------------------- */
+
+bool lease_has_input(const struct lease *l)
+{
+    return upconn_of(l)->wire.received.first;
+}
+
+enum http_event_kind lease_head(struct worker *w, struct lease *l, struct http_head **ret)
+{
+    struct upconn *upconn = upconn_of(l);
+    struct block_queue *in = &upconn->wire.received;
+    while (in->first) {
+        size_t used = 0;
+        struct http_event ev = h1_feed(&upconn->h1, block_span(in->first), &used);
+        if (ev.kind == HTTP_EVENT_HEAD) {
+            upconn->head_bytes = (uint32_t)used;
+            *ret = upconn->h1.head;
+            return HTTP_EVENT_HEAD;
+        }
+        if (ev.kind == HTTP_EVENT_END) { /* of an interim response */
+            block_queue_take(&w->blocks, in, (uint32_t)used);
+            h1_next(&upconn->h1);
+            continue;
+        }
+        if (ev.kind != HTTP_EVENT_MORE)
+            return HTTP_EVENT_BAD;
+        bool more = in->first->next;
+        if ((more || block_is_lent(in->first)) &&
+            !result_is_ok(block_queue_gather(&w->blocks, in, UPCONN_HEAD_MAX)))
+            return HTTP_EVENT_BAD;
+        if (!more)
+            return HTTP_EVENT_MORE;
+    }
+    return HTTP_EVENT_MORE;
+}
+
+const struct http_reject *lease_broken_rule(const struct lease *l)
+{
+    const struct upconn *upconn = upconn_of(l);
+    if (upconn->h1.reject)
+        return upconn->h1.reject;
+    /* What the codec did not refuse was too large for it to see, or is not all there. */
+    return rules_reject(lease_is_over(l) ? HTTP_RULE_truncated : HTTP_RULE_head_too_large);
+}
+
+void lease_head_taken(struct worker *w, struct lease *l)
+{
+    struct upconn *upconn = upconn_of(l);
+    block_queue_take(&w->blocks, &upconn->wire.received, upconn->head_bytes);
+}
+
+struct source lease_source(struct lease *l)
+{
+    struct upconn *upconn = upconn_of(l);
+    return (struct source){.h1 = &upconn->h1, .in = &upconn->wire.received};
+}
+
+/* TCP has its own window. */
+void lease_took(struct worker *w, struct lease *l, uint64_t bytes)
+{
+}
+
+bool lease_is_over(const struct lease *l)
+{
+    const struct wire *wire = &upconn_of(l)->wire;
+    return wire->eof || wire->recv_failed;
+}
+
+bool lease_is_broken(const struct lease *l)
+{
+    return upconn_of(l)->wire.recv_failed;
+}
+
+enum wire_want lease_want_head(const struct lease *l)
+{
+    return upconn_want(upconn_of(l));
+}
+
+void lease_settle(struct worker *w, struct lease *l, enum wire_want want)
+{
+    struct upconn *upconn = upconn_of(l);
+    upconn->wire.want = (uint8_t)want;
+    wire_settle(w, &upconn->wire);
+}
+
+/* ---- end ------------------------------------------------------------------------------------ */
+
+void lease_release(struct worker *w, struct lease *l, bool reuse, uint32_t idle_ms, uint32_t max)
+{
+    upconn_release(w, upconn_of(l), reuse, idle_ms, max);
+}
+
+void lease_cancel(struct worker *w, struct lease *l)
+{
+    if (l)
+        upconn_close_begin(w, upconn_of(l));
+}
