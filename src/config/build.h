@@ -40,6 +40,8 @@ void build_entrypoints(struct build *b);
 void build_resolvers(struct build *b);
 void build_tls(struct build *b);
 void build_services(struct build *b);
+/* Members of services, once their names are known. */
+void build_balance(struct build *b);
 void build_routers(struct build *b);
 
 /* Down a dotted path that the option table has. */
@@ -78,6 +80,11 @@ uint32_t build_find(const struct names *names, const char *name);
  * nearest name. `kind` for the message: "service". */
 uint32_t build_refer(struct build *b, const struct names *names, const struct node *node,
                      const char *text, const char *kind);
+
+/* Sets the kind of a service. */
+void build_balance_kind(struct build *b, struct place p, struct config_service *s);
+/* Strategy, cookie and health checks of a service with servers. */
+void build_balance_servers(struct build *b, struct place balancer, struct config_service *s);
 
 /* "main" and "sans" of each element, lower case, without duplicates. */
 struct config_domain *build_domains(struct build *b, struct place list, uint32_t *ret_count);

@@ -110,6 +110,7 @@ void pool_adopt(struct worker *w, const struct snapshot *s)
     struct pool next = {.count = s->server_count};
     struct by_key old;
     next.servers = mem_zalloc((s->server_count + 1) * sizeof(struct pool_server *));
+    next.member_turns = mem_zalloc((s->member_count + 1) * sizeof *next.member_turns);
     by_key_fill(&old, &w->pool);
     for (uint32_t i = 0; i < s->service_count; i++) {
         const struct snap_service *service = &s->services[i];
@@ -131,6 +132,7 @@ void pool_adopt(struct worker *w, const struct snapshot *s)
         if (w->pool.servers[i]->index == SNAP_NONE)
             retire(w, w->pool.servers[i]);
     free(w->pool.servers);
+    free(w->pool.member_turns);
     free(old.slots);
     w->pool = next;
 }
@@ -146,6 +148,7 @@ void pool_clear(struct worker *w)
     for (uint32_t i = 0; i < w->pool.count; i++)
         retire(w, w->pool.servers[i]);
     free(w->pool.servers);
+    free(w->pool.member_turns);
     w->pool = (struct pool){0};
 }
 
