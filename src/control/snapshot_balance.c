@@ -13,6 +13,7 @@ _Static_assert(SAME(SERVICE_SERVERS) && SAME(SERVICE_WEIGHTED) && SAME(SERVICE_H
                    SAME(STRATEGY_HRW) && SAME(STRATEGY_LEAST_TIME) &&
                    (int)SNAP_SERVICE_LEVELS == (int)CONFIG_SERVICE_LEVELS,
                "kinds are copied by their numbers");
+#undef SAME
 
 #define COOKIE_CHARS 16
 
@@ -39,11 +40,6 @@ static struct span server_cookie(const char *url)
     return cookie_of(text);
 }
 
-static uint32_t ms(uint64_t value)
-{
-    return value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
-}
-
 void snapshot_balance_put(struct snapshot *s, const struct config *config)
 {
     uint32_t members = 0;
@@ -61,7 +57,7 @@ void snapshot_balance_put(struct snapshot *s, const struct config *config)
         out->cookie_name = span_str(c->cookie_name);
         out->cookie_attributes = span_str(c->cookie_attributes);
         out->passive_failures = c->passive_failures;
-        out->passive_window_ms = ms(c->passive_window_ms);
+        out->passive_window_ms = (uint32_t)c->passive_window_ms; /* at most a day */
         for (uint32_t k = 0; k < c->member_count; k++) {
             struct snap_member *m = &s->members[s->member_count++];
             *m = (struct snap_member){c->members[k].service, c->members[k].weight, {NULL, 0}};

@@ -45,14 +45,31 @@ static struct snap_router sample_routers[] = {
      .entrypoint = 1},
 };
 static struct snap_server sample_servers[] = {
-    {.url = SPAN_LITERAL("http://one:80"), .host = SPAN_LITERAL("one"), .port = 80, .weight = 1},
+    {.url = SPAN_LITERAL("http://one:80"),
+     .host = SPAN_LITERAL("one"),
+     .port = 80,
+     .weight = 1,
+     .cookie = SPAN_LITERAL("x")},
     {.url = SPAN_LITERAL("https://two"), .host = SPAN_LITERAL("two"), .port = 443, .https = true},
     {.url = SPAN_LITERAL("http://three"), .host = SPAN_LITERAL("three"), .port = 80},
 };
 static struct snap_service sample_services[] = {
     {.name = SPAN_LITERAL("s1"), .first_server = 0, .server_count = 2, .pass_host_header = true},
-    {.name = SPAN_LITERAL("s2"), .first_server = 2, .server_count = 1, .max_idle_per_server = 7},
+    {.name = SPAN_LITERAL("s2"),
+     .first_server = 2,
+     .server_count = 1,
+     .max_idle_per_server = 7,
+     .strategy = SNAP_STRATEGY_HRW,
+     .cookie_name = SPAN_LITERAL("c"),
+     .passive_failures = 3,
+     .passive_window_ms = 10000},
+    {.name = SPAN_LITERAL("s3"),
+     .kind = SNAP_SERVICE_WEIGHTED,
+     .level = 1,
+     .first_member = 0,
+     .member_count = 2},
 };
+static struct snap_member sample_members[] = {{0, 1, SPAN_LITERAL("m")}, {1, 5, {NULL, 0}}};
 static struct snap_tls sample_tls[] = {
     {.name = SPAN_LITERAL("default"),
      .min_version = 0x0303,
@@ -75,7 +92,9 @@ static inline struct snapshot sample_snapshot(uint64_t version)
         .regexes = sample_regexes,
         .regex_count = 2,
         .services = sample_services,
-        .service_count = 2,
+        .service_count = 3,
+        .members = sample_members,
+        .member_count = 2,
         .servers = sample_servers,
         .server_count = 3,
         .tls = sample_tls,
