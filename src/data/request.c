@@ -80,8 +80,10 @@ static void pass_expect(struct http_head *head)
             head->fields[i].drop = false;
 }
 
-/* The head in wire form, in the smallest block that takes it; NULL: none does, or none is free. */
-static struct block *write_head(struct worker *w, struct request *rq, const struct exchange *x)
+/* The head in wire form, in the smallest block that takes it. Returns 0 or the status that says
+ * what is wrong. */
+static uint16_t write_head(struct worker *w, struct request *rq, const struct exchange *x,
+                           struct block **ret)
 {
     struct http_head *head = rq->head;
     struct span ip = conn_ip(w, rq->conn);
@@ -92,7 +94,7 @@ static struct block *write_head(struct worker *w, struct request *rq, const stru
         .trusted = is_trusted(w, rq->conn, rq->entrypoint),
     };
     if (!result_is_ok(forward_apply(head, &client, &rq->text)))
-        return NULL;
+        return 431;
     char host[300];
     if (!x->service->pass_host_header || head->authority.len == 0) { /* none in HTTP/1.0 */
         head->authority = server_host(&w->snapshot->servers[x->server_index], host, sizeof host);
@@ -103,15 +105,16 @@ static struct block *write_head(struct worker *w, struct request *rq, const stru
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) {
         struct block *block = block_take(&w->blocks, rooms[i], false);
         if (!block)
-            return NULL;
+            return 503;
         struct writer out = writer_of(block->data, block->cap);
         if (result_is_ok(h1_write_request(head, head->path, &out))) {
             block->end = (uint32_t)out.len;
-            return block;
+            *ret = block;
+            return 0;
         }
         block_give_back(&w->blocks, block);
     }
-    return NULL;
+    return 431;
 }
 
 static void begin_exchange(struct worker *w, struct request *rq)
@@ -128,11 +131,12 @@ static void begin_exchange(struct worker *w, struct request *rq)
         answer(w, rq, 503);
         return;
     }
-    struct block *block = write_head(w, rq, x);
-    if (!block) {
+    struct block *block;
+    uint16_t status = write_head(w, rq, x, &block);
+    if (status) {
         rq->stream->exchange = (struct handle){0};
         exchange_cancel(w, x);
-        answer(w, rq, 503);
+        answer(w, rq, status);
         return;
     }
     if (rq->whole) {

@@ -126,6 +126,25 @@ def nginx(make_nginx):
     return make_nginx()
 
 
+@pytest.fixture(scope="module")
+def shared_origin():
+    """An origin for a whole file: for many small cases against one proxy."""
+    origin = Origin("shared")
+    yield origin
+    origin.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_ferrule():
+    """As `ferrule`, for a whole file: its cases must leave it as they found it."""
+    path = Path(tempfile.mkdtemp(prefix="ferrule-test-"))
+    factory = Factory(path, kept=proc.kept)
+    yield factory
+    factory.finish()
+    proc.kept.clear()
+    shutil.rmtree(path, ignore_errors=True)
+
+
 @pytest.fixture
 def make_named():
     """make_named("a", "b"): servers that answer with their names."""

@@ -430,6 +430,8 @@ struct span router_host(struct span authority, char memory[ROUTER_HOST_MAX + 1])
 
 struct result router_path(const struct router_index *x, struct span target, struct span *ret)
 {
+    if (span_eq(target, SPAN_LITERAL("*"))) /* the server as a whole goes where its root does */
+        target = SPAN_LITERAL("/");
     return target_normal(target_path(target), TARGET_ROUTE, x->path, x->room, ret);
 }
 
