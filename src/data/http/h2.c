@@ -65,7 +65,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
     case NGHTTP2_WINDOW_UPDATE:
     case NGHTTP2_GOAWAY:
         return 0;
-    default: /* SETTINGS, PING, PRIORITY and what is not known; answers cost too */
+    default: /* SETTINGS, PING, PRIORITY; unknown ones do not come here and cost nothing */
         return spend(h2, &h2->controls, h2->bounds.control_frames) ? 0
                                                                    : exceed(h2, H2_EXCESS_CONTROL);
     }
