@@ -186,7 +186,7 @@ static void code_prefix(struct coder *c, struct snap_prefix *p)
 
 /* Array members: type, member, counter, bytes of the smallest element on the wire. */
 #define ARRAYS(X)                                                                                  \
-    X(entrypoint, entrypoints, entrypoint_count, 60)                                               \
+    X(entrypoint, entrypoints, entrypoint_count, 92)                                               \\
     X(router, routers, router_count, 34)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 16)                                                  \
     X(service, services, service_count, 33)                                                        \

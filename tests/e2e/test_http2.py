@@ -182,7 +182,8 @@ def test_early_response_ends_the_upload(proxy):
 def test_a_cut_response_never_looks_whole(proxy, path):
     with connect(proxy) as client:
         response = client.wait(client.open(path=path))
-        assert response.status == 200 and not response.ended and response.reset == h2raw.INTERNAL_ERROR
+        assert response.status in (200, None)  # the reset may overtake the head
+        assert not response.ended and response.reset == h2raw.INTERNAL_ERROR
         assert client.exchange("GET", "/bytes/10").body == body_of(10)
 
 
