@@ -24,6 +24,14 @@ static void code_entrypoint(struct coder *c, struct snap_entrypoint *e)
     code_u32(c, &e->idle_timeout_ms);
     code_u32(c, &e->handshake_timeout_ms);
     code_u32(c, &e->head_max_bytes);
+    code_u32(c, &e->h2.streams_max);
+    code_u32(c, &e->h2.stream_window_bytes);
+    code_u32(c, &e->h2.conn_window_bytes);
+    code_u32(c, &e->h2.head_frames);
+    code_u32(c, &e->h2.resets);
+    code_u32(c, &e->h2.control_frames);
+    code_u32(c, &e->h2.empty_frames);
+    code_u32(c, &e->h2.glitches);
     code_u32(c, &e->grace_timeout_ms);
     code_bool(c, &e->forwarded_insecure);
     code_u32(c, &e->trusted_first);
@@ -149,7 +157,7 @@ static void code_prefix(struct coder *c, struct snap_prefix *p)
 
 /* Array members: type, member, counter, bytes of the smallest element on the wire. */
 #define ARRAYS(X)                                                                                  \
-    X(entrypoint, entrypoints, entrypoint_count, 60)                                               \
+    X(entrypoint, entrypoints, entrypoint_count, 92)                                               \
     X(router, routers, router_count, 42)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 16)                                                  \
     X(service, services, service_count, 60)                                                        \
@@ -243,12 +251,20 @@ static bool rule_ok(const struct snapshot *s, const struct snap_rule_node *nodes
     return depth == 1;
 }
 
+static bool h2_ok(const struct snap_h2 *h2)
+{
+    return h2->streams_max == 0 ||
+           (h2->stream_window_bytes > 0 && h2->stream_window_bytes <= INT32_MAX &&
+            h2->conn_window_bytes > 0 && h2->conn_window_bytes <= INT32_MAX && h2->head_frames &&
+            h2->resets && h2->control_frames && h2->empty_frames && h2->glitches);
+}
+
 static bool entrypoint_ok(const struct snapshot *s, const struct snap_entrypoint *e)
 {
     uint32_t status = e->redirect_status;
     if (status != 0 && status != 301 && status != 302 && status != 307 && status != 308)
         return false;
-    if (!range_ok(e->trusted_first, e->trusted_count, s->prefix_count) ||
+    if (!h2_ok(&e->h2) || !range_ok(e->trusted_first, e->trusted_count, s->prefix_count) ||
         !range_ok(e->first_router, e->router_count, s->router_count))
         return false;
     uint32_t self = (uint32_t)(e - s->entrypoints);

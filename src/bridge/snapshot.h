@@ -13,6 +13,12 @@
 
 #define SNAP_NONE UINT32_MAX
 
+/* Bounds of HTTP/2 on an entry point; the last four within ten seconds. All 0: none is spoken. */
+struct snap_h2 {
+    uint32_t streams_max, stream_window_bytes, conn_window_bytes, head_frames;
+    uint32_t resets, control_frames, empty_frames, glitches;
+};
+
 /* An entry point. Listening sockets are found by `name`: the supervisor opened them. */
 struct snap_entrypoint {
     struct span name;
@@ -25,6 +31,7 @@ struct snap_entrypoint {
     uint32_t idle_timeout_ms;
     uint32_t handshake_timeout_ms;
     uint32_t head_max_bytes;
+    struct snap_h2 h2;
     uint32_t grace_timeout_ms;             /* drain */
     bool forwarded_insecure;               /* X-Forwarded-* of every client are trusted */
     uint32_t trusted_first, trusted_count; /* range in snapshot.prefixes */

@@ -15,6 +15,7 @@ static struct snap_entrypoint sample_entrypoints[] = {
      .idle_timeout_ms = 180000},
     {.name = SPAN_LITERAL("websecure"),
      .head_max_bytes = 65536,
+     .h2 = {250, 65535, 1048576, 8, 200, 1000, 100, 101},
      .trusted_first = 0,
      .trusted_count = 2,
      .first_router = 0,
