@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "data/tls/session.h"
+#include "data/verify.h"
 #include "data/worker.h"
 
 #include <errno.h>
@@ -42,6 +43,7 @@ struct data {
     const struct data_config *config;
     struct publisher *publisher;
     struct report *report;
+    struct verify *verify;
     struct worker_shared shared;
     struct thread *threads;
     char host_name[256];
@@ -166,6 +168,7 @@ static struct result start_thread(struct data *d, uint32_t index, struct why *wh
 {
     const struct data_config *c = d->config;
     struct thread *t = &d->threads[index];
+    int wake_fd = eventfd(0, EFD_CLOEXEC);
     t->data = d;
     t->cpu = c->cpus ? c->cpus[index] : UINT32_MAX;
     t->listeners = mem_zalloc((c->listener_count + 1) * sizeof *t->listeners);
@@ -182,7 +185,8 @@ static struct result start_thread(struct data *d, uint32_t index, struct why *wh
         .publisher = d->publisher,
         .report = report_page(d->report, index),
         .shared = &d->shared,
-        .wake_fd = eventfd(0, EFD_CLOEXEC),
+        .wake_fd = wake_fd,
+        .verify = verify_lane(d->verify, index, wake_fd),
         .host_name = d->host_name,
     };
     if (t->config.wake_fd < 0)
@@ -209,6 +213,7 @@ static struct result set_up(struct data *d, struct why *why)
         return why_fail(why, ERR_MISMATCH, "the report has room for %u workers, not for %u",
                         report_workers(d->report), c->workers);
     TRY(publisher_create(c->workers, EXPECTED_NAMES, &d->publisher, why));
+    TRY(verify_create(c->workers, &d->verify, why));
     d->threads = mem_zalloc(c->workers * sizeof *d->threads);
     for (uint32_t i = 0; i < c->workers; i++)
         TRY(start_thread(d, i, why));
@@ -385,8 +390,10 @@ static void close_fd(int fd)
 
 static void tear_down(struct data *d)
 {
-    for (uint32_t i = 0; i < d->config->workers; i++) {
+    for (uint32_t i = 0; i < d->config->workers; i++)
         (void)pthread_join(d->threads[i].id, NULL);
+    verify_destroy(d->verify);
+    for (uint32_t i = 0; i < d->config->workers; i++) {
         close_fd(d->threads[i].config.wake_fd);
         free(d->threads[i].listeners);
     }
