@@ -51,7 +51,7 @@ void passage_refuse(struct worker *w, struct request *rq, uint16_t status)
     give_back(w, rq, status);
 }
 
-static bool is_trusted(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep)
+bool passage_is_trusted(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep)
 {
     if (conn->trusted_version != w->snapshot->version + 1) {
         conn->trusted = forward_is_trusted(w->snapshot, ep, &conn->peer);
@@ -67,7 +67,7 @@ static bool introduce(struct worker *w, struct request *rq)
         .ip = conn_ip(w, rq->conn),
         .server = span_str(w->config->host_name),
         .tls = rq->conn->is_tls,
-        .trusted = is_trusted(w, rq->conn, rq->entrypoint),
+        .trusted = passage_is_trusted(w, rq->conn, rq->entrypoint),
     };
     return result_is_ok(forward_apply(rq->head, &client));
 }

@@ -6,6 +6,8 @@
 
 #include "data/request.h"
 
+/* Whether the connection's client may say for whom it asks (X-Forwarded-*). */
+bool passage_is_trusted(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep);
 /* Tells the request who its client is, as upstreams are told, and runs it through the middlewares
  * of its router. False: it was answered, or is held back; its notes are given back or taken. */
 bool passage_go(struct worker *w, struct request *rq);
