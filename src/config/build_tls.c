@@ -235,8 +235,7 @@ static const char *part_of(struct build *b, struct place p, const char *option,
     return *ret_name = build_path(b, p, option);
 }
 
-/* certFile and keyFile of a table. False when something is wrong (reported). */
-static bool build_pair(struct build *b, struct place p, struct config_certificate *ret)
+bool build_pair(struct build *b, struct place p, struct config_certificate *ret)
 {
     struct pair_place place = {.b = b};
     struct pair_source source = {.now_s = clock_wall_s(), .say = report, .arg = &place};

@@ -99,17 +99,14 @@ static struct result put_acme(struct control *c, const struct store_cert *cert, 
     return r;
 }
 
-static void load_stores(struct control *c)
+static void load_store(struct control *c, struct store *store)
 {
-    for (uint32_t i = 0; i < c->resolvers.store_count; i++) {
-        struct store *store = c->resolvers.stores[i];
-        for (uint32_t k = 0; k < store_cert_count(store); k++) {
-            const struct store_cert *cert = store_cert_at(store, k);
-            struct why why;
-            if (!result_is_ok(put_acme(c, cert, &why)))
-                log_warn("the stored certificate of %s (%s) cannot be used: %s", cert->main,
-                         cert->resolver, why.text);
-        }
+    for (uint32_t k = 0; k < store_cert_count(store); k++) {
+        const struct store_cert *cert = store_cert_at(store, k);
+        struct why why;
+        if (!result_is_ok(put_acme(c, cert, &why)))
+            log_warn("the stored certificate of %s (%s) cannot be used: %s", cert->main,
+                     cert->resolver, why.text);
     }
 }
 
@@ -237,6 +234,12 @@ static void on_new_certificate(void *arg, const struct store_cert *cert)
     publish_changes(c);
 }
 
+static void on_store_opened(void *arg, struct store *store)
+{
+    load_store(arg, store);
+    publish_changes(arg);
+}
+
 static void sync_data(struct control *c, int fd)
 {
     struct buf out = {0};
@@ -345,7 +348,7 @@ static struct result open_all(struct control *c, struct why *why)
     ticket_store_open(&c->tickets, c->state, now_s);
     TRY(provider_host_create(c->loop, SELF, config->plugin_directories,
                              config->plugin_directory_count, &c->host, why));
-    resolver_set_open(c->loop, config, c->host, &c->resolvers);
+    resolver_set_open(c->loop, config, c->host, on_store_opened, c, &c->resolvers);
     struct scheduler_options options = {.loop = c->loop,
                                         .config = config,
                                         .resolvers = &c->resolvers,
@@ -363,7 +366,8 @@ static struct result open_all(struct control *c, struct why *why)
                                        .arg = c};
     c->cert_files = cert_files_create(&files);
     cert_files_set(c->cert_files, config, c->config_read_ns);
-    load_stores(c);
+    for (uint32_t i = 0; i < c->resolvers.store_count; i++)
+        load_store(c, c->resolvers.stores[i]);
     /* Grows over restarts too, so that data never takes an old one for a newer. */
     c->snapshot = snapshot_build(config, (uint64_t)now_s * NS_PER_S);
     c->upstreams = upstreams_create(c->loop, c->snapshot, send_messages, c);

@@ -2,6 +2,7 @@
 #include "data/exchange.h"
 
 #include "data/conn.h"
+#include "data/http/rules.h"
 #include "data/upstream/dial.h"
 
 /* A body of which more than this is to come is received into large buffers. */
@@ -136,7 +137,14 @@ static void fail(struct worker *w, struct exchange *x, uint16_t status)
     give_up(w, x, status, x->request_done || !x->has_body);
 }
 
-/* The client broke the protocol, or was too slow. */
+/* The upstream broke a rule. */
+static void fail_bad(struct worker *w, struct exchange *x, const struct lease *l)
+{
+    rules_count(w->report, lease_broken_rule(l), true);
+    fail(w, x, 502);
+}
+
+/* The client broke a rule, or was too slow. */
 static void fail_client(struct worker *w, struct exchange *x, uint16_t status)
 {
     give_up(w, x, status, false);
@@ -281,8 +289,8 @@ static bool pump_request(struct worker *w, struct exchange *x, struct stream *s,
             limit_answer(w, x, l);
         return true;
     case RELAY_BAD:
-        report_add(w->report, REPORT_REQUESTS_BAD, 1);
-        fail_client(w, x, 400);
+        rules_count(w->report, stream_broken_rule(s), false);
+        fail_client(w, x, stream_broken_rule(s)->status);
         return false;
     case RELAY_FAILED:
         fail(w, x, 503);
@@ -312,7 +320,7 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
     return true;
 }
 
-enum head_state { HEAD_MORE, HEAD_DONE, HEAD_BAD };
+enum head_state { HEAD_MORE, HEAD_DONE, HEAD_BAD, HEAD_FAILED /* it cannot be passed on */ };
 
 /* Reads response heads until the final one; those of 100 to 199 are passed on (RFC 9110 section
  * 15.2). */
@@ -334,7 +342,7 @@ static enum head_state read_heads(struct worker *w, struct exchange *x, struct s
         }
         lease_head_taken(w, l);
         if (final || !ok)
-            return ok ? HEAD_DONE : HEAD_BAD;
+            return ok ? HEAD_DONE : HEAD_FAILED;
     }
 }
 
@@ -346,36 +354,50 @@ static bool upstream_ended(struct worker *w, struct exchange *x, struct lease *l
     if (!lease_is_over(l))
         return true;
     if (x->phase == EXCHANGE_PHASE_WAIT) {
-        if (!retry(w, x, l))
+        if (lease_has_input(l))
+            fail_bad(w, x, l);
+        else if (!retry(w, x, l))
             fail(w, x, 502);
         return false;
     }
     x->upstream_keeps = false;
-    if (lease_is_broken(l) || !relay_eof(&x->down, from)) {
+    if (!lease_is_broken(l) && relay_eof(&x->down, from))
+        return true;
+    if (lease_is_broken(l))
         fail(w, x, 502);
-        return false;
-    }
-    return true;
+    else
+        fail_bad(w, x, l);
+    return false;
 }
 
 /* False when the exchange has ended. */
 static bool pump_response(struct worker *w, struct exchange *x, struct stream *s, struct lease *l)
 {
     struct sink sink = stream_sink(w, s);
+    lease_fill(w, l);
     if (x->phase == EXCHANGE_PHASE_WAIT) {
         if (lease_has_input(l) && sink_room(&sink, 1) == 0)
             return true; /* the client is slow with what it got before, or no block is free */
         enum head_state heads = read_heads(w, x, s, l, &sink);
-        if (heads == HEAD_BAD) {
+        if (heads == HEAD_FAILED)
             fail(w, x, 502);
+        else if (heads == HEAD_BAD)
+            fail_bad(w, x, l);
+        if (heads >= HEAD_BAD)
             return false;
-        }
     }
     struct source from = lease_source(l);
     enum relay_state state = RELAY_MORE;
     uint64_t passed = x->down.bytes;
-    if (x->phase == EXCHANGE_PHASE_RELAY)
+    while (x->phase == EXCHANGE_PHASE_RELAY) { /* filling stops at a bound, as with the request */
         state = relay_pump(&x->down, &from, &sink);
+        uint32_t left = from.in->bytes;
+        if (state != RELAY_MORE || !lease_fills_again(l))
+            break;
+        lease_fill(w, l);
+        if (from.in->bytes == left)
+            break;
+    }
     if (state == RELAY_MORE) {
         bool was_relay = x->phase == EXCHANGE_PHASE_RELAY;
         if (!upstream_ended(w, x, l, &from))
@@ -388,7 +410,10 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
     if (state != RELAY_BAD)
         sink_flush(&sink);
     if (state == RELAY_BAD || sink.failed) {
-        fail(w, x, 502);
+        if (state == RELAY_BAD)
+            fail_bad(w, x, l);
+        else
+            fail(w, x, 502);
         return false;
     }
     if (state == RELAY_END) {
@@ -451,6 +476,7 @@ void exchange_turn(struct worker *w, struct exchange *x)
         want = want_of_upstream(w, x, s, l);
     }
     if (stream_is_half_closed(w, s) && !client_may_wait(w, x, s)) {
+        rules_count(w->report, rules_reject(HTTP_RULE_truncated), false);
         stream_hang_up(w, s);
         return;
     }

@@ -15,6 +15,8 @@
 #define RETRY_MS 100
 /* Connections that are refused in one turn then. */
 #define SHED_MAX 64
+/* How often a draining worker looks whether somebody waits: each time takes one at least. */
+#define SWEEPS_MAX 4096
 
 static struct op_id op_of(const struct listener *l, enum op op)
 {
@@ -55,17 +57,49 @@ void listener_adopt(struct worker *w, struct listener *l)
     }
 }
 
+static void arm(struct worker *w, struct listener *l)
+{
+    ring_accept(w->ring, l->config->fd, op_of(l, OP_ACCEPT));
+    l->armed = true;
+}
+
+static void cancel(struct worker *w, struct listener *l)
+{
+    ring_cancel(w->ring, op_of(l, OP_ACCEPT), op_of(l, OP_CANCEL));
+    l->cancelling = true;
+    w->pending++;
+}
+
+static bool sweeps(const struct worker *w, const struct listener *l)
+{
+    return w->phase == WORKER_PHASE_DRAINING && l->entrypoint && !l->empty;
+}
+
+/* An accept that does not wait: it takes what is there when it is submitted. */
+static void sweep(struct worker *w, struct listener *l)
+{
+    l->empty = l->sweeps++ > 0 && (!l->took || l->sweeps > SWEEPS_MAX);
+    l->took = false;
+    if (l->empty)
+        return;
+    arm(w, l);
+    cancel(w, l);
+}
+
 void listener_settle(struct worker *w, struct listener *l)
 {
     bool want = l->entrypoint && w->phase == WORKER_PHASE_SERVING;
-    if (want && !l->armed && l->retry.at_ns == TIMER_NO_LIMIT) {
-        ring_accept(w->ring, l->config->fd, op_of(l, OP_ACCEPT));
-        l->armed = true;
-    } else if (!want && l->armed && !l->cancelling) {
-        ring_cancel(w->ring, op_of(l, OP_ACCEPT), op_of(l, OP_CANCEL));
-        l->cancelling = true;
-        w->pending++;
-    }
+    if (want && !l->armed && l->retry.at_ns == TIMER_NO_LIMIT)
+        arm(w, l);
+    else if (!want && l->armed && !l->cancelling)
+        cancel(w, l);
+    else if (!l->armed && sweeps(w, l))
+        sweep(w, l);
+}
+
+bool listener_is_deaf(const struct worker *w, const struct listener *l)
+{
+    return !l->armed && !sweeps(w, l);
 }
 
 /* All descriptors are in use: takes connections off the queue and closes them, so that clients are
@@ -101,7 +135,9 @@ void listener_event(struct worker *w, struct listener *l, const struct ring_even
         l->cancelling = false;
     }
     if (ev->res >= 0) {
-        if (w->phase != WORKER_PHASE_SERVING || !l->entrypoint || !conn_open(w, l, ev->res)) {
+        bool open = w->phase == WORKER_PHASE_SERVING || w->phase == WORKER_PHASE_DRAINING;
+        l->took = true;
+        if (!open || !l->entrypoint || !conn_open(w, l, ev->res)) {
             report_add(w->report, REPORT_CONNS_REFUSED, 1);
             worker_close_fd(w, ev->res);
         }
@@ -109,6 +145,7 @@ void listener_event(struct worker *w, struct listener *l, const struct ring_even
                ev->res != -EINTR) {
         if ((ev->res == -EMFILE || ev->res == -ENFILE) && w->phase == WORKER_PHASE_SERVING)
             shed(w, l);
+        l->empty = w->phase == WORKER_PHASE_DRAINING; /* what waits cannot be served */
         limit_set_ms(&w->wheel, &l->retry, w->now_ns, RETRY_MS);
     }
     if (!l->armed)

@@ -138,16 +138,16 @@ static void unmap(void *p, size_t bytes)
 
 void worker_close(struct worker *w)
 {
-    bool clean = w->phase == WORKER_PHASE_DONE;
+    bool clean = w->phase == WORKER_PHASE_DONE || !w->waking;
     for (uint32_t i = 0; i < w->listener_count; i++)
         listener_fini(&w->listeners[i]);
-    pool_clear(w);
     policy_clear(&w->policies);
     router_index_destroy(w->routes);
     if (w->reader)
         reader_leave(w->reader);
     session_thread_end();
-    if (w->ring && (clean || !w->waking)) { /* else requests point into the memory: it stays */
+    if (w->ring && clean) { /* else requests point into the memory: it stays */
+        pool_clear(w);
         ring_close(w->ring);
         blocks_fini(&w->blocks);
         slab_fini(&w->conns);
@@ -400,11 +400,10 @@ static void begin_close(struct worker *w)
     }
 }
 
-/* Nothing of the listening sockets is with the kernel. */
 static bool is_deaf(const struct worker *w)
 {
     for (uint32_t i = 0; i < w->listener_count; i++)
-        if (w->listeners[i].armed)
+        if (!listener_is_deaf(w, &w->listeners[i]))
             return false;
     return true;
 }
@@ -435,7 +434,7 @@ static void look_at_phase(struct worker *w)
         notify(w);
     }
     if (w->phase == WORKER_PHASE_DRAINING &&
-        (w->conns.used == 0 || w->grace.at_ns == TIMER_NO_LIMIT))
+        ((w->deaf && w->conns.used == 0) || w->grace.at_ns == TIMER_NO_LIMIT))
         begin_close(w);
     if (w->phase == WORKER_PHASE_CLOSING && is_empty(w)) {
         set_phase(w, WORKER_PHASE_DONE);

@@ -34,7 +34,7 @@ CASES = [
     one("unknown keys", BASE + "[entryPoint.x]\na = 1\n[http.router.y]\n[zzz]\n[http.services.s]\nservers = []\n",
         "ferrule.toml:8:2: error: unknown key entryPoint; did you mean entryPoints?",
         "ferrule.toml:10:7: error: unknown key http.router; did you mean routers?",
-        "ferrule.toml:11:2: error: unknown key zzz; known here: entryPoints, certificatesResolvers, acme, http, "
+        "ferrule.toml:11:2: error: unknown key zzz; known here: entryPoints, certificatesResolvers, acme, core, http, "
         "serversTransport, tcp, tls, providers, log, accessLog, metrics, ping, ocsp, workers, control, state, plugins, admin",
         "ferrule.toml:13:1: error: unknown key http.services.s.servers; there is http.services.<name>.loadBalancer.servers"),
     one("types", BASE + """\
@@ -128,29 +128,84 @@ service = "s"
 rule = 'Host("a.test") & Path("/")'
 service = "s"
 [http.routers.d]
-rule = "PathPrefix(`/`) && ClientIP(`10.0.0.0/8`)"
+rule = "PathPrefix(`/`) && ClientIP(`10.0.0.0/33`)"
 service = "nobody"
+[http.routers.e]
+rule = "HostRegexp(`^a{3}$`) || PathRegexp(`/a(b`)"
+service = "s"
+[http.routers.f]
+rule = "Headers(`A`, `b`)"
+service = "s"
+[http.routers.g]
+rule = "Header(`A`, `b`)"
+ruleSyntax = "v2"
+service = "s"
+[http.routers.h]
+rule = "HostSNI(`a.test`)"
+service = "s"
+[http.routers.i]
+rule = "Host:a.test,b.test;PathPrefix:/x"
+service = "s"
 """,
         "ferrule.toml:9:22: error: http.routers.a.rule: character 14 of the rule: a comma or a closing parenthesis is expected",
         "ferrule.toml:12:9: error: http.routers.b.rule: character 1 of the rule: there is no matcher Hots; did you mean Host?",
         "ferrule.toml:15:24: error: http.routers.c.rule: character 16 of the rule: &&, || or the end of the rule is expected",
-        "ferrule.toml:18:28: error: http.routers.d.rule: character 20 of the rule: ClientIP is known, but not available in this version of ferrule",
-        "ferrule.toml:19:11: error: there is no service \"nobody\"; there are \"s\""),
+        "ferrule.toml:18:37: error: http.routers.d.rule: character 29 of the rule: an IP address or a CIDR range is expected",
+        "ferrule.toml:19:11: error: there is no service \"nobody\"; there are \"s\"",
+        "ferrule.toml:21:45: error: http.routers.e.rule: character 37 of the rule: this is no regular expression: missing ): /a(b",
+        "ferrule.toml:24:9: error: http.routers.f.rule: character 1 of the rule: Headers is not in the rule language of version 3: write Header",
+        "ferrule.toml:27:9: error: http.routers.g.rule: character 1 of the rule: Header is not in the rule language of version 2: write Headers",
+        "ferrule.toml:31:9: error: http.routers.h.rule: character 1 of the rule: HostSNI is not in the rule language of version 3: it is for tcp.routers; write Host"),
+    one("rules of version 2", BASE + """\
+[core]
+defaultRuleSyntax = "v2"
+[http.routers.a]
+rule = "Headers(`A`, `b`) && Path(`/{id:[0-9]+}`)"
+service = "s"
+[http.routers.b]
+rule = "Header(`A`, `b`)"
+ruleSyntax = "v3"
+service = "s"
+[http.routers.b.observability]
+accessLogs = false
+tracing = false
+traceVerbosity = "detailed"
+""", code=0),
     one("servers", BASE + """\
 [http.services.t.loadBalancer]
-servers = [{url = "https://a.test"}, {url = "a.test:80"}, {url = "ftp://a.test"}, {url = "http://a.test/x"}, {}]
+servers = [{url = "h2c://a.test"}, {url = "a.test:80"}, {url = "ftp://a.test"}, {url = "http://a.test/x"}, {}]
 [http.services.u.loadBalancer]
 servers = [{url = "http://a.test", weight = 3}]
 [http.services.v.loadBalancer]
 passHostHeader = false
 """,
-        "ferrule.toml:9:19: error: https:// servers are known, but not available in this version of ferrule",
-        "ferrule.toml:9:45: error: http.services.t.loadBalancer.servers[1].url must be a URL beginning with http://, https://, h2c://, not \"a.test:80\"",
-        "ferrule.toml:9:66: error: http.services.t.loadBalancer.servers[2].url must be a URL beginning with http://, https://, h2c://, not \"ftp://a.test\"",
-        "ferrule.toml:9:90: error: the URL of a server has no path, not \"/x\"",
-        "ferrule.toml:9:110: error: http.services.t.loadBalancer.servers[4] needs url",
+        "ferrule.toml:9:19: error: h2c:// servers are known, but not available in this version of ferrule",
+        "ferrule.toml:9:43: error: http.services.t.loadBalancer.servers[1].url must be a URL beginning with http://, https://, h2c://, not \"a.test:80\"",
+        "ferrule.toml:9:64: error: http.services.t.loadBalancer.servers[2].url must be a URL beginning with http://, https://, h2c://, not \"ftp://a.test\"",
+        "ferrule.toml:9:88: error: the URL of a server has no path, not \"/x\"",
+        "ferrule.toml:9:108: error: http.services.t.loadBalancer.servers[4] needs url",
         f"ferrule.toml:11:36: error: http.services.u.loadBalancer.servers[0].weight {LATER}",
         "ferrule.toml:12:16: warning: service v has no servers: it answers 503"),
+    one("transports", BASE + """\
+[serversTransport]
+rootCAs = ["none.pem", "-----BEGIN CERTIFICATE-----", "CERTS/a.crt"]
+[http.serversTransports.a]
+insecureSkipVerify = true
+peerCertURI = "spiffe://a"
+[[http.serversTransports.a.certificates]]
+certFile = "CERTS/a.crt"
+keyFile = "CERTS/other.key"
+[[http.serversTransports.a.certificates]]
+certFile = "CERTS/a.crt"
+[http.services.t.loadBalancer]
+serversTransport = "a"
+servers = [{url = "https://a.test"}]
+""",
+        "ferrule.toml:9:12: error: rootCAs: cannot read DIR/none.pem: No such file or directory",
+        "ferrule.toml:9:24: error: rootCAs: (in the configuration): PEM block behind certificate 0 is damaged",
+        "ferrule.toml:11:22: warning: insecureSkipVerify: rootCAs and peerCertURI have no effect beside it",
+        "ferrule.toml:15:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (EC256)",
+        "ferrule.toml:16:1: error: certificates: a transport shows one certificate, not several"),
     one("foreign and later", BASE + """\
 [providers.docker]
 endpoint = "unix:///var/run/docker.sock"

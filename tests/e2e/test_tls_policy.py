@@ -31,11 +31,11 @@ class Clients:
     def __init__(self, folder):
         self.authority = Authority(folder / "ours", "Client CA")
         strangers = Authority(folder / "theirs", "Strangers")
-        self.good = self.authority.issue("client.test", usage="clientAuth")
-        self.rsa = self.authority.issue("client.test", usage="clientAuth", key="RSA2048")
-        self.expired = self.authority.issue("client.test", usage="clientAuth", starts=timedelta(days=-9), ends=timedelta(days=-1))
+        self.good = self.authority.issue("client.test", use="clientAuth")
+        self.rsa = self.authority.issue("client.test", use="clientAuth", key="RSA2048")
+        self.expired = self.authority.issue("client.test", use="clientAuth", starts=timedelta(days=-9), ends=timedelta(days=-1))
         self.server = self.authority.issue("client.test")
-        self.stranger = strangers.issue("client.test", usage="clientAuth")
+        self.stranger = strangers.issue("client.test", use="clientAuth")
         self.ca_file = self.authority.cert_file
 
 

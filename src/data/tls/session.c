@@ -5,6 +5,7 @@
 #include "base/secret.h"
 #include "data/tls/alloc.h"
 #include "data/tls/client_auth.h"
+#include "data/tls/dialer.h"
 #include "data/tls/random.h"
 #include "data/tls/session_io.h"
 
@@ -164,6 +165,7 @@ void session_close(struct tls_session *s)
     if (!s)
         return;
     early_destroy(s->early);
+    dialer_forget(s);
     wolfSSL_free(s->ssl);
     XFREE(s, NULL, DYNAMIC_TYPE_TMP_BUFFER);
 }
@@ -176,11 +178,14 @@ struct result session_handshake(struct tls_session *s, struct session_io *io)
         return result_fail(ERR_PEER_TLS);
     must(s->phase == SESSION_PHASE_HANDSHAKE);
     s->io = io;
-    int done = wolfSSL_accept(s->ssl);
+    int done = s->is_client ? wolfSSL_connect(s->ssl) : wolfSSL_accept(s->ssl);
     s->io = NULL;
     if (s->clients)
         client_auth_forget(s->clients);
+    if (done == WOLFSSL_SUCCESS && s->is_client && !dialer_accepts(s))
+        return session_fail(s, DOMAIN_NAME_MISMATCH);
     if (done == WOLFSSL_SUCCESS) {
+        dialer_forget(s);
         early_destroy(s->early);
         s->early = NULL;
         set_phase(s, SESSION_PHASE_OPEN);

@@ -46,6 +46,10 @@ bool lease_is_full(const struct lease *l);
 /* The upstream takes nothing any more; it may have answered all the same. */
 bool lease_is_deaf(const struct lease *l);
 
+/* Makes more of what was received ready to be read; lease_is_over() tells what it cannot say. */
+void lease_fill(struct worker *w, struct lease *l);
+/* Whether lease_fill() may give more after the source was emptied. */
+bool lease_fills_again(const struct lease *l);
 /* Something came that was not looked at. */
 bool lease_has_input(const struct lease *l);
 /* The next response head, interim or final:
@@ -54,6 +58,8 @@ bool lease_has_input(const struct lease *l);
  *   HTTP_EVENT_BAD    the upstream broke the protocol, or its head is too large */
 enum http_event_kind lease_head(struct worker *w, struct lease *l, struct http_head **ret);
 void lease_head_taken(struct worker *w, struct lease *l);
+/* The rule that the response broke; to be asked when it did, or when it ended too early. */
+const struct http_reject *lease_broken_rule(const struct lease *l);
 /* Where the response's body is read from, for this turn. */
 struct source lease_source(struct lease *l);
 /* Bytes of it were passed on. */
