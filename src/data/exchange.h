@@ -9,6 +9,7 @@
 #include "data/relay.h"
 #include "data/route/middleware.h"
 #include "data/stream.h"
+#include "data/tunnel.h"
 #include "data/upstream/lease.h"
 #include "data/upstream/pick.h"
 
@@ -18,6 +19,7 @@ enum exchange_phase {
     EXCHANGE_PHASE_CONNECT, /* waits for a connection to the upstream */
     EXCHANGE_PHASE_WAIT,    /* the request is going out; no final response head yet */
     EXCHANGE_PHASE_RELAY,   /* the response head was passed on */
+    EXCHANGE_PHASE_TUNNEL,  /* a 101 was: no HTTP any more, nor a snapshot */
     EXCHANGE_PHASES,
 };
 
@@ -40,7 +42,7 @@ struct exchange {
     struct handle self;
     struct stream_ref stream;
     struct lease_ref lease;          /* slot.gen 0: none */
-    const struct snapshot *snapshot; /* pinned */
+    const struct snapshot *snapshot; /* pinned; NULL, as what points into it, in a tunnel */
     const struct snap_router *router;
     const struct snap_service *service;
     struct pick pick;           /* how it came to its server */
@@ -62,6 +64,7 @@ struct exchange {
     bool request_done;   /* received and passed on whole */
     bool upstream_keeps; /* the upstream allows another request */
     struct relay up, down;
+    struct tunnel tunnel; /* what was asked for, then the tunnel itself */
     struct exchange_request request;
     struct middleware_notes notes;
 };
