@@ -304,6 +304,9 @@ static void run_timers(struct worker *w)
         case WORKER_LIMIT_UPCONN:
             upconn_limit(w, LIST_ENTRY(l, struct upconn, limit));
             break;
+        case WORKER_LIMIT_EXCHANGE:
+            exchange_again(w, LIST_ENTRY(l, struct exchange, again));
+            break;
         case WORKER_LIMIT_LISTENER:
             listener_limit(w, LIST_ENTRY(l, struct listener, retry));
             break;
