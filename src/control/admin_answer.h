@@ -7,6 +7,7 @@
 #include "bridge/report.h"
 #include "control/publish_state.h"
 #include "control/scheduler.h"
+#include "control/upstreams.h"
 
 /* What the answers are about; all borrowed. */
 struct admin_view {
@@ -14,6 +15,7 @@ struct admin_view {
     const struct config *config;
     const struct scheduler *scheduler;
     struct publish_state *certificates;
+    const struct upstreams *upstreams;
     const struct report *report; /* NULL = no counters */
     int64_t started_s;
     void (*stop)(void *arg); /* ends all of ferrule */

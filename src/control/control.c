@@ -368,7 +368,7 @@ static struct result open_all(struct control *c, struct why *why)
     load_stores(c);
     /* Grows over restarts too, so that data never takes an old one for a newer. */
     c->snapshot = snapshot_build(config, (uint64_t)now_s * NS_PER_S);
-    c->upstreams = upstreams_create(c->loop, c->snapshot, send_messages, c);
+    c->upstreams = upstreams_create(c->loop, config, c->snapshot, send_messages, c);
     if (c->args->report_fd >= 0)
         TRY(report_map(c->args->report_fd, &c->report, why));
     return result_ok();
@@ -381,6 +381,7 @@ static void open_admin(struct control *c)
                                   .config = c->config,
                                   .scheduler = c->scheduler,
                                   .certificates = c->certificates,
+                                  .upstreams = c->upstreams,
                                   .report = c->report,
                                   .started_s = clock_wall_s(),
                                   .stop = ask_to_stop,
