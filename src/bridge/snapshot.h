@@ -9,6 +9,7 @@
 #include "base/net.h"
 #include "base/result.h"
 #include "base/span.h"
+#include "bridge/snapshot_middleware.h"
 
 #define SNAP_NONE UINT32_MAX
 
@@ -75,6 +76,26 @@ struct snap_router {
     uint32_t tls;        /* index in snapshot.tls, SNAP_NONE = plain HTTP only */
     uint32_t entrypoint; /* index */
     bool access_log, metrics;
+    struct snap_range steps; /* in snapshot.steps: its middlewares, outermost first */
+};
+
+/* CA certificates that vouch for servers. */
+struct snap_roots {
+    struct span certs; /* DER, each behind a 3-byte length */
+};
+
+/* How to speak to servers over TLS ([serversTransport], [http.serversTransports.X]). Its times
+ * stand in the services that use it, but those that only HTTP/2 has. */
+struct snap_transport {
+    struct span name; /* empty: the global one */
+    uint64_t id;      /* of what is in it: the same in every snapshot while nothing of it changes */
+    bool insecure;    /* certificates are not verified */
+    bool no_http2;
+    struct span server_name; /* to ask for and to expect; empty = the host of the server's URL */
+    struct span peer_uri;    /* has to be among the certificate's names; empty = none */
+    uint32_t roots;          /* index, SNAP_NONE = none */
+    struct span chain, key;  /* shown to servers that ask, as in publish_cert; empty = none */
+    uint32_t read_idle_timeout_ms, ping_timeout_ms; /* HTTP/2; 0 = never, no limit */
 };
 
 struct snap_server {
@@ -124,6 +145,16 @@ struct snap_service {
     struct span cookie_attributes;       /* "; Path=/; HttpOnly" */
     uint32_t passive_failures;           /* in `passive_window_ms` take a server out; 0 = never */
     uint32_t passive_window_ms;          /* also for how long */
+    uint32_t transport;                  /* index in snapshot.transports */
+};
+
+/* What is asked of clients; the names are Go's. */
+enum snap_client_auth {
+    SNAP_CLIENT_AUTH_NONE = 0,
+    SNAP_CLIENT_AUTH_REQUEST,         /* a certificate, or none, unverified */
+    SNAP_CLIENT_AUTH_REQUIRE_ANY,     /* a certificate, unverified */
+    SNAP_CLIENT_AUTH_VERIFY_IF_GIVEN, /* a certificate that verifies, or none */
+    SNAP_CLIENT_AUTH_VERIFY,          /* a certificate that verifies */
 };
 
 /* A TLS policy ([tls.options.X]). */
@@ -132,8 +163,18 @@ struct snap_tls {
     uint16_t min_version, max_version; /* 0x0303 or 0x0304 */
     bool sni_strict;
     bool no_tickets;
-    struct span ciphers; /* wolfSSL's colon list, empty = ferrule's order */
-    struct span groups;  /* colon list, empty = ferrule's order */
+    uint8_t client_auth;    /* enum snap_client_auth */
+    struct span ciphers;    /* colon list of IANA names, empty = ferrule's order */
+    struct span groups;     /* colon list, empty = ferrule's order */
+    struct span alpn;       /* colon list of "h2" and "http/1.1", empty = ferrule's order */
+    struct span client_cas; /* DER, each behind a 3-byte length */
+};
+
+/* A host name whose connections have other TLS options than the default ones. */
+struct snap_tls_host {
+    uint32_t entrypoint;
+    uint32_t tls; /* index in snapshot.tls */
+    struct span host;
 };
 
 struct snapshot {
@@ -146,11 +187,19 @@ struct snapshot {
     struct snap_service *services;
     struct snap_server *servers;
     struct snap_member *members;
-    struct snap_tls *tls; /* [0] is "default" */
+    struct snap_transport *transports;
+    struct snap_roots *roots;
+    struct snap_tls *tls;            /* [0] is "default" */
+    struct snap_tls_host *tls_hosts; /* by entry point, then host (bytes, the shorter first) */
     struct snap_prefix *prefixes;
     struct snap_regex *regexes;
+    struct snap_middleware *middlewares;
+    struct snap_step *steps;
+    struct snap_text *texts;
+    struct snap_pair *pairs;
     uint32_t entrypoint_count, router_count, rule_node_count, service_count, server_count,
-        tls_count, prefix_count, regex_count, member_count;
+        transport_count, roots_count, tls_count, tls_host_count, prefix_count, regex_count,
+        middleware_count, step_count, text_count, pair_count, member_count;
 };
 
 struct buf;
@@ -163,8 +212,14 @@ void snapshot_encode(const struct snapshot *s, struct buf *out);
 /* Decodes into one allocation, which snapshot_free() frees; every count is held against the bytes
  * that are there before memory is taken. `in` is not kept. ERR_FORMAT, ERR_VERSION. */
 struct result snapshot_decode(struct span in, struct snapshot **ret);
-/* Every index and range points into the snapshot, every rule is complete postfix whose stack
- * stays within SNAP_RULE_DEPTH_MAX, every enumerated field has one of its values. ERR_FORMAT. */
+/* Every index and range points into the snapshot, an entry point's routers name it, services share
+ * no server, there is a TLS policy, every rule is complete postfix whose stack stays within
+ * SNAP_RULE_DEPTH_MAX, every enumerated field has one of its values. ERR_FORMAT. */
 struct result snapshot_check(const struct snapshot *s);
-/* NULL is fine. Not for snapshots that control built by hand. */
+/* The TLS options of connections to a server name (lower case, without final dot; empty: none): an
+ * index into s->tls. */
+uint32_t snapshot_tls(const struct snapshot *s, uint32_t entrypoint, struct span host);
+/* How an element of s->tls_hosts stands to a place in their order: as strcmp(). */
+int snapshot_tls_host_order(const struct snap_tls_host *h, uint32_t entrypoint, struct span host);
+/* Wipes keys. NULL is fine. Not for snapshots that control built by hand. */
 void snapshot_free(struct snapshot *s);

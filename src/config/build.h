@@ -30,8 +30,10 @@ struct build {
     struct place root;
     struct config_where top;    /* for what has no place of its own */
     struct place *entry_places; /* one per entry point */
-    struct names entry_names, resolver_names, service_names, tls_names;
+    struct names entry_names, resolver_names, service_names, tls_names, middleware_names;
     const char *last_file, *last_copy;
+    uint32_t system_roots; /* index into roots, UINT32_MAX = there are none */
+    bool system_roots_read;
 };
 
 /* The parts, in the order in which they need one another. */
@@ -39,10 +41,14 @@ void build_processes(struct build *b);
 void build_entrypoints(struct build *b);
 void build_resolvers(struct build *b);
 void build_tls(struct build *b);
+void build_transports(struct build *b);
 void build_services(struct build *b);
 /* Members of services, once their names are known. */
 void build_balance(struct build *b);
+void build_middlewares(struct build *b);
 void build_routers(struct build *b);
+void build_tls_hosts(struct build *b);
+void build_cover(struct build *b);
 
 /* Down a dotted path that the option table has. */
 struct place build_at(struct place from, const char *path);
@@ -72,6 +78,12 @@ bool build_required(struct build *b, struct place table, const char *path);
 /* Reads a whole file of at most `max` bytes. */
 struct result build_read(const char *path, size_t max, struct buf *out, struct why *why);
 
+/* certFile and keyFile of a table, PEM or the path of a file with it. False when something is wrong
+ * (reported). The caller frees both buffers, the key by wiping it. */
+bool build_pair(struct build *b, struct place p, struct config_certificate *ret);
+/* A server that speaks TLS uses this transport: without roots of its own it gets the system's. */
+void build_need_roots(struct build *b, uint32_t transport);
+
 void build_names(struct build *b, struct names *names, uint32_t count,
                  const char *(*name_of)(const struct config *config, uint32_t index));
 /* UINT32_MAX when there is none. */
@@ -85,6 +97,18 @@ uint32_t build_refer(struct build *b, const struct names *names, const struct no
 void build_balance_kind(struct build *b, struct place p, struct config_service *s);
 /* Strategy, cookie and health checks of a service with servers. */
 void build_balance_servers(struct build *b, struct place balancer, struct config_service *s);
+
+/* The middlewares that a list names, chains expanded, each good one as often as it is named.
+ * Reports names that there are not, and more than CONFIG_MIDDLEWARES_MAX. */
+struct config_middleware_list build_middleware_list(struct build *b, struct place list);
+/* The families of middlewares, each in a file of its own; p is the table of the type. */
+void build_middlewares_path(struct build *b, struct place p, struct config_middleware *m);
+void build_middlewares_headers(struct build *b, struct place p, struct config_middleware *m);
+void build_middlewares_limit(struct build *b, struct place p, struct config_middleware *m);
+void build_middlewares_auth(struct build *b, struct place p, struct config_middleware *m);
+/* Reports what cannot stand in a header field's name or value; true when both are good. */
+bool build_field_is_good(struct build *b, const struct node *n, const char *name,
+                         const char *value);
 
 /* "main" and "sans" of each element, lower case, without duplicates. */
 struct config_domain *build_domains(struct build *b, struct place list, uint32_t *ret_count);

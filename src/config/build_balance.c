@@ -112,12 +112,9 @@ static void build_headers(struct build *b, struct place p, struct config_health 
 {
     h->headers = arena_alloc(b->arena, (build_count(p) + 1) * sizeof *h->headers);
     for (const struct node *n = NULL; (n = build_next(p, n));) {
-        bool bad = !*n->key || strpbrk(n->key, ":\r\n \t") || strpbrk(n->text, "\r\n");
-        if (bad)
-            problems_error(b->problems, n->key_at, "this is no header field");
-        else
-            h->headers[h->header_count++] = (struct config_pair){arena_strdup(b->arena, n->key),
-                                                                 arena_strdup(b->arena, n->text)};
+        if (build_field_is_good(b, n, n->key, n->text))
+            h->headers[h->header_count++] = (struct config_pair){
+                arena_strdup(b->arena, n->key), arena_strdup(b->arena, n->text), false};
     }
 }
 
@@ -210,7 +207,7 @@ static void build_members(struct build *b, struct place p, struct config_service
         build_required(b, p, "services");
 }
 
-static void build_pair(struct build *b, struct place p, struct config_service *s)
+static void build_failover(struct build *b, struct place p, struct config_service *s)
 {
     s->members = arena_alloc(b->arena, 2 * sizeof *s->members);
     bool both = build_required(b, p, "service");
@@ -256,7 +253,7 @@ void build_balance(struct build *b)
         struct config_service *s = &c->services[i];
         struct place p = build_child(all, n);
         if (s->kind == CONFIG_SERVICE_FAILOVER)
-            build_pair(b, build_at(p, kinds[s->kind]), s);
+            build_failover(b, build_at(p, kinds[s->kind]), s);
         else if (s->kind != CONFIG_SERVICE_SERVERS)
             build_members(b, build_at(p, kinds[s->kind]), s);
         if (s->kind == CONFIG_SERVICE_WEIGHTED)

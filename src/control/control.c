@@ -6,6 +6,7 @@
 #include "base/must.h"
 #include "control/admin.h"
 #include "control/bridge_link.h"
+#include "control/cert_files.h"
 #include "control/crash_point.h"
 #include "control/snapshot_build.h"
 #include "control/ticket_store.h"
@@ -43,6 +44,8 @@ struct control {
     struct resolver_set resolvers;
     struct scheduler *scheduler;
     struct publish_state *certificates;
+    struct cert_files *cert_files;
+    int64_t config_read_ns; /* wall clock when it began to be read */
     struct ticket_store tickets;
     struct snapshot *snapshot;
     struct upstreams *upstreams;
@@ -96,32 +99,14 @@ static struct result put_acme(struct control *c, const struct store_cert *cert, 
     return r;
 }
 
-static void load_stores(struct control *c)
+static void load_store(struct control *c, struct store *store)
 {
-    for (uint32_t i = 0; i < c->resolvers.store_count; i++) {
-        struct store *store = c->resolvers.stores[i];
-        for (uint32_t k = 0; k < store_cert_count(store); k++) {
-            const struct store_cert *cert = store_cert_at(store, k);
-            struct why why;
-            if (!result_is_ok(put_acme(c, cert, &why)))
-                log_warn("the stored certificate of %s (%s) cannot be used: %s", cert->main,
-                         cert->resolver, why.text);
-        }
-    }
-}
-
-static void load_provided(struct control *c)
-{
-    const struct publish_candidate *added;
-    struct why why;
-    for (uint32_t i = 0; i < c->config->certificate_count; i++) {
-        const struct config_certificate *p = &c->config->certificates[i];
-        char *slot = mem_printf("file:%u", i);
-        if (!result_is_ok(publish_state_put(c->certificates, PUBLISH_SOURCE_PROVIDED, p->cert_file,
-                                            slot, buf_span(&p->chain), buf_span(&p->key), &added,
-                                            &why)))
-            log_error("%s cannot be used: %s", p->cert_file, why.text);
-        free(slot);
+    for (uint32_t k = 0; k < store_cert_count(store); k++) {
+        const struct store_cert *cert = store_cert_at(store, k);
+        struct why why;
+        if (!result_is_ok(put_acme(c, cert, &why)))
+            log_warn("the stored certificate of %s (%s) cannot be used: %s", cert->main,
+                     cert->resolver, why.text);
     }
 }
 
@@ -178,15 +163,12 @@ static struct result make_default(struct control *c, struct why *why)
     return r;
 }
 
+/* For names without a certificate, unless the configuration brings one for them. */
 static struct result load_default(struct control *c, struct why *why)
 {
-    const struct config_certificate *given = c->config->default_certificate;
-    const struct publish_candidate *added;
-    if (given)
-        return publish_state_put(c->certificates, PUBLISH_SOURCE_DEFAULT, given->cert_file,
-                                 "default", buf_span(&given->chain), buf_span(&given->key), &added,
-                                 why);
-    return use_stored_default(c) ? result_ok() : make_default(c, why);
+    if (c->config->default_certificate || use_stored_default(c))
+        return result_ok();
+    return make_default(c, why);
 }
 
 /* ---- the bridge -------------------------------------------------------------------------------
@@ -232,15 +214,31 @@ static void keep_house(struct loop_timer *t)
     plan_housekeeping(c);
 }
 
-static void on_new_certificate(void *arg, const struct store_cert *cert)
+static void publish_changes(void *arg)
 {
     struct control *c = arg;
     struct buf out = {0};
+    publish_state_update(c->certificates, clock_wall_s(), &out);
+    send_and_wipe(c, &out);
+    plan_housekeeping(c);
+}
+
+static void on_new_certificate(void *arg, const struct store_cert *cert)
+{
+    struct control *c = arg;
     struct why why;
     if (!result_is_ok(put_acme(c, cert, &why))) {
         log_error("the new certificate of %s cannot be used: %s", cert->main, why.text);
         return;
     }
+    publish_changes(c);
+}
+
+static void on_store_opened(void *arg, struct store *store)
+{
+    struct control *c = arg;
+    struct buf out = {0};
+    load_store(c, store);
     publish_state_update(c->certificates, clock_wall_s(), &out);
     send_and_wipe(c, &out);
     plan_housekeeping(c);
@@ -330,6 +328,7 @@ static void pin(const struct config *config)
 static struct result load_config(struct control *c)
 {
     struct config_problems problems = {0};
+    c->config_read_ns = clock_wall_ns();
     struct result r = config_load(c->args->file, c->args->flags, c->args->flag_count, CONFIG_RUN,
                                   &c->config, &problems);
     for (uint32_t i = 0; i < problems.count; i++) {
@@ -353,7 +352,7 @@ static struct result open_all(struct control *c, struct why *why)
     ticket_store_open(&c->tickets, c->state, now_s);
     TRY(provider_host_create(c->loop, SELF, config->plugin_directories,
                              config->plugin_directory_count, &c->host, why));
-    resolver_set_open(c->loop, config, c->host, &c->resolvers);
+    resolver_set_open(c->loop, config, c->host, on_store_opened, c, &c->resolvers);
     struct scheduler_options options = {.loop = c->loop,
                                         .config = config,
                                         .resolvers = &c->resolvers,
@@ -364,8 +363,15 @@ static struct result open_all(struct control *c, struct why *why)
     c->scheduler = scheduler_create(&options);
     c->certificates = publish_state_create(config->tls_prefer_acme);
     TRY(load_default(c, why));
-    load_provided(c);
-    load_stores(c);
+    struct cert_files_options files = {.loop = c->loop,
+                                       .certificates = c->certificates,
+                                       .patience_ms = CERT_FILES_PATIENCE_MS,
+                                       .changed = publish_changes,
+                                       .arg = c};
+    c->cert_files = cert_files_create(&files);
+    cert_files_set(c->cert_files, config, c->config_read_ns);
+    for (uint32_t i = 0; i < c->resolvers.store_count; i++)
+        load_store(c, c->resolvers.stores[i]);
     /* Grows over restarts too, so that data never takes an old one for a newer. */
     c->snapshot = snapshot_build(config, (uint64_t)now_s * NS_PER_S);
     c->upstreams = upstreams_create(c->loop, config, c->snapshot, send_messages, c);
@@ -400,6 +406,7 @@ static void close_all(struct control *c)
     resolver_set_close(&c->resolvers);
     bridge_link_close(&c->link);
     loop_timer_cancel(c->loop, &c->housekeeping);
+    cert_files_destroy(c->cert_files);
     publish_state_destroy(c->certificates);
     snapshot_build_free(c->snapshot);
     ticket_store_close(&c->tickets);

@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "base/rand.h"
 #include "control/curl_loop.h"
+#include "crypto/pem.h"
 
 #include <stdlib.h>
 
@@ -19,6 +20,7 @@ struct check {
     uint32_t number;
     const struct config_health *how;
     const struct config_server *server;
+    const struct config_transport *transport;
     bool healthy;
     uint64_t began_ns;
     CURL *easy; /* NULL: no question is open */
@@ -29,6 +31,8 @@ struct check {
 struct health {
     struct loop *loop;
     struct curl_loop *curl;
+    const struct config *config;
+    struct buf *roots; /* PEM, by index in config->roots; empty = not made yet */
     health_changed *changed;
     health_addresses *addresses;
     void *arg;
@@ -87,12 +91,62 @@ static size_t drop_body(char *ptr, size_t size, size_t count, void *arg)
     return size * count;
 }
 
+/* ---- TLS, as the service's transport says ---------------------------------------------------- */
+
+static void put_certs(struct buf *out, struct span certs)
+{
+    struct reader r = reader_of(certs);
+    while (r.left && !r.bad) {
+        size_t len = reader_be(&r, 3);
+        pem_put(out, "CERTIFICATE", reader_bytes(&r, len));
+    }
+}
+
+static void set_roots(struct check *c)
+{
+    const struct config *config = c->all->config;
+    struct buf *pem = &c->all->roots[c->transport->roots];
+    if (pem->len == 0)
+        put_certs(pem, buf_span(&config->roots[c->transport->roots].certs));
+    struct curl_blob blob = {pem->ptr, pem->len, CURL_BLOB_NOCOPY};
+    curl_easy_setopt(c->easy, CURLOPT_CAINFO_BLOB, &blob);
+    curl_easy_setopt(c->easy, CURLOPT_CAPATH, NULL);
+}
+
+static void set_certificate(struct check *c)
+{
+    const struct config_certificate *own = c->transport->certificate;
+    struct buf chain = {0};
+    put_certs(&chain, buf_span(&own->chain));
+    struct curl_blob cert = {chain.ptr, chain.len, CURL_BLOB_COPY};
+    struct curl_blob key = {own->key.ptr, own->key.len, CURL_BLOB_NOCOPY};
+    curl_easy_setopt(c->easy, CURLOPT_SSLCERTTYPE, "PEM");
+    curl_easy_setopt(c->easy, CURLOPT_SSLCERT_BLOB, &cert);
+    curl_easy_setopt(c->easy, CURLOPT_SSLKEYTYPE, "DER");
+    curl_easy_setopt(c->easy, CURLOPT_SSLKEY_BLOB, &key);
+    buf_free(&chain);
+}
+
+static void set_tls(struct check *c)
+{
+    if (c->transport->insecure) {
+        curl_easy_setopt(c->easy, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(c->easy, CURLOPT_SSL_VERIFYHOST, 0L);
+    } else if (c->transport->roots != UINT32_MAX) {
+        set_roots(c);
+    }
+    if (c->transport->certificate)
+        set_certificate(c);
+}
+
+/* ---- the question ---------------------------------------------------------------------------- */
+
 /* "name:port:192.0.2.1,[2001:db8::1]": curl tries one after the other. */
-static void set_addresses(struct check *c, uint16_t port, const struct net_addr *addrs,
-                          uint32_t count)
+static void set_addresses(struct check *c, const char *host, uint16_t port,
+                          const struct net_addr *addrs, uint32_t count)
 {
     struct buf line = {0};
-    buf_printf(&line, "%s:%u:", c->server->host, port);
+    buf_printf(&line, "%s:%u:", host, port);
     for (uint32_t i = 0; i < count; i++) {
         char ip[NET_ADDR_TEXT_MAX];
         net_addr_print_ip(&addrs[i], ip);
@@ -130,22 +184,34 @@ static void set_request(struct check *c)
     curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
     if (how->hostname[0])
         add_header(c, "Host", how->hostname);
+    else if (c->transport->server_name[0])
+        add_header(c, "Host", c->server->host);
     for (uint32_t i = 0; i < how->header_count; i++)
         add_header(c, how->headers[i].name, how->headers[i].value);
     curl_easy_setopt(e, CURLOPT_HTTPHEADER, c->headers);
 }
 
-static void ask(struct check *c, const struct net_addr *addrs, uint32_t count)
+/* Asks for and expects the name of the URL, so that is the one that the transport verifies; which
+ * addresses it has is said by set_addresses(). */
+static char *url_of(const struct check *c, const char *host, uint16_t port)
 {
     const struct config_health *how = c->how;
     const char *scheme = how->tcp           ? "http"
                          : how->scheme[0]   ? how->scheme
                          : c->server->https ? "https"
                                             : "http";
+    bool v6 = strchr(host, ':') != NULL;
+    return mem_printf("%s://%s%s%s:%u%s", scheme, v6 ? "[" : "", host, v6 ? "]" : "", port,
+                      how->path);
+}
+
+static void ask(struct check *c, const struct net_addr *addrs, uint32_t count)
+{
+    const struct config_health *how = c->how;
     uint16_t port = how->port ? how->port : c->server->port;
-    bool v6 = strchr(c->server->host, ':') != NULL;
-    char *url = mem_printf("%s://%s%s%s:%u%s", scheme, v6 ? "[" : "", c->server->host,
-                           v6 ? "]" : "", port, how->path);
+    const char *name = c->transport->server_name;
+    const char *host = name[0] ? name : c->server->host;
+    char *url = url_of(c, host, port);
     c->all->open++;
     c->error[0] = 0;
     c->easy = curl_easy_init();
@@ -165,7 +231,8 @@ static void ask(struct check *c, const struct net_addr *addrs, uint32_t count)
     curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, c->error);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, drop_body);
-    set_addresses(c, port, addrs, count);
+    set_addresses(c, host, port, addrs, count);
+    set_tls(c);
     set_request(c);
     curl_loop_add(c->all->curl, e);
     free(url);
@@ -188,11 +255,13 @@ static void due(struct loop_timer *t)
         loop_timer_set(h->loop, t, c->began_ns + NS_PER_S); /* DNS is still being asked */
 }
 
-struct health *health_create(struct loop *loop, health_changed *changed,
-                             health_addresses *addresses, void *arg)
+struct health *health_create(struct loop *loop, const struct config *config,
+                             health_changed *changed, health_addresses *addresses, void *arg)
 {
     struct health *h = mem_zalloc(sizeof *h);
     h->loop = loop;
+    h->config = config;
+    h->roots = mem_zalloc((config->roots_count + 1) * sizeof *h->roots);
     h->changed = changed;
     h->addresses = addresses;
     h->arg = arg;
@@ -210,11 +279,14 @@ void health_destroy(struct health *h)
         free(h->checks[i]);
     }
     curl_loop_destroy(h->curl);
+    for (uint32_t i = 0; i < h->config->roots_count; i++)
+        buf_free(&h->roots[i]);
+    free(h->roots);
     free(h->checks);
     free(h);
 }
 
-void health_add(struct health *h, uint32_t number, const struct config_health *how,
+void health_add(struct health *h, uint32_t number, const struct config_service *service,
                 const struct config_server *server, bool healthy)
 {
     struct check *c = mem_zalloc(sizeof *c);
@@ -225,8 +297,9 @@ void health_add(struct health *h, uint32_t number, const struct config_health *h
     h->checks[h->count++] = c;
     c->all = h;
     c->number = number;
-    c->how = how;
+    c->how = &service->health;
     c->server = server;
+    c->transport = &h->config->transports[service->transport];
     c->healthy = healthy;
     loop_timer_init(&c->timer, due);
 }

@@ -15,13 +15,14 @@ typedef void health_changed(void *arg, uint32_t server, bool healthy, const char
 /* The present addresses of a server; they are copied at once. Returns their number. */
 typedef uint32_t health_addresses(void *arg, uint32_t server, const struct net_addr **ret);
 
-struct health *health_create(struct loop *loop, health_changed *changed,
-                             health_addresses *addresses, void *arg);
+/* config is borrowed for its life. */
+struct health *health_create(struct loop *loop, const struct config *config,
+                             health_changed *changed, health_addresses *addresses, void *arg);
 void health_destroy(struct health *h);
-/* One server to ask; `how` and `server` are borrowed for its life.
+/* One server to ask, as its service says.
  *   number    the caller's
  *   healthy   what is known of it */
-void health_add(struct health *h, uint32_t number, const struct config_health *how,
+void health_add(struct health *h, uint32_t number, const struct config_service *service,
                 const struct config_server *server, bool healthy);
 /* Begins to ask, one server soon after the other. */
 void health_start(struct health *h);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/must.h"
+#include "crypto/digest.h"
 
 #include <search.h>
 #include <stdlib.h>
@@ -206,7 +207,7 @@ static int compare_slots(const void *a, const void *b)
     return strcmp(x->slot, y->slot);
 }
 
-static void drop_slot(struct publish_state *ps, const char *slot)
+void publish_state_drop(struct publish_state *ps, const char *slot)
 {
     struct publish_candidate key = {.slot = (char *)slot};
     struct publish_candidate **hit = tfind(&key, &ps->slots, compare_slots);
@@ -230,9 +231,12 @@ static void note_change(struct publish_state *ps, const struct x509 *leaf, int64
         ps->change_s = at;
 }
 
-static uint64_t id_of(const struct x509 *leaf)
+/* Of the whole chain: a file may be mended without its leaf being another. */
+static uint64_t id_of(struct span chain)
 {
-    struct reader r = reader_of(span_of(leaf->sha256, sizeof leaf->sha256));
+    uint8_t digest[32];
+    digest_once(DIGEST_SHA256, chain, digest);
+    struct reader r = reader_of(span_of(digest, sizeof digest));
     uint64_t id = reader_u64(&r);
     return id ? id : 1;
 }
@@ -251,14 +255,14 @@ struct result publish_state_put(struct publish_state *ps, enum publish_source so
         free(c);
         return result;
     }
-    c->id = id_of(&c->leaf);
+    c->id = id_of(chain);
     c->source = source;
     c->origin = mem_strdup(origin);
     c->slot = mem_strdup(slot);
     c->identifier = make_identifier(&c->leaf);
     buf_put_span(&c->chain, chain);
     buf_put_span(&c->key, key);
-    drop_slot(ps, slot);
+    publish_state_drop(ps, slot);
     if (ps->count == ps->cap) {
         ps->cap = ps->cap ? ps->cap * 2 : 64;
         ps->items = mem_grow(ps->items, ps->cap * sizeof *ps->items);

@@ -18,7 +18,7 @@ enum publish_source {
 
 /* One certificate that may be served. */
 struct publish_candidate {
-    uint64_t id;      /* first 8 bytes of the leaf's SHA-256, never 0 */
+    uint64_t id;      /* first 8 bytes of the chain's SHA-256, never 0 */
     char *identifier; /* sorted names: the last tie-breaker */
     char *origin;     /* file, or resolver */
     char *slot;       /* what it replaces: resolver and set of names; the origin of provided ones */
@@ -39,6 +39,8 @@ struct result publish_state_put(struct publish_state *ps, enum publish_source so
                                 const char *origin, const char *slot, struct span chain,
                                 struct span key, const struct publish_candidate **ret,
                                 struct why *why);
+/* Removes what is in a slot; nothing happens when there is none. */
+void publish_state_drop(struct publish_state *ps, const char *slot);
 /* Appends everything between publish_sync_begin() and _end(), which the caller adds. */
 void publish_state_sync(struct publish_state *ps, int64_t now_s, struct buf *out);
 /* Appends what the last puts have changed: certificates first, then names. */

@@ -172,7 +172,7 @@ struct upstreams *upstreams_create(struct loop *loop, const struct config *confi
     u->changed = changed;
     u->arg = arg;
     u->items = mem_zalloc(snapshot->server_count * sizeof *u->items);
-    u->health = health_create(loop, health_is, addresses_of, u);
+    u->health = health_create(loop, config, health_is, addresses_of, u);
     for (uint32_t i = 0; i < snapshot->service_count; i++) {
         for (uint32_t k = 0; k < snapshot->services[i].server_count; k++)
             open_server(u, snapshot->services[i].first_server + k, &config->services[i],
@@ -189,7 +189,7 @@ void upstreams_start(struct upstreams *u)
     for (uint32_t i = 0; i < u->snapshot->server_count; i++) {
         const struct upstream *s = &u->items[i];
         if (s->service->health.on)
-            health_add(u->health, i, &s->service->health, s->server, s->healthy);
+            health_add(u->health, i, s->service, s->server, s->healthy);
     }
     health_start(u->health);
 }

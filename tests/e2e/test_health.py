@@ -134,3 +134,24 @@ def test_state_survives_the_data_process(ferrule, make_named):
             return None
     wait_until(back, "an answer")
     assert ask(proxy) == {"b"}
+
+
+def test_https_servers_as_their_transport_says(ferrule, make_nginx, authority):
+    cert = authority.issue("up.test")
+    good = make_nginx(f"ssl_certificate {cert.cert_file}; ssl_certificate_key {cert.key_file};", tls=True)
+    path = 'path = "/64"'
+    proxy = start(ferrule, config.service("top", good.url),
+                  checked("named", good, more=path).replace("loadBalancer]\n", 'loadBalancer]\nserversTransport = "named"\n', 1),
+                  checked("any", good, more=path).replace("loadBalancer]\n", 'loadBalancer]\nserversTransport = "any"\n', 1),
+                  checked("strict", good, more=path), f"""
+[http.serversTransports.named]
+rootCAs = ["{authority.cert_file}"]
+serverName = "up.test"
+[http.serversTransports.any]
+insecureSkipVerify = true
+""")
+
+    def states():
+        return {server["service"]: server["healthy"] for server in proxy.status()["servers"]}
+    wait_until(lambda: states() == {"top": True, "named": True, "any": True, "strict": False}, "the unknown CA is refused")
+    proxy.wait_log("service strict: server")

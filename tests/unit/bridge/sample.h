@@ -42,8 +42,46 @@ static struct snap_router sample_routers[] = {
      .access_log = true,
      .service = 1,
      .tls = SNAP_NONE,
-     .entrypoint = 1},
+     .entrypoint = 1,
+     .steps = {2, 11}},
 };
+static struct snap_text sample_texts[] = {{SPAN_LITERAL("/a")}, {SPAN_LITERAL("/b")}};
+static struct snap_pair sample_pairs[] = {{SPAN_LITERAL("X-A"), SPAN_LITERAL("1"), true},
+                                          {SPAN_LITERAL("X-B"), {NULL, 0}, false}};
+#define SAMPLE_LIMIT                                                                               \
+    {                                                                                              \
+        .average = 5, .period_ns = 1, .burst = 2, .amount = 3, .source = {                         \
+            SNAP_SOURCE_HEADER,                                                                    \
+            SPAN_LITERAL("X"),                                                                     \
+            {1, {0, 2}, 64}                                                                        \
+        }                                                                                          \
+    }
+static struct snap_middleware sample_middlewares[] = {
+    {.kind = SNAP_MIDDLEWARE_REDIRECT_SCHEME,
+     .redirect = {.scheme = SPAN_LITERAL("https"), .port = SPAN_LITERAL(":1"), .permanent = true}},
+    {.kind = SNAP_MIDDLEWARE_REDIRECT_REGEX,
+     .redirect = {.regex = SPAN_LITERAL("a"), .replacement = SPAN_LITERAL("b")}},
+    {.kind = SNAP_MIDDLEWARE_HEADERS,
+     .headers = {.request = {0, 1},
+                 .response = {1, 1},
+                 .origins = {0, 2},
+                 .allow_methods = SPAN_LITERAL("GET"),
+                 .vary = true}},
+    {.kind = SNAP_MIDDLEWARE_STRIP_PREFIX, .path = {.list = {0, 2}, .force_slash = true}},
+    {.kind = SNAP_MIDDLEWARE_STRIP_PREFIX_REGEX, .path = {.list = {1, 1}}},
+    {.kind = SNAP_MIDDLEWARE_ADD_PREFIX, .path = {.text = SPAN_LITERAL("/p")}},
+    {.kind = SNAP_MIDDLEWARE_REPLACE_PATH, .path = {.text = SPAN_LITERAL("/q")}},
+    {.kind = SNAP_MIDDLEWARE_REPLACE_PATH_REGEX, .redirect = {.regex = SPAN_LITERAL("c")}},
+    {.kind = SNAP_MIDDLEWARE_ALLOW_LIST,
+     .allow = {.ranges = {1, 1}, .ip = {0, {0, 1}, 128}, .status = 403}},
+    {.name = SPAN_LITERAL("rate"), .kind = SNAP_MIDDLEWARE_RATE_LIMIT, .limit = SAMPLE_LIMIT},
+    {.kind = SNAP_MIDDLEWARE_IN_FLIGHT, .limit = SAMPLE_LIMIT},
+    {.kind = SNAP_MIDDLEWARE_BASIC_AUTH,
+     .auth = {.realm = SPAN_LITERAL("r"), .users = {0, 2}, .remove_header = true}},
+    {.kind = SNAP_MIDDLEWARE_RETRY, .retry = {4, 100}},
+};
+static struct snap_step sample_steps[] = {{0}, {1}, {2}, {3},  {4},  {5}, {6},
+                                          {7}, {8}, {9}, {10}, {11}, {12}};
 static struct snap_server sample_servers[] = {
     {.url = SPAN_LITERAL("http://one:80"),
      .host = SPAN_LITERAL("one"),
@@ -62,12 +100,28 @@ static struct snap_service sample_services[] = {
      .strategy = SNAP_STRATEGY_HRW,
      .cookie_name = SPAN_LITERAL("c"),
      .passive_failures = 3,
-     .passive_window_ms = 10000},
+     .passive_window_ms = 10000,
+     .transport = 1},
     {.name = SPAN_LITERAL("s3"),
      .kind = SNAP_SERVICE_WEIGHTED,
      .level = 1,
      .first_member = 0,
      .member_count = 2},
+};
+static struct snap_roots sample_roots[] = {{SPAN_LITERAL("\0\0\1A\0\0\2BB")}};
+static struct snap_transport sample_transports[] = {
+    {.id = 1, .roots = SNAP_NONE},
+    {.name = SPAN_LITERAL("mutual"),
+     .id = 1ull << 63,
+     .insecure = true,
+     .no_http2 = true,
+     .server_name = SPAN_LITERAL("b.test"),
+     .peer_uri = SPAN_LITERAL("spiffe://b"),
+     .roots = 0,
+     .chain = SPAN_LITERAL("\0\0\1C"),
+     .key = SPAN_LITERAL("secret key"),
+     .read_idle_timeout_ms = 5000,
+     .ping_timeout_ms = 15000},
 };
 static struct snap_member sample_members[] = {{0, 1, SPAN_LITERAL("m")}, {1, 5, {NULL, 0}}};
 static struct snap_tls sample_tls[] = {
@@ -76,6 +130,19 @@ static struct snap_tls sample_tls[] = {
      .max_version = 0x0304,
      .sni_strict = true,
      .groups = SPAN_LITERAL("X25519")},
+    {.name = SPAN_LITERAL("strict"),
+     .min_version = 0x0304,
+     .max_version = 0x0304,
+     .client_auth = SNAP_CLIENT_AUTH_VERIFY,
+     .ciphers = SPAN_LITERAL("TLS_AES_128_GCM_SHA256"),
+     .alpn = SPAN_LITERAL("h2:http/1.1"),
+     .client_cas = SPAN_LITERAL("\0\0\3abc")},
+};
+static struct snap_tls_host sample_tls_hosts[] = {
+    {.entrypoint = 0, .tls = 1, .host = SPAN_LITERAL("a.test")},
+    {.entrypoint = 0, .tls = 0, .host = SPAN_LITERAL("a.test.b")},
+    {.entrypoint = 0, .tls = 1, .host = SPAN_LITERAL("b.test")},
+    {.entrypoint = 1, .tls = 1, .host = SPAN_LITERAL("a.test")},
 };
 
 static inline struct snapshot sample_snapshot(uint64_t version)
@@ -97,10 +164,24 @@ static inline struct snapshot sample_snapshot(uint64_t version)
         .member_count = 2,
         .servers = sample_servers,
         .server_count = 3,
+        .transports = sample_transports,
+        .transport_count = 2,
+        .roots = sample_roots,
+        .roots_count = 1,
         .tls = sample_tls,
-        .tls_count = 1,
+        .tls_count = 2,
+        .tls_hosts = sample_tls_hosts,
+        .tls_host_count = 4,
         .prefixes = sample_prefixes,
         .prefix_count = 2,
+        .middlewares = sample_middlewares,
+        .middleware_count = 13,
+        .steps = sample_steps,
+        .step_count = 13,
+        .texts = sample_texts,
+        .text_count = 2,
+        .pairs = sample_pairs,
+        .pair_count = 2,
     };
 }
 
