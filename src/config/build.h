@@ -28,8 +28,9 @@ struct build {
     struct config *config;
     struct config_problems *problems;
     struct place root;
-    struct config_where top;    /* for what has no place of its own */
-    struct place *entry_places; /* one per entry point */
+    const struct config *running; /* its processes stay as they are; NULL = none runs */
+    struct config_where top;      /* for what has no place of its own */
+    struct place *entry_places;   /* one per entry point */
     struct names entry_names, resolver_names, service_names, tls_names, middleware_names;
     const char *last_file, *last_copy;
     uint32_t system_roots; /* index into roots, UINT32_MAX = there are none */

@@ -33,6 +33,7 @@ struct config_entrypoint {
     bool default_of_routers; /* used by routers that name no entry point */
     uint64_t read_timeout_ms, head_timeout_ms, write_timeout_ms, idle_timeout_ms,
         handshake_timeout_ms, grace_timeout_ms; /* 0 = no limit */
+    uint64_t accept_grace_ms; /* goes on accepting so long after the stop signal */
     uint32_t head_max_bytes;
     bool forwarded_insecure;
     const char **trusted_ips; /* CIDR or address, checked */
@@ -253,7 +254,13 @@ struct config {
     const char *log_level;     /* "ERROR", "WARN", "INFO", "DEBUG" */
     bool tls_prefer_acme;      /* tls.prefer = "acme" */
     uint32_t duplicate_budget; /* certificate requests for one set of names in 168 h */
-    struct arena *memory;      /* config_free()'s */
+    uint64_t drain_timeout_ms; /* of an old data process after an upgrade */
+    bool watch;                /* providers.file.watch */
+    const char **watched;      /* files and folders that [providers.file] names, absolute */
+    uint32_t watched_count;
+    const char **fixed; /* "path=value": the written options that only a restart changes */
+    uint32_t fixed_count;
+    struct arena *memory; /* config_free()'s */
 };
 
 /* One message for a person. */
@@ -284,6 +291,17 @@ enum config_mode {
 struct result config_load(const char *file, const char *const *flags, uint32_t flag_count,
                           enum config_mode mode, struct config **ret,
                           struct config_problems *problems);
+/* As config_load(CONFIG_RUN) for a ferrule that runs. Options that need a restart keep their
+ * values: `fixed` holds those of the start (struct config's); a difference is a warning. running:
+ * the configuration in use, NULL when control itself was started anew. */
+struct result config_reload(const char *file, const char *const *flags, uint32_t flag_count,
+                            const char *const *fixed, uint32_t fixed_count,
+                            const struct config *running, struct config **ret,
+                            struct config_problems *problems);
+/* Where a ferrule with this configuration has its admin socket, also when much else of it is wrong.
+ * The caller frees *ret. ERR_CONFIG: the file cannot be read. */
+struct result config_admin_socket(const char *file, const char *const *flags, uint32_t flag_count,
+                                  char **ret, struct why *why);
 void config_free(struct config *config);
 void config_problems_free(struct config_problems *problems);
 /* "file:line:column: error: text" */

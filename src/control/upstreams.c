@@ -181,6 +181,61 @@ struct upstreams *upstreams_create(struct loop *loop, const struct config *confi
     return u;
 }
 
+static int compare_hosts(const void *a, const void *b)
+{
+    return strcmp((*(const struct upstream *const *)a)->host,
+                  (*(const struct upstream *const *)b)->host);
+}
+
+static int compare_servers(const void *a, const void *b)
+{
+    const struct upstream *x = *(const struct upstream *const *)a;
+    const struct upstream *y = *(const struct upstream *const *)b;
+    int order = strcmp(x->service->name, y->service->name);
+    return order ? order : strcmp(x->server->url, y->server->url);
+}
+
+/* Who is not well stays so until it is asked again. */
+static void inherit_health(struct upstreams *u, const struct upstream **sorted, uint32_t count)
+{
+    qsort(sorted, count, sizeof *sorted, compare_servers);
+    for (uint32_t i = 0; i < u->snapshot->server_count; i++) {
+        struct upstream *s = &u->items[i];
+        const struct upstream *key = s, **hit = NULL;
+        if (s->service->health.on)
+            hit = bsearch(&key, sorted, count, sizeof *sorted, compare_servers);
+        if (!hit || (*hit)->healthy || !(*hit)->service->health.on)
+            continue;
+        s->healthy = false;
+        s->why = mem_strdup((*hit)->why);
+    }
+}
+
+void upstreams_inherit(struct upstreams *u, const struct upstreams *old)
+{
+    uint32_t count = old->snapshot->server_count;
+    const struct upstream **sorted = mem_zalloc(count * sizeof *sorted + 1);
+    for (uint32_t i = 0; i < count; i++)
+        sorted[i] = &old->items[i];
+    qsort(sorted, count, sizeof *sorted, compare_hosts);
+    for (uint32_t i = 0; i < u->snapshot->server_count; i++) {
+        struct upstream *s = &u->items[i];
+        const struct upstream *key = s, **hit = NULL;
+        if (s->is_name)
+            hit = bsearch(&key, sorted, count, sizeof *sorted, compare_hosts);
+        if (!hit)
+            continue;
+        s->addr_count = (*hit)->addr_count;
+        s->complained = (*hit)->complained;
+        for (uint32_t k = 0; k < s->addr_count; k++) {
+            s->addrs[k] = (*hit)->addrs[k];
+            net_addr_set_port(&s->addrs[k], u->snapshot->servers[i].port);
+        }
+    }
+    inherit_health(u, sorted, count);
+    free(sorted);
+}
+
 void upstreams_start(struct upstreams *u)
 {
     for (uint32_t i = 0; i < u->snapshot->server_count; i++)

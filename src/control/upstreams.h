@@ -17,6 +17,8 @@ struct upstreams *upstreams_create(struct loop *loop, const struct config *confi
                                    const struct snapshot *snapshot,
                                    void (*changed)(void *arg, struct span messages), void *arg);
 void upstreams_destroy(struct upstreams *u);
+/* Takes over the last good answers for names that are in both, and which servers are not well. */
+void upstreams_inherit(struct upstreams *u, const struct upstreams *old);
 /* Asks for every name; literals are known from the start. */
 void upstreams_start(struct upstreams *u);
 /* Appends the addresses of every server. */

@@ -35,7 +35,7 @@ CASES = [
         "ferrule.toml:8:2: error: unknown key entryPoint; did you mean entryPoints?",
         "ferrule.toml:10:7: error: unknown key http.router; did you mean routers?",
         "ferrule.toml:11:2: error: unknown key zzz; known here: entryPoints, certificatesResolvers, acme, core, http, "
-        "serversTransport, tcp, tls, providers, log, accessLog, metrics, ping, ocsp, workers, control, state, plugins, admin",
+        "serversTransport, tcp, tls, providers, log, accessLog, metrics, ping, ocsp, workers, control, upgrade, state, plugins, admin",
         "ferrule.toml:13:1: error: unknown key http.services.s.servers; there is http.services.<name>.loadBalancer.servers"),
     one("types", BASE + """\
 [workers]
@@ -259,7 +259,7 @@ servers = [{url = "https://a.test"}]
         "ferrule.toml:9:12: error: rootCAs: cannot read DIR/none.pem: No such file or directory",
         "ferrule.toml:9:24: error: rootCAs: (in the configuration): PEM block behind certificate 0 is damaged",
         "ferrule.toml:11:22: warning: insecureSkipVerify: rootCAs and peerCertURI have no effect beside it",
-        "ferrule.toml:15:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (no RSA, 256 bits)",
+        "ferrule.toml:15:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (EC256)",
         "ferrule.toml:16:1: error: certificates: a transport shows one certificate, not several"),
     one("foreign and later", BASE + """\
 [providers.docker]
