@@ -13,6 +13,12 @@
 
 #define SNAP_NONE UINT32_MAX
 
+/* Bounds of HTTP/2 on an entry point; the last four within ten seconds. All 0: none is spoken. */
+struct snap_h2 {
+    uint32_t streams_max, stream_window_bytes, conn_window_bytes, head_frames;
+    uint32_t resets, control_frames, empty_frames, glitches;
+};
+
 /* An entry point. Listening sockets are found by `name`: the supervisor opened them. */
 struct snap_entrypoint {
     struct span name;
@@ -25,6 +31,7 @@ struct snap_entrypoint {
     uint32_t idle_timeout_ms;
     uint32_t handshake_timeout_ms;
     uint32_t head_max_bytes;
+    struct snap_h2 h2;
     uint32_t grace_timeout_ms;             /* drain */
     bool forwarded_insecure;               /* X-Forwarded-* of every client are trusted */
     uint32_t trusted_first, trusted_count; /* range in snapshot.prefixes */
@@ -137,6 +144,7 @@ struct snap_service {
     bool pass_host_header;
     uint32_t dial_timeout_ms, response_header_timeout_ms, idle_timeout_ms;
     uint32_t max_idle_per_server;        /* per worker */
+    uint32_t transport;                  /* index in snapshot.transports */
     uint8_t kind;                        /* enum snap_service_kind */
     uint8_t strategy;                    /* enum snap_strategy; of servers */
     uint8_t level;                       /* above those of its members */
@@ -145,7 +153,6 @@ struct snap_service {
     struct span cookie_attributes;       /* "; Path=/; HttpOnly" */
     uint32_t passive_failures;           /* in `passive_window_ms` take a server out; 0 = never */
     uint32_t passive_window_ms;          /* also for how long */
-    uint32_t transport;                  /* index in snapshot.transports */
 };
 
 /* What is asked of clients; the names are Go's. */
@@ -199,7 +206,7 @@ struct snapshot {
     struct snap_pair *pairs;
     uint32_t entrypoint_count, router_count, rule_node_count, service_count, server_count,
         transport_count, roots_count, tls_count, tls_host_count, prefix_count, regex_count,
-        middleware_count, step_count, text_count, pair_count, member_count;
+        member_count, middleware_count, step_count, text_count, pair_count;
 };
 
 struct buf;

@@ -20,6 +20,12 @@ struct config_where {
     uint32_t line, column;
 };
 
+/* Bounds of HTTP/2; the last four within ten seconds. */
+struct config_h2 {
+    uint32_t streams_max, stream_window_bytes, conn_window_bytes, head_frames;
+    uint32_t resets, control_frames, empty_frames, glitches;
+};
+
 struct config_entrypoint {
     const char *name;
     const char **addresses;   /* "1.2.3.4:80", ":443" as written */
@@ -35,6 +41,7 @@ struct config_entrypoint {
         handshake_timeout_ms, grace_timeout_ms; /* 0 = no limit */
     uint64_t accept_grace_ms; /* goes on accepting so long after the stop signal */
     uint32_t head_max_bytes;
+    struct config_h2 h2;
     bool forwarded_insecure;
     const char **trusted_ips; /* CIDR or address, checked */
     uint32_t trusted_count;
@@ -122,6 +129,10 @@ struct config_member { /* a service of a service */
     uint32_t service, weight;
 };
 
+struct config_field {
+    const char *name, *value;
+};
+
 struct config_health { /* loadBalancer.healthCheck */
     bool on;
     bool tcp;           /* connects only */
@@ -131,7 +142,7 @@ struct config_health { /* loadBalancer.healthCheck */
     uint32_t status; /* 0 = 2xx and 3xx */
     uint64_t interval_ms, unhealthy_interval_ms, timeout_ms;
     bool follow_redirects;
-    struct config_pair *headers;
+    struct config_field *headers;
     uint32_t header_count;
 };
 

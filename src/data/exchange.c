@@ -314,11 +314,11 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
                       struct http_head *head, struct sink *sink)
 {
     enum http_body framing = stream_framing(s, head);
-    middleware_response(x->snapshot, &x->notes, head);
     char memory[SNAP_SERVICE_LEVELS * 800];
     struct writer cookies = writer_of(memory, sizeof memory);
     pick_note(w, x->service, x->server, head->status < 500);
     pick_note_time(x->server, w->now_ns - x->asked_ns);
+    middleware_response(x->snapshot, &x->notes, head);
     if (!pick_set_cookies(&x->pick, head, &cookies))
         return false;
     if (!stream_respond(w, s, head, framing, x->request_done, sink))

@@ -160,8 +160,8 @@ void pool_clear(struct worker *w)
     for (uint32_t i = 0; i < w->pool.count; i++)
         retire(w, w->pool.servers[i]);
     free(w->pool.servers);
-    free(w->pool.member_turns);
     dialers_clear(&w->pool.dialers);
+    free(w->pool.member_turns);
     w->pool = (struct pool){0};
 }
 

@@ -280,42 +280,10 @@ static void checks_indices(void **state)
     assert_false(range_ok(1, UINT32_MAX, 7));
 }
 
-/* Workers walk down from level to level: there must be no circle. */
-static void checks_services(void **state)
-{
-    struct snapshot s = sample_snapshot(1);
-    struct snap_service services[3];
-    memcpy(services, sample_services, sizeof services);
-    s.services = services;
-    assert_true(result_is_ok(snapshot_check(&s)));
-#define BAD(index, field, value)                                                                   \
-    {                                                                                              \
-        struct snap_service was = services[index];                                                 \
-        services[index].field = value;                                                             \
-        assert_false(result_is_ok(snapshot_check(&s)));                                            \
-        services[index] = was;                                                                     \
-    }
-    BAD(0, kind, SNAP_SERVICE_FAILOVER + 1);
-    BAD(0, kind, SNAP_SERVICE_WEIGHTED);
-    BAD(0, strategy, SNAP_STRATEGY_LEAST_TIME + 1);
-    BAD(0, server_count, 4);
-    BAD(0, level, 1);
-    BAD(2, level, 0);
-    BAD(2, level, SNAP_SERVICE_LEVELS);
-    BAD(2, kind, SNAP_SERVICE_SERVERS);
-    BAD(2, first_member, 1);
-#undef BAD
-    services[2].kind = SNAP_SERVICE_FAILOVER;
-    assert_true(result_is_ok(snapshot_check(&s)));
-    services[2].member_count = 1;
-    assert_false(result_is_ok(snapshot_check(&s)));
-}
-
 static void checks_ranges(void **state)
 {
     struct snapshot s = sample_snapshot(1);
-    struct snap_service services[3];
-    memcpy(services, sample_services, sizeof services);
+    struct snap_service services[3] = {sample_services[0], sample_services[1], sample_services[2]};
     struct snap_router routers[2] = {sample_routers[0], sample_routers[1]};
     s.services = services;
     s.routers = routers;
@@ -369,6 +337,37 @@ static void checks_middlewares(void **state)
     assert_false(snapshot_steps_ok(&s, (struct snap_range){2, 4}));
     five[4].middleware = 13;
     assert_false(snapshot_steps_ok(&s, (struct snap_range){4, 1}));
+}
+
+/* Workers walk down from level to level: there must be no circle. */
+static void checks_services(void **state)
+{
+    struct snapshot s = sample_snapshot(1);
+    struct snap_service services[3];
+    memcpy(services, sample_services, sizeof services);
+    s.services = services;
+    assert_true(result_is_ok(snapshot_check(&s)));
+#define BAD(index, field, value)                                                                   \
+    {                                                                                              \
+        struct snap_service was = services[index];                                                 \
+        services[index].field = value;                                                             \
+        assert_false(result_is_ok(snapshot_check(&s)));                                            \
+        services[index] = was;                                                                     \
+    }
+    BAD(0, kind, SNAP_SERVICE_FAILOVER + 1);
+    BAD(0, kind, SNAP_SERVICE_WEIGHTED);
+    BAD(0, strategy, SNAP_STRATEGY_LEAST_TIME + 1);
+    BAD(0, server_count, 4);
+    BAD(0, level, 1);
+    BAD(2, level, 0);
+    BAD(2, level, SNAP_SERVICE_LEVELS);
+    BAD(2, kind, SNAP_SERVICE_SERVERS);
+    BAD(2, first_member, 1);
+#undef BAD
+    services[2].kind = SNAP_SERVICE_FAILOVER;
+    assert_true(result_is_ok(snapshot_check(&s)));
+    services[2].member_count = 1;
+    assert_false(result_is_ok(snapshot_check(&s)));
 }
 
 UNIT_TESTS(cmocka_unit_test(round_trips), cmocka_unit_test(empty_round_trips),

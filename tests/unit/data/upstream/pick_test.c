@@ -62,7 +62,7 @@ static void bench_init(const uint32_t weights[4])
                                    .members = b.members,
                                    .member_count = 8};
     b.w.snapshot = &b.snapshot;
-    b.w.pool = (struct pool){b.pool, SERVERS, b.turns};
+    b.w.pool = (struct pool){.servers = b.pool, .count = SERVERS, .member_turns = b.turns};
     b.w.now_ns = 1000;
 }
 
