@@ -33,6 +33,8 @@ struct build {
     struct place *entry_places;   /* one per entry point */
     struct names entry_names, resolver_names, service_names, tls_names;
     const char *last_file, *last_copy;
+    uint32_t system_roots; /* index into roots, UINT32_MAX = there are none */
+    bool system_roots_read;
 };
 
 /* The parts, in the order in which they need one another. */
@@ -40,8 +42,11 @@ void build_processes(struct build *b);
 void build_entrypoints(struct build *b);
 void build_resolvers(struct build *b);
 void build_tls(struct build *b);
+void build_transports(struct build *b);
 void build_services(struct build *b);
 void build_routers(struct build *b);
+void build_tls_hosts(struct build *b);
+void build_cover(struct build *b);
 
 /* Down a dotted path that the option table has. */
 struct place build_at(struct place from, const char *path);
@@ -70,6 +75,12 @@ struct config_where build_where(struct build *b, struct config_where where);
 bool build_required(struct build *b, struct place table, const char *path);
 /* Reads a whole file of at most `max` bytes. */
 struct result build_read(const char *path, size_t max, struct buf *out, struct why *why);
+
+/* certFile and keyFile of a table, PEM or the path of a file with it. False when something is wrong
+ * (reported). The caller frees both buffers, the key by wiping it. */
+bool build_pair(struct build *b, struct place p, struct config_certificate *ret);
+/* A server that speaks TLS uses this transport: without roots of its own it gets the system's. */
+void build_need_roots(struct build *b, uint32_t transport);
 
 void build_names(struct build *b, struct names *names, uint32_t count,
                  const char *(*name_of)(const struct config *config, uint32_t index));

@@ -93,6 +93,8 @@ static void build_one(struct build *b, struct place p, struct config_entrypoint 
     e->forwarded_insecure = build_bool(p, "forwardedHeaders.insecure");
     e->trusted_ips = build_list(b, p, "forwardedHeaders.trustedIPs", &e->trusted_count);
     e->default_of_routers = build_bool(p, "asDefault");
+    e->access_logs = build_bool(p, "observability.accessLogs");
+    e->metrics = build_bool(p, "observability.metrics");
     build_times(p, e);
 }
 

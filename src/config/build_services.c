@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* [http.services] with their transports. */
+/* [http.services] */
 #include "config/build.h"
 
 #include "base/must.h"
@@ -15,11 +15,13 @@ static const char *service_name(const struct config *config, uint32_t i)
 static bool build_server(struct build *b, struct place p, struct config_server *s)
 {
     struct value_url url;
+    bool https;
     if (!build_required(b, p, "url"))
         return false;
     const struct node *n = build_at(p, "url").node;
     must(result_is_ok(value_url(span_str(n->text), &url)));
-    if (!span_eq_nocase(url.scheme, SPAN_LITERAL("http"))) {
+    https = span_eq_nocase(url.scheme, SPAN_LITERAL("https"));
+    if (!https && !span_eq_nocase(url.scheme, SPAN_LITERAL("http"))) {
         problems_error(b->problems, n->at,
                        "%.*s:// servers are known, but not available in this version of ferrule",
                        SPAN_FMT(url.scheme));
@@ -36,13 +38,17 @@ static bool build_server(struct build *b, struct place p, struct config_server *
     *s = (struct config_server){
         .url = arena_strdup(b->arena, n->text),
         .host = host,
-        .port = url.port ? url.port : 80,
+        .port = url.port ? url.port
+                : https  ? 443
+                         : 80,
+        .https = https,
         .weight = (uint32_t)build_int(p, "weight"),
     };
     return true;
 }
 
-static void build_transport(struct build *b, struct place balancer, struct config_service *s)
+/* The transport of a balancer; its times are the service's. */
+static void choose_transport(struct build *b, struct place balancer, struct config_service *s)
 {
     struct place transport = build_at(b->root, "serversTransport");
     const struct node *ref = build_at(balancer, "serversTransport").node;
@@ -50,12 +56,16 @@ static void build_transport(struct build *b, struct place balancer, struct confi
         struct place all = build_at(b->root, "http.serversTransports");
         const char *at = strrchr(ref->text, '@');
         size_t len = at && strcmp(at, "@file") == 0 ? (size_t)(at - ref->text) : strlen(ref->text);
-        const struct node *found = NULL;
-        for (const struct node *n = NULL; !found && (n = build_next(all, n));)
-            found = strlen(n->key) == len && memcmp(n->key, ref->text, len) == 0 ? n : NULL;
-        if (found)
-            transport = build_child(all, found);
-        else
+        uint32_t index =
+            0; /* transports stand in the order of their nodes, behind the global one */
+        for (const struct node *n = NULL; !s->transport && (n = build_next(all, n));) {
+            index++;
+            if (strlen(n->key) != len || memcmp(n->key, ref->text, len) != 0)
+                continue;
+            transport = build_child(all, n);
+            s->transport = index;
+        }
+        if (!s->transport)
             problems_error(b->problems, ref->at, "there is no http.serversTransports.%.*s",
                            (int)len, ref->text);
     }
@@ -63,6 +73,9 @@ static void build_transport(struct build *b, struct place balancer, struct confi
     s->response_header_timeout_ms = build_ms(transport, "forwardingTimeouts.responseHeaderTimeout");
     s->idle_timeout_ms = build_ms(transport, "forwardingTimeouts.idleConnTimeout");
     s->max_idle_per_server = (uint32_t)build_int(transport, "maxIdleConnsPerHost");
+    for (uint32_t i = 0; i < s->server_count; i++)
+        if (s->servers[i].https)
+            build_need_roots(b, s->transport);
 }
 
 static void build_one(struct build *b, struct place p, struct config_service *s)
@@ -77,7 +90,7 @@ static void build_one(struct build *b, struct place p, struct config_service *s)
         s->server_count += build_server(b, one, &s->servers[s->server_count]);
     }
     s->pass_host_header = build_bool(balancer, "passHostHeader");
-    build_transport(b, balancer, s);
+    choose_transport(b, balancer, s);
     if (!p.node->first)
         build_required(b, p, "loadBalancer");
     else if (balancer.node && !tree_child(balancer.node, "servers"))

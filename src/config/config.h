@@ -37,8 +37,9 @@ struct config_entrypoint {
     bool forwarded_insecure;
     const char **trusted_ips; /* CIDR or address, checked */
     uint32_t trusted_count;
-    bool tls;              /* http.tls: all its routers have TLS */
-    uint32_t tls_resolver; /* default resolver of its routers, UINT32_MAX = none */
+    bool tls;                  /* http.tls: all its routers have TLS */
+    bool access_logs, metrics; /* of routers that do not say */
+    uint32_t tls_resolver;     /* default resolver of its routers, UINT32_MAX = none */
     struct config_where where;
 };
 
@@ -47,6 +48,12 @@ struct config_entrypoint {
 struct config_domain {  /* one certificate wanted: main name and others */
     const char **names; /* main first, lower case */
     uint32_t count;
+};
+
+enum config_choice {
+    CONFIG_UNSET = 0, /* as the entry point says */
+    CONFIG_YES,
+    CONFIG_NO,
 };
 
 /* A router whose TLS differs by entry point (entryPoints.X.http.tls) stands here once for each
@@ -63,6 +70,26 @@ struct config_router {
     uint32_t resolver;             /* index into resolvers, UINT32_MAX = none */
     struct config_domain *domains; /* from tls.domains, else one from the rule's Host(); only tls */
     uint32_t domain_count;
+    enum config_choice access_logs, metrics; /* observability */
+    struct config_where where;
+};
+
+/* CA certificates that vouch for servers. */
+struct config_roots {
+    struct buf certs; /* DER, each behind a 3-byte length */
+};
+
+/* [serversTransport] or one [http.serversTransports.X]: how to speak to servers over TLS. Its times
+ * stand in the services that use it. */
+struct config_transport {
+    const char *name; /* "" = the global one */
+    bool insecure;    /* certificates are not verified */
+    bool no_http2;
+    const char *server_name;                /* "" = the host of the server's URL */
+    const char *peer_uri;                   /* "" = none */
+    uint32_t roots;                         /* index, UINT32_MAX = none are needed or there */
+    struct config_certificate *certificate; /* to show to servers; NULL = none */
+    uint64_t read_idle_timeout_ms, ping_timeout_ms;
     struct config_where where;
 };
 
@@ -81,22 +108,45 @@ struct config_service {
     bool pass_host_header;
     uint64_t dial_timeout_ms, response_header_timeout_ms, idle_timeout_ms; /* 0 = no limit */
     uint32_t max_idle_per_server;
+    uint32_t transport; /* index into transports */
     struct config_where where;
+};
+
+/* Go's names for what is asked of clients. */
+enum config_client_auth {
+    CONFIG_CLIENT_AUTH_NONE = 0,
+    CONFIG_CLIENT_AUTH_REQUEST,         /* RequestClientCert: taken unseen */
+    CONFIG_CLIENT_AUTH_REQUIRE_ANY,     /* RequireAnyClientCert: some, taken unseen */
+    CONFIG_CLIENT_AUTH_VERIFY_IF_GIVEN, /* VerifyClientCertIfGiven */
+    CONFIG_CLIENT_AUTH_VERIFY,          /* RequireAndVerifyClientCert */
 };
 
 struct config_tls_options {
     const char *name;
     uint16_t min_version, max_version; /* 0x0303, 0x0304 */
     bool sni_strict, no_tickets;
-    const char **ciphers, **groups;
-    uint32_t cipher_count, group_count;
+    const char **ciphers; /* IANA names */
+    const char **groups;  /* "X25519MLKEM768", "X25519", "P-256", "P-384", "P-521" */
+    const char **alpn;    /* "h2", "http/1.1" */
+    uint32_t cipher_count, group_count, alpn_count; /* 0 = ferrule's own list */
+    enum config_client_auth client_auth;
+    const char **ca_files; /* paths; without texts in the configuration itself */
+    uint32_t ca_file_count;
+    struct span client_cas; /* DER, each behind a 3-byte length */
     struct config_where where;
 };
 
-struct config_certificate { /* [[tls.certificates]] and the default certificate */
-    const char *cert_file, *key_file;
-    struct buf chain; /* DER, each behind a 3-byte length */
-    struct buf key;   /* DER */
+/* The options of connections to a host name, where they are not the default ones. */
+struct config_tls_host {
+    uint32_t entrypoint;
+    const char *host; /* lower case, without final dot */
+    uint32_t options; /* index into tls_options, not 0 */
+};
+
+struct config_certificate {           /* [[tls.certificates]] and the default certificate */
+    const char *cert_file, *key_file; /* absolute; "(in the configuration)" for PEM text there */
+    struct buf chain;                 /* DER, each behind a 3-byte length */
+    struct buf key;                   /* DER */
     struct config_where where;
 };
 
@@ -137,12 +187,15 @@ struct config {
     struct config_entrypoint *entrypoints;
     struct config_router *routers; /* best first: highest priority, then name */
     struct config_service *services;
+    struct config_transport *transports; /* [0] is the global one */
+    struct config_roots *roots;
     struct config_tls_options *tls_options; /* [0] is "default" */
+    struct config_tls_host *tls_hosts;      /* by entry point, then host */
     struct config_certificate *certificates;
     struct config_certificate *default_certificate; /* NULL = self-signed */
     struct config_resolver *resolvers;
-    uint32_t entrypoint_count, router_count, service_count, tls_option_count, certificate_count,
-        resolver_count;
+    uint32_t entrypoint_count, router_count, service_count, transport_count, roots_count,
+        tls_option_count, tls_host_count, certificate_count, resolver_count;
     uint32_t workers;            /* count, resolved: >= 1 */
     uint32_t *worker_cpus;       /* one per worker, UINT32_MAX = not pinned */
     uint32_t worker_connections; /* per worker */
@@ -153,7 +206,7 @@ struct config {
     const char *admin_socket;
     const char *log_level;     /* "ERROR", "WARN", "INFO", "DEBUG" */
     bool tls_prefer_acme;      /* tls.prefer = "acme" */
-    uint32_t duplicate_budget; /* orders for one set of names in 168 h */
+    uint32_t duplicate_budget; /* certificate requests for one set of names in 168 h */
     uint64_t drain_timeout_ms; /* of an old data process after an upgrade */
     bool watch;                /* providers.file.watch */
     const char **watched;      /* files and folders that [providers.file] names, absolute */

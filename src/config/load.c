@@ -136,8 +136,11 @@ static struct config *build_config(struct load *l, const char *file)
     build_entrypoints(&b);
     build_resolvers(&b);
     build_tls(&b);
+    build_transports(&b);
     build_services(&b);
     build_routers(&b);
+    build_tls_hosts(&b);
+    build_cover(&b);
     return config;
 }
 
@@ -251,6 +254,15 @@ void config_free(struct config *config)
         buf_free(&config->certificates[i].chain);
         buf_wipe_free(&config->certificates[i].key);
     }
+    for (uint32_t i = 0; i < config->transport_count; i++) {
+        struct config_certificate *c = config->transports[i].certificate;
+        if (c) {
+            buf_free(&c->chain);
+            buf_wipe_free(&c->key);
+        }
+    }
+    for (uint32_t i = 0; i < config->roots_count; i++)
+        buf_free(&config->roots[i].certs);
     if (config->default_certificate) {
         buf_free(&config->default_certificate->chain);
         buf_wipe_free(&config->default_certificate->key);

@@ -12,10 +12,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define ACCEPT_PAUSE_NS NS_PER_S /* when descriptors are out */
+
 struct admin {
     struct loop *loop;
     const struct admin_view *view;
     struct loop_fd listener;
+    struct loop_timer again; /* accepting goes on: descriptors had run out */
     char *path;
     struct list clients;
     uint32_t client_count;
@@ -113,6 +116,12 @@ static void accept_one(struct loop_fd *w, uint32_t events)
 {
     struct admin *admin = LIST_ENTRY(w, struct admin, listener);
     int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd == -1 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+        /* The client stays in the queue, and epoll would report it again and again. */
+        log_warn("the admin socket cannot accept: %m");
+        loop_watch(admin->loop, w, 0);
+        loop_timer_set(admin->loop, &admin->again, clock_now_ns() + ACCEPT_PAUSE_NS);
+    }
     if (fd == -1)
         return;
     if (admin->client_count == ADMIN_CLIENTS_MAX) {
@@ -128,6 +137,12 @@ static void accept_one(struct loop_fd *w, uint32_t events)
     loop_timer_init(&c->timer, timed_out);
     loop_timer_set(admin->loop, &c->timer, clock_now_ns() + ADMIN_CLIENT_S * NS_PER_S);
     loop_watch(admin->loop, &c->w, EPOLLIN);
+}
+
+static void accept_again(struct loop_timer *t)
+{
+    struct admin *admin = LIST_ENTRY(t, struct admin, again);
+    loop_watch(admin->loop, &admin->listener, EPOLLIN);
 }
 
 /* True when some process answers at the path. */
@@ -180,6 +195,7 @@ struct result admin_open(struct loop *loop, const char *path, const struct admin
     admin->view = view;
     admin->path = mem_strdup(path);
     admin->listener = (struct loop_fd){.fd = fd, .ready = accept_one};
+    loop_timer_init(&admin->again, accept_again);
     list_init(&admin->clients);
     loop_watch(loop, &admin->listener, EPOLLIN);
     *ret = admin;
@@ -192,6 +208,7 @@ void admin_close(struct admin *admin)
         return;
     while (!list_is_empty(&admin->clients))
         client_close(LIST_ENTRY(admin->clients.next, struct client, node));
+    loop_timer_cancel(admin->loop, &admin->again);
     loop_watch(admin->loop, &admin->listener, 0);
     close(admin->listener.fd);
     unlink(admin->path);

@@ -59,7 +59,7 @@ struct result certificates_put_acme(struct control *c, const struct store_cert *
     return r;
 }
 
-static void load_store(struct control *c, struct store *store)
+void certificates_load_store(struct control *c, struct store *store)
 {
     for (uint32_t k = 0; k < store_cert_count(store); k++) {
         const struct store_cert *cert = store_cert_at(store, k);
@@ -75,7 +75,7 @@ void certificates_load_stores(struct control *c, const struct resolver_set *but)
     const struct resolver_set *set = &c->now->resolvers;
     for (uint32_t i = 0; i < set->store_count; i++)
         if (!but || !resolver_set_has(but, set->stores[i]))
-            load_store(c, set->stores[i]);
+            certificates_load_store(c, set->stores[i]);
 }
 
 void certificates_drop_stores(struct control *c, const struct resolver_set *old)
@@ -106,24 +106,6 @@ void certificates_know_wants(struct control *c)
                                 found->id);
         free(slot);
     }
-}
-
-void certificates_load_provided(struct control *c)
-{
-    const struct config *config = c->now->config;
-    const struct publish_candidate *added;
-    struct why why;
-    publish_state_begin(c->certificates, PUBLISH_SOURCE_PROVIDED);
-    for (uint32_t i = 0; i < config->certificate_count; i++) {
-        const struct config_certificate *p = &config->certificates[i];
-        char *slot = mem_printf("file:%s\n%s", p->cert_file, p->key_file);
-        if (!result_is_ok(publish_state_put(c->certificates, PUBLISH_SOURCE_PROVIDED, p->cert_file,
-                                            slot, buf_span(&p->chain), buf_span(&p->key), &added,
-                                            &why)))
-            log_error("%s cannot be used: %s", p->cert_file, why.text);
-        free(slot);
-    }
-    publish_state_sweep(c->certificates, PUBLISH_SOURCE_PROVIDED);
 }
 
 /* The self-signed certificate is kept, so that a restart of control changes nothing for clients.
@@ -181,11 +163,7 @@ static struct result make_default(struct control *c, struct why *why)
 
 struct result certificates_load_default(struct control *c, struct why *why)
 {
-    const struct config_certificate *given = c->now->config->default_certificate;
-    const struct publish_candidate *added;
-    if (given)
-        return publish_state_put(c->certificates, PUBLISH_SOURCE_DEFAULT, given->cert_file,
-                                 "default", buf_span(&given->chain), buf_span(&given->key), &added,
-                                 why);
-    return use_stored_default(c) ? result_ok() : make_default(c, why);
+    if (c->now->config->default_certificate || use_stored_default(c))
+        return result_ok();
+    return make_default(c, why);
 }

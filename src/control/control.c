@@ -66,15 +66,31 @@ static void keep_house(struct loop_timer *t)
     control_plan_housekeeping(c);
 }
 
-static void on_new_certificate(void *arg, const struct store_cert *cert)
+static void publish_changes(void *arg)
 {
     struct control *c = arg;
     struct buf out = {0};
+    publish_state_update(c->certificates, clock_wall_s(), &out);
+    control_send_and_wipe(c, &out);
+    control_plan_housekeeping(c);
+}
+
+static void on_new_certificate(void *arg, const struct store_cert *cert)
+{
+    struct control *c = arg;
     struct why why;
     if (!result_is_ok(certificates_put_acme(c, cert, &why))) {
         log_error("the new certificate of %s cannot be used: %s", cert->main, why.text);
         return;
     }
+    publish_changes(c);
+}
+
+static void on_store_opened(void *arg, struct store *store)
+{
+    struct control *c = arg;
+    struct buf out = {0};
+    certificates_load_store(c, store);
     publish_state_update(c->certificates, clock_wall_s(), &out);
     control_send_and_wipe(c, &out);
     control_plan_housekeeping(c);
@@ -223,7 +239,7 @@ struct generation *control_generation_create(struct control *c, struct config *c
     struct generation *g = mem_zalloc(sizeof *g);
     list_init(&g->node);
     g->config = config;
-    resolver_set_open(c->loop, config, c->host, &c->stores, &g->resolvers);
+    resolver_set_open(c->loop, config, c->host, &c->stores, on_store_opened, c, &g->resolvers);
     g->snapshot = snapshot_build(config, next_version(c));
     g->upstreams = upstreams_create(c->loop, g->snapshot, send_messages, c);
     return g;
@@ -258,7 +274,13 @@ static struct result open_all(struct control *c, struct config *config, struct w
     c->scheduler = scheduler_create(&options);
     c->certificates = publish_state_create(config->tls_prefer_acme);
     TRY(certificates_load_default(c, why));
-    certificates_load_provided(c);
+    struct cert_files_options files = {.loop = c->loop,
+                                       .certificates = c->certificates,
+                                       .patience_ms = CERT_FILES_PATIENCE_MS,
+                                       .changed = publish_changes,
+                                       .arg = c};
+    c->cert_files = cert_files_create(&files);
+    cert_files_set(c->cert_files, config, c->reload.began_ns);
     certificates_load_stores(c, NULL);
     if (c->args->report_fd >= 0)
         TRY(report_map(c->args->report_fd, &c->report, why));
@@ -296,6 +318,7 @@ static void close_all(struct control *c)
     store_pool_fini(&c->stores);
     bridge_link_close(&c->link);
     loop_timer_cancel(c->loop, &c->housekeeping);
+    cert_files_destroy(c->cert_files);
     publish_state_destroy(c->certificates);
     ticket_store_close(&c->tickets);
     ledger_destroy(c->ledger);
@@ -326,7 +349,7 @@ int control_run(const struct control_config *args)
                         .supervisor = {.fd = args->supervisor_fd, .ready = hear_supervisor}};
     struct why why = {{0}};
     log_init("control", LOG_LEVEL_INFO);
-    c.reload.began_ns = clock_wall_s() * (int64_t)NS_PER_S;
+    c.reload.began_ns = clock_wall_ns();
     /* A terminal's Ctrl-C and a service manager's signal reach every process; the supervisor says
      * when to end. */
     static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP};

@@ -6,6 +6,7 @@
 
 #include "control/admin.h"
 #include "control/bridge_link.h"
+#include "control/cert_files.h"
 #include "control/control.h"
 #include "control/ticket_store.h"
 #include "control/upstreams.h"
@@ -54,6 +55,7 @@ struct control {
     struct store_pool stores;
     struct scheduler *scheduler;
     struct publish_state *certificates;
+    struct cert_files *cert_files;
     struct ticket_store tickets;
     struct bridge_link link;
     struct reload reload;
@@ -82,13 +84,13 @@ void control_generation_destroy(struct generation *g);
 /* A stored certificate becomes one that is served; the scheduler is told. */
 struct result certificates_put_acme(struct control *c, const struct store_cert *cert,
                                     struct why *why);
-/* All of a store; `but` stores of the generation before are left out (NULL = none). */
+void certificates_load_store(struct control *c, struct store *store);
+/* All of all stores; `but` stores of the generation before are left out (NULL = none). */
 void certificates_load_stores(struct control *c, const struct resolver_set *but);
 /* Those of stores that the present generation does not use any more. */
 void certificates_drop_stores(struct control *c, const struct resolver_set *old);
-/* [[tls.certificates]]: those that are not in the configuration any more are dropped. */
-void certificates_load_provided(struct control *c);
-/* The configured default, else the self-signed one that is kept in the state directory. */
+/* For names without a certificate, unless the configuration brings one for them: self-signed, kept
+ * in the state directory. */
 struct result certificates_load_default(struct control *c, struct why *why);
 /* Tells the scheduler of certificates for wants that are new. */
 void certificates_know_wants(struct control *c);

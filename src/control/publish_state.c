@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/must.h"
+#include "crypto/digest.h"
 
 #include <search.h>
 #include <stdlib.h>
@@ -241,9 +242,12 @@ static void note_change(struct publish_state *ps, const struct x509 *leaf, int64
         ps->change_s = at;
 }
 
-static uint64_t id_of(const struct x509 *leaf)
+/* Of the whole chain: a file may be mended without its leaf being another. */
+static uint64_t id_of(struct span chain)
 {
-    struct reader r = reader_of(span_of(leaf->sha256, sizeof leaf->sha256));
+    uint8_t digest[32];
+    digest_once(DIGEST_SHA256, chain, digest);
+    struct reader r = reader_of(span_of(digest, sizeof digest));
     uint64_t id = reader_u64(&r);
     return id ? id : 1;
 }
@@ -258,7 +262,6 @@ struct result publish_state_put(struct publish_state *ps, enum publish_source so
     struct publish_candidate *old = find_slot(ps, slot);
     if (old && old->source == source && span_eq(buf_span(&old->chain), chain) &&
         span_eq(buf_span(&old->key), key) && !strcmp(old->origin, origin)) {
-        old->stale = false;
         *ret = old;
         return result_ok();
     }
@@ -269,7 +272,7 @@ struct result publish_state_put(struct publish_state *ps, enum publish_source so
         free(c);
         return result;
     }
-    c->id = id_of(&c->leaf);
+    c->id = id_of(chain);
     c->source = source;
     c->origin = mem_strdup(origin);
     c->slot = mem_strdup(slot);
@@ -288,24 +291,6 @@ struct result publish_state_put(struct publish_state *ps, enum publish_source so
     note_change(ps, &c->leaf, clock_wall_s());
     *ret = c;
     return result_ok();
-}
-
-void publish_state_begin(struct publish_state *ps, enum publish_source source)
-{
-    for (uint32_t i = 0; i < ps->count; i++)
-        if (ps->items[i]->source == source)
-            ps->items[i]->stale = true;
-}
-
-void publish_state_sweep(struct publish_state *ps, enum publish_source source)
-{
-    for (uint32_t i = 0; i < ps->count;) {
-        struct publish_candidate *c = ps->items[i];
-        if (c->source == source && c->stale)
-            publish_state_drop(ps, c->slot); /* another takes its place in the list */
-        else
-            i++;
-    }
 }
 
 void publish_state_prefer(struct publish_state *ps, bool acme)

@@ -18,7 +18,7 @@ enum publish_source {
 
 /* One certificate that may be served. */
 struct publish_candidate {
-    uint64_t id;      /* first 8 bytes of the leaf's SHA-256, never 0 */
+    uint64_t id;      /* first 8 bytes of the chain's SHA-256, never 0 */
     char *identifier; /* sorted names: the last tie-breaker */
     char *origin;     /* file, or resolver */
     char *slot;       /* what it replaces: resolver and set of names; the origin of provided ones */
@@ -26,7 +26,6 @@ struct publish_candidate {
     struct x509 leaf;
     struct buf chain, key; /* as in struct publish_cert */
     uint64_t sent;         /* by which walk over the names it was sent last */
-    bool stale;            /* not put since publish_state_begin() */
     uint32_t index;        /* in the list */
 };
 
@@ -42,10 +41,7 @@ struct result publish_state_put(struct publish_state *ps, enum publish_source so
                                 struct why *why);
 /* The candidate in a slot, or NULL. */
 const struct publish_candidate *publish_state_find(struct publish_state *ps, const char *slot);
-/* Between begin and sweep all certificates of a source are put again; sweep drops the others. */
-void publish_state_begin(struct publish_state *ps, enum publish_source source);
-void publish_state_sweep(struct publish_state *ps, enum publish_source source);
-/* Harmless when there is none. */
+/* Removes what is in a slot; nothing happens when there is none. */
 void publish_state_drop(struct publish_state *ps, const char *slot);
 /* Which source wins from now on; publish_state_reorder() tells the workers. */
 void publish_state_prefer(struct publish_state *ps, bool acme);

@@ -13,13 +13,6 @@
 
 static void start_run(struct control *c);
 
-static int64_t wall_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * (int64_t)NS_PER_S + t.tv_nsec;
-}
-
 /* ---- the end of a run ----------------------------------------------------------------------- */
 
 static void keep_texts(struct admin_reload *last, const struct config_problems *problems)
@@ -75,6 +68,7 @@ static void retire(struct control *c, struct generation *g)
     g->upstreams = NULL;
     snapshot_build_free(g->snapshot);
     g->snapshot = NULL;
+    resolver_set_retire(&g->resolvers);
     list_append(&c->retired, &g->node);
 }
 
@@ -111,7 +105,7 @@ static void use(struct control *c, struct config *config)
     publish_state_prefer(c->certificates, config->tls_prefer_acme);
     if (!result_is_ok(certificates_load_default(c, &why)))
         log_error("the default certificate stays as it was: %s", why.text);
-    certificates_load_provided(c);
+    cert_files_set(c->cert_files, config, c->reload.began_ns);
     scheduler_reload(c->scheduler, config, &c->now->resolvers);
     certificates_load_stores(c, &old->resolvers);
     certificates_drop_stores(c, &old->resolvers);
@@ -205,7 +199,7 @@ static void start_run(struct control *c)
     r->again = false;
     r->run++;
     r->phase = RELOAD_PHASE_LOADING;
-    r->began_ns = wall_ns();
+    r->began_ns = clock_wall_ns();
     control_tell_supervisor(c, SPAN_LITERAL("B"));
     loop_work(c->loop, load, loaded, c);
 }

@@ -12,6 +12,7 @@
 #define SLEEP_MAX_S     600  /* the wall clock may be set meanwhile */
 #define CLEANUP_RETRY_S 3600 /* for TXT values that a provider did not remove */
 #define RETRY_MIN_S     60
+#define DISK_RETRY_S    10 /* our own disk: no CA is asked */
 #define CLOCK_SLACK_S   60 /* a smaller step back of the wall clock changes nothing */
 #define RETRY_CAP_MIN_S 600
 
@@ -73,8 +74,11 @@ static void on_finished(void *arg, const struct order_result *result)
         w->order = NULL;
         w->next_s = 0;
         w->leftovers = result->leftovers;
+        w->unfinished = result->unfinished;
         /* The ledger says how long to wait; should it not be writable, this much in any case. */
-        w->hold_s = result->ok || result->cleanup_only ? 0 : clock_wall_s() + RETRY_MIN_S;
+        w->hold_s = result->ok || result->cleanup_only ? 0
+                    : result->disk                     ? clock_wall_s() + DISK_RETRY_S
+                                                       : clock_wall_s() + RETRY_MIN_S;
         w->cleanup_s = clock_wall_s() + CLEANUP_RETRY_S;
     }
     wake_at(s, 0);
@@ -134,8 +138,13 @@ static bool is_due(struct scheduler *s, struct want *w, int64_t now_s)
 {
     struct ledger_entry e;
     w->waiting.text[0] = 0;
-    if (w->have && w->renewal.due_s > now_s) {
+    if (w->have && !w->unfinished && w->renewal.due_s > now_s) {
         w->next_s = w->renewal.due_s;
+        return false;
+    }
+    if (!w->resolver->store) {
+        w->next_s = now_s + RESOLVER_STORE_AGAIN_S;
+        w->waiting = w->resolver->problem;
         return false;
     }
     if (w->resolver->hold_until_s > now_s) {

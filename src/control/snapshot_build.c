@@ -3,15 +3,11 @@
 
 #include "base/buf.h"
 #include "base/must.h"
+#include "control/snapshot_rules.h"
+#include "crypto/digest.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
-
-_Static_assert((int)SNAP_RULE_HOST == (int)RULE_HOST && (int)SNAP_RULE_PATH == (int)RULE_PATH &&
-                   (int)SNAP_RULE_PATH_PREFIX == (int)RULE_PATH_PREFIX &&
-                   (int)SNAP_RULE_AND == (int)RULE_AND && (int)SNAP_RULE_OR == (int)RULE_OR &&
-                   (int)SNAP_RULE_NOT == (int)RULE_NOT && (int)SNAP_RULE_ANY == (int)RULE_ANY,
-               "rules are copied operator by operator");
 
 static uint32_t ms(uint64_t value)
 {
@@ -30,7 +26,7 @@ static bool uses(const struct config_router *r, uint32_t entrypoint)
  */
 
 /* "10.0.0.0/8" or "::1"; IPv4 becomes IPv4-mapped. */
-static struct snap_prefix parse_prefix(const char *text)
+struct snap_prefix snapshot_build_prefix(const char *text)
 {
     struct snap_prefix p = {.bits = 128};
     struct in_addr v4;
@@ -61,7 +57,13 @@ static void build_redirect(struct snap_entrypoint *e, const struct config_entryp
     e->redirect_port = c->redirect_port;
 }
 
-static void build_entrypoint(struct snapshot *s, const struct config *config, uint32_t index)
+static bool chosen(enum config_choice choice, bool otherwise)
+{
+    return choice == CONFIG_UNSET ? otherwise : choice == CONFIG_YES;
+}
+
+static void build_entrypoint(struct snapshot *s, struct snapshot_rules *rules,
+                             const struct config *config, uint32_t index)
 {
     const struct config_entrypoint *c = &config->entrypoints[index];
     struct snap_entrypoint *e = &s->entrypoints[index];
@@ -80,7 +82,7 @@ static void build_entrypoint(struct snapshot *s, const struct config *config, ui
                                   .tls = c->tls};
     build_redirect(e, c);
     for (uint32_t i = 0; i < c->trusted_count; i++)
-        s->prefixes[s->prefix_count++] = parse_prefix(c->trusted_ips[i]);
+        s->prefixes[s->prefix_count++] = snapshot_build_prefix(c->trusted_ips[i]);
     /* The configuration lists routers best first. */
     for (uint32_t i = 0; i < config->router_count; i++) {
         const struct config_router *r = &config->routers[i];
@@ -93,10 +95,10 @@ static void build_entrypoint(struct snapshot *s, const struct config *config, ui
                                     .priority = r->priority,
                                     .service = r->service,
                                     .tls = r->tls ? r->tls_options : SNAP_NONE,
-                                    .entrypoint = index};
-        for (uint32_t k = 0; k < r->rule.node_count; k++)
-            s->rule_nodes[s->rule_node_count++] =
-                (struct snap_rule_node){r->rule.nodes[k].op, span_str(r->rule.nodes[k].text)};
+                                    .entrypoint = index,
+                                    .access_log = chosen(r->access_logs, c->access_logs),
+                                    .metrics = chosen(r->metrics, c->metrics)};
+        snapshot_rules_put(rules, &r->rule);
         e->router_count++;
         e->tls = e->tls || r->tls;
     }
@@ -108,17 +110,21 @@ static void build_entrypoints(struct snapshot *s, const struct config *config)
     for (uint32_t i = 0; i < config->entrypoint_count; i++)
         prefixes += config->entrypoints[i].trusted_count;
     for (uint32_t i = 0; i < config->router_count; i++) {
-        routers += config->routers[i].entrypoint_count;
-        nodes += config->routers[i].entrypoint_count * config->routers[i].rule.node_count;
+        const struct config_router *r = &config->routers[i];
+        routers += r->entrypoint_count;
+        nodes += r->entrypoint_count * r->rule.node_count;
+        prefixes += r->entrypoint_count * snapshot_rules_prefixes(&r->rule);
     }
     s->entrypoints = mem_zalloc(config->entrypoint_count * sizeof *s->entrypoints);
     s->routers = mem_zalloc(routers * sizeof *s->routers);
     s->rule_nodes = mem_zalloc(nodes * sizeof *s->rule_nodes);
     s->prefixes = mem_zalloc(prefixes * sizeof *s->prefixes);
     s->entrypoint_count = config->entrypoint_count;
+    struct snapshot_rules *rules = snapshot_rules_create(s);
     for (uint32_t i = 0; i < config->entrypoint_count; i++)
-        build_entrypoint(s, config, i);
-    must(s->router_count <= routers && s->rule_node_count <= nodes);
+        build_entrypoint(s, rules, config, i);
+    snapshot_rules_destroy(rules);
+    must(s->router_count <= routers && s->rule_node_count <= nodes && s->prefix_count <= prefixes);
 }
 
 /* ---- services, TLS -----------------------------------------------------------------------------
@@ -142,12 +148,59 @@ static void build_services(struct snapshot *s, const struct config *config)
                                   .dial_timeout_ms = ms(c->dial_timeout_ms),
                                   .response_header_timeout_ms = ms(c->response_header_timeout_ms),
                                   .idle_timeout_ms = ms(c->idle_timeout_ms),
-                                  .max_idle_per_server = c->max_idle_per_server};
+                                  .max_idle_per_server = c->max_idle_per_server,
+                                  .transport = c->transport};
         for (uint32_t k = 0; k < c->server_count; k++) {
             const struct config_server *v = &c->servers[k];
             s->servers[s->server_count++] = (struct snap_server){
                 span_str(v->url), span_str(v->host), v->port, v->https, v->weight};
         }
+    }
+}
+
+/* Two transports with the same id are the same in all that decides about a connection. */
+static uint64_t transport_id(const struct snapshot *s, const struct snap_transport *t)
+{
+    struct buf all = {0};
+    struct span roots = t->roots == SNAP_NONE ? (struct span){0} : s->roots[t->roots].certs;
+    const struct span parts[] = {t->name, t->server_name, t->peer_uri, roots, t->chain, t->key};
+    uint8_t digest[DIGEST_BYTES_MAX];
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        buf_put_be(&all, parts[i].len, 8);
+        buf_put_span(&all, parts[i]);
+    }
+    buf_put_be(&all, t->insecure, 1);
+    buf_put_be(&all, t->no_http2, 1);
+    digest_once(DIGEST_SHA256, buf_span(&all), digest);
+    buf_wipe_free(&all);
+    struct reader r = reader_of(span_of(digest, 8));
+    return reader_be(&r, 8);
+}
+
+static void build_transports(struct snapshot *s, const struct config *config)
+{
+    s->roots = mem_zalloc(config->roots_count * sizeof *s->roots);
+    s->roots_count = config->roots_count;
+    for (uint32_t i = 0; i < config->roots_count; i++)
+        s->roots[i].certs = buf_span(&config->roots[i].certs);
+    s->transports = mem_zalloc(config->transport_count * sizeof *s->transports);
+    s->transport_count = config->transport_count;
+    for (uint32_t i = 0; i < config->transport_count; i++) {
+        const struct config_transport *c = &config->transports[i];
+        struct snap_transport *t = &s->transports[i];
+        *t = (struct snap_transport){.name = span_str(c->name),
+                                     .insecure = c->insecure,
+                                     .no_http2 = c->no_http2,
+                                     .server_name = span_str(c->server_name),
+                                     .peer_uri = span_str(c->peer_uri),
+                                     .roots = c->roots,
+                                     .read_idle_timeout_ms = ms(c->read_idle_timeout_ms),
+                                     .ping_timeout_ms = ms(c->ping_timeout_ms)};
+        if (c->certificate) {
+            t->chain = buf_span(&c->certificate->chain);
+            t->key = buf_span(&c->certificate->key);
+        }
+        t->id = transport_id(s, t);
     }
 }
 
@@ -157,6 +210,23 @@ static struct span join(const char **items, uint32_t count)
     for (uint32_t i = 0; i < count; i++)
         buf_printf(&text, "%s%s", i ? ":" : "", items[i]);
     return buf_span(&text);
+}
+
+static uint8_t client_auth(enum config_client_auth type)
+{
+    switch (type) {
+    case CONFIG_CLIENT_AUTH_NONE:
+        return SNAP_CLIENT_AUTH_NONE;
+    case CONFIG_CLIENT_AUTH_REQUEST:
+        return SNAP_CLIENT_AUTH_REQUEST;
+    case CONFIG_CLIENT_AUTH_REQUIRE_ANY:
+        return SNAP_CLIENT_AUTH_REQUIRE_ANY;
+    case CONFIG_CLIENT_AUTH_VERIFY_IF_GIVEN:
+        return SNAP_CLIENT_AUTH_VERIFY_IF_GIVEN;
+    case CONFIG_CLIENT_AUTH_VERIFY:
+        break;
+    }
+    return SNAP_CLIENT_AUTH_VERIFY;
 }
 
 static void build_tls(struct snapshot *s, const struct config *config)
@@ -170,8 +240,17 @@ static void build_tls(struct snapshot *s, const struct config *config)
                                       .max_version = c->max_version,
                                       .sni_strict = c->sni_strict,
                                       .no_tickets = c->no_tickets,
+                                      .client_auth = client_auth(c->client_auth),
                                       .ciphers = join(c->ciphers, c->cipher_count),
-                                      .groups = join(c->groups, c->group_count)};
+                                      .groups = join(c->groups, c->group_count),
+                                      .alpn = join(c->alpn, c->alpn_count),
+                                      .client_cas = c->client_cas};
+    }
+    s->tls_hosts = mem_zalloc(config->tls_host_count * sizeof *s->tls_hosts);
+    s->tls_host_count = config->tls_host_count;
+    for (uint32_t i = 0; i < config->tls_host_count; i++) {
+        const struct config_tls_host *h = &config->tls_hosts[i];
+        s->tls_hosts[i] = (struct snap_tls_host){h->entrypoint, h->options, span_str(h->host)};
     }
 }
 
@@ -181,6 +260,7 @@ struct snapshot *snapshot_build(const struct config *config, uint64_t version)
     s->version = version;
     s->conns_per_worker = config->worker_connections;
     build_entrypoints(s, config);
+    build_transports(s, config);
     build_services(s, config);
     build_tls(s, config);
     return s;
@@ -193,13 +273,18 @@ void snapshot_build_free(struct snapshot *s)
     for (uint32_t i = 0; i < s->tls_count; i++) {
         free((void *)s->tls[i].ciphers.ptr);
         free((void *)s->tls[i].groups.ptr);
+        free((void *)s->tls[i].alpn.ptr);
     }
     free(s->entrypoints);
     free(s->routers);
     free(s->rule_nodes);
     free(s->services);
     free(s->servers);
+    free(s->transports);
+    free(s->roots);
     free(s->tls);
+    free(s->tls_hosts);
     free(s->prefixes);
+    free(s->regexes);
     free(s);
 }

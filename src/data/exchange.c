@@ -374,6 +374,7 @@ static bool upstream_ended(struct worker *w, struct exchange *x, struct lease *l
 static bool pump_response(struct worker *w, struct exchange *x, struct stream *s, struct lease *l)
 {
     struct sink sink = stream_sink(w, s);
+    lease_fill(w, l);
     if (x->phase == EXCHANGE_PHASE_WAIT) {
         if (lease_has_input(l) && sink_room(&sink, 1) == 0)
             return true; /* the client is slow with what it got before, or no block is free */
@@ -388,8 +389,15 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
     struct source from = lease_source(l);
     enum relay_state state = RELAY_MORE;
     uint64_t passed = x->down.bytes;
-    if (x->phase == EXCHANGE_PHASE_RELAY)
+    while (x->phase == EXCHANGE_PHASE_RELAY) { /* filling stops at a bound, as with the request */
         state = relay_pump(&x->down, &from, &sink);
+        uint32_t left = from.in->bytes;
+        if (state != RELAY_MORE || !lease_fills_again(l))
+            break;
+        lease_fill(w, l);
+        if (from.in->bytes == left)
+            break;
+    }
     if (state == RELAY_MORE) {
         bool was_relay = x->phase == EXCHANGE_PHASE_RELAY;
         if (!upstream_ended(w, x, l, &from))

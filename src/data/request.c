@@ -4,6 +4,7 @@
 #include "data/conn.h"
 #include "data/exchange.h"
 #include "data/forward.h"
+#include "data/route/target.h"
 #include "data/upstream/pick.h"
 
 #include <stdio.h>
@@ -11,14 +12,6 @@
 static void answer(struct worker *w, const struct request *rq, uint16_t status)
 {
     stream_reply_status(w, rq->stream, status, rq->whole);
-}
-
-/* A request for the server as a whole goes where its root does. */
-static struct span path_of(const struct http_head *head)
-{
-    if (span_eq(head->path, SPAN_LITERAL("*")))
-        return SPAN_LITERAL("/");
-    return span_first(head->path, span_find(head->path, '?'));
 }
 
 static bool is_default_port(struct span scheme, uint16_t port)
@@ -164,13 +157,29 @@ static void route(struct worker *w, struct request *rq)
 {
     char memory[ROUTER_HOST_MAX + 1];
     struct conn *conn = rq->conn;
-    struct span host = router_host(rq->head->authority, memory);
-    uint32_t entrypoint = w->listeners[conn->listener].entrypoint_index;
-    rq->router = router_match(w->routes, entrypoint, conn->is_tls, host, path_of(rq->head));
+    const struct http_head *head = rq->head;
+    conn_ip(w, conn); /* asks the kernel for `peer` the first time */
+    struct router_request asked = {
+        .entrypoint = w->listeners[conn->listener].entrypoint_index,
+        .tls = conn->is_tls,
+        .host = router_host(head->authority, memory),
+        .method = head->method_text,
+        .query = target_query(head->path),
+        .fields = head->fields,
+        .field_count = head->field_count,
+        .trusted = is_trusted(w, conn, rq->entrypoint),
+    };
+    router_client(&conn->peer, asked.client);
+    struct result r = router_path(w->routes, head->path, &asked.path);
+    if (!result_is_ok(r)) {
+        answer(w, rq, r.code == ERR_FORMAT ? 400 : 414);
+        return;
+    }
+    rq->router = router_match(w->routes, &asked);
     if (!rq->router) {
         report_add(w->report, REPORT_NO_ROUTE, 1);
         answer(w, rq, 404);
-    } else if (conn->is_tls && !has_policy_of(w, conn, entrypoint, host)) {
+    } else if (conn->is_tls && !has_policy_of(w, conn, asked.entrypoint, asked.host)) {
         answer(w, rq, 421);
     } else {
         begin_exchange(w, rq);

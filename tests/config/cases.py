@@ -34,7 +34,7 @@ CASES = [
     one("unknown keys", BASE + "[entryPoint.x]\na = 1\n[http.router.y]\n[zzz]\n[http.services.s]\nservers = []\n",
         "ferrule.toml:8:2: error: unknown key entryPoint; did you mean entryPoints?",
         "ferrule.toml:10:7: error: unknown key http.router; did you mean routers?",
-        "ferrule.toml:11:2: error: unknown key zzz; known here: entryPoints, certificatesResolvers, acme, http, "
+        "ferrule.toml:11:2: error: unknown key zzz; known here: entryPoints, certificatesResolvers, acme, core, http, "
         "serversTransport, tcp, tls, providers, log, accessLog, metrics, ping, ocsp, workers, control, upgrade, state, plugins, admin",
         "ferrule.toml:13:1: error: unknown key http.services.s.servers; there is http.services.<name>.loadBalancer.servers"),
     one("types", BASE + """\
@@ -128,29 +128,84 @@ service = "s"
 rule = 'Host("a.test") & Path("/")'
 service = "s"
 [http.routers.d]
-rule = "PathPrefix(`/`) && ClientIP(`10.0.0.0/8`)"
+rule = "PathPrefix(`/`) && ClientIP(`10.0.0.0/33`)"
 service = "nobody"
+[http.routers.e]
+rule = "HostRegexp(`^a{3}$`) || PathRegexp(`/a(b`)"
+service = "s"
+[http.routers.f]
+rule = "Headers(`A`, `b`)"
+service = "s"
+[http.routers.g]
+rule = "Header(`A`, `b`)"
+ruleSyntax = "v2"
+service = "s"
+[http.routers.h]
+rule = "HostSNI(`a.test`)"
+service = "s"
+[http.routers.i]
+rule = "Host:a.test,b.test;PathPrefix:/x"
+service = "s"
 """,
         "ferrule.toml:9:22: error: http.routers.a.rule: character 14 of the rule: a comma or a closing parenthesis is expected",
         "ferrule.toml:12:9: error: http.routers.b.rule: character 1 of the rule: there is no matcher Hots; did you mean Host?",
         "ferrule.toml:15:24: error: http.routers.c.rule: character 16 of the rule: &&, || or the end of the rule is expected",
-        "ferrule.toml:18:28: error: http.routers.d.rule: character 20 of the rule: ClientIP is known, but not available in this version of ferrule",
-        "ferrule.toml:19:11: error: there is no service \"nobody\"; there are \"s\""),
+        "ferrule.toml:18:37: error: http.routers.d.rule: character 29 of the rule: an IP address or a CIDR range is expected",
+        "ferrule.toml:19:11: error: there is no service \"nobody\"; there are \"s\"",
+        "ferrule.toml:21:45: error: http.routers.e.rule: character 37 of the rule: this is no regular expression: missing ): /a(b",
+        "ferrule.toml:24:9: error: http.routers.f.rule: character 1 of the rule: Headers is not in the rule language of version 3: write Header",
+        "ferrule.toml:27:9: error: http.routers.g.rule: character 1 of the rule: Header is not in the rule language of version 2: write Headers",
+        "ferrule.toml:31:9: error: http.routers.h.rule: character 1 of the rule: HostSNI is not in the rule language of version 3: it is for tcp.routers; write Host"),
+    one("rules of version 2", BASE + """\
+[core]
+defaultRuleSyntax = "v2"
+[http.routers.a]
+rule = "Headers(`A`, `b`) && Path(`/{id:[0-9]+}`)"
+service = "s"
+[http.routers.b]
+rule = "Header(`A`, `b`)"
+ruleSyntax = "v3"
+service = "s"
+[http.routers.b.observability]
+accessLogs = false
+tracing = false
+traceVerbosity = "detailed"
+""", code=0),
     one("servers", BASE + """\
 [http.services.t.loadBalancer]
-servers = [{url = "https://a.test"}, {url = "a.test:80"}, {url = "ftp://a.test"}, {url = "http://a.test/x"}, {}]
+servers = [{url = "h2c://a.test"}, {url = "a.test:80"}, {url = "ftp://a.test"}, {url = "http://a.test/x"}, {}]
 [http.services.u.loadBalancer]
 servers = [{url = "http://a.test", weight = 3}]
 [http.services.v.loadBalancer]
 passHostHeader = false
 """,
-        "ferrule.toml:9:19: error: https:// servers are known, but not available in this version of ferrule",
-        "ferrule.toml:9:45: error: http.services.t.loadBalancer.servers[1].url must be a URL beginning with http://, https://, h2c://, not \"a.test:80\"",
-        "ferrule.toml:9:66: error: http.services.t.loadBalancer.servers[2].url must be a URL beginning with http://, https://, h2c://, not \"ftp://a.test\"",
-        "ferrule.toml:9:90: error: the URL of a server has no path, not \"/x\"",
-        "ferrule.toml:9:110: error: http.services.t.loadBalancer.servers[4] needs url",
+        "ferrule.toml:9:19: error: h2c:// servers are known, but not available in this version of ferrule",
+        "ferrule.toml:9:43: error: http.services.t.loadBalancer.servers[1].url must be a URL beginning with http://, https://, h2c://, not \"a.test:80\"",
+        "ferrule.toml:9:64: error: http.services.t.loadBalancer.servers[2].url must be a URL beginning with http://, https://, h2c://, not \"ftp://a.test\"",
+        "ferrule.toml:9:88: error: the URL of a server has no path, not \"/x\"",
+        "ferrule.toml:9:108: error: http.services.t.loadBalancer.servers[4] needs url",
         f"ferrule.toml:11:36: error: http.services.u.loadBalancer.servers[0].weight {LATER}",
         "ferrule.toml:12:16: warning: service v has no servers: it answers 503"),
+    one("transports", BASE + """\
+[serversTransport]
+rootCAs = ["none.pem", "-----BEGIN CERTIFICATE-----", "CERTS/a.crt"]
+[http.serversTransports.a]
+insecureSkipVerify = true
+peerCertURI = "spiffe://a"
+[[http.serversTransports.a.certificates]]
+certFile = "CERTS/a.crt"
+keyFile = "CERTS/other.key"
+[[http.serversTransports.a.certificates]]
+certFile = "CERTS/a.crt"
+[http.services.t.loadBalancer]
+serversTransport = "a"
+servers = [{url = "https://a.test"}]
+""",
+        "ferrule.toml:9:12: error: rootCAs: cannot read DIR/none.pem: No such file or directory",
+        "ferrule.toml:9:24: error: rootCAs: (in the configuration): PEM block behind certificate 0 is damaged",
+        "ferrule.toml:11:22: warning: insecureSkipVerify: rootCAs and peerCertURI have no effect beside it",
+        "ferrule.toml:15:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (no RSA, 256 bits)",
+        "ferrule.toml:16:1: error: certificates: a transport shows one certificate, not several"),
     one("foreign and later", BASE + """\
 [providers.docker]
 endpoint = "unix:///var/run/docker.sock"
@@ -257,6 +312,106 @@ certFile = "none.pem"
         "ferrule.toml:10:14: error: tls.options.odd: minVersion is above maxVersion",
         "ferrule.toml:13:13: error: there is one certificate store, tls.stores.default, not other",
         "ferrule.toml:16:1: error: tls.certificates[0] needs keyFile"),
+    one("tls options for suites, groups and protocols", BASE + """\
+[tls.options.go]
+cipherSuites = ["TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "tls_ecdhe_ecdsa_with_aes_128_gcm_sha256"]
+curvePreferences = ["CurveP384", "x25519"]
+alpnProtocols = ["http/1.1", "acme-tls/1"]
+preferServerCipherSuites = true
+[tls.options.weak]
+cipherSuites = ["TLS_RSA_WITH_AES_128_CBC_SHA"]
+curvePreferences = ["CurveP224"]
+alpnProtocols = ["spdy/3"]
+[tls.options.only13]
+cipherSuites = ["TLS_AES_256_GCM_SHA384"]
+[tls.options.only12]
+maxVersion = "VersionTLS12"
+cipherSuites = ["TLS_AES_256_GCM_SHA384"]
+[tls.options.useless]
+minVersion = "VersionTLS13"
+cipherSuites = ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]
+[tls.options.none]
+alpnProtocols = ["acme-tls/1"]
+""",
+        "ferrule.toml:14:17: error: tls.options.weak.cipherSuites must be a list of strings out of \"TLS_AES_128_GCM_SHA256\", \"TLS_AES_256_GCM_SHA384\", "
+        "\"TLS_CHACHA20_POLY1305_SHA256\", \"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\", \"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\", "
+        "\"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384\", \"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384\", "
+        "\"TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256\", \"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256\", "
+        "\"TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305\", \"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305\", not \"TLS_RSA_WITH_AES_128_CBC_SHA\"",
+        "ferrule.toml:15:21: error: tls.options.weak.curvePreferences must be a list of strings out of \"X25519MLKEM768\", \"X25519\", \"CurveP256\", \"CurveP384\", "
+        "\"CurveP521\", \"P-256\", \"P-384\", \"P-521\", \"secp256r1\", \"secp384r1\", \"secp521r1\", not \"CurveP224\"",
+        "ferrule.toml:16:18: error: tls.options.weak.alpnProtocols must be a list of strings out of \"h2\", \"http/1.1\", \"acme-tls/1\", not \"spdy/3\"",
+        "ferrule.toml:18:16: warning: tls.options.only13: no suite of cipherSuites is of TLS 1.2: clients without TLS 1.3 are refused, as with minVersion = \"VersionTLS13\"",
+        "ferrule.toml:21:16: error: tls.options.only12: maxVersion is VersionTLS12, but no suite of cipherSuites is of TLS 1.2",
+        "ferrule.toml:24:16: warning: tls.options.useless: cipherSuites names suites of TLS 1.2 only, but minVersion is VersionTLS13: they change nothing",
+        "ferrule.toml:26:17: error: tls.options.none: alpnProtocols needs \"h2\" or \"http/1.1\""),
+    one("client certificates", BASE + """\
+[tls.options.good.clientAuth]
+caFiles = ["CERTS/ca.crt"]
+[tls.options.none.clientAuth]
+clientAuthType = "RequireAndVerifyClientCert"
+[tls.options.vain.clientAuth]
+caFiles = ["CERTS/ca.crt"]
+clientAuthType = "RequestClientCert"
+[tls.options.leaf.clientAuth]
+caFiles = [
+  "CERTS/odd.crt",
+  "none.pem",
+  "CERTS/a.key"]
+[tls.options.odd.clientAuth]
+clientAuthType = "Please"
+""",
+        "ferrule.toml:11:18: error: tls.options.none: RequireAndVerifyClientCert needs clientAuth.caFiles",
+        "ferrule.toml:14:18: warning: tls.options.vain: with RequestClientCert nothing is verified against clientAuth.caFiles",
+        "ferrule.toml:17:3: error: CERTS/odd.crt: the certificate of \"CN=spare.test\" is not that of an authority (basicConstraints CA:TRUE)",
+        "ferrule.toml:17:3: error: CERTS/odd.crt: the certificate of \"CN=odd.test\" is not that of an authority (basicConstraints CA:TRUE)",
+        "ferrule.toml:18:3: error: cannot read DIR/none.pem: No such file or directory",
+        "ferrule.toml:19:3: error: CERTS/a.key: no certificate in the PEM text",
+        "ferrule.toml:21:18: error: tls.options.odd.clientAuth.clientAuthType must be one of \"NoClientCert\", \"RequestClientCert\", "
+        "\"RequireAnyClientCert\", \"VerifyClientCertIfGiven\", \"RequireAndVerifyClientCert\", not \"Please\""),
+    one("tls options of one host", BASE + """\
+[tls.options.strict]
+minVersion = "VersionTLS13"
+[tls.options.other]
+sniStrict = true
+[http.routers.a]
+rule = "Host(`one.test`) || Host(`two.test`)"
+service = "s"
+tls.options = "strict"
+[http.routers.b]
+rule = "Host(`two.test`) && PathPrefix(`/b`)"
+service = "s"
+tls.options = "other"
+[http.routers.c]
+rule = "Host(`one.test`) && PathPrefix(`/c`)"
+service = "s"
+tls.options = "strict"
+[http.routers.d]
+rule = "PathPrefix(`/d`)"
+service = "s"
+tls.options = "strict"
+""",
+        "ferrule.toml:16:15: warning: routers a and b want different tls.options (\"strict\" and \"other\") for the host two.test on entry point web: it gets the default ones",
+        "ferrule.toml:24:15: warning: router d has no Host(), so its tls.options \"strict\" are never used: the options of a connection are chosen by the server name, before there is a request",
+        code=0),
+    one("certificates and hosts", BASE + """\
+[http.routers.a]
+rule = "Host(`a.test`) || Host(`x.b.test`)"
+service = "s"
+tls = true
+[[tls.certificates]]
+certFile = "CERTS/a.crt"
+keyFile = "CERTS/a.key"
+[[tls.certificates]]
+certFile = "CERTS/odd.crt"
+keyFile = "CERTS/odd.key"
+""",
+        "ferrule.toml:8:15: warning: router a: no certificate is for x.b.test, and no resolver is to obtain one: clients get the default certificate",
+        "ferrule.toml:15:1: warning: CERTS/odd.crt: no router with TLS has a host that the certificate of odd.test is for",
+        "ferrule.toml:16:12: warning: CERTS/odd.crt: the certificates are served in another order than that of the file: that of odd.test first, each followed by its issuer's",
+        "ferrule.toml:16:12: warning: CERTS/odd.crt: the certificate of spare.test is no part of the chain: left out",
+        "ferrule.toml:16:12: warning: CERTS/odd.crt: the certificate of odd.test is signed with SHA-1, which clients refuse",
+        code=0),
     one("certificate files", BASE + """\
 [[tls.certificates]]
 certFile = "CERTS/a.crt"
@@ -280,14 +435,14 @@ keyFile = "CERTS/expired.key"
 certFile = "CERTS/a.crt"
 keyFile = "CERTS/expired.key"
 """,
-        "ferrule.toml:13:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (no RSA, 256 bits)",
+        "ferrule.toml:13:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (EC256)",
         "ferrule.toml:15:12: error: certFile: cannot read DIR/none.crt: No such file or directory",
         "ferrule.toml:16:11: error: CERTS/a.crt: no private key in the PEM text",
         "ferrule.toml:18:12: error: CERTS/a.key: no certificate in the PEM text",
         "ferrule.toml:19:11: error: keyFile: / is a folder, not a file",
-        "ferrule.toml:21:12: warning: CERTS/expired.crt: the certificate expired on 2020-02-01 00:00:00 UTC",
-        "ferrule.toml:24:12: warning: CERTS/future.crt: the certificate is not valid before 2099-01-01 00:00:00 UTC",
-        "ferrule.toml:28:11: error: CERTS/expired.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (no RSA, 256 bits)",
+        "ferrule.toml:21:12: warning: CERTS/expired.crt: the certificate of old.test expired on 2020-02-01 00:00:00 UTC",
+        "ferrule.toml:24:12: warning: CERTS/future.crt: the certificate of new.test is not valid before 2099-01-01 00:00:00 UTC",
+        "ferrule.toml:28:11: error: CERTS/expired.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (EC256)",
         code=1),
     one("certificate dates", BASE + """\
 [[tls.certificates]]
@@ -297,8 +452,8 @@ keyFile = "CERTS/expired.key"
 certFile = "CERTS/future.crt"
 keyFile = "CERTS/expired.key"
 """,
-        "ferrule.toml:9:12: warning: CERTS/expired.crt: the certificate expired on 2020-02-01 00:00:00 UTC",
-        "ferrule.toml:12:12: warning: CERTS/future.crt: the certificate is not valid before 2099-01-01 00:00:00 UTC",
+        "ferrule.toml:9:12: warning: CERTS/expired.crt: the certificate of old.test expired on 2020-02-01 00:00:00 UTC",
+        "ferrule.toml:12:12: warning: CERTS/future.crt: the certificate of new.test is not valid before 2099-01-01 00:00:00 UTC",
         code=0),
     one("older section", """\
 [entryPoints.web]

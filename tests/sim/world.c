@@ -76,6 +76,7 @@ static void put_snapshot(struct world *world, struct buf *out)
                                    .response_header_timeout_ms = 4000,
                                    .idle_timeout_ms = 8000,
                                    .max_idle_per_server = world->max_idle};
+    struct snap_transport transport = {.id = 1, .roots = SNAP_NONE};
     struct snap_tls tls = {
         .name = SPAN_LITERAL("default"), .min_version = 0x0303, .max_version = 0x0304};
     for (uint32_t i = 0; i < world->servers; i++) {
@@ -96,6 +97,8 @@ static void put_snapshot(struct world *world, struct buf *out)
                          .entrypoint_count = 2,
                          .router_count = 2,
                          .rule_node_count = 1,
+                         .transports = &transport,
+                         .transport_count = 1,
                          .service_count = 1,
                          .server_count = world->servers,
                          .tls_count = 1};

@@ -123,6 +123,7 @@ static void put_snapshot(const struct driver *d, struct buf *out)
                                    .response_header_timeout_ms = 5000,
                                    .idle_timeout_ms = 60000,
                                    .max_idle_per_server = 512};
+    struct snap_transport transport = {.id = 1, .roots = SNAP_NONE};
     struct snap_tls tls = {.name = SPAN_LITERAL("default"),
                            .min_version = 0x0303,
                            .max_version = 0x0304,
@@ -166,6 +167,8 @@ static void put_snapshot(const struct driver *d, struct buf *out)
                          .entrypoint_count = d->entry_count,
                          .router_count = d->entry_count,
                          .rule_node_count = 1,
+                         .transports = &transport,
+                         .transport_count = 1,
                          .service_count = 1,
                          .server_count = d->upstream_count,
                          .tls_count = 1};

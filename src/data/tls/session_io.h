@@ -18,16 +18,24 @@ enum session_phase {
 
 struct tls_session {
     struct WOLFSSL *ssl;
-    struct session_io *io; /* during a call */
-    struct early *early;   /* during a handshake with early data to leave out, else NULL */
+    struct session_io *io;                /* during a call */
+    struct WOLFSSL_CERT_MANAGER *clients; /* roots for client certificates; NULL: none asked */
+    struct early *early; /* during a handshake with early data to leave out, else NULL */
     uint8_t binding[TICKET_BINDING_BYTES];
     int failure;
-    uint8_t phase;      /* enum session_phase */
-    uint8_t alpn;       /* enum tls_alpn: what the handshake will choose */
-    bool closed;        /* close_notify sent */
-    bool starved;       /* input was withheld because `out` has no room for an answer */
-    uint8_t head_have;  /* bytes taken of a record's header */
-    uint16_t body_left; /* bytes of the record's body still to take */
+    uint8_t phase;           /* enum session_phase */
+    uint8_t alpn;            /* enum tls_alpn: what the handshake will choose */
+    bool closed;             /* close_notify sent */
+    bool is_client;          /* made by session_dial() */
+    bool has_ticket;         /* client: one came that session_remember() has not kept yet */
+    uint8_t fault;           /* client: enum identity_fault */
+    struct dialing *dialing; /* client: during the handshake */
+    uint64_t transport_id;   /* client */
+    uint64_t verified_ns;    /* client: when the server's certificate was verified, */
+    uint64_t resumed_ns;     /* that of the session that it tries to resume */
+    bool starved;            /* input was withheld because `out` has no room for an answer */
+    uint8_t head_have;       /* bytes taken of a record's header */
+    uint16_t body_left;      /* bytes of the record's body still to take */
 };
 
 /* Called by wolfSSL; arg is the session. Bytes taken or given, or WOLFSSL_CBIO_ERR_*. */

@@ -37,7 +37,16 @@ void lease_send_head(struct worker *w, struct lease *l, enum http_method method,
 {
     struct upconn *upconn = upconn_of(l);
     h1_expect(&upconn->h1, method);
-    wire_push(&upconn->wire, head);
+    if (!upconn->secure.tls) {
+        wire_push(&upconn->wire, head);
+        return;
+    }
+    struct sink sink = lease_sink(w, l);
+    sink_copy(&sink, block_span(head));
+    sink_flush(&sink);
+    block_give_back(&w->blocks, head);
+    if (sink.failed) /* as if the server had gone */
+        upconn->wire.send_failed = upconn->wire.recv_failed = true;
 }
 
 void lease_limit(struct worker *w, struct lease *l, uint32_t ms)
@@ -52,7 +61,8 @@ void lease_limit_clear(struct lease *l)
 
 struct sink lease_sink(struct worker *w, struct lease *l)
 {
-    return sink_of(w, &upconn_of(l)->wire, NULL);
+    struct upconn *upconn = upconn_of(l);
+    return sink_of(w, &upconn->wire, upconn->secure.tls);
 }
 
 void lease_request_done(struct worker *w, struct lease *l, struct block *trailers)
@@ -72,15 +82,26 @@ bool lease_is_deaf(const struct lease *l)
 
 /* ---- response ------------------------------------------------------------------------------- */
 
+void lease_fill(struct worker *w, struct lease *l)
+{
+    upconn_fill(w, upconn_of(l));
+}
+
+bool lease_fills_again(const struct lease *l)
+{
+    const struct upconn *upconn = upconn_of(l);
+    return upconn->secure.tls && decrypt_has_more(&upconn->secure, &upconn->wire);
+}
+
 bool lease_has_input(const struct lease *l)
 {
-    return upconn_of(l)->wire.received.first;
+    return upconn_input(upconn_of(l))->first;
 }
 
 enum http_event_kind lease_head(struct worker *w, struct lease *l, struct http_head **ret)
 {
     struct upconn *upconn = upconn_of(l);
-    struct block_queue *in = &upconn->wire.received;
+    struct block_queue *in = upconn_input(upconn);
     while (in->first) {
         size_t used = 0;
         struct http_event ev = h1_feed(&upconn->h1, block_span(in->first), &used);
@@ -118,13 +139,13 @@ const struct http_reject *lease_broken_rule(const struct lease *l)
 void lease_head_taken(struct worker *w, struct lease *l)
 {
     struct upconn *upconn = upconn_of(l);
-    block_queue_take(&w->blocks, &upconn->wire.received, upconn->head_bytes);
+    block_queue_take(&w->blocks, upconn_input(upconn), upconn->head_bytes);
 }
 
 struct source lease_source(struct lease *l)
 {
     struct upconn *upconn = upconn_of(l);
-    return (struct source){.h1 = &upconn->h1, .in = &upconn->wire.received};
+    return (struct source){.h1 = &upconn->h1, .in = upconn_input(upconn)};
 }
 
 /* TCP has its own window. */
@@ -134,13 +155,12 @@ void lease_took(struct worker *w, struct lease *l, uint64_t bytes)
 
 bool lease_is_over(const struct lease *l)
 {
-    const struct wire *wire = &upconn_of(l)->wire;
-    return wire->eof || wire->recv_failed;
+    return upconn_is_over(upconn_of(l));
 }
 
 bool lease_is_broken(const struct lease *l)
 {
-    return upconn_of(l)->wire.recv_failed;
+    return upconn_is_broken(upconn_of(l));
 }
 
 enum wire_want lease_want_head(const struct lease *l)

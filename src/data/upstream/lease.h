@@ -46,6 +46,10 @@ bool lease_is_full(const struct lease *l);
 /* The upstream takes nothing any more; it may have answered all the same. */
 bool lease_is_deaf(const struct lease *l);
 
+/* Makes more of what was received ready to be read; lease_is_over() tells what it cannot say. */
+void lease_fill(struct worker *w, struct lease *l);
+/* Whether lease_fill() may give more after the source was emptied. */
+bool lease_fills_again(const struct lease *l);
 /* Something came that was not looked at. */
 bool lease_has_input(const struct lease *l);
 /* The next response head, interim or final:

@@ -7,8 +7,6 @@ enum fitness { FIT_NOT = 0, FIT_RESTING = 1, FIT_GOOD = 2 };
 
 static enum fitness fitness_of(struct worker *w, uint32_t server)
 {
-    if (w->snapshot->servers[server].https) /* plain upstreams only */
-        return FIT_NOT;
     const struct server_state *state = reader_server(w->reader, w->snapshot, server);
     if (!state || state->addr_count == 0 || !state->healthy)
         return FIT_NOT;

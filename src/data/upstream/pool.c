@@ -20,6 +20,7 @@ void pool_drop(struct pool_server *server)
     must(server->refs > 0);
     if (--server->refs == 0) {
         must(list_is_empty(&server->idle));
+        tls_resume_clear(&server->resume);
         free(server);
     }
 }
@@ -80,13 +81,15 @@ static void by_key_fill(struct by_key *table, const struct pool *pool)
     }
 }
 
-/* The old server of this key, once each; NULL when there is none (left). */
-static struct pool_server *by_key_take(struct by_key *table, struct span service, struct span url)
+/* The old server of this key, once each; NULL when there is none (left). One under another
+ * transport is another server: its connections were made by other rules. */
+static struct pool_server *by_key_take(struct by_key *table, struct span service, struct span url,
+                                       uint64_t transport_id)
 {
     for (uint64_t at = key_hash(service, url);; at++) {
         struct pool_server *server = table->slots[at & table->mask];
-        if (!server || (server->index == SNAP_NONE && span_eq(key_service(server), service) &&
-                        span_eq(key_url(server), url)))
+        if (!server || (server->index == SNAP_NONE && server->transport_id == transport_id &&
+                        span_eq(key_service(server), service) && span_eq(key_url(server), url)))
             return server;
     }
 }
@@ -105,9 +108,15 @@ static struct pool_server *server_make(struct span service, struct span url)
     return server;
 }
 
+static uint64_t transport_id(const struct snapshot *s, const struct snap_service *service,
+                             const struct snap_server *server)
+{
+    return server->https ? s->transports[service->transport].id : 0;
+}
+
 void pool_adopt(struct worker *w, const struct snapshot *s)
 {
-    struct pool next = {.count = s->server_count};
+    struct pool next = {.count = s->server_count, .dialers = w->pool.dialers};
     struct by_key old;
     next.servers = mem_zalloc((s->server_count + 1) * sizeof(struct pool_server *));
     by_key_fill(&old, &w->pool);
@@ -116,9 +125,11 @@ void pool_adopt(struct worker *w, const struct snapshot *s)
         for (uint32_t j = 0; j < service->server_count; j++) {
             uint32_t index = service->first_server + j;
             struct span url = s->servers[index].url;
-            struct pool_server *server = by_key_take(&old, service->name, url);
+            uint64_t id = transport_id(s, service, &s->servers[index]);
+            struct pool_server *server = by_key_take(&old, service->name, url, id);
             if (!server)
                 server = server_make(service->name, url);
+            server->transport_id = id;
             must(!next.servers[index]);
             server->index = index;
             next.servers[index] = server;
@@ -132,6 +143,7 @@ void pool_adopt(struct worker *w, const struct snapshot *s)
             retire(w, w->pool.servers[i]);
     free(w->pool.servers);
     free(old.slots);
+    dialers_adopt(&next.dialers, s);
     w->pool = next;
 }
 
@@ -146,6 +158,7 @@ void pool_clear(struct worker *w)
     for (uint32_t i = 0; i < w->pool.count; i++)
         retire(w, w->pool.servers[i]);
     free(w->pool.servers);
+    dialers_clear(&w->pool.dialers);
     w->pool = (struct pool){0};
 }
 
@@ -153,7 +166,7 @@ struct upconn *pool_take(struct worker *w, struct pool_server *server)
 {
     while (!list_is_empty(&server->idle)) {
         struct upconn *upconn = LIST_ENTRY(server->idle.next, struct upconn, idle);
-        if (upconn_is_good(upconn)) {
+        if (upconn_is_good(w, upconn)) {
             pool_remove(server, upconn);
             return upconn;
         }

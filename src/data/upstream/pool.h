@@ -9,6 +9,8 @@
 #include "base/list.h"
 #include "base/result.h"
 #include "bridge/snapshot.h"
+#include "data/tls/dialer.h"
+#include "data/upstream/dialers.h"
 
 struct worker;
 struct upconn;
@@ -22,6 +24,9 @@ struct pool_server {
     uint8_t large;          /* 0..16: how much its latest answers were large */
     int64_t turn;           /* smooth weighted round robin */
     uint64_t rest_until_ns; /* an attempt to connect failed: others first until then */
+    uint64_t transport_id;  /* what its connections were made under; 0 = plain */
+    uint64_t told_ns;       /* when a TLS failure of it was last logged; 0 = never */
+    struct tls_resume resume;
     size_t service_len, url_len;
     char key[]; /* service name, then URL */
 };
@@ -29,6 +34,7 @@ struct pool_server {
 struct pool {
     struct pool_server **servers; /* by index in snapshot.servers */
     uint32_t count;
+    struct dialers dialers;
 };
 
 /* Answers from here on are expected to be large: they are received into large buffers at once. */

@@ -2,11 +2,13 @@
 #include "data/upstream/upconn.h"
 
 #include "data/exchange.h"
+#include "data/upstream/greet.h"
 
 static const uint8_t allowed[UPCONN_PHASES] = {
 #define TO(phase) (1u << UPCONN_PHASE_##phase)
     [UPCONN_PHASE_FREE] = TO(CONNECTING),
-    [UPCONN_PHASE_CONNECTING] = TO(LEASED) | TO(CLOSING),
+    [UPCONN_PHASE_CONNECTING] = TO(GREETING) | TO(LEASED) | TO(CLOSING),
+    [UPCONN_PHASE_GREETING] = TO(LEASED) | TO(CLOSING),
     [UPCONN_PHASE_IDLE] = TO(LEASED) | TO(CLOSING),
     [UPCONN_PHASE_LEASED] = TO(IDLE) | TO(CLOSING),
     [UPCONN_PHASE_CLOSING] = TO(FREE),
@@ -17,6 +19,11 @@ static void set_phase(struct upconn *upconn, enum upconn_phase to)
 {
     must(allowed[upconn->phase] & 1u << to);
     upconn->phase = (uint8_t)to;
+}
+
+static struct exchange *exchange_of(struct worker *w, const struct upconn *upconn)
+{
+    return slab_get(&w->exchanges, upconn->lease.exchange.index, upconn->lease.exchange.gen);
 }
 
 struct upconn *upconn_open(struct worker *w, struct pool_server *server,
@@ -51,7 +58,7 @@ struct upconn *upconn_open(struct worker *w, struct pool_server *server,
 
 void upconn_lease(struct worker *w, struct upconn *upconn, struct handle exchange)
 {
-    must(upconn_is_good(upconn) && list_is_empty(&upconn->idle));
+    must(upconn_is_good(w, upconn) && list_is_empty(&upconn->idle));
     set_phase(upconn, UPCONN_PHASE_LEASED);
     upconn->lease.exchange = exchange;
     limit_clear(&upconn->limit);
@@ -59,17 +66,32 @@ void upconn_lease(struct worker *w, struct upconn *upconn, struct handle exchang
     report_add(w->report, REPORT_UPSTREAM_REUSED, 1);
 }
 
+/* What the codec has not looked at, encrypted or not. */
+static bool has_input(const struct upconn *upconn)
+{
+    return upconn->wire.received.first || upconn->secure.plain.first || upconn->secure.pending;
+}
+
+/* The next connection to this server may resume this one's session. */
+static void remember(struct upconn *upconn)
+{
+    if (upconn->secure.tls && !upconn->server->retired)
+        session_remember(upconn->secure.tls, &upconn->server->resume);
+}
+
 void upconn_release(struct worker *w, struct upconn *upconn, bool reuse, uint32_t idle_ms,
                     uint32_t max)
 {
     must(upconn->phase == UPCONN_PHASE_LEASED);
     upconn->lease.exchange = (struct handle){0};
+    upconn_fill(w, upconn); /* a ticket may stand behind the response */
     if (!reuse || worker_is_draining(w) || !wire_send_is_empty(&upconn->wire) ||
-        upconn->wire.received.first || upconn->wire.eof || upconn->wire.recv_failed ||
+        has_input(upconn) || upconn->wire.eof || upconn->wire.recv_failed ||
         !pool_put(upconn->server, upconn, max)) {
         upconn_close_begin(w, upconn);
         return;
     }
+    remember(upconn);
     set_phase(upconn, UPCONN_PHASE_IDLE);
     limit_set_ms(&w->wheel, &upconn->limit, w->now_ns, idle_ms);
     upconn->wire.want = upconn_want(upconn);
@@ -83,11 +105,42 @@ enum wire_want upconn_want(const struct upconn *upconn)
     return upconn->server->large >= POOL_LARGE ? WIRE_WANT_LARGE : WIRE_WANT_SMALL;
 }
 
-bool upconn_is_good(const struct upconn *upconn)
+void upconn_fill(struct worker *w, struct upconn *upconn)
+{
+    struct wire *wire = &upconn->wire;
+    if (!upconn->secure.tls || wire->recv_failed)
+        return;
+    struct result r = decrypt_fill(w, &upconn->secure, wire, UPCONN_HEAD_MAX);
+    if (!result_is_ok(r)) {
+        const struct exchange *x = exchange_of(w, upconn);
+        if (x && r.code == ERR_PEER_TLS)
+            greet_broke(w, upconn, x);
+        wire->recv_failed = true;
+        block_queue_clear(&w->blocks, &wire->received);
+        upconn->secure.pending = false;
+    }
+}
+
+bool upconn_is_over(const struct upconn *upconn)
 {
     const struct wire *wire = &upconn->wire;
-    return upconn->phase == UPCONN_PHASE_IDLE && !wire->eof && !wire->recv_failed &&
-           !wire->send_failed && !wire->received.first;
+    bool more = upconn->secure.tls && decrypt_has_more(&upconn->secure, wire);
+    return wire->recv_failed || (wire->eof && !more);
+}
+
+bool upconn_is_broken(const struct upconn *upconn)
+{
+    return upconn->wire.recv_failed ||
+           (upconn->secure.tls && upconn_is_over(upconn) && !upconn->secure.ended);
+}
+
+bool upconn_is_good(struct worker *w, struct upconn *upconn)
+{
+    const struct wire *wire = &upconn->wire;
+    if (upconn->phase != UPCONN_PHASE_IDLE)
+        return false;
+    upconn_fill(w, upconn);
+    return !wire->eof && !wire->recv_failed && !wire->send_failed && !has_input(upconn);
 }
 
 void upconn_close_begin(struct worker *w, struct upconn *upconn)
@@ -96,9 +149,12 @@ void upconn_close_begin(struct worker *w, struct upconn *upconn)
         return;
     if (upconn->phase == UPCONN_PHASE_IDLE)
         pool_remove(upconn->server, upconn);
+    else if (upconn->phase == UPCONN_PHASE_LEASED)
+        remember(upconn);
     upconn->lease.exchange = (struct handle){0};
     set_phase(upconn, UPCONN_PHASE_CLOSING);
     limit_remove(&upconn->limit);
+    decrypt_end(w, &upconn->secure);
     wire_close_begin(w, &upconn->wire);
     worker_ready(w, &upconn->wire);
 }
@@ -116,33 +172,63 @@ static void close_join(struct worker *w, struct upconn *upconn)
     report_sub(w->report, REPORT_UPCONNS_NOW, 1);
 }
 
+/* It stands, TLS and all. */
+static void stands(struct worker *w, struct upconn *upconn, struct exchange *x)
+{
+    set_phase(upconn, UPCONN_PHASE_LEASED);
+    limit_clear(&upconn->limit);
+    exchange_connected(w, x);
+}
+
+static void failed(struct worker *w, struct upconn *upconn, struct exchange *x)
+{
+    upconn_close_begin(w, upconn);
+    exchange_connect_failed(w, x);
+}
+
+static void greeted(struct worker *w, struct upconn *upconn, struct exchange *x,
+                    enum greet_state state)
+{
+    if (state == GREET_DONE) {
+        stands(w, upconn, x);
+        return;
+    }
+    upconn->wire.want = WIRE_WANT_SMALL;
+    wire_settle(w, &upconn->wire); /* an alert goes out before all is cancelled */
+    if (state == GREET_FAILED)
+        failed(w, upconn, x);
+}
+
 static void connect_turn(struct worker *w, struct upconn *upconn, struct exchange *x)
 {
     if (upconn->wire.connect_failed) {
-        upconn_close_begin(w, upconn);
-        exchange_connect_failed(w, x);
+        failed(w, upconn, x);
+    } else if (upconn->wire.connected && !upconn->server->transport_id) {
+        stands(w, upconn, x);
     } else if (upconn->wire.connected) {
-        set_phase(upconn, UPCONN_PHASE_LEASED);
-        limit_clear(&upconn->limit);
-        exchange_connected(w, x);
+        set_phase(upconn, UPCONN_PHASE_GREETING);
+        greeted(w, upconn, x, greet_begin(w, upconn, x));
     }
 }
 
 void upconn_run(struct worker *w, struct upconn *upconn)
 {
-    struct exchange *x =
-        slab_get(&w->exchanges, upconn->lease.exchange.index, upconn->lease.exchange.gen);
+    struct exchange *x = exchange_of(w, upconn);
     switch ((enum upconn_phase)upconn->phase) {
     case UPCONN_PHASE_CONNECTING:
         must(x);
         connect_turn(w, upconn, x);
+        break;
+    case UPCONN_PHASE_GREETING:
+        must(x);
+        greeted(w, upconn, x, greet_turn(w, upconn, x));
         break;
     case UPCONN_PHASE_LEASED:
         must(x);
         exchange_turn(w, x);
         break;
     case UPCONN_PHASE_IDLE:
-        if (upconn_is_good(upconn))
+        if (upconn_is_good(w, upconn))
             wire_settle(w, &upconn->wire);
         else
             upconn_close_begin(w, upconn);
@@ -157,8 +243,7 @@ void upconn_run(struct worker *w, struct upconn *upconn)
 
 void upconn_limit(struct worker *w, struct upconn *upconn)
 {
-    struct exchange *x =
-        slab_get(&w->exchanges, upconn->lease.exchange.index, upconn->lease.exchange.gen);
+    struct exchange *x = exchange_of(w, upconn);
     if (x)
         exchange_upstream_timeout(w, x);
     else

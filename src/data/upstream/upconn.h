@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* data/upstream/upconn.h - one connection to an upstream server, from connect to slot reuse.
- * Thread: the worker's.   Owns: its socket (as a wire), the response codec.
+ * Thread: the worker's.   Owns: its socket (as a wire), its TLS session, the response codec.
  * Never: is leased to two exchanges, is used again after anything unexpected came on it.
  * Close is begin -> join -> finish, as with conn. */
 #pragma once
 
+#include "data/decrypt.h"
 #include "data/http/h1.h"
 #include "data/upstream/lease.h"
 #include "data/worker.h"
@@ -12,8 +13,9 @@
 enum upconn_phase {
     UPCONN_PHASE_FREE = 0,
     UPCONN_PHASE_CONNECTING,
-    UPCONN_PHASE_IDLE,   /* in its server's pool */
-    UPCONN_PHASE_LEASED, /* one exchange has it */
+    UPCONN_PHASE_GREETING, /* the TLS handshake goes on */
+    UPCONN_PHASE_IDLE,     /* in its server's pool */
+    UPCONN_PHASE_LEASED,   /* one exchange has it */
     UPCONN_PHASE_CLOSING,
     UPCONN_PHASES,
 };
@@ -30,6 +32,7 @@ struct upconn {
     struct list idle;   /* in server->idle */
     struct limit limit; /* connect, response head, idle in the pool */
     struct h1 h1;
+    struct decrypt secure;   /* TLS: the session, and what came through it */
     struct net_addr address; /* stays while the kernel connects */
 };
 
@@ -50,5 +53,16 @@ void upconn_run(struct worker *w, struct upconn *upconn);
 void upconn_limit(struct worker *w, struct upconn *upconn);
 /* Starts closing; safe to call twice. The exchange, if any, must know already. */
 void upconn_close_begin(struct worker *w, struct upconn *upconn);
-/* An idle connection on which nothing has happened. */
-bool upconn_is_good(const struct upconn *upconn);
+/* An idle connection on which nothing has happened but what TLS does by itself. */
+bool upconn_is_good(struct worker *w, struct upconn *upconn);
+/* Bytes that the codec reads next: of the wire, or decrypted. */
+static inline struct block_queue *upconn_input(struct upconn *upconn)
+{
+    return upconn->secure.tls ? &upconn->secure.plain : &upconn->wire.received;
+}
+/* TLS: decrypts what is there, up to a bound. A broken session counts as a failed receive. */
+void upconn_fill(struct worker *w, struct upconn *upconn);
+/* All that was received was looked at, and no more comes. */
+bool upconn_is_over(const struct upconn *upconn);
+/* The same, and not in an orderly way: something may be missing. */
+bool upconn_is_broken(const struct upconn *upconn);

@@ -72,7 +72,8 @@ class Authority:
                 "-keyout", self.folder / "ca.key", "-out", self.cert_file,
                 "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
-    def issue(self, *names, key="EC256", starts=datetime.timedelta(hours=-1), ends=datetime.timedelta(days=30)):
+    def issue(self, *names, key="EC256", starts=datetime.timedelta(hours=-1), ends=datetime.timedelta(days=30),
+              use="serverAuth"):
         """A leaf for host names and addresses; starts and ends count from now (ends < 0: expired)."""
         self._count += 1
         stem = self.folder / f"leaf{self._count}"
@@ -80,7 +81,7 @@ class Authority:
         openssl("req", "-newkey", *KEYS[key], "-nodes", "-subj", f"/CN={names[0][:60]}", "-keyout", key_file,
                 "-out", request)
         extensions.write_text(f"subjectAltName={','.join(map(_alternative, names))}\nbasicConstraints=CA:FALSE\n"
-                              "keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n")
+                              f"keyUsage=critical,digitalSignature\nextendedKeyUsage={use}\n")
         openssl("ca", "-batch", "-notext", "-config", self.folder / "ca.conf", "-in", request, "-out", cert,
                 "-extfile", extensions, "-startdate", _date(starts), "-enddate", _date(ends))
         cert.write_text(cert.read_text() + self.cert_file.read_text())

@@ -28,7 +28,7 @@ http {{
     tcp_nodelay on;
     default_type application/octet-stream;
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} backlog=4096{listen};
         root {folder}/www;
         {server}
     }}
@@ -37,13 +37,15 @@ http {{
 
 
 class Nginx:
-    """One nginx with one worker. `server` is more text for its server block."""
+    """One nginx with one worker. `server` is more text for its server block; tls: it speaks TLS (the
+    certificate is for `server` to say)."""
 
-    def __init__(self, folder, server="", access_log=False):
+    def __init__(self, folder, server="", access_log=False, tls=False):
         program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
         if not program:
             raise HarnessError("nginx is not installed")
         self.folder = Path(folder)
+        self.tls = tls
         (self.folder / "www").mkdir(parents=True, exist_ok=True)
         self.file("64", 64)
         self.file("1m", 1024 * 1024)
@@ -51,7 +53,7 @@ class Nginx:
             self.port = free_port()
             config = self.folder / "nginx.conf"
             config.write_text(CONFIG.format(
-                folder=self.folder, port=self.port, server=server, user="user root;" if os.geteuid() == 0 else "",
+                folder=self.folder, port=self.port, server=server, listen=" ssl" if tls else "", user="user root;" if os.geteuid() == 0 else "",
                 access_log=f"{self.folder}/access.log" if access_log else "off"))
             self.process = Process("nginx", [program, "-e", "stderr", "-p", self.folder, "-c", config], self.folder)
             try:
@@ -64,7 +66,7 @@ class Nginx:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def file(self, name, count):
         """Makes /NAME of `count` bytes (the pattern of origin.body_of)."""

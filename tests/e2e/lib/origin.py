@@ -84,12 +84,13 @@ class _ClientConnection(Connection):
 class Origin:
     """The server; threads are daemons and end with stop()."""
 
-    def __init__(self, name="origin", address="127.0.0.1", port=0, certificate=None):
+    def __init__(self, name="origin", address="127.0.0.1", port=0, certificate=None, close_notify=False):
         self.name = name
         self.requests = []
         self.answers = {}  # path -> bytes, for answers too long for /raw; the connection ends behind them
         self.connection_count = 0
         self.tls = None
+        self.close_notify = close_notify  # it ends TLS connections as TLS wants it
         if certificate:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.tls.load_cert_chain(str(certificate.cert_file), str(certificate.key_file))
@@ -163,6 +164,8 @@ class Origin:
             with self._lock:
                 self._open.add(sock)
             _Exchange(self, _ClientConnection(sock), number).run()
+            if self.tls and self.close_notify:
+                sock.unwrap()
         except (OSError, Closed, AssertionError, ValueError):
             pass  # the client went away or sent nonsense: tests look at .requests
         finally:

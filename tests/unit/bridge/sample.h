@@ -29,13 +29,17 @@ static struct snap_rule_node sample_nodes[] = {
     {SNAP_RULE_OR, {NULL, 0}},
     {SNAP_RULE_AND, {NULL, 0}},
     {SNAP_RULE_ANY, {NULL, 0}},
+    {SNAP_RULE_HEADER_REGEXP, {NULL, 0}, SPAN_LITERAL("X-A"), 1},
+    {SNAP_RULE_AND, {NULL, 0}},
 };
+static struct snap_regex sample_regexes[] = {{SPAN_LITERAL("a+")}, {SPAN_LITERAL("^b")}};
 static struct snap_router sample_routers[] = {
     {.name = SPAN_LITERAL("r1"), .first_node = 0, .node_count = 6, .priority = -5, .entrypoint = 1},
     {.name = SPAN_LITERAL("r2"),
      .first_node = 6,
-     .node_count = 1,
+     .node_count = 3,
      .priority = 1ll << 40,
+     .access_log = true,
      .service = 1,
      .tls = SNAP_NONE,
      .entrypoint = 1},
@@ -47,7 +51,26 @@ static struct snap_server sample_servers[] = {
 };
 static struct snap_service sample_services[] = {
     {.name = SPAN_LITERAL("s1"), .first_server = 0, .server_count = 2, .pass_host_header = true},
-    {.name = SPAN_LITERAL("s2"), .first_server = 2, .server_count = 1, .max_idle_per_server = 7},
+    {.name = SPAN_LITERAL("s2"),
+     .first_server = 2,
+     .server_count = 1,
+     .max_idle_per_server = 7,
+     .transport = 1},
+};
+static struct snap_roots sample_roots[] = {{SPAN_LITERAL("\0\0\1A\0\0\2BB")}};
+static struct snap_transport sample_transports[] = {
+    {.id = 1, .roots = SNAP_NONE},
+    {.name = SPAN_LITERAL("mutual"),
+     .id = 1ull << 63,
+     .insecure = true,
+     .no_http2 = true,
+     .server_name = SPAN_LITERAL("b.test"),
+     .peer_uri = SPAN_LITERAL("spiffe://b"),
+     .roots = 0,
+     .chain = SPAN_LITERAL("\0\0\1C"),
+     .key = SPAN_LITERAL("secret key"),
+     .read_idle_timeout_ms = 5000,
+     .ping_timeout_ms = 15000},
 };
 static struct snap_tls sample_tls[] = {
     {.name = SPAN_LITERAL("default"),
@@ -55,6 +78,19 @@ static struct snap_tls sample_tls[] = {
      .max_version = 0x0304,
      .sni_strict = true,
      .groups = SPAN_LITERAL("X25519")},
+    {.name = SPAN_LITERAL("strict"),
+     .min_version = 0x0304,
+     .max_version = 0x0304,
+     .client_auth = SNAP_CLIENT_AUTH_VERIFY,
+     .ciphers = SPAN_LITERAL("TLS_AES_128_GCM_SHA256"),
+     .alpn = SPAN_LITERAL("h2:http/1.1"),
+     .client_cas = SPAN_LITERAL("\0\0\3abc")},
+};
+static struct snap_tls_host sample_tls_hosts[] = {
+    {.entrypoint = 0, .tls = 1, .host = SPAN_LITERAL("a.test")},
+    {.entrypoint = 0, .tls = 0, .host = SPAN_LITERAL("a.test.b")},
+    {.entrypoint = 0, .tls = 1, .host = SPAN_LITERAL("b.test")},
+    {.entrypoint = 1, .tls = 1, .host = SPAN_LITERAL("a.test")},
 };
 
 static inline struct snapshot sample_snapshot(uint64_t version)
@@ -67,13 +103,21 @@ static inline struct snapshot sample_snapshot(uint64_t version)
         .routers = sample_routers,
         .router_count = 2,
         .rule_nodes = sample_nodes,
-        .rule_node_count = 7,
+        .rule_node_count = 9,
+        .regexes = sample_regexes,
+        .regex_count = 2,
         .services = sample_services,
         .service_count = 2,
         .servers = sample_servers,
         .server_count = 3,
+        .transports = sample_transports,
+        .transport_count = 2,
+        .roots = sample_roots,
+        .roots_count = 1,
         .tls = sample_tls,
-        .tls_count = 1,
+        .tls_count = 2,
+        .tls_hosts = sample_tls_hosts,
+        .tls_host_count = 4,
         .prefixes = sample_prefixes,
         .prefix_count = 2,
     };

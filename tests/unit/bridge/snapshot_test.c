@@ -31,9 +31,17 @@ static void round_trips(void **state)
     assert_int_equal(s->routers[1].priority, 1ll << 40);
     assert_int_equal(s->routers[1].tls, SNAP_NONE);
     assert_true(span_eq(s->rule_nodes[1].text, SPAN_LITERAL("/api")));
+    assert_true(span_eq(s->rule_nodes[7].name, SPAN_LITERAL("X-A")));
+    assert_int_equal(s->rule_nodes[7].number, 1);
+    assert_true(span_eq(s->regexes[1].pattern, SPAN_LITERAL("^b")));
+    assert_true(s->routers[1].access_log && !s->routers[1].metrics);
     assert_int_equal(s->services[1].max_idle_per_server, 7);
     assert_true(s->servers[1].https);
     assert_int_equal(s->servers[1].port, 443);
+    assert_int_equal(s->services[1].transport, 1);
+    assert_true(span_eq(s->transports[1].server_name, SPAN_LITERAL("b.test")));
+    assert_int_equal(s->transports[1].id, 1ull << 63);
+    assert_true(span_eq(s->roots[0].certs, sample_roots[0].certs));
     assert_int_equal(s->tls[0].max_version, 0x0304);
     assert_null(s->owner);
     snapshot_free(s);
@@ -44,7 +52,7 @@ static void round_trips(void **state)
 
 static void empty_round_trips(void **state)
 {
-    struct snapshot empty = {.version = 1}, *s;
+    struct snapshot empty = {.version = 1, .tls = sample_tls, .tls_count = 1}, *s;
     struct buf b = {0};
     snapshot_encode(&empty, &b);
     assert_true(result_is_ok(snapshot_decode(buf_span(&b), &s)));
@@ -68,6 +76,38 @@ static void smallest_elements(void **state)
     ARRAYS(CHECK)
 #undef CHECK
     buf_free(&b);
+}
+
+static void options_of_hosts(void **state)
+{
+    struct snapshot s = sample_snapshot(1);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.test")), 1);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("b.test")), 1);
+    assert_int_equal(snapshot_tls(&s, 1, SPAN_LITERAL("a.test")), 1);
+    assert_int_equal(snapshot_tls(&s, 1, SPAN_LITERAL("b.test")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.tes")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.test.")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("c.test")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, (struct span){0}), 0);
+    s.tls_host_count = 0;
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.test")), 0);
+}
+
+/* Out of order a look-up would miss, and a host would be served under weaker options. */
+static void hosts_out_of_order_are_refused(void **state)
+{
+    struct snap_tls_host hosts[2] = {sample_tls_hosts[2], sample_tls_hosts[0]};
+    struct snapshot s = sample_snapshot(1);
+    assert_true(result_is_ok(snapshot_check(&s)));
+    s.tls_hosts = hosts;
+    s.tls_host_count = 2;
+    assert_int_equal(snapshot_check(&s).code, ERR_FORMAT);
+    hosts[0] = hosts[1]; /* twice the same */
+    assert_int_equal(snapshot_check(&s).code, ERR_FORMAT);
+    s.tls_host_count = 1;
+    assert_true(result_is_ok(snapshot_check(&s)));
+    hosts[0].tls = 2;
+    assert_int_equal(snapshot_check(&s).code, ERR_FORMAT);
 }
 
 static void refuses_truncation_and_more(void **state)
@@ -116,7 +156,7 @@ static void huge_counts_take_no_memory(void **state)
     buf_put_be(&b, FORMAT, 4);
     buf_put_be(&b, 1, 8);
     buf_put_be(&b, 1, 4);
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < ARRAY_COUNT; i++)
         buf_put_be(&b, 0xffffffff, 4);
     assert_int_equal(snapshot_decode(buf_span(&b), &s).code, ERR_FORMAT);
     buf_free(&b);
@@ -132,21 +172,54 @@ static void checks_rules(void **state)
         {{H}, 1, true},     {{H, N, N}, 3, true}, {{H, H, A, H, O}, 5, true},
         {{0}, 0, false},    {{N}, 1, false},      {{H, A}, 2, false},
         {{H, H}, 2, false}, {{A}, 1, false},      {{H, H, A, A}, 4, false},
-        {{0}, 1, false},    {{8}, 1, false},      {{SNAP_RULE_ANY}, 1, true},
+        {{0}, 1, false},    {{17}, 1, false},     {{SNAP_RULE_ANY}, 1, true},
     };
+    struct snapshot s = {.prefix_count = 1, .regex_count = 1};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct snap_rule_node nodes[8] = {0};
         for (uint32_t k = 0; k < cases[i].count; k++)
             nodes[k].op = cases[i].ops[k];
-        assert_int_equal(rule_ok(nodes, cases[i].count), cases[i].ok);
+        assert_int_equal(rule_ok(&s, nodes, cases[i].count), cases[i].ok);
     }
     struct snap_rule_node deep[2 * SNAP_RULE_DEPTH_MAX + 1] = {0};
     for (uint32_t i = 0; i < 2 * SNAP_RULE_DEPTH_MAX + 1; i++)
         deep[i].op = i <= SNAP_RULE_DEPTH_MAX ? SNAP_RULE_HOST : SNAP_RULE_AND;
-    assert_false(rule_ok(deep, 2 * SNAP_RULE_DEPTH_MAX + 1));
-    assert_true(rule_ok(deep + 1, SNAP_RULE_DEPTH_MAX + SNAP_RULE_DEPTH_MAX - 1));
+    assert_false(rule_ok(&s, deep, 2 * SNAP_RULE_DEPTH_MAX + 1));
+    assert_true(rule_ok(&s, deep + 1, SNAP_RULE_DEPTH_MAX + SNAP_RULE_DEPTH_MAX - 1));
     deep[0] = (struct snap_rule_node){SNAP_RULE_ANY, SPAN_LITERAL("text")};
-    assert_false(rule_ok(deep, 1));
+    assert_false(rule_ok(&s, deep, 1));
+}
+
+/* A matcher has exactly what its operator needs, and points to what is there. */
+static void checks_operands(void **state)
+{
+    struct snapshot s = {.prefix_count = 2, .regex_count = 3};
+    struct span t = SPAN_LITERAL("t"), none = {NULL, 0};
+    const struct {
+        struct snap_rule_node node;
+        bool ok;
+    } cases[] = {
+        {{SNAP_RULE_HOST_REGEXP, none, none, 2}, true},
+        {{SNAP_RULE_HOST_REGEXP, none, none, 3}, false},
+        {{SNAP_RULE_PATH_REGEXP, t, none, 0}, false},
+        {{SNAP_RULE_METHOD, t, none, 0}, true},
+        {{SNAP_RULE_METHOD, t, t, 0}, false},
+        {{SNAP_RULE_HEADER, t, t, 0}, true},
+        {{SNAP_RULE_HEADER, t, none, 0}, false},
+        {{SNAP_RULE_HEADER_REGEXP, none, t, 2}, true},
+        {{SNAP_RULE_HEADER_REGEXP, none, t, 3}, false},
+        {{SNAP_RULE_HEADER_REGEXP, none, none, 2}, false},
+        {{SNAP_RULE_QUERY, none, t, 0}, true},
+        {{SNAP_RULE_QUERY_REGEXP, t, t, 0}, false},
+        {{SNAP_RULE_CLIENT_IP, none, none, 1}, true},
+        {{SNAP_RULE_CLIENT_IP, none, none, 2}, false},
+        {{SNAP_RULE_ALPN, t, none, 0}, true},
+        {{SNAP_RULE_ANY, none, t, 0}, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (rule_ok(&s, &cases[i].node, 1) != cases[i].ok)
+            fail_msg("case %zu", i);
+    }
 }
 
 static void checks_indices(void **state)
@@ -156,6 +229,8 @@ static void checks_indices(void **state)
     s.routers = &router;
     s.router_count = 1;
     s.entrypoint_count = 1; /* the one without routers */
+    s.tls_count = 1;
+    s.tls_host_count = 0;
     router.entrypoint = 0;
     assert_true(result_is_ok(snapshot_check(&s)));
 #define BAD(field, value)                                                                          \
@@ -168,17 +243,58 @@ static void checks_indices(void **state)
     BAD(service, 2);
     BAD(tls, 1);
     BAD(entrypoint, 1);
-    BAD(first_node, 8);
+    BAD(first_node, 10);
     BAD(first_node, UINT32_MAX);
-    BAD(node_count, 8);
+    BAD(node_count, 10);
     BAD(node_count, UINT32_MAX);
 #undef BAD
+    struct snap_transport transport = sample_transports[1];
+    s.transports = &transport;
+    s.transport_count = 1;
+    assert_false(result_is_ok(snapshot_check(&s))); /* a service has another */
+    s.service_count = 1;
+    assert_true(result_is_ok(snapshot_check(&s)));
+    transport.roots = 1;
+    assert_false(result_is_ok(snapshot_check(&s)));
+    transport.roots = SNAP_NONE;
+    transport.chain.len--;
+    assert_false(result_is_ok(snapshot_check(&s)));
+    transport.chain.len = 0; /* a key without certificate */
+    assert_false(result_is_ok(snapshot_check(&s)));
     assert_true(range_ok(7, 0, 7));
     assert_false(range_ok(7, 1, 7));
     assert_false(range_ok(1, UINT32_MAX, 7));
 }
 
+static void checks_ranges(void **state)
+{
+    struct snapshot s = sample_snapshot(1);
+    struct snap_service services[2] = {sample_services[0], sample_services[1]};
+    struct snap_router routers[2] = {sample_routers[0], sample_routers[1]};
+    s.services = services;
+    s.routers = routers;
+    assert_true(result_is_ok(snapshot_check(&s)));
+    services[1].first_server = 1; /* of the first service, too */
+    services[1].server_count = 2;
+    assert_false(result_is_ok(snapshot_check(&s)));
+    services[1] = (struct snap_service){.first_server = 3};
+    assert_true(result_is_ok(snapshot_check(&s)));
+    services[1].first_server = 4;
+    assert_false(result_is_ok(snapshot_check(&s)));
+    services[1].first_server = 0; /* of none: the range says nothing */
+    assert_true(result_is_ok(snapshot_check(&s)));
+    routers[1].entrypoint = 0; /* in the range of the other one */
+    assert_false(result_is_ok(snapshot_check(&s)));
+    routers[1].entrypoint = 1;
+    s.tls_count = 0;
+    routers[0].tls = SNAP_NONE;
+    assert_false(result_is_ok(snapshot_check(&s)));
+}
+
 UNIT_TESTS(cmocka_unit_test(round_trips), cmocka_unit_test(empty_round_trips),
-           cmocka_unit_test(smallest_elements), cmocka_unit_test(refuses_truncation_and_more),
-           cmocka_unit_test(survives_garbage), cmocka_unit_test(huge_counts_take_no_memory),
-           cmocka_unit_test(checks_rules), cmocka_unit_test(checks_indices))
+           cmocka_unit_test(smallest_elements), cmocka_unit_test(options_of_hosts),
+           cmocka_unit_test(hosts_out_of_order_are_refused),
+           cmocka_unit_test(refuses_truncation_and_more), cmocka_unit_test(survives_garbage),
+           cmocka_unit_test(huge_counts_take_no_memory), cmocka_unit_test(checks_rules),
+           cmocka_unit_test(checks_operands), cmocka_unit_test(checks_ranges),
+           cmocka_unit_test(checks_indices))

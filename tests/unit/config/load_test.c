@@ -67,8 +67,11 @@ static void takes_what_is_written(void **state)
                             "[entryPoints.x.http]\nmaxHeaderBytes = 4096\n"
                             "[serversTransport]\nmaxIdleConnsPerHost = 7\n"
                             "[http.serversTransports.slow.forwardingTimeouts]\ndialTimeout = '1s'\n"
+                            "[http.serversTransports.slow]\nserverName = 'b.test'\n"
+                            "insecureSkipVerify = true\n"
                             "[http.services.t.loadBalancer]\nserversTransport = 'slow@file'\n"
-                            "passHostHeader = false\nservers = [{url = 'HTTP://A.test/'}]\n"
+                            "passHostHeader = false\n"
+                            "servers = [{url = 'HTTP://A.test/'}, {url = 'https://b'}]\n"
                             "[tls]\nprefer = 'ACME'\n"
                             "[tls.options.default]\nsniStrict = true\n"
                             "[tls.options.new]\nminVersion = 'VersionTLS13'\n"
@@ -88,6 +91,18 @@ static void takes_what_is_written(void **state)
     assert_false(c->services[1].pass_host_header);
     assert_string_equal(c->services[1].servers[0].host, "a.test");
     assert_int_equal(c->services[1].servers[0].port, 80);
+    assert_int_equal(c->services[0].transport, 0);
+    assert_int_equal(c->services[1].transport, 1);
+    assert_true(c->services[1].servers[1].https && !c->services[1].servers[0].https);
+    assert_int_equal(c->services[1].servers[1].port, 443);
+    assert_int_equal(c->transport_count, 2);
+    assert_string_equal(c->transports[0].name, "");
+    assert_false(c->transports[0].insecure);
+    assert_string_equal(c->transports[1].name, "slow");
+    assert_string_equal(c->transports[1].server_name, "b.test");
+    assert_true(c->transports[1].insecure);
+    assert_int_equal(c->transports[1].roots, UINT32_MAX);
+    assert_int_equal(c->roots_count, 0); /* nobody needs the system's */
     assert_true(c->tls_prefer_acme);
     assert_true(c->tls_options[0].sni_strict);
     assert_int_equal(c->tls_options[1].min_version, 0x0304);

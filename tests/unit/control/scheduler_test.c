@@ -35,7 +35,7 @@ static void know(int64_t from_s, int64_t to_s)
 static void on_publish(void *arg, const struct store_cert *cert)
 {
     w->published++;
-    know(w->stored_from_s, w->stored_to_s);
+    know(clock_wall_s(), clock_wall_s() + w->life_s - 1);
 }
 
 static bool is_settled(void)
@@ -149,6 +149,16 @@ static void assert_clean(int certificates)
     assert_int_equal(journal_count(), 0);
 }
 
+static struct ledger_entry read_ledger(void)
+{
+    struct ledger_entry e = {0};
+    for (int i = 0; i < 16; i++)
+        if (w->records[i].used && w->records[i].table == STATE_LEDGER)
+            assert_true(
+                result_is_ok(ledger_decode(span_of(w->records[i].value, w->records[i].len), &e)));
+    return e;
+}
+
 static void test_obtains(void **state)
 {
     assert_false(life(DAY_NS, 1));
@@ -238,14 +248,78 @@ static void test_crash_loop(void **state)
     assert_clean(1);
 }
 
-static struct ledger_entry read_ledger(void)
+/* ... and is started again ever more rarely, also when no order was placed yet. */
+static void test_crash_loop_before_the_order(void **state)
 {
-    struct ledger_entry e = {0};
-    for (int i = 0; i < 16; i++)
-        if (w->records[i].used && w->records[i].table == STATE_LEDGER)
-            assert_true(
-                result_is_ok(ledger_decode(span_of(w->records[i].value, w->records[i].len), &e)));
-    return e;
+    for (int i = 0; i < 300; i++) {
+        w->crash_at = 6; /* in ACCOUNT */
+        w->now_ns += NS_PER_S;
+        life(w->now_ns + NS_PER_S, 1);
+    }
+    assert_int_equal(w->order_count, 0);
+    assert_in_range(w->questions, 4, 12);
+    w->crash_at = 0;
+    assert_false(life(w->now_ns + 3600 * NS_PER_S, 1));
+    assert_clean(1);
+}
+
+/* The CA, or what stands before it, answers questions with a page instead of a document. */
+static void garbled_at(const char *url)
+{
+    w->garbled_url = url;
+    w->garbled_ns = 100 * NS_PER_S;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_int_equal(w->order_count, 1);
+    assert_in_range(w->now_ns / NS_PER_S, 100, 240);
+    assert_in_range(w->questions, 10, 40);
+}
+
+static void test_garbled_while_polling(void **state)
+{
+    garbled_at("https://ca/o/");
+}
+
+static void test_garbled_download(void **state)
+{
+    garbled_at("https://ca/cert/");
+}
+
+/* For longer than an order waits: it fails, but the next try takes it up. */
+static void test_garbled_for_an_hour(void **state)
+{
+    w->garbled_url = "https://ca/cert/";
+    w->garbled_ns = 3600 * NS_PER_S;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_int_equal(w->order_count, 1);
+}
+
+/* A request whose fate is unknown is sent again, and counts once. */
+static void test_request_counts_once_over_deaths(void **state)
+{
+    for (int at = 1;; at++) {
+        set_up(NULL);
+        w->crash_at = at;
+        if (!life(DAY_NS, 1))
+            break;
+        w->crash_at = 0;
+        assert_false(life(2 * DAY_NS, 1));
+        assert_int_equal(read_ledger().cert_count, 1);
+    }
+}
+
+/* The new certificate serves while the store's disk is full, and is stored when there is room. */
+static void test_store_full(void **state)
+{
+    w->store_full_ns = 1800 * NS_PER_S;
+    assert_false(life(600 * NS_PER_S, 1));
+    assert_int_equal(w->published, 1);
+    assert_int_equal(w->stored, 0);
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_int_equal(w->order_count, 1);
+    assert_in_range(w->now_ns / NS_PER_S, 1800, 3000);
 }
 
 static void test_wrong_credentials(void **state)
@@ -394,7 +468,10 @@ static void test_duplicate_budget(void **state)
 
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
 UNIT_TESTS(TEST(test_obtains), TEST(test_death_at_every_boundary), TEST(test_two_deaths),
-           TEST(test_crash_loop), TEST(test_wrong_credentials), TEST(test_ca_refuses_the_proof),
+           TEST(test_crash_loop), TEST(test_crash_loop_before_the_order),
+           TEST(test_garbled_while_polling), TEST(test_garbled_download),
+           TEST(test_garbled_for_an_hour), TEST(test_request_counts_once_over_deaths),
+           TEST(test_store_full), TEST(test_wrong_credentials), TEST(test_ca_refuses_the_proof),
            TEST(test_rate_limit_is_waited_out), TEST(test_ca_down_after_finalize),
            TEST(test_ca_down_at_start), TEST(test_disk_full), TEST(test_cleanup_refused_for_hours),
            TEST(test_renews_beside_leftovers), TEST(test_shorter_life),

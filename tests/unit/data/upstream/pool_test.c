@@ -12,9 +12,22 @@ void upconn_close_begin(struct worker *w, struct upconn *upconn)
     closed++;
 }
 
-bool upconn_is_good(const struct upconn *upconn)
+bool upconn_is_good(struct worker *worker, struct upconn *upconn)
 {
     return !upconn->wire.eof;
+}
+
+void tls_resume_clear(struct tls_resume *keep)
+{
+    *keep = (struct tls_resume){0};
+}
+
+void dialers_adopt(struct dialers *set, const struct snapshot *s)
+{
+}
+
+void dialers_clear(struct dialers *set)
+{
 }
 
 static struct worker w;
@@ -113,6 +126,32 @@ static void same_url_twice_is_two_servers(void **state)
     pool_clear(&w);
 }
 
+/* What was connected under one transport is not used under another. */
+static void another_transport_is_another_server(void **state)
+{
+    struct plan p;
+    struct snap_transport transport = {.id = 5};
+    const char *urls[] = {"https://a", NULL};
+    plan_of(&p, "web", urls)->servers[0].https = true;
+    p.s.transports = &transport;
+    p.s.transport_count = 1;
+    pool_adopt(&w, &p.s);
+    struct pool_server *a = w.pool.servers[0];
+    assert_int_equal(a->transport_id, 5);
+    struct upconn u;
+    conn_init(&u, a);
+    assert_true(pool_put(a, &u, 8));
+    closed = 0;
+    pool_adopt(&w, &p.s);
+    assert_ptr_equal(w.pool.servers[0], a);
+    assert_int_equal(closed, 0);
+    transport.id = 6;
+    pool_adopt(&w, &p.s);
+    assert_ptr_not_equal(w.pool.servers[0], a);
+    assert_int_equal(closed, 1);
+    pool_clear(&w);
+}
+
 static void large_answers_are_remembered(void **state)
 {
     struct pool_server s = {0};
@@ -130,4 +169,5 @@ static void large_answers_are_remembered(void **state)
 UNIT_TESTS(cmocka_unit_test(last_used_comes_first),
            cmocka_unit_test(servers_survive_a_new_snapshot),
            cmocka_unit_test(same_url_twice_is_two_servers),
+           cmocka_unit_test(another_transport_is_another_server),
            cmocka_unit_test(large_answers_are_remembered))
