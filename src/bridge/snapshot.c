@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bridge/snapshot.h"
 
-#include "base/buf.h"
 #include "base/must.h"
 #include "base/secret.h"
-#include "bridge/wire.h"
+#include "bridge/snapshot_coder.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -12,53 +11,6 @@
 #define FORMAT 1
 
 /* ---- one description of each struct for both directions ------------------------------------ */
-
-/* out: encoding, fields are only read. in: decoding, fields are set; spans point into the input. */
-struct coder {
-    struct buf *out;
-    struct reader in;
-};
-
-#define INT_FIELD(name, type, bytes)                                                               \
-    static void name(struct coder *c, type *v)                                                     \
-    {                                                                                              \
-        if (c->out)                                                                                \
-            buf_put_be(c->out, (uint64_t)*v, bytes);                                               \
-        else                                                                                       \
-            *v = (type)reader_be(&c->in, bytes);                                                   \
-    }
-INT_FIELD(code_u8, uint8_t, 1)
-INT_FIELD(code_u16, uint16_t, 2)
-INT_FIELD(code_u32, uint32_t, 4)
-INT_FIELD(code_u64, uint64_t, 8)
-INT_FIELD(code_i64, int64_t, 8)
-
-static void code_bool(struct coder *c, bool *v)
-{
-    if (c->out)
-        buf_put_be(c->out, *v, 1);
-    else
-        *v = wire_get_bool(&c->in);
-}
-
-static void code_span(struct coder *c, struct span *v)
-{
-    if (c->out)
-        wire_put_span(c->out, *v);
-    else
-        *v = wire_get_span(&c->in);
-}
-
-static void code_bytes(struct coder *c, uint8_t *v, size_t n)
-{
-    if (c->out) {
-        buf_put(c->out, v, n);
-        return;
-    }
-    struct span s = reader_bytes(&c->in, n);
-    if (s.len)
-        memcpy(v, s.ptr, n);
-}
 
 static void code_entrypoint(struct coder *c, struct snap_entrypoint *e)
 {
@@ -92,6 +44,8 @@ static void code_router(struct coder *c, struct snap_router *r)
     code_u32(c, &r->entrypoint);
     code_bool(c, &r->access_log);
     code_bool(c, &r->metrics);
+    code_u32(c, &r->steps.first);
+    code_u32(c, &r->steps.count);
 }
 
 static void code_rule_node(struct coder *c, struct snap_rule_node *n)
@@ -179,7 +133,7 @@ static void code_prefix(struct coder *c, struct snap_prefix *p)
 /* Array members: type, member, counter, bytes of the smallest element on the wire. */
 #define ARRAYS(X)                                                                                  \
     X(entrypoint, entrypoints, entrypoint_count, 60)                                               \
-    X(router, routers, router_count, 34)                                                           \
+    X(router, routers, router_count, 42)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 16)                                                  \
     X(service, services, service_count, 33)                                                        \
     X(server, servers, server_count, 15)                                                           \
@@ -188,7 +142,11 @@ static void code_prefix(struct coder *c, struct snap_prefix *p)
     X(tls, tls, tls_count, 27)                                                                     \
     X(tls_host, tls_hosts, tls_host_count, 12)                                                     \
     X(prefix, prefixes, prefix_count, 17)                                                          \
-    X(regex, regexes, regex_count, 4)
+    X(regex, regexes, regex_count, 4)                                                              \
+    X(middleware, middlewares, middleware_count, 8)                                                \
+    X(step, steps, step_count, 4)                                                                  \
+    X(text, texts, text_count, 4)                                                                  \
+    X(pair, pairs, pair_count, 9)
 
 #define ONE_MORE(type, member, counter, wire_bytes) +1
 #define ARRAY_COUNT                                 (0 ARRAYS(ONE_MORE))
@@ -222,11 +180,6 @@ void snapshot_encode(const struct snapshot *s, struct buf *out)
 }
 
 /* ---- checks -------------------------------------------------------------------------------- */
-
-static bool range_ok(uint32_t first, uint32_t count, uint32_t size)
-{
-    return first <= size && count <= size - first;
-}
 
 /* What a matcher of a rule has beside its operator. */
 static bool operands_ok(const struct snapshot *s, const struct snap_rule_node *n)
@@ -307,7 +260,7 @@ static bool router_ok(const struct snapshot *s, const struct snap_router *r)
 {
     return range_ok(r->first_node, r->node_count, s->rule_node_count) &&
            r->service < s->service_count && r->entrypoint < s->entrypoint_count &&
-           (r->tls == SNAP_NONE || r->tls < s->tls_count) &&
+           (r->tls == SNAP_NONE || r->tls < s->tls_count) && snapshot_steps_ok(s, r->steps) &&
            rule_ok(s, s->rule_nodes + r->first_node, r->node_count);
 }
 
@@ -388,6 +341,8 @@ struct result snapshot_check(const struct snapshot *s)
     ok = ok && tls_hosts_ok(s);
     for (uint32_t i = 0; i < s->prefix_count; i++)
         ok = ok && s->prefixes[i].bits <= 128;
+    for (uint32_t i = 0; i < s->middleware_count; i++)
+        ok = ok && snapshot_middleware_ok(s, &s->middlewares[i]);
     return ok ? result_ok() : result_fail(ERR_FORMAT);
 }
 

@@ -9,6 +9,7 @@
 #include "base/net.h"
 #include "base/result.h"
 #include "base/span.h"
+#include "bridge/snapshot_middleware.h"
 
 #define SNAP_NONE UINT32_MAX
 
@@ -75,6 +76,7 @@ struct snap_router {
     uint32_t tls;        /* index in snapshot.tls, SNAP_NONE = plain HTTP only */
     uint32_t entrypoint; /* index */
     bool access_log, metrics;
+    struct snap_range steps; /* in snapshot.steps: its middlewares, outermost first */
 };
 
 /* CA certificates that vouch for servers. */
@@ -157,8 +159,13 @@ struct snapshot {
     struct snap_tls_host *tls_hosts; /* by entry point, then host (bytes, the shorter first) */
     struct snap_prefix *prefixes;
     struct snap_regex *regexes;
+    struct snap_middleware *middlewares;
+    struct snap_step *steps;
+    struct snap_text *texts;
+    struct snap_pair *pairs;
     uint32_t entrypoint_count, router_count, rule_node_count, service_count, server_count,
-        transport_count, roots_count, tls_count, tls_host_count, prefix_count, regex_count;
+        transport_count, roots_count, tls_count, tls_host_count, prefix_count, regex_count,
+        middleware_count, step_count, text_count, pair_count;
 };
 
 struct buf;

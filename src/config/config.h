@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/net.h"
 #include "base/result.h"
+#include "config/middleware.h"
 #include "config/rule.h"
 
 struct arena;
@@ -40,6 +41,7 @@ struct config_entrypoint {
     bool tls;                  /* http.tls: all its routers have TLS */
     bool access_logs, metrics; /* of routers that do not say */
     uint32_t tls_resolver;     /* default resolver of its routers, UINT32_MAX = none */
+    struct config_middleware_list middlewares; /* run before those of its routers */
     struct config_where where;
 };
 
@@ -65,6 +67,7 @@ struct config_router {
     uint32_t *entrypoints;
     uint32_t entrypoint_count;
     uint32_t service;
+    struct config_middleware_list middlewares; /* chains expanded */
     bool tls;
     uint32_t tls_options;          /* index into tls_options */
     uint32_t resolver;             /* index into resolvers, UINT32_MAX = none */
@@ -189,13 +192,14 @@ struct config {
     struct config_service *services;
     struct config_transport *transports; /* [0] is the global one */
     struct config_roots *roots;
+    struct config_middleware *middlewares;
     struct config_tls_options *tls_options; /* [0] is "default" */
     struct config_tls_host *tls_hosts;      /* by entry point, then host */
     struct config_certificate *certificates;
     struct config_certificate *default_certificate; /* NULL = self-signed */
     struct config_resolver *resolvers;
     uint32_t entrypoint_count, router_count, service_count, transport_count, roots_count,
-        tls_option_count, tls_host_count, certificate_count, resolver_count;
+        tls_option_count, tls_host_count, certificate_count, resolver_count, middleware_count;
     uint32_t workers;            /* count, resolved: >= 1 */
     uint32_t *worker_cpus;       /* one per worker, UINT32_MAX = not pinned */
     uint32_t worker_connections; /* per worker */

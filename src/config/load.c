@@ -138,6 +138,7 @@ static struct config *build_config(struct load *l, const char *file)
     build_tls(&b);
     build_transports(&b);
     build_services(&b);
+    build_middlewares(&b);
     build_routers(&b);
     build_tls_hosts(&b);
     build_cover(&b);

@@ -88,12 +88,8 @@ static void on_new_certificate(void *arg, const struct store_cert *cert)
 
 static void on_store_opened(void *arg, struct store *store)
 {
-    struct control *c = arg;
-    struct buf out = {0};
-    certificates_load_store(c, store);
-    publish_state_update(c->certificates, clock_wall_s(), &out);
-    control_send_and_wipe(c, &out);
-    control_plan_housekeeping(c);
+    certificates_load_store(arg, store);
+    publish_changes(arg);
 }
 
 static void sync_data(struct control *c, int fd)

@@ -85,12 +85,12 @@ void control_generation_destroy(struct generation *g);
 struct result certificates_put_acme(struct control *c, const struct store_cert *cert,
                                     struct why *why);
 void certificates_load_store(struct control *c, struct store *store);
-/* All of all stores; `but` stores of the generation before are left out (NULL = none). */
+/* All stores; `but` those of the generation before are left out (NULL = none). */
 void certificates_load_stores(struct control *c, const struct resolver_set *but);
 /* Those of stores that the present generation does not use any more. */
 void certificates_drop_stores(struct control *c, const struct resolver_set *old);
-/* For names without a certificate, unless the configuration brings one for them: self-signed, kept
- * in the state directory. */
+/* For names without a certificate, unless the configuration brings one for them: the self-signed
+ * one that is kept in the state directory. */
 struct result certificates_load_default(struct control *c, struct why *why);
 /* Tells the scheduler of certificates for wants that are new. */
 void certificates_know_wants(struct control *c);

@@ -64,11 +64,11 @@ static void finish(struct control *c, bool good, const char *error)
 
 static void retire(struct control *c, struct generation *g)
 {
+    resolver_set_rest(&g->resolvers);
     upstreams_destroy(g->upstreams);
     g->upstreams = NULL;
     snapshot_build_free(g->snapshot);
     g->snapshot = NULL;
-    resolver_set_retire(&g->resolvers);
     list_append(&c->retired, &g->node);
 }
 

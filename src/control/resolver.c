@@ -128,10 +128,10 @@ void resolver_set_open(struct loop *loop, const struct config *config, struct pr
         (struct resolver_set){.items = mem_zalloc(config->resolver_count * sizeof(struct resolver)),
                               .stores = mem_zalloc(config->resolver_count * sizeof(struct store *)),
                               .count = config->resolver_count,
-                              .pool = pool,
                               .loop = loop,
                               .config = config,
                               .host = host,
+                              .pool = pool,
                               .opened = opened,
                               .arg = arg};
     loop_timer_init(&ret->again, timer_fired);
@@ -153,7 +153,7 @@ void resolver_set_close(struct resolver_set *set)
     *set = (struct resolver_set){0};
 }
 
-void resolver_set_retire(struct resolver_set *set)
+void resolver_set_rest(struct resolver_set *set)
 {
     loop_timer_cancel(set->loop, &set->again);
 }

@@ -28,10 +28,10 @@ struct resolver_set {
     uint32_t count;
     struct store **stores; /* one per path */
     uint32_t store_count;
-    struct store_pool *pool;
     struct loop *loop;
     const struct config *config;
     struct provider_host *host;
+    struct store_pool *pool;
     struct loop_timer again; /* while a store is not open */
     /* A store could be opened after all. */
     void (*opened)(void *arg, struct store *store);
@@ -40,14 +40,14 @@ struct resolver_set {
 
 /* Opens the stores and makes a client and a provider for each resolver. What is missing (a plug-in,
  * a CA file, a store) is logged and becomes that resolver's `problem`. A store that another process
- * holds, of the wrong owner or on a full disk is tried again every 10 s; `opened` tells then. *ret
- * keeps its place until resolver_set_close(). Everything borrowed. */
+ * holds, of the wrong owner or on a full disk is tried again every 10 s; `opened` tells then.
+ * Everything is borrowed; *ret keeps its place until resolver_set_close(). */
 void resolver_set_open(struct loop *loop, const struct config *config, struct provider_host *host,
                        struct store_pool *pool, void (*opened)(void *arg, struct store *store),
                        void *arg, struct resolver_set *ret);
+/* It was replaced: stores that are not open are not tried any more. */
+void resolver_set_rest(struct resolver_set *set);
 void resolver_set_close(struct resolver_set *set);
-/* Another set holds from now on; this one serves the orders that run by it. */
-void resolver_set_retire(struct resolver_set *set);
 /* What CAs asked for holds on in the set of the next configuration. */
 void resolver_set_inherit(struct resolver_set *set, const struct resolver_set *old);
 /* Orders that run by a resolver of the set. */

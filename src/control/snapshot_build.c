@@ -63,7 +63,8 @@ static bool chosen(enum config_choice choice, bool otherwise)
 }
 
 static void build_entrypoint(struct snapshot *s, struct snapshot_rules *rules,
-                             const struct config *config, uint32_t index)
+                             const struct config *config, uint32_t index,
+                             const uint32_t *middlewares)
 {
     const struct config_entrypoint *c = &config->entrypoints[index];
     struct snap_entrypoint *e = &s->entrypoints[index];
@@ -89,24 +90,27 @@ static void build_entrypoint(struct snapshot *s, struct snapshot_rules *rules,
         if (!uses(r, index))
             continue;
         struct snap_router *out = &s->routers[s->router_count++];
-        *out = (struct snap_router){.name = span_str(r->name),
-                                    .first_node = s->rule_node_count,
-                                    .node_count = r->rule.node_count,
-                                    .priority = r->priority,
-                                    .service = r->service,
-                                    .tls = r->tls ? r->tls_options : SNAP_NONE,
-                                    .entrypoint = index,
-                                    .access_log = chosen(r->access_logs, c->access_logs),
-                                    .metrics = chosen(r->metrics, c->metrics)};
+        *out = (struct snap_router){
+            .name = span_str(r->name),
+            .first_node = s->rule_node_count,
+            .node_count = r->rule.node_count,
+            .priority = r->priority,
+            .service = r->service,
+            .tls = r->tls ? r->tls_options : SNAP_NONE,
+            .entrypoint = index,
+            .access_log = chosen(r->access_logs, c->access_logs),
+            .metrics = chosen(r->metrics, c->metrics),
+            .steps = snapshot_build_steps(s, middlewares, &c->middlewares, &r->middlewares)};
         snapshot_rules_put(rules, &r->rule);
         e->router_count++;
         e->tls = e->tls || r->tls;
     }
 }
 
-static void build_entrypoints(struct snapshot *s, const struct config *config)
+static void build_entrypoints(struct snapshot *s, const struct config *config,
+                              const uint32_t *middlewares)
 {
-    uint32_t routers = 0, nodes = 0, prefixes = 0;
+    uint32_t routers = 0, nodes = 0, prefixes = 0, first_prefix = s->prefix_count;
     for (uint32_t i = 0; i < config->entrypoint_count; i++)
         prefixes += config->entrypoints[i].trusted_count;
     for (uint32_t i = 0; i < config->router_count; i++) {
@@ -118,13 +122,14 @@ static void build_entrypoints(struct snapshot *s, const struct config *config)
     s->entrypoints = mem_zalloc(config->entrypoint_count * sizeof *s->entrypoints);
     s->routers = mem_zalloc(routers * sizeof *s->routers);
     s->rule_nodes = mem_zalloc(nodes * sizeof *s->rule_nodes);
-    s->prefixes = mem_zalloc(prefixes * sizeof *s->prefixes);
+    s->prefixes = mem_grow(s->prefixes, (s->prefix_count + prefixes + 1) * sizeof *s->prefixes);
     s->entrypoint_count = config->entrypoint_count;
     struct snapshot_rules *rules = snapshot_rules_create(s);
     for (uint32_t i = 0; i < config->entrypoint_count; i++)
-        build_entrypoint(s, rules, config, i);
+        build_entrypoint(s, rules, config, i, middlewares);
     snapshot_rules_destroy(rules);
-    must(s->router_count <= routers && s->rule_node_count <= nodes && s->prefix_count <= prefixes);
+    must(s->router_count <= routers && s->rule_node_count <= nodes &&
+         s->prefix_count <= first_prefix + prefixes);
 }
 
 /* ---- services, TLS -----------------------------------------------------------------------------
@@ -259,7 +264,10 @@ struct snapshot *snapshot_build(const struct config *config, uint64_t version)
     struct snapshot *s = mem_zalloc(sizeof *s);
     s->version = version;
     s->conns_per_worker = config->worker_connections;
-    build_entrypoints(s, config);
+    uint32_t *middlewares = mem_zalloc((config->middleware_count + 1) * sizeof *middlewares);
+    snapshot_build_middlewares(s, config, middlewares);
+    build_entrypoints(s, config, middlewares);
+    free(middlewares);
     build_transports(s, config);
     build_services(s, config);
     build_tls(s, config);
@@ -286,5 +294,9 @@ void snapshot_build_free(struct snapshot *s)
     free(s->tls_hosts);
     free(s->prefixes);
     free(s->regexes);
+    free(s->middlewares);
+    free(s->steps);
+    free(s->texts);
+    free(s->pairs);
     free(s);
 }

@@ -4,14 +4,16 @@
 #include "data/conn.h"
 #include "data/exchange.h"
 #include "data/forward.h"
+#include "data/passage.h"
 #include "data/route/target.h"
 #include "data/upstream/pick.h"
 
 #include <stdio.h>
 
-static void answer(struct worker *w, const struct request *rq, uint16_t status)
+static void answer(struct worker *w, struct request *rq, uint16_t status)
 {
-    stream_reply_status(w, rq->stream, status, rq->whole);
+    passage_answer(w, rq->stream, w->snapshot, &rq->notes, status, rq->whole);
+    middleware_end(&w->middlewares, &rq->notes);
 }
 
 static bool is_default_port(struct span scheme, uint16_t port)
@@ -54,15 +56,6 @@ static void redirect(struct worker *w, struct request *rq)
     stream_reply(w, rq->stream, &moved, rq->whole);
 }
 
-static bool is_trusted(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep)
-{
-    if (conn->trusted_version != w->snapshot->version + 1) {
-        conn->trusted = forward_is_trusted(w->snapshot, ep, &conn->peer);
-        conn->trusted_version = w->snapshot->version + 1;
-    }
-    return conn->trusted;
-}
-
 /* "name", "name:8080", "[::1]:8080". */
 static struct span server_host(const struct snap_server *s, char *memory, size_t room)
 {
@@ -86,14 +79,8 @@ static uint16_t write_head(struct worker *w, struct request *rq, const struct ex
                            struct block **ret)
 {
     struct http_head *head = rq->head;
-    struct span ip = conn_ip(w, rq->conn);
-    struct forward_client client = {
-        .ip = ip,
-        .server = span_str(w->config->host_name),
-        .tls = rq->conn->is_tls,
-        .trusted = is_trusted(w, rq->conn, rq->entrypoint),
-    };
-    if (!result_is_ok(forward_apply(head, &client, &rq->text)))
+    if (!rq->notes.hide_client &&
+        !result_is_ok(forward_add_client(head, conn_ip(w, rq->conn), &rq->text)))
         return 431;
     char host[300];
     if (!x->service->pass_host_header || head->authority.len == 0) { /* none in HTTP/1.0 */
@@ -127,11 +114,14 @@ static void begin_exchange(struct worker *w, struct request *rq)
         answer(w, rq, 503);
         return;
     }
+    x->notes = rq->notes;
+    exchange_note(x, rq->host, rq->target);
     struct block *block;
     uint16_t status = write_head(w, rq, x, &block);
     if (status) {
         rq->stream->exchange = (struct handle){0};
         exchange_cancel(w, x);
+        rq->notes.in_flight_count = 0; /* given back with the exchange */
         answer(w, rq, status);
         return;
     }
@@ -167,7 +157,7 @@ static void route(struct worker *w, struct request *rq)
         .query = target_query(head->path),
         .fields = head->fields,
         .field_count = head->field_count,
-        .trusted = is_trusted(w, conn, rq->entrypoint),
+        .trusted = passage_is_trusted(w, conn, rq->entrypoint),
     };
     router_client(&conn->peer, asked.client);
     struct result r = router_path(w->routes, head->path, &asked.path);
@@ -181,7 +171,7 @@ static void route(struct worker *w, struct request *rq)
         answer(w, rq, 404);
     } else if (conn->is_tls && !has_policy_of(w, conn, asked.entrypoint, asked.host)) {
         answer(w, rq, 421);
-    } else {
+    } else if (passage_go(w, rq)) {
         begin_exchange(w, rq);
     }
 }
@@ -192,6 +182,8 @@ void request_begin(struct worker *w, struct stream *s, struct http_head *head)
         .stream = s,
         .conn = stream_conn(w, s),
         .head = head,
+        .host = head->authority,
+        .target = head->path,
         .text = writer_of(w->lines, WORKER_LINES_BYTES),
         .whole = head->body == HTTP_BODY_NONE ||
                  (head->body == HTTP_BODY_LENGTH && head->content_length == 0),

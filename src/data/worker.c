@@ -81,6 +81,7 @@ static struct result open_memory(struct worker *w)
     const struct worker_config *c = w->config;
     TRY(slab_init(&w->conns, c->conns, sizeof(struct conn)));
     TRY(slab_init(&w->exchanges, c->conns, sizeof(struct exchange)));
+    TRY(middleware_tables_init(&w->middlewares, c->conns));
     TRY(slab_init(&w->upconns, c->conns * 2 + 64, sizeof(struct upconn)));
     w->stage = map_scratch(WORKER_STAGE_BYTES);
     w->flight = map_scratch(WORKER_FLIGHT_BYTES);
@@ -142,6 +143,8 @@ void worker_close(struct worker *w)
         listener_fini(&w->listeners[i]);
     policy_clear(&w->policies);
     router_index_destroy(w->routes);
+    middleware_set_destroy(w->middleware_set);
+    middleware_tables_fini(&w->middlewares);
     if (w->reader)
         reader_leave(w->reader);
     session_thread_end();
@@ -368,6 +371,8 @@ static void adopt(struct worker *w, const struct snapshot *s)
     w->snapshot_version = s->version;
     router_index_destroy(w->routes);
     w->routes = router_index_create(s);
+    middleware_set_destroy(w->middleware_set);
+    w->middleware_set = middleware_set_create(s);
     policy_adopt(&w->policies, s);
     pool_adopt(w, s);
     adopt_listeners(w);

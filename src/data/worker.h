@@ -15,6 +15,7 @@
 #include "data/limit.h"
 #include "data/listener.h"
 #include "data/policy.h"
+#include "data/route/middleware.h"
 #include "data/route/router.h"
 #include "data/upstream/pool.h"
 #include "data/wire.h"
@@ -89,6 +90,8 @@ struct worker {
     uint64_t snapshot_version;
     struct router_index *routes;
     struct policy_set policies;
+    struct middleware_set *middleware_set; /* of the snapshot */
+    struct middleware_tables middlewares;
     struct pool pool;
 
     struct slab conns, exchanges, upconns;
@@ -116,7 +119,7 @@ struct worker {
 };
 #define WORKER_STAGE_BYTES  65536u
 #define WORKER_FLIGHT_BYTES 49152u
-#define WORKER_LINES_BYTES  16384u
+#define WORKER_LINES_BYTES  131072u
 
 /* Makes everything in the calling thread, which is the worker's from here on, and joins the
  * publisher's readers. config must outlive it. ERR_IO_URING, ERR_NO_MEMORY. */

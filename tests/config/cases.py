@@ -227,12 +227,100 @@ maxConcurrentStreams = 5
         "ferrule.toml:8:12: error: ferrule does not have Traefik's providers.docker: configuration comes from files",
         "ferrule.toml:10:2: error: ferrule does not have Traefik's api: there is no dashboard and no HTTP API: see `ferrule status --json` and `ferrule cert list --json`",
         "ferrule.toml:12:2: error: ferrule does not have Traefik's tracing: there is no tracing",
-        f"ferrule.toml:13:19: error: http.middlewares.auth {LATER}",
-        f"ferrule.toml:15:19: error: http.middlewares.auth2 {LATER}",
+        "ferrule.toml:14:10: error: http.middlewares.auth.basicAuth.users[0]: the hash of user a is of no known kind; htpasswd -B makes a good one",
+        "ferrule.toml:15:25: error: ferrule does not have Traefik's http.middlewares.auth2.forwardAuth: there is basicAuth",
         f"ferrule.toml:17:2: error: tcp {LATER}",
         f"ferrule.toml:20:18: error: entryPoints.web.http2 {LATER}",
         "ferrule.toml:22:18: error: ferrule does not have Traefik's entryPoints.web.http3: there is no HTTP/3",
         f"ferrule.toml:23:2: error: accessLog {LATER}"),
+    one("middleware lists", BASE + """\
+middlewares = []
+[http.routers.m]
+rule = "Path(`/m`)"
+service = "s"
+middlewares = ["strip", "a@file", "stirp", "x@docker"]
+[http.middlewares]
+strip.stripPrefix.prefixes = ["/x"]
+a.chain.middlewares = ["strip", "b"]
+b.chain.middlewares = ["c", "nothing"]
+c.chain.middlewares = ["a"]
+empty = {}
+two = {stripPrefix = {prefixes = ["/x"]}, addPrefix = {prefix = "/y"}}
+buf.buffering.maxRequestBodyBytes = 5
+many.chain.middlewares = ["strip", "strip", "strip", "strip", "strip", "strip", "strip", "strip", "strip", "strip", "strip"]
+more.chain.middlewares = ["many", "many", "many"]
+f.inFlightReq.amount = 1
+[entryPoints.web.http]
+middlewares = ["more"]
+[entryPoints.b]
+address = "127.0.0.1:8081"
+http.middlewares = ["f", "f", "f"]
+""".replace("middlewares = []\n", "", 1),
+        "ferrule.toml:11:35: error: there is no middleware \"stirp\"; did you mean \"strip\"?",
+        "ferrule.toml:11:44: error: there is no middleware \"x@docker\"",
+        "ferrule.toml:14:1: error: chain a leads back to itself",
+        "ferrule.toml:15:29: error: there is no middleware \"nothing\"",
+        "ferrule.toml:17:1: error: middleware empty needs a type, such as [http.middlewares.empty.headers]",
+        "ferrule.toml:18:43: error: middleware two has one type, and it is stripPrefix: addPrefix needs a middleware of its own, and a chain joins them",
+        "ferrule.toml:19:5: error: ferrule does not have Traefik's http.middlewares.buf.buffering: bodies are streamed with back-pressure",
+        "ferrule.toml:24:15: error: entryPoints.web.http.middlewares: at most 32 middlewares, those of chains counted",
+        "ferrule.toml:27:20: error: entryPoints.b.http.middlewares: at most 2 inFlightReq in one list"),
+    one("middlewares", BASE + """\
+[http.middlewares]
+rs.redirectScheme = {scheme = "ht tps", port = "http"}
+rr.redirectRegex = {regex = "(a", replacement = "b"}
+rg.redirectRegex = {regex = "(?P<n>a)", replacement = "$n ${m}"}
+rh.redirectRegex = {regex = "a", replacement = "x$"}
+rp.redirectRegex = {regex = "a"}
+sp.stripPrefix.prefixes = ["api", " /ok "]
+sn.stripPrefix.prefixes = []
+sr.stripPrefixRegex.regex = ["[", "/a"]
+ap.addPrefix.prefix = "x"
+rl.rateLimit.sourceCriterion = {requestHost = true, requestHeaderName = "X"}
+fl.inFlightReq.sourceCriterion.requestHeaderName = "a b"
+al.ipAllowList.sourceRange = []
+aw.ipWhiteList.sourceRange = ["10.0.0.0/8"]
+ad.ipAllowList = {sourceRange = ["10.0.0.0/8"], ipStrategy = {depth = 1, excludedIPs = ["::1"]}}
+hd.headers = {}
+hn.headers.customRequestHeaders = {"a b" = "x", Connection = "close", Good = "a\\r\\nb", Host = "a b"}
+hp.headers.publicKey = "x"
+ho.headers.accessControlAllowOriginListRegex = ["("]
+ba.basicAuth.users = ["x", ":{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M=", "u:$2y$05$short", "v:plain"]
+bn.basicAuth.realm = 'a"b'
+bf.basicAuth.usersFile = "none.users"
+re.retry.initialInterval = "1s"
+""",
+        "ferrule.toml:9:31: error: http.middlewares.rs.redirectScheme.scheme must be a scheme such as \"https\"",
+        "ferrule.toml:9:48: error: http.middlewares.rs.redirectScheme.port must be a port, 1 to 65535",
+        "ferrule.toml:10:29: error: http.middlewares.rr.redirectRegex.regex: missing ): (a",
+        "ferrule.toml:11:55: error: http.middlewares.rg.redirectRegex.replacement: the expression has no group \"m\"; groups are $0 to $9, or named by (?P<name>...)",
+        "ferrule.toml:12:48: error: http.middlewares.rh.redirectRegex.replacement: a $ begins a group such as $1 or ${name}; the sign itself is $$",
+        "ferrule.toml:13:4: error: http.middlewares.rp.redirectRegex needs replacement",
+        "ferrule.toml:14:28: error: http.middlewares.sp.stripPrefix.prefixes[0]: a prefix begins with a slash, not \"api\"",
+        "ferrule.toml:15:4: error: http.middlewares.sn.stripPrefix.prefixes names none",
+        "ferrule.toml:16:30: error: http.middlewares.sr.stripPrefixRegex.regex[0]: missing ]: [",
+        "ferrule.toml:17:23: error: http.middlewares.ap.addPrefix.prefix begins with a slash, not \"x\"",
+        "ferrule.toml:18:14: error: http.middlewares.rl.rateLimit.sourceCriterion: one of ipStrategy, requestHeaderName and requestHost",
+        "ferrule.toml:19:4: error: http.middlewares.fl.inFlightReq needs amount",
+        "ferrule.toml:19:32: error: \"a b\" is no name of a header field",
+        "ferrule.toml:20:4: error: http.middlewares.al.ipAllowList lets nobody in: sourceRange is empty",
+        "ferrule.toml:21:4: warning: ipWhiteList is the older name of ipAllowList",
+        "ferrule.toml:22:49: warning: http.middlewares.ad.ipAllowList.ipStrategy: depth is given, excludedIPs is not used",
+        "ferrule.toml:23:4: error: http.middlewares.hd.headers sets nothing",
+        "ferrule.toml:24:36: error: \"a b\" is no name of a header field",
+        "ferrule.toml:24:49: error: Connection belongs to the connection, not to a middleware",
+        "ferrule.toml:24:78: error: http.middlewares.hn.headers.customRequestHeaders.Good: a header field holds no control characters",
+        "ferrule.toml:24:95: error: http.middlewares.hn.headers.customRequestHeaders.Host must be a host, with or without a port",
+        "ferrule.toml:25:12: error: ferrule does not have Traefik's http.middlewares.hp.headers.publicKey: no browser reads Public-Key-Pins any more",
+        "ferrule.toml:26:49: error: http.middlewares.ho.headers.accessControlAllowOriginListRegex[0]: missing ): (",
+        "ferrule.toml:27:23: error: http.middlewares.ba.basicAuth.users[0]: a user is \"name:hash\" as htpasswd prints it",
+        "ferrule.toml:27:28: error: http.middlewares.ba.basicAuth.users[1]: a user is \"name:hash\" as htpasswd prints it",
+        "ferrule.toml:27:66: error: http.middlewares.ba.basicAuth.users[2]: the hash of user u is of no known kind; htpasswd -B makes a good one",
+        "ferrule.toml:27:84: error: http.middlewares.ba.basicAuth.users[3]: the hash of user v is of no known kind; htpasswd -B makes a good one",
+        "ferrule.toml:28:4: error: http.middlewares.bn.basicAuth has no users",
+        "ferrule.toml:28:22: error: http.middlewares.bn.basicAuth.realm: no quotes and no backslashes",
+        "ferrule.toml:29:26: error: cannot read DIR/none.users: No such file or directory",
+        "ferrule.toml:30:4: error: http.middlewares.re.retry needs attempts"),
     one("resolvers", BASE + """\
 [certificatesResolvers.a]
 [certificatesResolvers.b.acme]

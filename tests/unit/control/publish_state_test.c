@@ -255,19 +255,28 @@ static void test_sources_take_turns(void **state)
     }
 }
 
-static void test_the_same_one_again_changes_nothing(void **state)
+static void test_what_is_put_again_stays(void **state)
 {
     const struct publish_candidate *a = put(PUBLISH_SOURCE_PROVIDED, "fa", ec, 10, "a.test", NULL);
     const struct publish_candidate *again = NULL;
+    put(PUBLISH_SOURCE_PROVIDED, "fb", ec, 10, "b.test", NULL);
+    put(PUBLISH_SOURCE_PROVIDED, "fc", ec, 10, "c.test", NULL);
+    put(PUBLISH_SOURCE_ACME, "r", ec, 20, "r.test", NULL);
     update();
     assert_true(
         result_is_ok(publish_state_put(ps, PUBLISH_SOURCE_PROVIDED, "origin", "fa",
                                        buf_span(&a->chain), buf_span(&a->key), &again, &why)));
-    assert_ptr_equal(again, a);
-    assert_ptr_equal(publish_state_find(ps, "fa"), a);
-    assert_null(publish_state_find(ps, "fb"));
+    assert_ptr_equal(again, a); /* the same one: nothing is made anew */
+    publish_state_drop(ps, "fb");
     update();
-    assert_string_equal(told, "");
+    assert_string_equal(told, "remove b.test\n");
+    assert_int_equal(publish_state_count(ps), 3);
+    assert_non_null(publish_state_find(ps, "fa"));
+    assert_null(publish_state_find(ps, "fb"));
+    publish_state_drop(ps, "r");
+    publish_state_drop(ps, "nothing");
+    update();
+    assert_string_equal(told, "remove r.test\n");
 }
 
 int main(void)
@@ -285,7 +294,7 @@ int main(void)
         TEST(test_many_slots),
         TEST(test_bad_chain),
         cmocka_unit_test_setup_teardown(test_sources_take_turns, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_the_same_one_again_changes_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_put_again_stays, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, set_up_keys, tear_down_keys);
 }
