@@ -4,9 +4,12 @@
 #include "base/clock.h"
 #include "control/cli_call.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define CLI_POLL_MS 50
 
 /* ---- printing ---------------------------------------------------------------------------------
  */
@@ -249,7 +252,6 @@ int cli_reload(int argc, char **argv)
 static int wait_for_upgrade(const struct cli_args *args, long long attempts)
 {
     uint64_t end_ns = clock_now_ns() + CLI_UPGRADE_S * NS_PER_S;
-    struct timespec pause = {.tv_nsec = 50 * NS_PER_MS};
     while (clock_now_ns() < end_ns) {
         json_t *request = json_pack("{s:s}", "command", "status"), *answer = NULL;
         struct why why;
@@ -269,7 +271,7 @@ static int wait_for_upgrade(const struct cli_args *args, long long attempts)
             return good ? 0 : 1;
         }
         json_decref(answer);
-        nanosleep(&pause, NULL);
+        (void)poll(NULL, 0, CLI_POLL_MS);
     }
     fprintf(stderr, "ferrule: nothing is known of the upgrade after %d s: see the log\n",
             CLI_UPGRADE_S);
