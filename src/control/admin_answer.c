@@ -102,6 +102,15 @@ static json_t *reload_json(const struct admin_reload *r)
     return o;
 }
 
+static json_t *upgrades_json(const struct admin_upgrades *u)
+{
+    json_t *o = json_object();
+    set(o, "generation", json_integer(u->generation));
+    set(o, "attempts", json_integer(u->attempts));
+    set_text(o, "error", u->error);
+    return o;
+}
+
 static json_t *status(const struct admin_view *v)
 {
     json_t *o = success(), *orders = json_object();
@@ -115,6 +124,7 @@ static json_t *status(const struct admin_view *v)
     set(o, "uptime", json_integer(clock_wall_s() - v->started_s));
     set(o, "workers", json_integer(v->config->workers));
     set_text(o, "file", v->config->file);
+    set(o, "upgrades", upgrades_json(v->upgrades));
     set(o, "lastReload", reload_json(v->last_reload));
     set(o, "certificates", json_integer(publish_state_count(v->certificates)));
     set(orders, "wanted", json_integer(wants->count));
@@ -303,6 +313,12 @@ static json_t *answer(const struct admin_view *v, const json_t *request, uint64_
     if (!strcmp(command, "stop")) {
         v->stop(v->arg);
         return success();
+    }
+    if (!strcmp(command, "upgrade")) {
+        json_t *o = success();
+        set(o, "upgrades", upgrades_json(v->upgrades));
+        v->upgrade(v->arg);
+        return o;
     }
     if (!strcmp(command, "reload")) {
         *ret_run = v->reload(v->arg);

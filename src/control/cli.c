@@ -4,9 +4,12 @@
 #include "base/clock.h"
 #include "control/cli_call.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define CLI_POLL_MS 50
 
 /* ---- printing ---------------------------------------------------------------------------------
  */
@@ -257,6 +260,65 @@ int cli_reload(int argc, char **argv)
         code = usage("reload");
     else
         code = ask(&args, json_pack("{s:s}", "command", "reload"), print_reload);
+    free(args.socket);
+    return code;
+}
+
+/* Waits until the supervisor has tried: control itself is replaced meanwhile. */
+static int wait_for_upgrade(const struct cli_args *args, long long attempts)
+{
+    uint64_t end_ns = clock_now_ns() + CLI_UPGRADE_S * NS_PER_S;
+    while (clock_now_ns() < end_ns) {
+        json_t *request = json_pack("{s:s}", "command", "status"), *answer = NULL;
+        struct why why;
+        struct result r = cli_call(args->socket, request, CLI_TIMEOUT_S, &answer, &why);
+        json_decref(request);
+        const json_t *now = result_is_ok(r) ? json_object_get(answer, "upgrades") : NULL;
+        if (now && number_of(now, "attempts") > attempts) {
+            bool good = !text_of(now, "error")[0];
+            if (args->json)
+                print_json(now);
+            else if (good)
+                printf("ferrule %s serves\n", text_of(answer, "version"));
+            else
+                fprintf(stderr, "ferrule: the upgrade was refused, nothing changed: %s\n",
+                        text_of(now, "error"));
+            json_decref(answer);
+            return good ? 0 : 1;
+        }
+        json_decref(answer);
+        (void)poll(NULL, 0, CLI_POLL_MS);
+    }
+    fprintf(stderr, "ferrule: nothing is known of the upgrade after %d s: see the log\n",
+            CLI_UPGRADE_S);
+    return 1;
+}
+
+static int ask_for_upgrade(const struct cli_args *args)
+{
+    json_t *request = json_pack("{s:s}", "command", "upgrade"), *answer = NULL;
+    struct why why;
+    struct result r = cli_call(args->socket, request, CLI_TIMEOUT_S, &answer, &why);
+    json_decref(request);
+    if (!result_is_ok(r)) {
+        fprintf(stderr, "ferrule: %s\n", why.text);
+        return exit_code(r);
+    }
+    long long attempts = number_of(json_object_get(answer, "upgrades"), "attempts");
+    json_decref(answer);
+    return wait_for_upgrade(args, attempts);
+}
+
+int cli_upgrade(int argc, char **argv)
+{
+    struct cli_args args;
+    int code = 0;
+    if (!read_args(argc, argv, &args, &code))
+        return code;
+    if (args.help || args.word_count || args.sni)
+        code = usage("upgrade");
+    else
+        code = ask_for_upgrade(&args);
     free(args.socket);
     return code;
 }
