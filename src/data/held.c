@@ -71,7 +71,7 @@ bool held_begin(struct worker *w, struct request *rq, const struct known_questio
         return false;
     struct exchange *x = NULL;
     if (copy_head(h, rq) && (is_asked(w, q->digest) || verify_ask(lane, q)))
-        x = exchange_open(w, rq->stream, rq->head, rq->router, SNAP_NONE);
+        x = exchange_open(w, rq->stream, rq->head, rq->router, NULL);
     if (!x) {
         free_place(w, h);
         return false;

@@ -107,14 +107,17 @@ static uint16_t write_head(struct worker *w, struct request *rq, const struct ex
 static void begin_exchange(struct worker *w, struct request *rq)
 {
     const struct snap_service *service = &w->snapshot->services[rq->router->service];
-    uint32_t server = pick_server(w, service, SNAP_NONE);
+    uint8_t client[16];
+    router_client(&rq->conn->peer, client);
+    struct pick_request asked = {.head = rq->head, .client = client};
+    struct pick pick;
     struct exchange *x = rq->exchange;
-    if (server == SNAP_NONE)
+    if (!pick_server(w, service, &asked, &pick))
         x = NULL;
     else if (x)
-        exchange_bind(w, x, server);
+        exchange_bind(w, x, &pick);
     else
-        x = exchange_open(w, rq->stream, rq->head, rq->router, server);
+        x = exchange_open(w, rq->stream, rq->head, rq->router, &pick);
     if (!x) {
         answer(w, rq, 503);
         return;
