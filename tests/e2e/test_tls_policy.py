@@ -9,6 +9,7 @@ import pytest
 
 from lib import config, tls
 from lib.certs import Authority
+from lib.hello import client_hello
 from lib.http1 import Closed
 from lib.proc import free_port
 
@@ -181,6 +182,26 @@ def test_resumption_does_not_skip_the_certificate(ferrule, origin, certificate, 
         with pytest.raises((ssl.SSLError, ConnectionError, Closed)):
             with proxy.connect_tls(HOST, tls=context, session=session) as client:
                 client.exchange("GET", "/", HOST)
+
+
+@pytest.mark.parametrize("kind", ["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"])
+def test_messages_cannot_be_left_out(ferrule, origin, certificate, clients, kind):
+    """TLS 1.2: neither ChangeCipherSpec nor the encrypted Finished behind it may come before the key exchange."""
+    proxy = with_options(ferrule, origin, certificate,
+                         f'[tls.options.default.clientAuth]\nclientAuthType = "{kind}"\ncaFiles = ["{clients.ca_file}"]')
+    hello = client_hello(HOST, maximum="1.2")
+    change, finished = b"\x14\x03\x03\0\x01\x01", b"\x16\x03\x03\0\x28" + bytes(40)
+    empty_certificate = b"\x16\x03\x03\0\x07\x0b\0\0\x03\0\0\0"
+    flights = [change + finished, finished, empty_certificate + change + finished, change + change + finished]
+    for flight in flights:
+        with proxy.connect() as client:
+            client.send(hello)
+            assert client.read_exactly(1) == b"\x16"
+            client.send(flight)
+            with pytest.raises(Closed):  # wolfSSL sends an alert for some of them only
+                client.read_exactly(1 << 20)
+    proxy.wait_counter("handshakes_failed", len(flights))
+    assert proxy.counters()["handshakes_full"] == 0
 
 
 def test_hosts_that_ask_for_certificates_are_not_reached_through_others(ferrule, origin, certificate, clients):
