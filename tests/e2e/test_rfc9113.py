@@ -2,6 +2,7 @@
 """RFC 9113, section by section: what a server must do with what a client sends. Behind each case a witness shows that
 the worker goes on."""
 
+import json
 import struct
 
 import pytest
@@ -283,7 +284,7 @@ def case_6_1_padding_as_long_as_the_frame(client, proxy):
 def case_6_1_padding_is_no_payload(client, proxy):
     headers(client, POST, h.END_HEADERS)
     client.send_frame(h.DATA, h.PADDED | h.END_STREAM, 1, b"\x05abc" + bytes(5))
-    assert b'"length": 3' in client.wait(1).body.replace(b'"length":3', b'"length": 3')
+    assert json.loads(client.wait(1).body)["body_bytes"] == 3
 
 
 def case_6_2_headers_padding_too_long(client, proxy):
