@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/must.h"
+#include "control/snapshot_balance.h"
 #include "control/snapshot_rules.h"
 #include "crypto/digest.h"
 
@@ -165,8 +166,11 @@ static void build_services(struct snapshot *s, const struct config *config)
                                   .transport = c->transport};
         for (uint32_t k = 0; k < c->server_count; k++) {
             const struct config_server *v = &c->servers[k];
-            s->servers[s->server_count++] = (struct snap_server){
-                span_str(v->url), span_str(v->host), v->port, v->https, v->weight};
+            s->servers[s->server_count++] = (struct snap_server){.url = span_str(v->url),
+                                                                 .host = span_str(v->host),
+                                                                 .port = v->port,
+                                                                 .https = v->https,
+                                                                 .weight = v->weight};
         }
     }
 }
@@ -278,6 +282,7 @@ struct snapshot *snapshot_build(const struct config *config, uint64_t version)
     free(middlewares);
     build_transports(s, config);
     build_services(s, config);
+    snapshot_balance_put(s, config);
     build_tls(s, config);
     return s;
 }
@@ -294,6 +299,7 @@ void snapshot_build_free(struct snapshot *s)
     free(s->entrypoints);
     free(s->routers);
     free(s->rule_nodes);
+    snapshot_balance_free(s);
     free(s->services);
     free(s->servers);
     free(s->transports);
