@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "data/exchange.h"
+#include "data/h2_conn.h"
 #include "data/handshake.h"
 #include "data/http/rules.h"
 #include "data/request.h"
@@ -21,9 +22,10 @@ static const uint16_t allowed[CONN_PHASES] = {
     [CONN_PHASE_FREE] = TO(HELLO) | TO(IDLE),
     [CONN_PHASE_HELLO] = TO(HANDSHAKE) | TO(FLUSH) | TO(CLOSING),
     [CONN_PHASE_HANDSHAKE] = TO(IDLE) | TO(FLUSH) | TO(CLOSING),
-    [CONN_PHASE_IDLE] = TO(HEAD) | TO(EXCHANGE) | TO(FLUSH) | TO(CLOSING),
-    [CONN_PHASE_HEAD] = TO(EXCHANGE) | TO(FLUSH) | TO(CLOSING),
+    [CONN_PHASE_IDLE] = TO(HEAD) | TO(H2) | TO(EXCHANGE) | TO(FLUSH) | TO(CLOSING),
+    [CONN_PHASE_HEAD] = TO(H2) | TO(EXCHANGE) | TO(FLUSH) | TO(CLOSING),
     [CONN_PHASE_EXCHANGE] = TO(FLUSH) | TO(CLOSING),
+    [CONN_PHASE_H2] = TO(FLUSH) | TO(CLOSING),
     [CONN_PHASE_FLUSH] = TO(IDLE) | TO(LINGER) | TO(CLOSING),
     [CONN_PHASE_LINGER] = TO(CLOSING),
     [CONN_PHASE_CLOSING] = TO(FREE),
@@ -279,6 +281,33 @@ void conn_abort(struct worker *w, struct conn *conn)
     conn_close_begin(w, conn);
 }
 
+void conn_h2_over(struct worker *w, struct conn *conn)
+{
+    h2_conn_close(w, conn->h2);
+    conn->h2 = NULL;
+    conn->close_after = conn->linger = true;
+    if (conn->tls)
+        end_tls(w, conn);
+    set_phase(conn, CONN_PHASE_FLUSH);
+    limit_clear(&conn->in);
+    conn_settle(w, conn, WIRE_WANT_SMALL);
+    if (wire_send_is_empty(&conn->wire))
+        worker_ready(w, &conn->wire);
+}
+
+/* From the client's preface on, or by ALPN. */
+static bool become_h2(struct worker *w, struct conn *conn)
+{
+    if (!h2_conn_open(w, conn)) {
+        conn_close_begin(w, conn);
+        return false;
+    }
+    set_phase(conn, CONN_PHASE_H2);
+    if (worker_is_draining(w))
+        h2_conn_drain(w, conn);
+    return true;
+}
+
 /* ---- close ---------------------------------------------------------------------------------- */
 
 void conn_close_begin(struct worker *w, struct conn *conn)
@@ -294,6 +323,9 @@ void conn_close_begin(struct worker *w, struct conn *conn)
         conn->reset = true;
     if (x)
         exchange_cancel(w, x);
+    if (conn->h2)
+        h2_conn_close(w, conn->h2);
+    conn->h2 = NULL;
     set_phase(conn, CONN_PHASE_CLOSING);
     limit_remove(&conn->in);
     limit_remove(&conn->out);
@@ -333,12 +365,20 @@ static void end_idle(struct worker *w, struct conn *conn)
 
 void conn_drain(struct worker *w, struct conn *conn)
 {
+    if (conn->phase == CONN_PHASE_H2) {
+        h2_conn_drain(w, conn);
+        return;
+    }
     if (conn->phase != CONN_PHASE_IDLE || conn_input(conn)->first)
         return;
-    if (conn->served)
+    const struct snap_entrypoint *ep = conn_entrypoint(w, conn);
+    uint32_t rest_ms = conn->served ? 0 : FIRST_REQUEST_MS;
+    if (w->retiring && ep) /* whose next request may be under way */
+        rest_ms = ep->grace_timeout_ms > rest_ms ? ep->grace_timeout_ms : rest_ms;
+    if (!rest_ms)
         end_idle(w, conn);
-    else if (conn->in.at_ns > w->now_ns + FIRST_REQUEST_MS * NS_PER_MS)
-        limit_in(w, conn, FIRST_REQUEST_MS);
+    else if (conn->in.at_ns > w->now_ns + rest_ms * NS_PER_MS)
+        limit_in(w, conn, rest_ms);
 }
 
 /* ---- handshake ------------------------------------------------------------------------------ */
@@ -361,7 +401,10 @@ void conn_handshake_begin(struct worker *w, struct conn *conn)
 
 void conn_handshake_done(struct worker *w, struct conn *conn)
 {
+    const char *protocol = session_alpn(conn->tls);
     become_idle(w, conn);
+    if (protocol && strcmp(protocol, "h2") == 0)
+        (void)become_h2(w, conn);
 }
 
 void conn_handshake_failed(struct worker *w, struct conn *conn)
@@ -406,6 +449,18 @@ static bool head_is_partial(struct worker *w, struct conn *conn, struct block_qu
     return more && result_is_ok(r);
 }
 
+/* HTTP/2 by prior knowledge (RFC 9113 section 3.3): a connection without TLS that begins with its
+ * preface. *ret_more: what is there may become one. */
+static bool begins_h2(struct conn *conn, bool *ret_more)
+{
+    *ret_more = false;
+    if (conn->is_tls || conn->served || !conn->wire.received.first)
+        return false;
+    int is = h2_is_preface(block_span(conn->wire.received.first));
+    *ret_more = is < 0;
+    return is > 0;
+}
+
 static bool head_turn(struct worker *w, struct conn *conn)
 {
     for (;;) {
@@ -419,8 +474,13 @@ static bool head_turn(struct worker *w, struct conn *conn)
                 conn_drain(w, conn);
             return false;
         }
+        bool more;
+        if (begins_h2(conn, &more))
+            return become_h2(w, conn);
         size_t used = 0;
-        struct http_event ev = h1_feed(&conn->h1, block_span(in->first), &used);
+        struct http_event ev = {.kind = HTTP_EVENT_MORE};
+        if (!more)
+            ev = h1_feed(&conn->h1, block_span(in->first), &used);
         if (ev.kind == HTTP_EVENT_MORE) {
             if (used) /* empty lines before a request */
                 block_queue_take(&w->blocks, in, (uint32_t)used);
@@ -451,12 +511,20 @@ static bool exchange_phase_turn(struct worker *w, struct conn *conn)
     return conn->phase == CONN_PHASE_FLUSH;
 }
 
+static bool h2_phase_turn(struct worker *w, struct conn *conn)
+{
+    h2_conn_turn(w, conn);
+    return false;
+}
+
 static bool flush_turn(struct worker *w, struct conn *conn)
 {
     if (!wire_send_is_empty(&conn->wire))
         return false;
     conn->send_limit_ns = TIMER_NO_LIMIT;
-    if (conn->close_after || worker_is_draining(w) || !conn_entrypoint(w, conn)) {
+    /* Without haste, a client that was not told of the end keeps its connection for one more. */
+    bool ends = conn->close_after || (worker_is_draining(w) && !w->retiring);
+    if (ends || !conn_entrypoint(w, conn)) {
         bool more = conn->linger || conn_input(conn)->bytes > 0;
         if (more && !conn->wire.eof) {
             set_phase(conn, CONN_PHASE_LINGER);
@@ -498,6 +566,7 @@ void conn_run(struct worker *w, struct conn *conn)
         [CONN_PHASE_IDLE] = head_turn,
         [CONN_PHASE_HEAD] = head_turn,
         [CONN_PHASE_EXCHANGE] = exchange_phase_turn,
+        [CONN_PHASE_H2] = h2_phase_turn,
         [CONN_PHASE_FLUSH] = flush_turn,
         [CONN_PHASE_LINGER] = linger_turn,
     };
@@ -509,13 +578,18 @@ void conn_run(struct worker *w, struct conn *conn)
     }
     while (turns[conn->phase](w, conn))
         must(conn->phase != CONN_PHASE_CLOSING && conn->phase != CONN_PHASE_FREE);
-    if (conn->phase != CONN_PHASE_CLOSING && conn->phase != CONN_PHASE_EXCHANGE)
+    if (conn->phase != CONN_PHASE_CLOSING && conn->phase != CONN_PHASE_EXCHANGE &&
+        conn->phase != CONN_PHASE_H2)
         conn_settle(w, conn, want_of(conn));
 }
 
 void conn_limit_in(struct worker *w, struct conn *conn)
 {
     struct exchange *x;
+    if (conn->phase == CONN_PHASE_H2) {
+        h2_conn_limit(w, conn);
+        return;
+    }
     report_add(w->report, REPORT_TIMEOUTS, 1);
     switch ((enum conn_phase)conn->phase) {
     case CONN_PHASE_HEAD:

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/exchange.h"
 
+#include "base/rand.h"
 #include "data/conn.h"
+#include "data/held.h"
 #include "data/http/rules.h"
 #include "data/passage.h"
 #include "data/upstream/dial.h"
@@ -13,7 +15,8 @@
 
 static const uint8_t allowed[EXCHANGE_PHASES] = {
 #define TO(phase) (1u << EXCHANGE_PHASE_##phase)
-    [EXCHANGE_PHASE_FREE] = TO(CONNECT),
+    [EXCHANGE_PHASE_FREE] = TO(HELD) | TO(CONNECT),
+    [EXCHANGE_PHASE_HELD] = TO(CONNECT) | TO(FREE),
     [EXCHANGE_PHASE_CONNECT] = TO(WAIT) | TO(FREE),
     [EXCHANGE_PHASE_WAIT] = TO(RELAY) | TO(TUNNEL) | TO(CONNECT) /* the second try */ | TO(FREE),
     [EXCHANGE_PHASE_RELAY] = TO(FREE),
@@ -47,7 +50,7 @@ static void drop_head(struct worker *w, struct exchange *x)
 }
 
 struct exchange *exchange_open(struct worker *w, struct stream *s, const struct http_head *head,
-                               const struct snap_router *router, uint32_t server)
+                               const struct snap_router *router, const struct pick *pick)
 {
     uint32_t index;
     struct exchange *x = slab_take(&w->exchanges, &index);
@@ -60,20 +63,32 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
     reader_pin(w->reader, x->snapshot);
     x->router = router;
     x->service = &w->snapshot->services[router->service];
-    x->server = w->pool.servers[server];
-    x->server_index = server;
-    pool_hold(x->server);
     x->request.begun_ns = w->now_ns;
     x->request.method = (uint8_t)head->method;
     x->has_body = head->body == HTTP_BODY_CHUNKED || head->content_length > 0;
     x->body_bytes = head->body == HTTP_BODY_LENGTH ? head->content_length : UINT64_MAX;
-    x->can_move = x->service->pass_host_header;
     x->idempotent = head->method == HTTP_GET || head->method == HTTP_HEAD ||
                     head->method == HTTP_PUT || head->method == HTTP_DELETE ||
                     head->method == HTTP_OPTIONS || head->method == HTTP_TRACE;
     relay_init(&x->up, head->body);
-    set_phase(x, EXCHANGE_PHASE_CONNECT);
+    limit_init(&x->again, WORKER_LIMIT_EXCHANGE);
+    if (pick)
+        exchange_bind(w, x, pick);
+    else
+        set_phase(x, EXCHANGE_PHASE_HELD);
     return x;
+}
+
+void exchange_bind(struct worker *w, struct exchange *x, const struct pick *pick)
+{
+    must(!x->server && x->snapshot == w->snapshot);
+    x->pick = *pick;
+    x->service = pick->service;
+    x->server = w->pool.servers[pick->server];
+    x->server_index = pick->server;
+    x->can_move = x->service->pass_host_header;
+    pool_hold(x->server);
+    set_phase(x, EXCHANGE_PHASE_CONNECT);
 }
 
 void exchange_note(struct exchange *x, struct span host, struct span target)
@@ -101,6 +116,8 @@ static void close_upstream(struct worker *w, struct exchange *x)
 static void release(struct worker *w, struct exchange *x)
 {
     drop_head(w, x);
+    held_drop(w, x);
+    limit_remove(&x->again);
     middleware_end(&w->middlewares, &x->notes);
     relay_fini(&x->up, &w->blocks);
     relay_fini(&x->down, &w->blocks);
@@ -108,7 +125,8 @@ static void release(struct worker *w, struct exchange *x)
         reader_unpin(w->reader, x->snapshot);
     if (x->phase == EXCHANGE_PHASE_TUNNEL)
         report_sub(w->report, REPORT_TUNNELS_NOW, 1);
-    pool_drop(x->server);
+    if (x->server)
+        pool_drop(x->server);
     set_phase(x, EXCHANGE_PHASE_FREE);
     slab_give_back(&w->exchanges, x->self.index);
 }
@@ -141,6 +159,8 @@ static void give_up(struct worker *w, struct exchange *x, uint16_t status, bool 
 static void fail(struct worker *w, struct exchange *x, uint16_t status)
 {
     report_add(w->report, REPORT_UPSTREAM_FAILED, 1);
+    if (status != 503) /* then we were short of something */
+        pick_note(w, x->service, x->server, false);
     give_up(w, x, status, x->request_done || !x->has_body);
 }
 
@@ -185,14 +205,13 @@ void exchange_client_timeout(struct worker *w, struct exchange *x)
         fail_client(w, x, 408);
 }
 
-void exchange_upstream_timeout(struct worker *w, struct exchange *x)
-{
-    if (x->phase == EXCHANGE_PHASE_CONNECT)
-        x->server->rest_until_ns = w->now_ns + DIAL_REST_NS;
-    fail(w, x, 504);
-}
-
 /* ---- the upstream's connection -------------------------------------------------------------- */
+
+/* As far as the middleware `retry` goes. */
+static bool may_try_again(const struct exchange *x)
+{
+    return x->tries + 1 < x->notes.attempts;
+}
 
 /* The request is out: from here on the upstream's time runs. */
 static void limit_answer(struct worker *w, const struct exchange *x, struct lease *l)
@@ -205,7 +224,9 @@ static void limit_answer(struct worker *w, const struct exchange *x, struct leas
 static void send_head(struct worker *w, struct exchange *x, struct lease *l)
 {
     set_phase(x, EXCHANGE_PHASE_WAIT);
-    bool keep = x->reused && x->idempotent && !x->has_body && !x->retried;
+    x->asked_ns = w->now_ns;
+    bool again = (x->reused && !x->retried) || may_try_again(x);
+    bool keep = again && x->idempotent && !x->has_body;
     if (keep)
         x->head->refs++;
     lease_send_head(w, l, (enum http_method)x->request.method, x->head);
@@ -215,11 +236,57 @@ static void send_head(struct worker *w, struct exchange *x, struct lease *l)
         limit_answer(w, x, l);
 }
 
+/* The middleware `retry`: from the plain interval to twice that, spread by half either way. */
+static uint32_t pause_ms(const struct exchange *x)
+{
+    uint32_t ms = x->notes.retry_ms;
+    ms += (uint32_t)((uint64_t)ms * (x->tries - 1u) / (x->notes.attempts - 1u));
+    return ms ? ms / 2 + (uint32_t)rand_below(ms + 1ull) : 0;
+}
+
+/* One more try. True: at once; else exchange_again() follows. */
+static bool start_over(struct worker *w, struct exchange *x)
+{
+    x->tries++;
+    report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
+    dial_restart(w, x);
+    uint32_t ms = pause_ms(x);
+    limit_set_ms(&w->wheel, &x->again, w->now_ns, ms);
+    return ms == 0;
+}
+
 static void dial(struct worker *w, struct exchange *x)
 {
-    struct result r = dial_start(w, x);
-    if (!result_is_ok(r))
-        fail(w, x, r.code == ERR_NO_SLOT ? 503 : 502);
+    for (;;) {
+        struct result r = dial_start(w, x);
+        if (result_is_ok(r))
+            return;
+        if (r.code == ERR_NO_SLOT || !may_try_again(x)) {
+            fail(w, x, r.code == ERR_NO_SLOT ? 503 : 502);
+            return;
+        }
+        if (!start_over(w, x))
+            return;
+    }
+}
+
+void exchange_again(struct worker *w, struct exchange *x)
+{
+    must(x->phase == EXCHANGE_PHASE_CONNECT);
+    dial(w, x);
+}
+
+void exchange_upstream_timeout(struct worker *w, struct exchange *x)
+{
+    if (x->phase == EXCHANGE_PHASE_CONNECT)
+        x->server->rest_until_ns = w->now_ns + DIAL_REST_NS;
+    if (x->phase != EXCHANGE_PHASE_CONNECT || !may_try_again(x)) {
+        fail(w, x, 504);
+        return;
+    }
+    close_upstream(w, x);
+    if (start_over(w, x))
+        dial(w, x);
 }
 
 /* Nothing was sent yet: the next address of the server, or another server, may do. */
@@ -250,13 +317,14 @@ void exchange_connected(struct worker *w, struct exchange *x)
     exchange_turn(w, x);
 }
 
-/* The kept connection turned out to be dead before anything came back: once more on a fresh one.
- * False: not for this request. */
+/* The connection ended before anything came back. One that was kept may have been dead when the
+ * request went out: once more on a fresh one; else the middleware `retry` may ask for it. False:
+ * not for this request. */
 static bool retry(struct worker *w, struct exchange *x, const struct lease *l)
 {
-    if (!x->head || !x->reused || x->retried || lease_has_input(l))
+    bool stale = x->reused && !x->retried;
+    if (!x->head || lease_has_input(l) || (!stale && !may_try_again(x)))
         return false;
-    report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
     close_upstream(w, x);
     /* The closing connection may have it with the kernel: the bytes stay, the cursor does not. */
     struct block *copy = block_take(&w->blocks, x->head->end - x->head_start, false);
@@ -271,7 +339,10 @@ static bool retry(struct worker *w, struct exchange *x, const struct lease *l)
     x->reused = false;
     x->retried = true;
     set_phase(x, EXCHANGE_PHASE_CONNECT);
-    dial(w, x);
+    if (stale)
+        report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
+    if (stale || start_over(w, x))
+        dial(w, x);
     return true;
 }
 
@@ -324,6 +395,12 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
                       struct http_head *head, struct sink *sink)
 {
     enum http_body framing = stream_framing(s, head);
+    char memory[SNAP_SERVICE_LEVELS * 800];
+    struct writer cookies = writer_of(memory, sizeof memory);
+    pick_note(w, x->service, x->server, head->status < 500);
+    pick_note_time(x->server, w->now_ns - x->asked_ns);
+    if (!pick_set_cookies(&x->pick, head, &cookies))
+        return false;
     middleware_response(x->snapshot, &x->notes, head);
     if (!stream_respond(w, s, head, framing, x->request_done, sink))
         return false;
@@ -488,7 +565,7 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
 
 static enum stream_want want_of_client(const struct exchange *x, const struct lease *l)
 {
-    if (x->request_done || x->phase == EXCHANGE_PHASE_CONNECT)
+    if (x->request_done || x->phase <= EXCHANGE_PHASE_CONNECT)
         return STREAM_WANT_WATCH;
     if (x->up.full || lease_is_full(l) || lease_is_deaf(l))
         return STREAM_WANT_NOTHING;
@@ -516,7 +593,7 @@ static enum wire_want want_of_upstream(struct worker *w, const struct exchange *
  * section without end. */
 static bool client_may_wait(struct worker *w, const struct exchange *x, struct stream *s)
 {
-    bool untouched = x->phase == EXCHANGE_PHASE_CONNECT || x->up.full;
+    bool untouched = x->phase <= EXCHANGE_PHASE_CONNECT || x->up.full;
     if (x->has_body && !x->request_done && !stream_may_hold_more(w, s, untouched))
         return false;
     /* Each turn of the response counts as getting on. */
@@ -548,7 +625,7 @@ void exchange_turn(struct worker *w, struct exchange *x)
     struct stream *s = stream_of(w, x);
     struct lease *l = NULL;
     enum wire_want want = WIRE_WANT_NOTHING;
-    if (x->phase != EXCHANGE_PHASE_CONNECT) {
+    if (x->phase > EXCHANGE_PHASE_CONNECT) {
         l = lease_of(w, x);
         must(l);
         if (!pump_request(w, x, s, l) || !pump_response(w, x, s, l))
