@@ -332,6 +332,13 @@ static void put_length(struct origin *o, const struct request *r, const char *mo
         put_body(&o->out, 0, r->size);
 }
 
+static void switch_protocols(struct origin *o)
+{
+    o->switched = true;
+    buf_put_str(&o->out, "HTTP/1.1 101 Now\r\nConnection: upgrade\r\nUpgrade: SIM/1\r\n\r\n");
+    put_body(&o->out, 0, o->request.size);
+}
+
 static void answer(struct world *world, struct origin *o)
 {
     const struct request *r = &o->request;
@@ -392,9 +399,7 @@ static void answer(struct world *world, struct origin *o)
         o->close_after = true;
         break;
     case KIND_TUNNEL:
-        o->switched = true;
-        buf_put_str(&o->out, "HTTP/1.1 101 Now\r\nConnection: upgrade\r\nUpgrade: SIM/1\r\n\r\n");
-        put_body(&o->out, 0, r->size);
+        switch_protocols(o);
         break;
     case KIND_RESET:
         origin_end(world, o, true);
