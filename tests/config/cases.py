@@ -537,6 +537,14 @@ tls.options = "strict"
         "ferrule.toml:16:15: warning: routers a and b want different tls.options (\"strict\" and \"other\") for the host two.test on entry point web: it gets the default ones",
         "ferrule.toml:24:15: warning: router d has no Host(), so its tls.options \"strict\" are never used: the options of a connection are chosen by the server name, before there is a request",
         code=0),
+    one("a chain without its middle", BASE + """\
+[[tls.certificates]]
+certFile = "CERTS/alone.crt"
+keyFile = "CERTS/alone.key"
+""",
+        "ferrule.toml:9:12: warning: CERTS/alone.crt: the chain is not complete: the certificate of \"CN=Far Authority\", the issuer of alone.test, is "
+        "missing, and clients that do not have it will refuse the connection",
+        code=0),
     one("certificates and hosts", BASE + """\
 [http.routers.a]
 rule = "Host(`a.test`) || Host(`x.b.test`)"
