@@ -18,8 +18,9 @@ static const uint8_t allowed[EXCHANGE_PHASES] = {
     [EXCHANGE_PHASE_FREE] = TO(HELD) | TO(CONNECT),
     [EXCHANGE_PHASE_HELD] = TO(CONNECT) | TO(FREE),
     [EXCHANGE_PHASE_CONNECT] = TO(WAIT) | TO(FREE),
-    [EXCHANGE_PHASE_WAIT] = TO(RELAY) | TO(CONNECT) /* the second try */ | TO(FREE),
+    [EXCHANGE_PHASE_WAIT] = TO(RELAY) | TO(TUNNEL) | TO(CONNECT) /* the second try */ | TO(FREE),
     [EXCHANGE_PHASE_RELAY] = TO(FREE),
+    [EXCHANGE_PHASE_TUNNEL] = TO(FREE),
 #undef TO
 };
 
@@ -61,6 +62,7 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
     x->snapshot = w->snapshot;
     reader_pin(w->reader, x->snapshot);
     x->router = router;
+    x->service = &w->snapshot->services[router->service];
     x->request.begun_ns = w->now_ns;
     x->request.method = (uint8_t)head->method;
     x->has_body = head->body == HTTP_BODY_CHUNKED || head->content_length > 0;
@@ -82,9 +84,9 @@ void exchange_bind(struct worker *w, struct exchange *x, const struct pick *pick
     must(!x->server && x->snapshot == w->snapshot);
     x->pick = *pick;
     x->service = pick->service;
-    x->can_move = x->service->pass_host_header;
     x->server = w->pool.servers[pick->server];
     x->server_index = pick->server;
+    x->can_move = x->service->pass_host_header;
     pool_hold(x->server);
     set_phase(x, EXCHANGE_PHASE_CONNECT);
 }
@@ -119,7 +121,10 @@ static void release(struct worker *w, struct exchange *x)
     middleware_end(&w->middlewares, &x->notes);
     relay_fini(&x->up, &w->blocks);
     relay_fini(&x->down, &w->blocks);
-    reader_unpin(w->reader, x->snapshot);
+    if (x->snapshot)
+        reader_unpin(w->reader, x->snapshot);
+    if (x->phase == EXCHANGE_PHASE_TUNNEL)
+        report_sub(w->report, REPORT_TUNNELS_NOW, 1);
     if (x->server)
         pool_drop(x->server);
     set_phase(x, EXCHANGE_PHASE_FREE);
@@ -137,7 +142,7 @@ void exchange_cancel(struct worker *w, struct exchange *x)
 static void give_up(struct worker *w, struct exchange *x, uint16_t status, bool whole)
 {
     struct stream *s = stream_of(w, x);
-    bool passed = x->phase == EXCHANGE_PHASE_RELAY;
+    bool passed = x->phase == EXCHANGE_PHASE_RELAY || x->phase == EXCHANGE_PHASE_TUNNEL;
     const struct snapshot *snapshot = x->snapshot; /* this step still sees it */
     struct middleware_notes notes = x->notes;
     s->exchange = (struct handle){0};
@@ -185,9 +190,19 @@ static void finish(struct worker *w, struct exchange *x, struct stream *s, struc
     stream_done(w, s, whole, trailers);
 }
 
+static void finish_tunnel(struct worker *w, struct exchange *x)
+{
+    struct stream *s = stream_of(w, x);
+    exchange_cancel(w, x);
+    stream_done(w, s, true, NULL);
+}
+
 void exchange_client_timeout(struct worker *w, struct exchange *x)
 {
-    fail_client(w, x, 408);
+    if (x->phase == EXCHANGE_PHASE_TUNNEL)
+        finish_tunnel(w, x);
+    else
+        fail_client(w, x, 408);
 }
 
 /* ---- the upstream's connection -------------------------------------------------------------- */
@@ -400,7 +415,44 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
     return true;
 }
 
-enum head_state { HEAD_MORE, HEAD_DONE, HEAD_BAD, HEAD_FAILED /* it cannot be passed on */ };
+/* The upstream's 101. What the tunnel needs is its own by now: the snapshot may go. False: it
+ * cannot be passed on. */
+static bool begin_tunnel(struct worker *w, struct exchange *x, struct stream *s, struct lease *l,
+                         struct http_head *head, struct sink *sink)
+{
+    rules_pass_upgrade(head);
+    if (!stream_respond(w, s, head, HTTP_BODY_NONE, true, sink))
+        return false;
+    set_phase(x, EXCHANGE_PHASE_TUNNEL);
+    x->status = head->status;
+    drop_head(w, x);
+    tunnel_begin(w, &x->tunnel, s, l);
+    reader_unpin(w->reader, x->snapshot);
+    x->snapshot = NULL;
+    x->router = NULL;
+    x->service = NULL;
+    report_add(w->report, REPORT_TUNNELS, 1);
+    report_add(w->report, REPORT_TUNNELS_NOW, 1);
+    return true;
+}
+
+/* A head of 100 to 199. */
+static bool pass_interim(struct worker *w, struct exchange *x, struct stream *s, struct lease *l,
+                         struct http_head *head, struct sink *sink)
+{
+    drop_head(w, x); /* something came back: no second try */
+    if (head->status == 101)
+        return begin_tunnel(w, x, s, l, head, sink);
+    return stream_respond(w, s, head, HTTP_BODY_NONE, x->request_done, sink);
+}
+
+enum head_state {
+    HEAD_MORE,
+    HEAD_DONE,
+    HEAD_BAD,
+    HEAD_UNASKED, /* a 101 to something else than was asked for */
+    HEAD_FAILED,  /* it cannot be passed on */
+};
 
 /* Reads response heads until the final one; those of 100 to 199 are passed on (RFC 9110 section
  * 15.2). */
@@ -412,16 +464,15 @@ static enum head_state read_heads(struct worker *w, struct exchange *x, struct s
         enum http_event_kind kind = lease_head(w, l, &head);
         if (kind != HTTP_EVENT_HEAD)
             return kind == HTTP_EVENT_MORE ? HEAD_MORE : HEAD_BAD;
-        bool ok, final = head->status >= 200;
-        if (final) {
+        bool ok, last = head->status >= 200 || head->status == 101;
+        if (head->status == 101 && !tunnel_agrees(&x->tunnel, head))
+            return HEAD_UNASKED;
+        if (head->status >= 200)
             ok = pass_head(w, x, s, l, head, sink);
-        } else {
-            drop_head(w, x); /* something came back: no second try */
-            ok = head->status != 101 /* nobody asked for it */ &&
-                 stream_respond(w, s, head, HTTP_BODY_NONE, x->request_done, sink);
-        }
+        else
+            ok = pass_interim(w, x, s, l, head, sink);
         lease_head_taken(w, l);
-        if (final || !ok)
+        if (last || !ok)
             return ok ? HEAD_DONE : HEAD_FAILED;
     }
 }
@@ -459,12 +510,19 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
         if (lease_has_input(l) && sink_room(&sink, 1) == 0)
             return true; /* the client is slow with what it got before, or no block is free */
         enum head_state heads = read_heads(w, x, s, l, &sink);
-        if (heads == HEAD_FAILED)
-            fail(w, x, 502);
-        else if (heads == HEAD_BAD)
+        if (heads == HEAD_UNASKED)
+            rules_count(w->report, rules_reject(HTTP_RULE_switch_unasked), true);
+        if (heads == HEAD_BAD)
             fail_bad(w, x, l);
+        else if (heads > HEAD_BAD)
+            fail(w, x, 502);
         if (heads >= HEAD_BAD)
             return false;
+        if (x->phase == EXCHANGE_PHASE_TUNNEL) {
+            sink_flush(&sink);
+            exchange_turn(w, x); /* what came with the head */
+            return false;
+        }
     }
     struct source from = lease_source(l);
     enum relay_state state = RELAY_MORE;
@@ -543,8 +601,27 @@ static bool client_may_wait(struct worker *w, const struct exchange *x, struct s
     return true;
 }
 
+static void turn_tunnel(struct worker *w, struct exchange *x)
+{
+    switch (tunnel_turn(w, &x->tunnel, stream_of(w, x), lease_of(w, x))) {
+    case TUNNEL_GOES_ON:
+    case TUNNEL_GONE:
+        break;
+    case TUNNEL_OVER:
+        finish_tunnel(w, x);
+        break;
+    case TUNNEL_BROKEN:
+        fail(w, x, 502);
+        break;
+    }
+}
+
 void exchange_turn(struct worker *w, struct exchange *x)
 {
+    if (x->phase == EXCHANGE_PHASE_TUNNEL) {
+        turn_tunnel(w, x);
+        return;
+    }
     struct stream *s = stream_of(w, x);
     struct lease *l = NULL;
     enum wire_want want = WIRE_WANT_NOTHING;

@@ -10,6 +10,7 @@
 #include "data/relay.h"
 #include "data/route/middleware.h"
 #include "data/stream.h"
+#include "data/tunnel.h"
 #include "data/upstream/lease.h"
 #include "data/upstream/pick.h"
 
@@ -19,6 +20,7 @@ enum exchange_phase {
     EXCHANGE_PHASE_CONNECT, /* waits for a connection to the upstream */
     EXCHANGE_PHASE_WAIT,    /* the request is going out; no final response head yet */
     EXCHANGE_PHASE_RELAY,   /* the response head was passed on */
+    EXCHANGE_PHASE_TUNNEL,  /* a 101 was: no HTTP any more, nor a snapshot */
     EXCHANGE_PHASES,
 };
 
@@ -41,11 +43,11 @@ struct exchange {
     struct handle self;
     struct stream_ref stream;
     struct lease_ref lease;          /* slot.gen 0: none */
-    const struct snapshot *snapshot; /* pinned */
+    const struct snapshot *snapshot; /* pinned; NULL, as what points into it, in a tunnel */
     const struct snap_router *router;
     const struct snap_service *service;
     struct pick pick;           /* how it came to its server */
-    struct pool_server *server; /* held; NULL before there is one, as is `service` */
+    struct pool_server *server; /* held; NULL before there is one */
     uint32_t server_index;      /* in its snapshot */
     uint64_t asked_ns;          /* when the request's head went out */
     struct block *head;         /* the request head as it is sent */
@@ -65,6 +67,7 @@ struct exchange {
     bool upstream_keeps; /* the upstream allows another request */
     struct limit again;  /* the next try */
     struct relay up, down;
+    struct tunnel tunnel; /* what was asked for, then the tunnel itself */
     struct exchange_request request;
     struct middleware_notes notes;
 };

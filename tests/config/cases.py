@@ -207,7 +207,7 @@ mode = "tcp"
         "ferrule.toml:31:31: warning: the timeout is longer than the interval: a server that does not answer is asked less often",
         "ferrule.toml:33:12: error: this is no host name",
         'ferrule.toml:34:8: error: http.services.h.loadBalancer.healthCheck.mode must be one of "http", "tcp", not "grpc"',
-        "ferrule.toml:36:1: error: this is no header field",
+        'ferrule.toml:36:1: error: "X A" is no name of a header field',
         "ferrule.toml:37:16: warning: service i has no servers: it answers 503",
         'ferrule.toml:38:8: error: a path begins with a slash and has no blanks, not "x"',
         "ferrule.toml:39:10: error: this is no method",
@@ -535,6 +535,14 @@ tls.options = "strict"
 """,
         "ferrule.toml:16:15: warning: routers a and b want different tls.options (\"strict\" and \"other\") for the host two.test on entry point web: it gets the default ones",
         "ferrule.toml:24:15: warning: router d has no Host(), so its tls.options \"strict\" are never used: the options of a connection are chosen by the server name, before there is a request",
+        code=0),
+    one("a chain without its middle", BASE + """\
+[[tls.certificates]]
+certFile = "CERTS/alone.crt"
+keyFile = "CERTS/alone.key"
+""",
+        "ferrule.toml:9:12: warning: CERTS/alone.crt: the chain is not complete: the certificate of \"CN=Far Authority\", the issuer of alone.test, is "
+        "missing, and clients that do not have it will refuse the connection",
         code=0),
     one("certificates and hosts", BASE + """\
 [http.routers.a]
