@@ -132,6 +132,27 @@ def test_a_chain_is_mended(ferrule, origin, authority, folder):
         assert client.exchange("GET", "/").status == 200
 
 
+def test_a_reload_changes_which_files_are_watched(ferrule, origin, authority, folder):
+    one, two = (Pair(folder / name, authority.issue(f"{name}.test")) for name in ("one", "two"))
+    port = free_port()
+
+    def text(*pairs):
+        return "\n".join([config.entrypoint("websecure", port), config.router("all", "origins", entrypoints=["websecure"], tls=True),
+                          config.service("origins", origin.url), *map(config.certificate, pairs)])
+
+    proxy = ferrule(text(one), {"websecure": port})
+    default = shown(proxy, "two.test")
+    assert shown(proxy, "one.test") != default
+    proxy.write_config(text(two))
+    proxy.cli("reload")
+    wait_until(lambda: shown(proxy, "two.test") != default == shown(proxy, "one.test"), "the other certificate")
+    fresh = authority.issue("two.test")
+    one.rename(authority.issue("one.test"))
+    two.rename(fresh)
+    wait_until(lambda: shown(proxy, "two.test") == serial(fresh), "the changed file")
+    assert shown(proxy, "one.test") == default
+
+
 def test_many_files_at_once_under_load(ferrule, origin, authority, folder):
     """No handshake fails while all certificates are replaced again and again."""
     names = [f"h{n}.test" for n in range(20)]
