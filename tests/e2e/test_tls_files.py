@@ -194,3 +194,24 @@ def test_text_in_the_configuration(ferrule, origin, authority):
         f'[[tls.certificates]]\ncertFile = """{certificate.cert_file.read_text()}"""\nkeyFile = """{certificate.key_file.read_text()}"""']),
         {"websecure": port})
     assert shown(proxy) == serial(certificate)
+
+
+def test_default_certificate_from_an_authority(ferrule, origin, bind, pebble):
+    """defaultGeneratedCert: obtained like any other, then shown to whoever asks for a name without certificate."""
+    proxy = ferrule.acme(pebble, bind, origin, domains=[("demo.edge.test", [])], extra='''
+[tls.stores.default.defaultGeneratedCert]
+resolver = "test"
+domain.main = "default.edge.test"
+domain.sans = ["*.default.edge.test"]''')
+
+    def names(server_name):
+        with proxy.connect_tls(server_name) as client:
+            return client.certificate["names"]
+
+    wait_until(lambda: names("unknown.test") == ["*.default.edge.test", "default.edge.test"], "the obtained default certificate", 60)
+    assert names(None) == names("a.default.edge.test")
+    wait_until(lambda: names("demo.edge.test") == ["demo.edge.test"], "the other certificate", 60)
+    proxy.restart()
+    assert names("unknown.test") == ["*.default.edge.test", "default.edge.test"] and pebble.issued() == 2
+    proxy.cli("reload")
+    assert names("unknown.test") == ["*.default.edge.test", "default.edge.test"]
