@@ -11,7 +11,7 @@ from lib import config, tls
 from lib.certs import Authority
 from lib.hello import client_hello
 from lib.http1 import Closed
-from lib.proc import free_port
+from lib.proc import free_port, wait_until
 
 HOST = "example.test"
 OTHERS = "other.example.test"
@@ -267,6 +267,28 @@ def test_different_options_of_one_host_are_the_default_ones(ferrule, origin, cer
     for version in ("1.2", "1.3"):
         with proxy.connect_tls(HOST, minimum=version, maximum=version) as client:
             assert client.exchange("GET", "/one", HOST).status == client.exchange("GET", "/two", HOST).status == 200
+
+
+def test_reload_that_asks_for_certificates(ferrule, origin, certificate, clients):
+    """Who was connected before is asked too: its next request has to come on another connection."""
+    port = free_port()
+
+    def text(more, names):
+        return "\n".join([config.entrypoint("websecure", port), config.service("origins", origin.url), config.certificate(certificate),
+                          *(config.router(name, "origins", f"Host(`{host}`)", entrypoints=["websecure"])
+                            + f'[http.routers.{name}.tls]\noptions = "{options}"\n' for name, host, options in names), more])
+
+    routers = [("one", HOST, "named"), ("two", OTHERS, "default")]
+    proxy = ferrule(text("[tls.options.named]\nsniStrict = true", routers), {"websecure": port})
+    strict = f'[tls.options.named]\nsniStrict = true\nclientAuth.caFiles = ["{clients.ca_file}"]'
+    with proxy.connect_tls(HOST) as old, proxy.connect_tls(OTHERS) as other:
+        assert old.exchange("GET", "/", HOST).status == 200 == other.exchange("GET", "/", OTHERS).status
+        proxy.write_config(text(strict, routers))
+        proxy.cli("reload")
+        wait_until(lambda: attempt(proxy, "1.3") is None, "the new options")
+        assert old.exchange("GET", "/", HOST).status == 421
+        assert other.exchange("GET", "/", OTHERS).status == 200 and other.exchange("GET", "/", HOST).status == 421
+    assert attempt(proxy, "1.3", clients.good) == 200
 
 
 def test_curl_shows_its_certificate(ferrule, origin, certificate, authority, clients):
