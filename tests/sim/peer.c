@@ -332,6 +332,17 @@ static void put_length(struct origin *o, const struct request *r, const char *mo
         put_body(&o->out, 0, r->size);
 }
 
+static void put_half(struct origin *o, const struct request *r, bool length)
+{
+    buf_put_str(&o->out, "HTTP/1.1 200 OK\r\n");
+    if (length)
+        buf_printf(&o->out, "Content-Length: %u\r\n\r\n", r->size + 1);
+    else
+        buf_printf(&o->out, "Transfer-Encoding: chunked\r\n\r\n%x\r\n", r->size + 1);
+    put_body(&o->out, 0, r->size / 2);
+    o->close_after = true;
+}
+
 static void switch_protocols(struct origin *o)
 {
     o->switched = true;
@@ -383,13 +394,7 @@ static void answer(struct world *world, struct origin *o)
         buf_put_str(&o->out, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         break;
     case KIND_CUT:
-        buf_put_str(&o->out, "HTTP/1.1 200 OK\r\n");
-        if (world_chance(world, 2))
-            buf_printf(&o->out, "Content-Length: %u\r\n\r\n", r->size + 1);
-        else
-            buf_printf(&o->out, "Transfer-Encoding: chunked\r\n\r\n%x\r\n", r->size + 1);
-        put_body(&o->out, 0, r->size / 2);
-        o->close_after = true;
+        put_half(o, r, world_chance(world, 2));
         break;
     case KIND_GARBAGE:
         buf_put_str(&o->out, "BLAH blah\r\n\r\n");
