@@ -294,6 +294,8 @@ static void take_signals(struct supervisor *s)
             reap(s);
         else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
             stop_all(s);
+        else if (info.ssi_signo == SIGUSR1)
+            tell(&s->children[CHILD_DATA], 'L', -1);
         else
             log_warn("signal %u has no meaning here: to change the configuration, stop and start",
                      info.ssi_signo);

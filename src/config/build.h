@@ -44,6 +44,7 @@ void build_tls(struct build *b);
 void build_transports(struct build *b);
 void build_services(struct build *b);
 void build_routers(struct build *b);
+void build_access(struct build *b);
 
 /* Down a dotted path that the option table has. */
 struct place build_at(struct place from, const char *path);

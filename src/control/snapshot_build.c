@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/snapshot_build.h"
 
+#include "control/snapshot_access.h"
+
 #include "base/buf.h"
 #include "base/must.h"
 #include "control/snapshot_rules.h"
@@ -237,6 +239,7 @@ struct snapshot *snapshot_build(const struct config *config, uint64_t version)
     build_transports(s, config);
     build_services(s, config);
     build_tls(s, config);
+    snapshot_access_build(s, config);
     return s;
 }
 
@@ -248,6 +251,7 @@ void snapshot_build_free(struct snapshot *s)
         free((void *)s->tls[i].ciphers.ptr);
         free((void *)s->tls[i].groups.ptr);
     }
+    snapshot_access_free(s);
     free(s->entrypoints);
     free(s->routers);
     free(s->rule_nodes);

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "data/log/access_writer.h"
 #include "data/tls/session.h"
 #include "data/worker.h"
 
@@ -42,6 +43,8 @@ struct data {
     const struct data_config *config;
     struct publisher *publisher;
     struct report *report;
+    struct access_writer *access;
+    uint64_t access_version; /* + 1 of the snapshot that it was configured by; 0 = none */
     struct worker_shared shared;
     struct thread *threads;
     char host_name[256];
@@ -183,6 +186,7 @@ static struct result start_thread(struct data *d, uint32_t index, struct why *wh
         .report = report_page(d->report, index),
         .shared = &d->shared,
         .wake_fd = eventfd(0, EFD_CLOEXEC),
+        .access = access_writer_ring(d->access, index),
         .host_name = d->host_name,
     };
     if (t->config.wake_fd < 0)
@@ -209,6 +213,9 @@ static struct result set_up(struct data *d, struct why *why)
         return why_fail(why, ERR_MISMATCH, "the report has room for %u workers, not for %u",
                         report_workers(d->report), c->workers);
     TRY(publisher_create(c->workers, EXPECTED_NAMES, &d->publisher, why));
+    struct result r = access_writer_create(c->workers, &d->access);
+    if (!result_is_ok(r))
+        return why_fail(why, r.code, "no memory for the lines of the access log");
     d->threads = mem_zalloc(c->workers * sizeof *d->threads);
     for (uint32_t i = 0; i < c->workers; i++)
         TRY(start_thread(d, i, why));
@@ -307,6 +314,8 @@ static bool supervisor_read(struct data *d)
         bridge_adopt(d, fd);
     else if (what == 'T')
         drain(d);
+    else if (what == 'L')
+        access_writer_reopen(d->access);
     else if (fd >= 0)
         (void)close(fd);
     return true;
@@ -342,6 +351,16 @@ static void close_listeners(struct data *d)
     }
 }
 
+/* The access log follows the newest snapshot. */
+static void configure_access(struct data *d)
+{
+    const struct snapshot *s = publisher_snapshot(d->publisher);
+    if (!s || d->access_version == s->version + 1)
+        return;
+    d->access_version = s->version + 1;
+    access_writer_configure(d->access, &s->access);
+}
+
 /* One event. False: end at once. */
 static bool handle(struct data *d, int fd)
 {
@@ -370,6 +389,7 @@ static bool loop(struct data *d)
         for (int i = 0; i < n; i++)
             if (!handle(d, events[i].data.fd))
                 return false;
+        configure_access(d);
         tell_ready(d);
         close_listeners(d);
         publisher_collect(d->publisher);
@@ -390,6 +410,7 @@ static void tear_down(struct data *d)
         close_fd(d->threads[i].config.wake_fd);
         free(d->threads[i].listeners);
     }
+    access_writer_destroy(d->access);
     publisher_destroy(d->publisher);
     report_unmap(d->report);
     free(d->threads);

@@ -2,6 +2,7 @@
 #include "data/exchange.h"
 
 #include "data/conn.h"
+#include "data/log/access.h"
 #include "data/http/rules.h"
 #include "data/upstream/dial.h"
 
@@ -77,6 +78,8 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
     x->server_index = server;
     pool_hold(x->server);
     note_request(w, x, head);
+    if (access_is_on(w) && router->access_log)
+        access_begin(w, x, head);
     x->has_body = head->body == HTTP_BODY_CHUNKED || head->content_length > 0;
     x->body_bytes = head->body == HTTP_BODY_LENGTH ? head->content_length : UINT64_MAX;
     x->can_move = x->service->pass_host_header;
@@ -99,6 +102,7 @@ static void close_upstream(struct worker *w, struct exchange *x)
 /* Gives everything back but the lease. */
 static void release(struct worker *w, struct exchange *x)
 {
+    access_end(w, x);
     drop_head(w, x);
     relay_fini(&x->up, &w->blocks);
     relay_fini(&x->down, &w->blocks);
@@ -313,6 +317,7 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
     x->answer_bytes = head->body == HTTP_BODY_LENGTH ? head->content_length : UINT64_MAX;
     x->upstream_keeps = head->keep_alive;
     x->status = head->status;
+    access_head(w, x, head);
     set_phase(x, EXCHANGE_PHASE_RELAY);
     drop_head(w, x);
     lease_limit_clear(l);

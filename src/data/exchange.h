@@ -55,6 +55,7 @@ struct exchange {
     bool retried;
     bool request_done;   /* received and passed on whole */
     bool upstream_keeps; /* the upstream allows another request */
+    struct block *notes; /* the access log's, or NULL */
     struct relay up, down;
     struct exchange_request request;
 };

@@ -4,13 +4,24 @@
 #include "data/conn.h"
 #include "data/exchange.h"
 #include "data/forward.h"
+#include "data/log/access.h"
 #include "data/route/target.h"
 #include "data/upstream/pick.h"
 
 #include <stdio.h>
 
+/* Tells what looks on that a request was answered without an exchange: with a line of text, as
+ * h1_write_answer() makes it. */
+static void observe(struct worker *w, const struct request *rq, uint16_t status)
+{
+    uint64_t bytes = rq->stream->is_head ? 0 : strlen(h1_reason(status)) + 5;
+    if (access_is_on(w) && (!rq->router || rq->router->access_log))
+        access_reply(w, rq, status, bytes);
+}
+
 static void answer(struct worker *w, const struct request *rq, uint16_t status)
 {
+    observe(w, rq, status);
     stream_reply_status(w, rq->stream, status, rq->whole);
 }
 
@@ -51,6 +62,7 @@ static void redirect(struct worker *w, struct request *rq)
                                   .value = span_skip(writer_done(&rq->text), from)};
     struct http_answer moved = {
         .status = (uint16_t)ep->redirect_status, .fields = &location, .field_count = 1};
+    observe(w, rq, moved.status);
     stream_reply(w, rq->stream, &moved, rq->whole);
 }
 
@@ -131,8 +143,9 @@ static void begin_exchange(struct worker *w, struct request *rq)
     uint16_t status = write_head(w, rq, x, &block);
     if (status) {
         rq->stream->exchange = (struct handle){0};
+        x->status = status; /* observed at its end */
         exchange_cancel(w, x);
-        answer(w, rq, status);
+        stream_reply_status(w, rq->stream, status, rq->whole);
         return;
     }
     if (rq->whole) {

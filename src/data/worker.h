@@ -26,6 +26,8 @@
  * are connected wait meanwhile. */
 #define WORKER_HELLOS 8
 
+struct access_ring;
+
 /* An object across steps: pointers live inside one. gen 0 never matches. */
 struct handle {
     uint32_t index, gen;
@@ -52,8 +54,9 @@ struct worker_config {
     struct publisher *publisher;
     struct report_page *report;
     struct worker_shared *shared;
-    int wake_fd;           /* eventfd */
-    const char *host_name; /* for X-Forwarded-Server; must outlive the worker */
+    int wake_fd;                /* eventfd */
+    struct access_ring *access; /* for lines of the access log; NULL: none can be written */
+    const char *host_name;      /* for X-Forwarded-Server; must outlive the worker */
 };
 
 enum worker_phase {
@@ -105,6 +108,9 @@ struct worker {
     bool cancelling;  /* it is being cancelled */
     bool deaf;        /* draining, and no listener is armed any more */
     bool failed;      /* the kernel refuses to go on */
+
+    struct access_ring *access; /* config's */
+    uint64_t access_count;      /* requests that were offered to the access log */
 
     struct http_head request, response; /* of the message being handled in this turn */
     uint8_t *stage;                     /* plaintext before encryption, within one turn */

@@ -222,7 +222,7 @@ service = "x"
 [entryPoints.web.http2]
 maxConcurrentStreams = 5
 [entryPoints.web.http3]
-[accessLog]
+[ocsp]
 """,
         "ferrule.toml:8:12: error: ferrule does not have Traefik's providers.docker: configuration comes from files",
         "ferrule.toml:10:2: error: ferrule does not have Traefik's api: there is no dashboard and no HTTP API: see `ferrule status --json` and `ferrule cert list --json`",
@@ -232,7 +232,7 @@ maxConcurrentStreams = 5
         f"ferrule.toml:17:2: error: tcp {LATER}",
         f"ferrule.toml:20:18: error: entryPoints.web.http2 {LATER}",
         "ferrule.toml:22:18: error: ferrule does not have Traefik's entryPoints.web.http3: there is no HTTP/3",
-        f"ferrule.toml:23:2: error: accessLog {LATER}"),
+        f"ferrule.toml:23:2: error: ocsp {LATER}"),
     one("resolvers", BASE + """\
 [certificatesResolvers.a]
 [certificatesResolvers.b.acme]
