@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bridge/snapshot.h"
 
-#include "base/buf.h"
 #include "base/must.h"
 #include "base/secret.h"
-#include "bridge/wire.h"
+#include "bridge/snapshot_coder.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -12,53 +11,6 @@
 #define FORMAT 1
 
 /* ---- one description of each struct for both directions ------------------------------------ */
-
-/* out: encoding, fields are only read. in: decoding, fields are set; spans point into the input. */
-struct coder {
-    struct buf *out;
-    struct reader in;
-};
-
-#define INT_FIELD(name, type, bytes)                                                               \
-    static void name(struct coder *c, type *v)                                                     \
-    {                                                                                              \
-        if (c->out)                                                                                \
-            buf_put_be(c->out, (uint64_t)*v, bytes);                                               \
-        else                                                                                       \
-            *v = (type)reader_be(&c->in, bytes);                                                   \
-    }
-INT_FIELD(code_u8, uint8_t, 1)
-INT_FIELD(code_u16, uint16_t, 2)
-INT_FIELD(code_u32, uint32_t, 4)
-INT_FIELD(code_u64, uint64_t, 8)
-INT_FIELD(code_i64, int64_t, 8)
-
-static void code_bool(struct coder *c, bool *v)
-{
-    if (c->out)
-        buf_put_be(c->out, *v, 1);
-    else
-        *v = wire_get_bool(&c->in);
-}
-
-static void code_span(struct coder *c, struct span *v)
-{
-    if (c->out)
-        wire_put_span(c->out, *v);
-    else
-        *v = wire_get_span(&c->in);
-}
-
-static void code_bytes(struct coder *c, uint8_t *v, size_t n)
-{
-    if (c->out) {
-        buf_put(c->out, v, n);
-        return;
-    }
-    struct span s = reader_bytes(&c->in, n);
-    if (s.len)
-        memcpy(v, s.ptr, n);
-}
 
 static void code_entrypoint(struct coder *c, struct snap_entrypoint *e)
 {
@@ -92,6 +44,8 @@ static void code_router(struct coder *c, struct snap_router *r)
     code_u32(c, &r->entrypoint);
     code_bool(c, &r->access_log);
     code_bool(c, &r->metrics);
+    code_u32(c, &r->steps.first);
+    code_u32(c, &r->steps.count);
 }
 
 static void code_rule_node(struct coder *c, struct snap_rule_node *n)
@@ -156,8 +110,18 @@ static void code_tls(struct coder *c, struct snap_tls *t)
     code_u16(c, &t->max_version);
     code_bool(c, &t->sni_strict);
     code_bool(c, &t->no_tickets);
+    code_u8(c, &t->client_auth);
     code_span(c, &t->ciphers);
     code_span(c, &t->groups);
+    code_span(c, &t->alpn);
+    code_span(c, &t->client_cas);
+}
+
+static void code_tls_host(struct coder *c, struct snap_tls_host *h)
+{
+    code_u32(c, &h->entrypoint);
+    code_u32(c, &h->tls);
+    code_span(c, &h->host);
 }
 
 static void code_prefix(struct coder *c, struct snap_prefix *p)
@@ -193,15 +157,20 @@ static void code_access_status(struct coder *c, struct snap_access_status *s)
 /* Array members: type, member, counter, bytes of the smallest element on the wire. */
 #define ARRAYS(X)                                                                                  \
     X(entrypoint, entrypoints, entrypoint_count, 60)                                               \
-    X(router, routers, router_count, 34)                                                           \
+    X(router, routers, router_count, 42)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 16)                                                  \
     X(service, services, service_count, 33)                                                        \
     X(server, servers, server_count, 15)                                                           \
     X(transport, transports, transport_count, 42)                                                  \
     X(roots, roots, roots_count, 4)                                                                \
-    X(tls, tls, tls_count, 18)                                                                     \
+    X(tls, tls, tls_count, 27)                                                                     \
+    X(tls_host, tls_hosts, tls_host_count, 12)                                                     \
     X(prefix, prefixes, prefix_count, 17)                                                          \
     X(regex, regexes, regex_count, 4)                                                              \
+    X(middleware, middlewares, middleware_count, 8)                                                \
+    X(step, steps, step_count, 4)                                                                  \
+    X(text, texts, text_count, 4)                                                                  \
+    X(pair, pairs, pair_count, 9)                                                                  \
     X(access_header, access_headers, access_header_count, 8)                                       \
     X(access_status, access_statuses, access_status_count, 4)
 
@@ -238,11 +207,6 @@ void snapshot_encode(const struct snapshot *s, struct buf *out)
 }
 
 /* ---- checks -------------------------------------------------------------------------------- */
-
-static bool range_ok(uint32_t first, uint32_t count, uint32_t size)
-{
-    return first <= size && count <= size - first;
-}
 
 /* What a matcher of a rule has beside its operator. */
 static bool operands_ok(const struct snapshot *s, const struct snap_rule_node *n)
@@ -323,7 +287,7 @@ static bool router_ok(const struct snapshot *s, const struct snap_router *r)
 {
     return range_ok(r->first_node, r->node_count, s->rule_node_count) &&
            r->service < s->service_count && r->entrypoint < s->entrypoint_count &&
-           (r->tls == SNAP_NONE || r->tls < s->tls_count) &&
+           (r->tls == SNAP_NONE || r->tls < s->tls_count) && snapshot_steps_ok(s, r->steps) &&
            rule_ok(s, s->rule_nodes + r->first_node, r->node_count);
 }
 
@@ -339,7 +303,43 @@ static bool tls_ok(const struct snap_tls *t)
 {
     return (t->min_version == 0x0303 || t->min_version == 0x0304) &&
            (t->max_version == 0x0303 || t->max_version == 0x0304) &&
-           t->min_version <= t->max_version;
+           t->min_version <= t->max_version && t->client_auth <= SNAP_CLIENT_AUTH_VERIFY;
+}
+
+static bool tls_hosts_ok(const struct snapshot *s)
+{
+    bool ok = true;
+    for (uint32_t i = 0; i < s->tls_host_count; i++) {
+        const struct snap_tls_host *h = &s->tls_hosts[i];
+        ok = ok && h->entrypoint < s->entrypoint_count && h->tls < s->tls_count;
+        ok = ok && (i == 0 || snapshot_tls_host_order(h - 1, h->entrypoint, h->host) < 0);
+    }
+    return ok;
+}
+
+int snapshot_tls_host_order(const struct snap_tls_host *h, uint32_t entrypoint, struct span host)
+{
+    if (h->entrypoint != entrypoint)
+        return h->entrypoint < entrypoint ? -1 : 1;
+    size_t common = h->host.len < host.len ? h->host.len : host.len;
+    int order = common ? memcmp(h->host.ptr, host.ptr, common) : 0;
+    return order ? order : (h->host.len > host.len) - (h->host.len < host.len);
+}
+
+uint32_t snapshot_tls(const struct snapshot *s, uint32_t entrypoint, struct span host)
+{
+    uint32_t low = 0, high = s->tls_host_count;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        int order = snapshot_tls_host_order(&s->tls_hosts[mid], entrypoint, host);
+        if (order == 0)
+            return s->tls_hosts[mid].tls;
+        if (order < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return 0;
 }
 
 /* Certificates behind 3-byte lengths. */
@@ -373,8 +373,11 @@ struct result snapshot_check(const struct snapshot *s)
         ok = ok && certs_ok(s->roots[i].certs);
     for (uint32_t i = 0; i < s->tls_count; i++)
         ok = ok && tls_ok(&s->tls[i]);
+    ok = ok && tls_hosts_ok(s);
     for (uint32_t i = 0; i < s->prefix_count; i++)
         ok = ok && s->prefixes[i].bits <= 128;
+    for (uint32_t i = 0; i < s->middleware_count; i++)
+        ok = ok && snapshot_middleware_ok(s, &s->middlewares[i]);
     return ok ? result_ok() : result_fail(ERR_FORMAT);
 }
 

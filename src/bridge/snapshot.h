@@ -9,6 +9,7 @@
 #include "base/net.h"
 #include "base/result.h"
 #include "base/span.h"
+#include "bridge/snapshot_middleware.h"
 
 #define SNAP_NONE UINT32_MAX
 
@@ -75,6 +76,7 @@ struct snap_router {
     uint32_t tls;        /* index in snapshot.tls, SNAP_NONE = plain HTTP only */
     uint32_t entrypoint; /* index */
     bool access_log, metrics;
+    struct snap_range steps; /* in snapshot.steps: its middlewares, outermost first */
 };
 
 /* CA certificates that vouch for servers. */
@@ -113,14 +115,33 @@ struct snap_service {
     uint32_t transport;           /* index in snapshot.transports */
 };
 
+/* What is asked of clients; the names are Go's. */
+enum snap_client_auth {
+    SNAP_CLIENT_AUTH_NONE = 0,
+    SNAP_CLIENT_AUTH_REQUEST,         /* a certificate, or none, unverified */
+    SNAP_CLIENT_AUTH_REQUIRE_ANY,     /* a certificate, unverified */
+    SNAP_CLIENT_AUTH_VERIFY_IF_GIVEN, /* a certificate that verifies, or none */
+    SNAP_CLIENT_AUTH_VERIFY,          /* a certificate that verifies */
+};
+
 /* A TLS policy ([tls.options.X]). */
 struct snap_tls {
     struct span name;
     uint16_t min_version, max_version; /* 0x0303 or 0x0304 */
     bool sni_strict;
     bool no_tickets;
-    struct span ciphers; /* wolfSSL's colon list, empty = ferrule's order */
-    struct span groups;  /* colon list, empty = ferrule's order */
+    uint8_t client_auth;    /* enum snap_client_auth */
+    struct span ciphers;    /* colon list of IANA names, empty = ferrule's order */
+    struct span groups;     /* colon list, empty = ferrule's order */
+    struct span alpn;       /* colon list of "h2" and "http/1.1", empty = ferrule's order */
+    struct span client_cas; /* DER, each behind a 3-byte length */
+};
+
+/* A host name whose connections have other TLS options than the default ones. */
+struct snap_tls_host {
+    uint32_t entrypoint;
+    uint32_t tls; /* index in snapshot.tls */
+    struct span host;
 };
 
 /* What happens to a field of the access log. */
@@ -160,11 +181,17 @@ struct snapshot {
     struct snap_server *servers;
     struct snap_transport *transports;
     struct snap_roots *roots;
-    struct snap_tls *tls; /* [0] is "default" */
+    struct snap_tls *tls;            /* [0] is "default" */
+    struct snap_tls_host *tls_hosts; /* by entry point, then host (bytes, the shorter first) */
     struct snap_prefix *prefixes;
     struct snap_regex *regexes;
+    struct snap_middleware *middlewares;
+    struct snap_step *steps;
+    struct snap_text *texts;
+    struct snap_pair *pairs;
     uint32_t entrypoint_count, router_count, rule_node_count, service_count, server_count,
-        transport_count, roots_count, tls_count, prefix_count, regex_count, access_header_count,
+        transport_count, roots_count, tls_count, tls_host_count, prefix_count, regex_count,
+        middleware_count, step_count, text_count, pair_count, access_header_count,
         access_status_count;
 };
 
@@ -182,5 +209,10 @@ struct result snapshot_decode(struct span in, struct snapshot **ret);
  * no server, there is a TLS policy, every rule is complete postfix whose stack stays within
  * SNAP_RULE_DEPTH_MAX, every enumerated field has one of its values. ERR_FORMAT. */
 struct result snapshot_check(const struct snapshot *s);
+/* The TLS options of connections to a server name (lower case, without final dot; empty: none): an
+ * index into s->tls. */
+uint32_t snapshot_tls(const struct snapshot *s, uint32_t entrypoint, struct span host);
+/* How an element of s->tls_hosts stands to a place in their order: as strcmp(). */
+int snapshot_tls_host_order(const struct snap_tls_host *h, uint32_t entrypoint, struct span host);
 /* Wipes keys. NULL is fine. Not for snapshots that control built by hand. */
 void snapshot_free(struct snapshot *s);

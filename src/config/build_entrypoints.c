@@ -37,6 +37,7 @@ static void build_times(struct place p, struct config_entrypoint *e)
     e->write_timeout_ms = build_ms(times, "writeTimeout");
     e->idle_timeout_ms = build_ms(times, "idleTimeout");
     e->handshake_timeout_ms = build_ms(times, "handshakeTimeout");
+    e->accept_grace_ms = build_ms(p, "transport.lifeCycle.requestAcceptGraceTimeout");
     e->grace_timeout_ms = build_ms(p, "transport.lifeCycle.graceTimeOut");
 }
 

@@ -180,6 +180,7 @@ static void put_router(struct routers *r, struct place p, struct place tls,
         .resolver = UINT32_MAX,
         .access_logs = choice_of(p, "observability.accessLogs"),
         .metrics = choice_of(p, "observability.metrics"),
+        .middlewares = build_middleware_list(b, build_at(p, "middlewares")),
         .where = build_where(b, p.node->key_at),
     };
     if (router->priority == 0 && rule)

@@ -32,6 +32,7 @@ struct client {
     struct buf in, out;
     size_t sent;
     bool answered;
+    uint64_t waits_for; /* run of a reload; 0 = none */
 };
 
 static void client_close(struct client *c)
@@ -62,12 +63,19 @@ static void send_more(struct client *c)
         client_close(c);
 }
 
+static void send_answer(struct client *c)
+{
+    buf_put_str(&c->out, "\n");
+    c->answered = true;
+    loop_watch(c->admin->loop, &c->w, EPOLLOUT);
+}
+
 static void receive_more(struct client *c)
 {
     ssize_t n = recv(c->w.fd, buf_reserve(&c->in, 4096), 4096, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n <= 0 || c->in.len + (size_t)n > ADMIN_REQUEST_MAX) {
+    if (n <= 0 || c->waits_for || c->in.len + (size_t)n > ADMIN_REQUEST_MAX) {
         client_close(c);
         return;
     }
@@ -76,10 +84,23 @@ static void receive_more(struct client *c)
     size_t end = span_find(text, '\n');
     if (end == text.len)
         return;
-    c->answered = true;
-    admin_answer(c->admin->view, span_first(text, end), &c->out);
-    buf_put_str(&c->out, "\n");
-    loop_watch(c->admin->loop, &c->w, EPOLLOUT);
+    admin_answer(c->admin->view, span_first(text, end), &c->out, &c->waits_for);
+    if (c->waits_for)
+        loop_timer_set(c->admin->loop, &c->timer, clock_now_ns() + ADMIN_RELOAD_S * NS_PER_S);
+    else
+        send_answer(c);
+}
+
+void admin_reload_done(struct admin *admin, uint64_t run)
+{
+    for (struct list *n = admin ? admin->clients.next : NULL; n && n != &admin->clients;
+         n = n->next) {
+        struct client *c = LIST_ENTRY(n, struct client, node);
+        if (!c->waits_for || c->waits_for > run || c->answered)
+            continue;
+        admin_answer_reload(admin->view, &c->out);
+        send_answer(c);
+    }
 }
 
 static void client_ready(struct loop_fd *w, uint32_t events)

@@ -43,7 +43,7 @@ static struct result open_store(struct resolver_set *set, uint32_t index, struct
                 return why_fail(why, ERR_STORE, "%s", set->items[i].problem.text);
             return result_ok();
         }
-    TRY(store_open(path, &set->items[index].store, why));
+    TRY(store_pool_take(set->pool, path, &set->items[index].store, why));
     set->stores[set->store_count++] = set->items[index].store;
     return result_ok();
 }
@@ -121,8 +121,8 @@ static void timer_fired(struct loop_timer *t)
 }
 
 void resolver_set_open(struct loop *loop, const struct config *config, struct provider_host *host,
-                       void (*opened)(void *arg, struct store *store), void *arg,
-                       struct resolver_set *ret)
+                       struct store_pool *pool, void (*opened)(void *arg, struct store *store),
+                       void *arg, struct resolver_set *ret)
 {
     *ret =
         (struct resolver_set){.items = mem_zalloc(config->resolver_count * sizeof(struct resolver)),
@@ -131,6 +131,7 @@ void resolver_set_open(struct loop *loop, const struct config *config, struct pr
                               .loop = loop,
                               .config = config,
                               .host = host,
+                              .pool = pool,
                               .opened = opened,
                               .arg = arg};
     loop_timer_init(&ret->again, timer_fired);
@@ -146,10 +147,40 @@ void resolver_set_close(struct resolver_set *set)
     for (uint32_t i = 0; i < set->count; i++)
         acme_destroy(set->items[i].acme);
     for (uint32_t i = 0; i < set->store_count; i++)
-        store_close(set->stores[i]);
+        store_pool_give_back(set->pool, set->stores[i]);
     free(set->items);
     free(set->stores);
     *set = (struct resolver_set){0};
+}
+
+void resolver_set_rest(struct resolver_set *set)
+{
+    loop_timer_cancel(set->loop, &set->again);
+}
+
+void resolver_set_inherit(struct resolver_set *set, const struct resolver_set *old)
+{
+    for (uint32_t i = 0; i < old->count; i++) {
+        struct resolver *r = resolver_find(set, old->items[i].config->name);
+        if (r && !strcmp(r->config->ca_server, old->items[i].config->ca_server))
+            r->hold_until_s = old->items[i].hold_until_s;
+    }
+}
+
+uint32_t resolver_set_running(const struct resolver_set *set)
+{
+    uint32_t running = 0;
+    for (uint32_t i = 0; i < set->count; i++)
+        running += set->items[i].running;
+    return running;
+}
+
+bool resolver_set_has(const struct resolver_set *set, const struct store *store)
+{
+    for (uint32_t i = 0; i < set->store_count; i++)
+        if (set->stores[i] == store)
+            return true;
+    return false;
 }
 
 struct resolver *resolver_find(struct resolver_set *set, const char *name)

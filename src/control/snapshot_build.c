@@ -65,7 +65,8 @@ static bool chosen(enum config_choice choice, bool otherwise)
 }
 
 static void build_entrypoint(struct snapshot *s, struct snapshot_rules *rules,
-                             const struct config *config, uint32_t index)
+                             const struct config *config, uint32_t index,
+                             const uint32_t *middlewares)
 {
     const struct config_entrypoint *c = &config->entrypoints[index];
     struct snap_entrypoint *e = &s->entrypoints[index];
@@ -91,24 +92,27 @@ static void build_entrypoint(struct snapshot *s, struct snapshot_rules *rules,
         if (!uses(r, index))
             continue;
         struct snap_router *out = &s->routers[s->router_count++];
-        *out = (struct snap_router){.name = span_str(r->name),
-                                    .first_node = s->rule_node_count,
-                                    .node_count = r->rule.node_count,
-                                    .priority = r->priority,
-                                    .service = r->service,
-                                    .tls = r->tls ? r->tls_options : SNAP_NONE,
-                                    .entrypoint = index,
-                                    .access_log = chosen(r->access_logs, c->access_logs),
-                                    .metrics = chosen(r->metrics, c->metrics)};
+        *out = (struct snap_router){
+            .name = span_str(r->name),
+            .first_node = s->rule_node_count,
+            .node_count = r->rule.node_count,
+            .priority = r->priority,
+            .service = r->service,
+            .tls = r->tls ? r->tls_options : SNAP_NONE,
+            .entrypoint = index,
+            .access_log = chosen(r->access_logs, c->access_logs),
+            .metrics = chosen(r->metrics, c->metrics),
+            .steps = snapshot_build_steps(s, middlewares, &c->middlewares, &r->middlewares)};
         snapshot_rules_put(rules, &r->rule);
         e->router_count++;
         e->tls = e->tls || r->tls;
     }
 }
 
-static void build_entrypoints(struct snapshot *s, const struct config *config)
+static void build_entrypoints(struct snapshot *s, const struct config *config,
+                              const uint32_t *middlewares)
 {
-    uint32_t routers = 0, nodes = 0, prefixes = 0;
+    uint32_t routers = 0, nodes = 0, prefixes = 0, first_prefix = s->prefix_count;
     for (uint32_t i = 0; i < config->entrypoint_count; i++)
         prefixes += config->entrypoints[i].trusted_count;
     for (uint32_t i = 0; i < config->router_count; i++) {
@@ -120,13 +124,14 @@ static void build_entrypoints(struct snapshot *s, const struct config *config)
     s->entrypoints = mem_zalloc(config->entrypoint_count * sizeof *s->entrypoints);
     s->routers = mem_zalloc(routers * sizeof *s->routers);
     s->rule_nodes = mem_zalloc(nodes * sizeof *s->rule_nodes);
-    s->prefixes = mem_zalloc(prefixes * sizeof *s->prefixes);
+    s->prefixes = mem_grow(s->prefixes, (s->prefix_count + prefixes + 1) * sizeof *s->prefixes);
     s->entrypoint_count = config->entrypoint_count;
     struct snapshot_rules *rules = snapshot_rules_create(s);
     for (uint32_t i = 0; i < config->entrypoint_count; i++)
-        build_entrypoint(s, rules, config, i);
+        build_entrypoint(s, rules, config, i, middlewares);
     snapshot_rules_destroy(rules);
-    must(s->router_count <= routers && s->rule_node_count <= nodes && s->prefix_count <= prefixes);
+    must(s->router_count <= routers && s->rule_node_count <= nodes &&
+         s->prefix_count <= first_prefix + prefixes);
 }
 
 /* ---- services, TLS -----------------------------------------------------------------------------
@@ -214,6 +219,23 @@ static struct span join(const char **items, uint32_t count)
     return buf_span(&text);
 }
 
+static uint8_t client_auth(enum config_client_auth type)
+{
+    switch (type) {
+    case CONFIG_CLIENT_AUTH_NONE:
+        return SNAP_CLIENT_AUTH_NONE;
+    case CONFIG_CLIENT_AUTH_REQUEST:
+        return SNAP_CLIENT_AUTH_REQUEST;
+    case CONFIG_CLIENT_AUTH_REQUIRE_ANY:
+        return SNAP_CLIENT_AUTH_REQUIRE_ANY;
+    case CONFIG_CLIENT_AUTH_VERIFY_IF_GIVEN:
+        return SNAP_CLIENT_AUTH_VERIFY_IF_GIVEN;
+    case CONFIG_CLIENT_AUTH_VERIFY:
+        break;
+    }
+    return SNAP_CLIENT_AUTH_VERIFY;
+}
+
 static void build_tls(struct snapshot *s, const struct config *config)
 {
     s->tls = mem_zalloc(config->tls_option_count * sizeof *s->tls);
@@ -225,8 +247,17 @@ static void build_tls(struct snapshot *s, const struct config *config)
                                       .max_version = c->max_version,
                                       .sni_strict = c->sni_strict,
                                       .no_tickets = c->no_tickets,
+                                      .client_auth = client_auth(c->client_auth),
                                       .ciphers = join(c->ciphers, c->cipher_count),
-                                      .groups = join(c->groups, c->group_count)};
+                                      .groups = join(c->groups, c->group_count),
+                                      .alpn = join(c->alpn, c->alpn_count),
+                                      .client_cas = c->client_cas};
+    }
+    s->tls_hosts = mem_zalloc(config->tls_host_count * sizeof *s->tls_hosts);
+    s->tls_host_count = config->tls_host_count;
+    for (uint32_t i = 0; i < config->tls_host_count; i++) {
+        const struct config_tls_host *h = &config->tls_hosts[i];
+        s->tls_hosts[i] = (struct snap_tls_host){h->entrypoint, h->options, span_str(h->host)};
     }
 }
 
@@ -235,7 +266,10 @@ struct snapshot *snapshot_build(const struct config *config, uint64_t version)
     struct snapshot *s = mem_zalloc(sizeof *s);
     s->version = version;
     s->conns_per_worker = config->worker_connections;
-    build_entrypoints(s, config);
+    uint32_t *middlewares = mem_zalloc((config->middleware_count + 1) * sizeof *middlewares);
+    snapshot_build_middlewares(s, config, middlewares);
+    build_entrypoints(s, config, middlewares);
+    free(middlewares);
     build_transports(s, config);
     build_services(s, config);
     build_tls(s, config);
@@ -250,6 +284,7 @@ void snapshot_build_free(struct snapshot *s)
     for (uint32_t i = 0; i < s->tls_count; i++) {
         free((void *)s->tls[i].ciphers.ptr);
         free((void *)s->tls[i].groups.ptr);
+        free((void *)s->tls[i].alpn.ptr);
     }
     snapshot_access_free(s);
     free(s->entrypoints);
@@ -260,7 +295,12 @@ void snapshot_build_free(struct snapshot *s)
     free(s->transports);
     free(s->roots);
     free(s->tls);
+    free(s->tls_hosts);
     free(s->prefixes);
     free(s->regexes);
+    free(s->middlewares);
+    free(s->steps);
+    free(s->texts);
+    free(s->pairs);
     free(s);
 }

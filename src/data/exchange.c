@@ -4,6 +4,7 @@
 #include "data/conn.h"
 #include "data/log/access.h"
 #include "data/http/rules.h"
+#include "data/passage.h"
 #include "data/upstream/dial.h"
 
 /* A body of which more than this is to come is received into large buffers. */
@@ -45,21 +46,6 @@ static void drop_head(struct worker *w, struct exchange *x)
     x->head = NULL;
 }
 
-static void note_request(struct worker *w, struct exchange *x, const struct http_head *head)
-{
-    struct exchange_request *r = &x->request;
-    struct span host = span_first(head->authority, EXCHANGE_HOST_MAX);
-    struct span target = span_first(head->path, EXCHANGE_TARGET_MAX);
-    r->begun_ns = w->now_ns;
-    r->method = (uint8_t)head->method;
-    r->host_len = (uint8_t)host.len;
-    r->target_len = (uint16_t)target.len;
-    if (host.len)
-        memcpy(r->host, host.ptr, host.len);
-    if (target.len)
-        memcpy(r->target, target.ptr, target.len);
-}
-
 struct exchange *exchange_open(struct worker *w, struct stream *s, const struct http_head *head,
                                const struct snap_router *router, uint32_t server)
 {
@@ -77,9 +63,8 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
     x->server = w->pool.servers[server];
     x->server_index = server;
     pool_hold(x->server);
-    note_request(w, x, head);
-    if (access_is_on(w) && router->access_log)
-        access_begin(w, x, head);
+    x->request.begun_ns = w->now_ns;
+    x->request.method = (uint8_t)head->method;
     x->has_body = head->body == HTTP_BODY_CHUNKED || head->content_length > 0;
     x->body_bytes = head->body == HTTP_BODY_LENGTH ? head->content_length : UINT64_MAX;
     x->can_move = x->service->pass_host_header;
@@ -89,6 +74,19 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
     relay_init(&x->up, head->body);
     set_phase(x, EXCHANGE_PHASE_CONNECT);
     return x;
+}
+
+void exchange_note(struct exchange *x, struct span host, struct span target)
+{
+    struct exchange_request *r = &x->request;
+    host = span_first(host, EXCHANGE_HOST_MAX);
+    target = span_first(target, EXCHANGE_TARGET_MAX);
+    r->host_len = (uint8_t)host.len;
+    r->target_len = (uint16_t)target.len;
+    if (host.len)
+        memcpy(r->host, host.ptr, host.len);
+    if (target.len)
+        memcpy(r->target, target.ptr, target.len);
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */
@@ -102,8 +100,10 @@ static void close_upstream(struct worker *w, struct exchange *x)
 /* Gives everything back but the lease. */
 static void release(struct worker *w, struct exchange *x)
 {
-    access_end(w, x);
+    if (x->log)
+        access_end(w, x);
     drop_head(w, x);
+    middleware_end(&w->middlewares, &x->notes);
     relay_fini(&x->up, &w->blocks);
     relay_fini(&x->down, &w->blocks);
     reader_unpin(w->reader, x->snapshot);
@@ -124,6 +124,8 @@ static void give_up(struct worker *w, struct exchange *x, uint16_t status, bool 
 {
     struct stream *s = stream_of(w, x);
     bool passed = x->phase == EXCHANGE_PHASE_RELAY;
+    const struct snapshot *snapshot = x->snapshot; /* this step still sees it */
+    struct middleware_notes notes = x->notes;
     s->exchange = (struct handle){0};
     if (!passed)
         x->status = status;
@@ -131,7 +133,7 @@ static void give_up(struct worker *w, struct exchange *x, uint16_t status, bool 
     if (passed)
         stream_abort(w, s);
     else
-        stream_reply_status(w, s, status, whole);
+        passage_answer(w, s, snapshot, &notes, status, whole);
 }
 
 /* The upstream failed. */
@@ -311,13 +313,15 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
                       struct http_head *head, struct sink *sink)
 {
     enum http_body framing = stream_framing(s, head);
+    middleware_response(x->snapshot, &x->notes, head);
     if (!stream_respond(w, s, head, framing, x->request_done, sink))
         return false;
     relay_init(&x->down, framing);
     x->answer_bytes = head->body == HTTP_BODY_LENGTH ? head->content_length : UINT64_MAX;
     x->upstream_keeps = head->keep_alive;
     x->status = head->status;
-    access_head(w, x, head);
+    if (x->log)
+        access_head(w, x, head);
     set_phase(x, EXCHANGE_PHASE_RELAY);
     drop_head(w, x);
     lease_limit_clear(l);

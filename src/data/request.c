@@ -5,24 +5,16 @@
 #include "data/exchange.h"
 #include "data/forward.h"
 #include "data/log/access.h"
+#include "data/passage.h"
 #include "data/route/target.h"
 #include "data/upstream/pick.h"
 
 #include <stdio.h>
 
-/* Tells what looks on that a request was answered without an exchange: with a line of text, as
- * h1_write_answer() makes it. */
-static void observe(struct worker *w, const struct request *rq, uint16_t status)
+static void answer(struct worker *w, struct request *rq, uint16_t status)
 {
-    uint64_t bytes = rq->stream->is_head ? 0 : strlen(h1_reason(status)) + 5;
-    if (access_is_on(w) && (!rq->router || rq->router->access_log))
-        access_reply(w, rq, status, bytes);
-}
-
-static void answer(struct worker *w, const struct request *rq, uint16_t status)
-{
-    observe(w, rq, status);
-    stream_reply_status(w, rq->stream, status, rq->whole);
+    passage_answer(w, rq->stream, w->snapshot, &rq->notes, status, rq->whole);
+    middleware_end(&w->middlewares, &rq->notes);
 }
 
 static bool is_default_port(struct span scheme, uint16_t port)
@@ -62,17 +54,9 @@ static void redirect(struct worker *w, struct request *rq)
                                   .value = span_skip(writer_done(&rq->text), from)};
     struct http_answer moved = {
         .status = (uint16_t)ep->redirect_status, .fields = &location, .field_count = 1};
-    observe(w, rq, moved.status);
+    w->response.status = moved.status;
+    w->response.content_length = h1_answer_bytes(&moved, rq->stream->is_head);
     stream_reply(w, rq->stream, &moved, rq->whole);
-}
-
-static bool is_trusted(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep)
-{
-    if (conn->trusted_version != w->snapshot->version + 1) {
-        conn->trusted = forward_is_trusted(w->snapshot, ep, &conn->peer);
-        conn->trusted_version = w->snapshot->version + 1;
-    }
-    return conn->trusted;
 }
 
 /* "name", "name:8080", "[::1]:8080". */
@@ -98,14 +82,8 @@ static uint16_t write_head(struct worker *w, struct request *rq, const struct ex
                            struct block **ret)
 {
     struct http_head *head = rq->head;
-    struct span ip = conn_ip(w, rq->conn);
-    struct forward_client client = {
-        .ip = ip,
-        .server = span_str(w->config->host_name),
-        .tls = rq->conn->is_tls,
-        .trusted = is_trusted(w, rq->conn, rq->entrypoint),
-    };
-    if (!result_is_ok(forward_apply(head, &client, &rq->text)))
+    if (!rq->notes.hide_client &&
+        !result_is_ok(forward_add_client(head, conn_ip(w, rq->conn), &rq->text)))
         return 431;
     char host[300];
     if (!x->service->pass_host_header || head->authority.len == 0) { /* none in HTTP/1.0 */
@@ -139,13 +117,18 @@ static void begin_exchange(struct worker *w, struct request *rq)
         answer(w, rq, 503);
         return;
     }
+    x->notes = rq->notes;
+    x->log = rq->log;
+    rq->log = NULL;
+    exchange_note(x, rq->host, rq->target);
     struct block *block;
     uint16_t status = write_head(w, rq, x, &block);
     if (status) {
         rq->stream->exchange = (struct handle){0};
         x->status = status; /* observed at its end */
         exchange_cancel(w, x);
-        stream_reply_status(w, rq->stream, status, rq->whole);
+        rq->notes.in_flight_count = 0; /* given back with the exchange */
+        answer(w, rq, status);
         return;
     }
     if (rq->whole) {
@@ -180,7 +163,7 @@ static void route(struct worker *w, struct request *rq)
         .query = target_query(head->path),
         .fields = head->fields,
         .field_count = head->field_count,
-        .trusted = is_trusted(w, conn, rq->entrypoint),
+        .trusted = passage_is_trusted(w, conn, rq->entrypoint),
     };
     router_client(&conn->peer, asked.client);
     struct result r = router_path(w->routes, head->path, &asked.path);
@@ -194,9 +177,22 @@ static void route(struct worker *w, struct request *rq)
         answer(w, rq, 404);
     } else if (conn->is_tls && !has_policy_of(w, conn, asked.entrypoint, asked.host)) {
         answer(w, rq, 421);
-    } else {
+    } else if (passage_go(w, rq)) {
+        if (rq->log && !rq->router->access_log) {
+            access_drop(w, rq->log);
+            rq->log = NULL;
+        }
         begin_exchange(w, rq);
     }
+}
+
+/* There is no exchange: what was sent stands in w->response. */
+static void answered(struct worker *w, struct request *rq)
+{
+    if (!rq->router || rq->router->access_log)
+        access_reply(w, rq, w->response.status, w->response.content_length);
+    else
+        access_drop(w, rq->log);
 }
 
 void request_begin(struct worker *w, struct stream *s, struct http_head *head)
@@ -205,6 +201,8 @@ void request_begin(struct worker *w, struct stream *s, struct http_head *head)
         .stream = s,
         .conn = stream_conn(w, s),
         .head = head,
+        .host = head->authority,
+        .target = head->path,
         .text = writer_of(w->lines, WORKER_LINES_BYTES),
         .whole = head->body == HTTP_BODY_NONE ||
                  (head->body == HTTP_BODY_LENGTH && head->content_length == 0),
@@ -221,8 +219,12 @@ void request_begin(struct worker *w, struct stream *s, struct http_head *head)
     }
     stream_limit_in(w, s, rq.whole ? 0 : ep->read_timeout_ms);
     stream_limit_out(w, s, ep->write_timeout_ms);
+    if (access_is_on(w))
+        rq.log = access_begin(w, rq.conn, head);
     if (ep->redirect_status)
         redirect(w, &rq);
     else
         route(w, &rq);
+    if (rq.log)
+        answered(w, &rq);
 }

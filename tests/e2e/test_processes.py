@@ -7,7 +7,6 @@ import re
 import resource
 import signal
 import socket
-import subprocess
 import time
 
 import pytest
@@ -16,6 +15,7 @@ from lib import activate, config, seccomp
 from lib.http1 import Closed, connect
 from lib.origin import body_of
 from lib.proc import accepts, free_port, is_alive, wait_until
+from lib.wrk import Wrk
 
 HOST = "example.test"
 
@@ -23,21 +23,6 @@ HOST = "example.test"
 @pytest.fixture(scope="session")
 def certificate(authority):
     return authority.issue(HOST, "*.example.test")
-
-
-class Wrk:
-    """wrk in the background against one URL."""
-
-    def __init__(self, url, connections=32, seconds=60, more=()):
-        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *more, url],
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-    def finish(self):
-        """Ends it; returns (requests, text that tells of failures or "")."""
-        self.process.send_signal(signal.SIGINT)
-        output = self.process.communicate()[0]
-        failures = re.findall(r"Non-2xx.*|Socket errors.*", output)
-        return int(re.search(r"(\d+) requests in", output).group(1)), "; ".join(failures)
 
 
 def answers_again(proxy, timeout_s=30):

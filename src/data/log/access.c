@@ -22,20 +22,22 @@ struct notes {
     uint64_t head_ns; /* when the response head came */
     uint16_t origin_status;
     uint16_t client_port;
-    uint16_t referer_len, agent_len, headers_len;
+    uint16_t referer_len, agent_len, headers_len, target_len;
+    uint8_t host_len;
     uint8_t method_len, ip_len, major, minor;
     bool tls;
     const char *tls_version, *tls_cipher; /* static memory */
     char method[METHOD_MAX], ip[NET_ADDR_TEXT_MAX];
     char referer[AGENT_MAX], agent[AGENT_MAX];
-    uint8_t headers[BLOCK_HEAD_BYTES - 1400]; /* JSON members */
+    char host[EXCHANGE_HOST_MAX], target[EXCHANGE_TARGET_MAX];
+    uint8_t headers[BLOCK_HEAD_BYTES - 2200]; /* JSON members */
 };
 
 static_assert(sizeof(struct notes) <= BLOCK_HEAD_BYTES, "notes lie in one block");
 
-static struct notes *notes_of(const struct exchange *x)
+static struct notes *notes_of(const struct block *log)
 {
-    return (struct notes *)(void *)x->notes->data;
+    return (struct notes *)(void *)log->data;
 }
 
 static struct span first(struct span s, size_t max)
@@ -86,6 +88,14 @@ static void note_request(struct worker *w, struct conn *conn, const struct http_
     *n = (struct notes){.major = head->major, .minor = head->minor, .tls = conn->is_tls};
     n->ip_len = (uint8_t)ip.len;
     memcpy(n->ip, ip.ptr, ip.len);
+    struct span host = first(head->authority, EXCHANGE_HOST_MAX);
+    struct span target = first(head->path, EXCHANGE_TARGET_MAX);
+    n->host_len = (uint8_t)host.len;
+    n->target_len = (uint16_t)target.len;
+    if (host.len)
+        memcpy(n->host, host.ptr, host.len);
+    if (target.len)
+        memcpy(n->target, target.ptr, target.len);
     n->client_port = net_addr_port(&conn->peer);
     n->method_len = (uint8_t)method.len;
     memcpy(n->method, method.ptr, method.len);
@@ -106,6 +116,8 @@ static void take_notes(const struct notes *n, struct access_record *r)
     r->client_ip = span_of(n->ip, n->ip_len);
     r->client_port = n->client_port;
     r->method = span_of(n->method, n->method_len);
+    r->target = span_of(n->target, n->target_len);
+    r->host = span_of(n->host, n->host_len);
     r->protocol = protocol_of(n);
     r->tls = n->tls;
     /* As Traefik writes it: without what every version begins with. */
@@ -136,20 +148,19 @@ static void write_line(struct worker *w, const struct snapshot *s, struct access
         report_add(w->report, REPORT_ACCESS_DROPPED, 1);
 }
 
-void access_begin(struct worker *w, struct exchange *x, const struct http_head *head)
+struct block *access_begin(struct worker *w, struct conn *conn, const struct http_head *head)
 {
-    x->notes = block_take(&w->blocks, BLOCK_HEAD_BYTES, false);
-    if (x->notes)
-        note_request(w, stream_conn(w, stream_get(w, x->stream)), head, notes_of(x));
+    struct block *log = block_take(&w->blocks, BLOCK_HEAD_BYTES, false);
+    if (log)
+        note_request(w, conn, head, notes_of(log));
     else
         report_add(w->report, REPORT_ACCESS_DROPPED, 1);
+    return log;
 }
 
 void access_head(struct worker *w, struct exchange *x, const struct http_head *head)
 {
-    if (!x->notes)
-        return;
-    struct notes *n = notes_of(x);
+    struct notes *n = notes_of(x->log);
     n->head_ns = w->now_ns;
     n->origin_status = head->status;
     note_headers(x->snapshot, head, SPAN_LITERAL("downstream_"), n);
@@ -157,17 +168,13 @@ void access_head(struct worker *w, struct exchange *x, const struct http_head *h
 
 void access_end(struct worker *w, struct exchange *x)
 {
-    if (!x->notes)
-        return;
-    const struct notes *n = notes_of(x);
+    const struct notes *n = notes_of(x->log);
     const struct snap_server *server = &x->snapshot->servers[x->server_index];
     const struct exchange_request *q = &x->request;
     struct access_record r = {
         .duration_ns = w->now_ns - q->begun_ns,
         .origin_ns = w->now_ns - q->begun_ns,
         .origin_head_ns = n->head_ns ? n->head_ns - q->begun_ns : 0,
-        .target = span_of(q->target, q->target_len),
-        .host = span_of(q->host, q->host_len),
         .entrypoint = x->snapshot->entrypoints[x->router->entrypoint].name,
         .router = x->router->name,
         .service = x->service->name,
@@ -179,22 +186,25 @@ void access_end(struct worker *w, struct exchange *x)
     };
     take_notes(n, &r);
     write_line(w, x->snapshot, &r);
-    block_give_back(&w->blocks, x->notes);
-    x->notes = NULL;
+    access_drop(w, x->log);
+    x->log = NULL;
 }
 
-void access_reply(struct worker *w, const struct request *rq, uint16_t status, uint64_t bytes)
+void access_reply(struct worker *w, struct request *rq, uint16_t status, uint64_t bytes)
 {
-    struct notes n;
-    note_request(w, rq->conn, rq->head, &n);
     struct access_record r = {
-        .target = rq->head->path,
-        .host = rq->head->authority,
         .entrypoint = rq->entrypoint ? rq->entrypoint->name : (struct span){0},
         .router = rq->router ? rq->router->name : (struct span){0},
         .status = status,
         .response_bytes = bytes,
     };
-    take_notes(&n, &r);
+    take_notes(notes_of(rq->log), &r);
     write_line(w, w->snapshot, &r);
+    access_drop(w, rq->log);
+    rq->log = NULL;
+}
+
+void access_drop(struct worker *w, struct block *log)
+{
+    block_give_back(&w->blocks, log);
 }

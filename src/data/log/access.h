@@ -7,6 +7,7 @@
 
 #include "data/worker.h"
 
+struct conn;
 struct exchange;
 struct request;
 
@@ -15,12 +16,16 @@ static inline bool access_is_on(const struct worker *w)
     return w->snapshot->access.on && w->access;
 }
 
-/* An exchange begins: keeps what will be gone at its end. Nothing of the head was changed yet. */
-void access_begin(struct worker *w, struct exchange *x, const struct http_head *head);
-/* Its final response head came. */
+/* A request begins: keeps what will be gone at its end. Nothing of the head was changed yet. NULL:
+ * no block is free, there will be no line. */
+struct block *access_begin(struct worker *w, struct conn *conn, const struct http_head *head);
+/* The final response head of an exchange with a log came. */
 void access_head(struct worker *w, struct exchange *x, const struct http_head *head);
-/* It is over, well or not: writes its line. Status 0 stands for a client that left: 499. */
+/* An exchange with a log is over, well or not: writes its line. Status 0 stands for a client that
+ * left: 499. */
 void access_end(struct worker *w, struct exchange *x);
-/* A request that never had an exchange was answered.
+/* A request with a log was answered without an exchange: writes its line.
  *   bytes   of the answer's body */
-void access_reply(struct worker *w, const struct request *rq, uint16_t status, uint64_t bytes);
+void access_reply(struct worker *w, struct request *rq, uint16_t status, uint64_t bytes);
+/* There will be no line. */
+void access_drop(struct worker *w, struct block *log);

@@ -397,17 +397,7 @@ const struct snap_router *router_match(const struct router_index *x,
 
 uint32_t router_tls(const struct router_index *x, uint32_t entrypoint, struct span host)
 {
-    const struct host_slot *slot = slot_find(x, host, entrypoint);
-    const struct snap_router *routers = x->snapshot->routers;
-    for (uint32_t i = 0; slot->host.ptr && i < slot->count; i++) {
-        uint32_t tls = routers[x->candidates[slot->first + i]].tls;
-        if (tls != SNAP_NONE)
-            return tls;
-    }
-    for (uint32_t i = x->general_first[entrypoint]; i < x->general_first[entrypoint + 1]; i++)
-        if (routers[x->general[i]].tls != SNAP_NONE)
-            return routers[x->general[i]].tls;
-    return 0;
+    return snapshot_tls(x->snapshot, entrypoint, host);
 }
 
 struct span router_host(struct span authority, char memory[ROUTER_HOST_MAX + 1])

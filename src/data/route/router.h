@@ -41,8 +41,7 @@ void router_index_destroy(struct router_index *x);
 const struct snap_router *router_match(const struct router_index *x,
                                        const struct router_request *request);
 
-/* The TLS options for a server name: those of the best router whose rule demands this host, else of
- * the best that demands none, else 0 (the default ones). An index into snapshot.tls. */
+/* As snapshot_tls() for the snapshot of the index. */
 uint32_t router_tls(const struct router_index *x, uint32_t entrypoint, struct span host);
 
 /* This worker's copy of snapshot.regexes[i]. */

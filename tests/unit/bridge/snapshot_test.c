@@ -43,6 +43,12 @@ static void round_trips(void **state)
     assert_int_equal(s->transports[1].id, 1ull << 63);
     assert_true(span_eq(s->roots[0].certs, sample_roots[0].certs));
     assert_int_equal(s->tls[0].max_version, 0x0304);
+    assert_int_equal(s->middleware_count, 13);
+    assert_true(span_eq(s->middlewares[9].name, SPAN_LITERAL("rate")));
+    assert_int_equal(s->middlewares[9].limit.source.ip.excluded.count, 2);
+    assert_int_equal(s->middlewares[12].retry.interval_ms, 100);
+    assert_int_equal(s->routers[1].steps.count, 11);
+    assert_true(s->pairs[0].only_tls);
     assert_null(s->owner);
     snapshot_free(s);
     snapshot_free(NULL);
@@ -76,6 +82,38 @@ static void smallest_elements(void **state)
     ARRAYS(CHECK)
 #undef CHECK
     buf_free(&b);
+}
+
+static void options_of_hosts(void **state)
+{
+    struct snapshot s = sample_snapshot(1);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.test")), 1);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("b.test")), 1);
+    assert_int_equal(snapshot_tls(&s, 1, SPAN_LITERAL("a.test")), 1);
+    assert_int_equal(snapshot_tls(&s, 1, SPAN_LITERAL("b.test")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.tes")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.test.")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("c.test")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, (struct span){0}), 0);
+    s.tls_host_count = 0;
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.test")), 0);
+}
+
+/* Out of order a look-up would miss, and a host would be served under weaker options. */
+static void hosts_out_of_order_are_refused(void **state)
+{
+    struct snap_tls_host hosts[2] = {sample_tls_hosts[2], sample_tls_hosts[0]};
+    struct snapshot s = sample_snapshot(1);
+    assert_true(result_is_ok(snapshot_check(&s)));
+    s.tls_hosts = hosts;
+    s.tls_host_count = 2;
+    assert_int_equal(snapshot_check(&s).code, ERR_FORMAT);
+    hosts[0] = hosts[1]; /* twice the same */
+    assert_int_equal(snapshot_check(&s).code, ERR_FORMAT);
+    s.tls_host_count = 1;
+    assert_true(result_is_ok(snapshot_check(&s)));
+    hosts[0].tls = 2;
+    assert_int_equal(snapshot_check(&s).code, ERR_FORMAT);
 }
 
 static void refuses_truncation_and_more(void **state)
@@ -197,6 +235,8 @@ static void checks_indices(void **state)
     s.routers = &router;
     s.router_count = 1;
     s.entrypoint_count = 1; /* the one without routers */
+    s.tls_count = 1;
+    s.tls_host_count = 0;
     router.entrypoint = 0;
     assert_true(result_is_ok(snapshot_check(&s)));
 #define BAD(field, value)                                                                          \
@@ -257,8 +297,44 @@ static void checks_ranges(void **state)
     assert_false(result_is_ok(snapshot_check(&s)));
 }
 
+static void checks_middlewares(void **state)
+{
+    struct snapshot s = sample_snapshot(1);
+    for (uint32_t i = 0; i < s.middleware_count; i++) {
+        struct snap_middleware m = s.middlewares[i];
+        assert_true(snapshot_middleware_ok(&s, &m));
+        m.kind = SNAP_MIDDLEWARE_KINDS;
+        assert_false(snapshot_middleware_ok(&s, &m));
+    }
+    struct snap_middleware m = s.middlewares[2];
+    m.headers.response = (struct snap_range){2, 1};
+    assert_false(snapshot_middleware_ok(&s, &m));
+    m = s.middlewares[3];
+    m.path.list.count = 3;
+    assert_false(snapshot_middleware_ok(&s, &m));
+    m = s.middlewares[8];
+    m.allow.ip.excluded = (struct snap_range){2, UINT32_MAX};
+    assert_false(snapshot_middleware_ok(&s, &m));
+    m = s.middlewares[9];
+    m.limit.burst = 0;
+    assert_false(snapshot_middleware_ok(&s, &m));
+    m = s.middlewares[11];
+    m.auth.users.count = 0;
+    assert_false(snapshot_middleware_ok(&s, &m));
+    struct snap_step five[] = {{10}, {10}, {10}, {10}, {10}};
+    s.steps = five;
+    s.step_count = 5;
+    assert_true(snapshot_steps_ok(&s, (struct snap_range){1, 4}));
+    assert_false(snapshot_steps_ok(&s, (struct snap_range){0, 5})); /* too many inFlightReq */
+    assert_false(snapshot_steps_ok(&s, (struct snap_range){2, 4}));
+    five[4].middleware = 13;
+    assert_false(snapshot_steps_ok(&s, (struct snap_range){4, 1}));
+}
+
 UNIT_TESTS(cmocka_unit_test(round_trips), cmocka_unit_test(empty_round_trips),
-           cmocka_unit_test(smallest_elements), cmocka_unit_test(refuses_truncation_and_more),
-           cmocka_unit_test(survives_garbage), cmocka_unit_test(huge_counts_take_no_memory),
-           cmocka_unit_test(checks_rules), cmocka_unit_test(checks_operands),
-           cmocka_unit_test(checks_ranges), cmocka_unit_test(checks_indices))
+           cmocka_unit_test(smallest_elements), cmocka_unit_test(options_of_hosts),
+           cmocka_unit_test(hosts_out_of_order_are_refused),
+           cmocka_unit_test(refuses_truncation_and_more), cmocka_unit_test(survives_garbage),
+           cmocka_unit_test(huge_counts_take_no_memory), cmocka_unit_test(checks_rules),
+           cmocka_unit_test(checks_operands), cmocka_unit_test(checks_ranges),
+           cmocka_unit_test(checks_middlewares), cmocka_unit_test(checks_indices))

@@ -86,6 +86,51 @@ static bool life(uint64_t limit_ns, int certificates)
     return WEXITSTATUS(status) == DIED;
 }
 
+/* Another configuration after `turns` turns of the loop: the same names (gone: none) with resolvers
+ * of its own, as after a reload. Then until all has settled. */
+static void live_with_reload(int turns, bool gone)
+{
+    struct resolver old = {.config = &config_resolver,
+                           .acme = (struct acme *)1,
+                           .store = (struct store *)1,
+                           .provider = (struct provider *)1};
+    struct resolver new = old;
+    struct resolver_set before = {.items = &old, .count = 1}, after = {.items = &new, .count = 1};
+    struct config without = config;
+    without.router_count = 0;
+    list_init(&queue);
+    list_init(&timers);
+    struct scheduler_options options = {.config = &config,
+                                        .resolvers = &before,
+                                        .ledger = ledger_create(NULL),
+                                        .publish = on_publish};
+    scheduler = scheduler_create(&options);
+    scheduler_start(scheduler);
+    while (turns-- > 0 && turn(DAY_NS))
+        ;
+    scheduler_reload(scheduler, gone ? &without : &config, &after);
+    scheduler_wake(scheduler);
+    while (turn(DAY_NS))
+        if ((gone || w->stored) && is_settled() && !journal_count())
+            break;
+    must(old.running == 0);
+    ledger_destroy(options.ledger);
+    scheduler_destroy(scheduler);
+    _exit(0);
+}
+
+static void run_with_reload(int turns, bool gone)
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_int_not_equal(child, -1);
+    if (child == 0)
+        live_with_reload(turns, gone);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 static int set_up(void **state)
 {
     if (!w)
@@ -121,6 +166,28 @@ static void test_obtains(void **state)
     assert_int_equal(w->order_count, 1);
     assert_int_equal(w->published, 1);
     assert_true(w->now_ns < 20 * NS_PER_S);
+}
+
+/* At whatever moment the configuration changes: one order, one certificate, nothing left over. */
+static void test_reload_at_every_moment(void **state)
+{
+    for (int turns = 0; turns < 60; turns++) {
+        set_up(NULL);
+        run_with_reload(turns, false);
+        assert_clean(1);
+        assert_int_equal(w->order_count, 1);
+    }
+}
+
+static void test_names_that_leave_are_not_ordered_again(void **state)
+{
+    for (int turns = 0; turns < 60; turns++) {
+        set_up(NULL);
+        run_with_reload(turns, true);
+        assert_true(w->order_count <= 1);
+        assert_int_equal(txt_count(), 0);
+        assert_int_equal(journal_count(), 0);
+    }
 }
 
 /* The heart of it: death before and after every single effect. */
@@ -409,4 +476,5 @@ UNIT_TESTS(TEST(test_obtains), TEST(test_death_at_every_boundary), TEST(test_two
            TEST(test_ca_down_at_start), TEST(test_disk_full), TEST(test_cleanup_refused_for_hours),
            TEST(test_renews_beside_leftovers), TEST(test_shorter_life),
            TEST(test_names_not_configured_any_more), TEST(test_renews_in_time),
-           TEST(test_duplicate_budget))
+           TEST(test_duplicate_budget), TEST(test_reload_at_every_moment),
+           TEST(test_names_that_leave_are_not_ordered_again))

@@ -158,29 +158,6 @@ static void tls_and_plain_do_not_mix(void **state)
     assert_int_equal(match(x, 0, true, "a.test", "/"), 0);
     assert_int_equal(match(x, 0, false, "a.test", "/"), 1);
     assert_int_equal(match(x, 0, false, "b.test", "/x"), -1);
-    assert_int_equal(router_tls(x, 0, SPAN_LITERAL("b.test")), 2);
-    assert_int_equal(router_tls(x, 0, SPAN_LITERAL("unknown.test")), 0);
-    assert_int_equal(router_tls(x, 1, SPAN_LITERAL("b.test")), 0);
-    router_index_destroy(x);
-}
-
-static void options_belong_to_names(void **state)
-{
-    struct sketch k = {0};
-    add(&k, 0, true, "p:/.well-known"); /* 0: any host */
-    add(&k, 0, true, "h:a.test");       /* 1 */
-    add(&k, 0, false, "h:plain.test");  /* 2 */
-    struct router_index *x = finish(&k);
-    assert_int_equal(router_tls(x, 0, SPAN_LITERAL("a.test")), 1);
-    assert_int_equal(router_tls(x, 0, SPAN_LITERAL("plain.test")), 0);
-    router_index_destroy(x);
-    k = (struct sketch){0};
-    add(&k, 0, false, "p:/x");
-    add(&k, 0, true, "p:/");
-    x = finish(&k);
-    assert_int_equal(router_tls(x, 0, SPAN_LITERAL("any.test")), 1);
-    assert_int_equal(router_tls(x, 0, (struct span){0}), 1);
-    assert_int_equal(router_tls(x, 1, SPAN_LITERAL("any.test")), 0);
     router_index_destroy(x);
 }
 
@@ -382,7 +359,7 @@ static void host_of_authority(void **state)
 }
 
 UNIT_TESTS(cmocka_unit_test(hosts_and_paths), cmocka_unit_test(order_is_kept_across_lists),
-           cmocka_unit_test(tls_and_plain_do_not_mix), cmocka_unit_test(options_belong_to_names),
+           cmocka_unit_test(tls_and_plain_do_not_mix),
            cmocka_unit_test(precedence_of_operators_is_the_postfix_order),
            cmocka_unit_test(methods_fields_and_addresses), cmocka_unit_test(parameters),
            cmocka_unit_test(expressions_and_paths), cmocka_unit_test(index_agrees_with_walking),
