@@ -74,6 +74,8 @@ enum worker_phase {
 enum worker_limit {
     WORKER_LIMIT_CONN_IN = 0,
     WORKER_LIMIT_CONN_OUT,
+    WORKER_LIMIT_STREAM_IN,
+    WORKER_LIMIT_STREAM_OUT,
     WORKER_LIMIT_UPCONN,
     WORKER_LIMIT_LISTENER,
     WORKER_LIMIT_GRACE,
@@ -98,6 +100,7 @@ struct worker {
     struct pool pool;
 
     struct slab conns, exchanges, upconns;
+    struct slab h2_conns, streams; /* HTTP/2 */
     struct blocks blocks;
     uint64_t blocks_seen; /* blocks.given_back when `hungry` was last woken */
     struct list ready;    /* wires that something happened to */
