@@ -2,6 +2,7 @@
 #include "data/exchange.h"
 
 #include "data/conn.h"
+#include "data/held.h"
 #include "data/log/access.h"
 #include "data/http/rules.h"
 #include "data/passage.h"
@@ -14,7 +15,8 @@
 
 static const uint8_t allowed[EXCHANGE_PHASES] = {
 #define TO(phase) (1u << EXCHANGE_PHASE_##phase)
-    [EXCHANGE_PHASE_FREE] = TO(CONNECT),
+    [EXCHANGE_PHASE_FREE] = TO(HELD) | TO(CONNECT),
+    [EXCHANGE_PHASE_HELD] = TO(CONNECT) | TO(FREE),
     [EXCHANGE_PHASE_CONNECT] = TO(WAIT) | TO(FREE),
     [EXCHANGE_PHASE_WAIT] = TO(RELAY) | TO(CONNECT) /* the second try */ | TO(FREE),
     [EXCHANGE_PHASE_RELAY] = TO(FREE),
@@ -59,22 +61,32 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
     x->snapshot = w->snapshot;
     reader_pin(w->reader, x->snapshot);
     x->router = router;
-    x->pick = *pick;
-    x->service = pick->service;
-    x->server = w->pool.servers[pick->server];
-    x->server_index = pick->server;
-    pool_hold(x->server);
+    x->service = &w->snapshot->services[router->service];
     x->request.begun_ns = w->now_ns;
     x->request.method = (uint8_t)head->method;
     x->has_body = head->body == HTTP_BODY_CHUNKED || head->content_length > 0;
     x->body_bytes = head->body == HTTP_BODY_LENGTH ? head->content_length : UINT64_MAX;
-    x->can_move = x->service->pass_host_header;
     x->idempotent = head->method == HTTP_GET || head->method == HTTP_HEAD ||
                     head->method == HTTP_PUT || head->method == HTTP_DELETE ||
                     head->method == HTTP_OPTIONS || head->method == HTTP_TRACE;
     relay_init(&x->up, head->body);
-    set_phase(x, EXCHANGE_PHASE_CONNECT);
+    if (pick)
+        exchange_bind(w, x, pick);
+    else
+        set_phase(x, EXCHANGE_PHASE_HELD);
     return x;
+}
+
+void exchange_bind(struct worker *w, struct exchange *x, const struct pick *pick)
+{
+    must(!x->server && x->snapshot == w->snapshot);
+    x->pick = *pick;
+    x->service = pick->service;
+    x->server = w->pool.servers[pick->server];
+    x->server_index = pick->server;
+    x->can_move = x->service->pass_host_header;
+    pool_hold(x->server);
+    set_phase(x, EXCHANGE_PHASE_CONNECT);
 }
 
 void exchange_note(struct exchange *x, struct span host, struct span target)
@@ -104,11 +116,13 @@ static void release(struct worker *w, struct exchange *x)
     if (x->log)
         access_end(w, x);
     drop_head(w, x);
+    held_drop(w, x);
     middleware_end(&w->middlewares, &x->notes);
     relay_fini(&x->up, &w->blocks);
     relay_fini(&x->down, &w->blocks);
     reader_unpin(w->reader, x->snapshot);
-    pool_drop(x->server);
+    if (x->server)
+        pool_drop(x->server);
     set_phase(x, EXCHANGE_PHASE_FREE);
     slab_give_back(&w->exchanges, x->self.index);
 }
@@ -446,7 +460,7 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
 
 static enum stream_want want_of_client(const struct exchange *x, const struct lease *l)
 {
-    if (x->request_done || x->phase == EXCHANGE_PHASE_CONNECT)
+    if (x->request_done || x->phase <= EXCHANGE_PHASE_CONNECT)
         return STREAM_WANT_WATCH;
     if (x->up.full || lease_is_full(l) || lease_is_deaf(l))
         return STREAM_WANT_NOTHING;
@@ -474,7 +488,7 @@ static enum wire_want want_of_upstream(struct worker *w, const struct exchange *
  * section without end. */
 static bool client_may_wait(struct worker *w, const struct exchange *x, struct stream *s)
 {
-    bool untouched = x->phase == EXCHANGE_PHASE_CONNECT || x->up.full;
+    bool untouched = x->phase <= EXCHANGE_PHASE_CONNECT || x->up.full;
     if (x->has_body && !x->request_done && !stream_may_hold_more(w, s, untouched))
         return false;
     /* Each turn of the response counts as getting on. */
@@ -487,7 +501,7 @@ void exchange_turn(struct worker *w, struct exchange *x)
     struct stream *s = stream_of(w, x);
     struct lease *l = NULL;
     enum wire_want want = WIRE_WANT_NOTHING;
-    if (x->phase != EXCHANGE_PHASE_CONNECT) {
+    if (x->phase > EXCHANGE_PHASE_CONNECT) {
         l = lease_of(w, x);
         must(l);
         if (!pump_request(w, x, s, l) || !pump_response(w, x, s, l))

@@ -4,6 +4,7 @@
 #include "data/conn.h"
 #include "data/exchange.h"
 #include "data/forward.h"
+#include "data/held.h"
 #include "data/log/access.h"
 #include "data/passage.h"
 #include "data/route/target.h"
@@ -13,8 +14,7 @@
 
 static void answer(struct worker *w, struct request *rq, uint16_t status)
 {
-    passage_answer(w, rq->stream, w->snapshot, &rq->notes, status, rq->whole);
-    middleware_end(&w->middlewares, &rq->notes);
+    passage_refuse(w, rq, status);
 }
 
 static bool is_default_port(struct span scheme, uint16_t port)
@@ -114,24 +114,28 @@ static void begin_exchange(struct worker *w, struct request *rq)
     router_client(&rq->conn->peer, client);
     struct pick_request asked = {.head = rq->head, .client = client};
     struct pick pick;
-    struct exchange *x = pick_server(w, service, &asked, &pick)
-                             ? exchange_open(w, rq->stream, rq->head, rq->router, &pick)
-                             : NULL;
+    struct exchange *x = rq->exchange;
+    if (!pick_server(w, service, &asked, &pick))
+        x = NULL;
+    else if (x)
+        exchange_bind(w, x, &pick);
+    else
+        x = exchange_open(w, rq->stream, rq->head, rq->router, &pick);
     if (!x) {
         answer(w, rq, 503);
         return;
     }
     x->notes = rq->notes;
-    x->log = rq->log;
+    rq->notes.in_flight_count = 0; /* given back with the exchange */
+    if (rq->log)
+        x->log = rq->log;
     rq->log = NULL;
     exchange_note(x, rq->host, rq->target);
     struct block *block;
     uint16_t status = write_head(w, rq, x, &block);
+    held_drop(w, x); /* the head is written */
     if (status) {
-        rq->stream->exchange = (struct handle){0};
-        x->status = status; /* observed at its end */
-        exchange_cancel(w, x);
-        rq->notes.in_flight_count = 0; /* given back with the exchange */
+        rq->exchange = x;
         answer(w, rq, status);
         return;
     }
@@ -197,6 +201,14 @@ static void answered(struct worker *w, struct request *rq)
         access_reply(w, rq, w->response.status, w->response.content_length);
     else
         access_drop(w, rq->log);
+}
+
+void request_resume(struct worker *w, struct request *rq, bool good)
+{
+    if (!good)
+        answer(w, rq, 503);
+    else if (passage_go(w, rq))
+        begin_exchange(w, rq);
 }
 
 void request_begin(struct worker *w, struct stream *s, struct http_head *head)

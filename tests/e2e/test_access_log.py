@@ -101,7 +101,7 @@ def test_what_ferrule_answers_itself(ferrule, origin, folder):
     assert [e["DownstreamStatus"] for e in entries] == [404, 499, 502]
     assert "RouterName" not in entries[0] and entries[0]["DownstreamContentSize"] == len("404 Not Found\n")
     assert entries[0]["OriginStatus"] == entries[2]["OriginStatus"] == 0 and entries[1]["RouterName"] == "all"
-    assert body == b"502 Bad Gateway\n"
+    assert body == b"502 Bad Gateway\n" and entries[2]["DownstreamContentSize"] == len(body)
 
 
 @pytest.mark.asan

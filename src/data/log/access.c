@@ -169,7 +169,6 @@ void access_head(struct worker *w, struct exchange *x, const struct http_head *h
 void access_end(struct worker *w, struct exchange *x)
 {
     const struct notes *n = notes_of(x->log);
-    const struct snap_server *server = &x->snapshot->servers[x->server_index];
     const struct exchange_request *q = &x->request;
     struct access_record r = {
         .duration_ns = w->now_ns - q->begun_ns,
@@ -178,13 +177,16 @@ void access_end(struct worker *w, struct exchange *x)
         .entrypoint = x->snapshot->entrypoints[x->router->entrypoint].name,
         .router = x->router->name,
         .service = x->service->name,
-        .server_url = server->url,
+        .server_url = x->server ? x->snapshot->servers[x->server_index].url : (struct span){0},
         .status = x->status ? x->status : CLIENT_LEFT,
         .request_bytes = x->up.bytes,
         .response_bytes = x->down.bytes,
         .retries = x->retried,
     };
     take_notes(n, &r);
+    if (!r.origin_status && x->status) /* our own answer */
+        r.response_bytes = h1_answer_bytes(&(struct http_answer){.status = x->status},
+                                           q->method == HTTP_HEAD);
     write_line(w, x->snapshot, &r);
     access_drop(w, x->log);
     x->log = NULL;
