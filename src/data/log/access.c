@@ -185,8 +185,8 @@ void access_end(struct worker *w, struct exchange *x)
     };
     take_notes(n, &r);
     if (!r.origin_status && x->status) /* our own answer */
-        r.response_bytes = h1_answer_bytes(&(struct http_answer){.status = x->status},
-                                           q->method == HTTP_HEAD);
+        r.response_bytes =
+            h1_answer_bytes(&(struct http_answer){.status = x->status}, q->method == HTTP_HEAD);
     write_line(w, x->snapshot, &r);
     access_drop(w, x->log);
     x->log = NULL;
