@@ -331,3 +331,62 @@ def test_more_guesses_than_can_be_judged(guarded):
     for client in clients:
         client.close()
     assert guarded.get("/", "a.test", headers=basic("quick")).status == 200
+
+
+# --- retry ------------------------------------------------------------------------------------------------------
+
+
+def flaky(origin, path, failures, answer=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"):
+    """The origin closes the connection for the first requests of a path, then answers."""
+    seen = [0]
+
+    def act():
+        seen[0] += 1
+        return b"" if seen[0] <= failures else answer
+
+    origin.answers[path] = act
+    return seen
+
+
+@pytest.mark.asan
+def test_retry(middle, origin):
+    proxy = middle({
+        "try": "retry = {attempts = 4}",
+        "slow": "retry = {attempts = 3, initialInterval = '100ms'}",
+        "none": "headers.customResponseHeaders = {X = 'y'}",
+    })
+    with proxy.connect() as client:
+        seen = flaky(origin, "/a", 3)
+        assert client.exchange("GET", "/a", "try.test").status == 200 and seen[0] == 4
+        seen = flaky(origin, "/b", 4)
+        assert client.exchange("GET", "/b", "try.test").status == 502 and seen[0] == 4
+        seen = flaky(origin, "/c", 1)
+        assert client.exchange("GET", "/c", "none.test").status == 502 and seen[0] == 1
+        for method, body in (("POST", b""), ("PUT", b"x")):  # may have been carried out; cannot be sent again
+            seen = flaky(origin, "/d", 1)
+            with proxy.connect() as other:
+                assert other.exchange(method, "/d", "try.test", body=body).status == 502 and seen[0] == 1
+        seen = []  # part of an answer is no reason to ask again
+        origin.answers["/e"] = lambda: seen.append(1) or b"HTTP/1.1 200 OK\r\nCont"
+        assert client.exchange("GET", "/e", "try.test").status == 502 and len(seen) == 1
+        began = time.monotonic()
+        seen = flaky(origin, "/f", 2)
+        assert client.exchange("GET", "/f", "slow.test").status == 200 and seen[0] == 3
+        assert time.monotonic() - began >= 0.05 + 0.075
+
+
+def test_retry_until_the_upstream_is_there(middle, origin):
+    """Nothing was sent yet: any method is tried again, and a client that goes is forgotten."""
+    proxy = middle({"try": "retry = {attempts = 100, initialInterval = '200ms'}", "few": "inFlightReq.amount = 1", "both": ["few", "try"]})
+    origin.stop()
+    with proxy.connect() as client:
+        client.request("POST", "/echo", "try.test", body=b"hello")
+        before = proxy.counters()["upstream_retries"]
+        proxy.wait_counter("upstream_retries", before + 3)
+        gone = proxy.connect()
+        gone.request("GET", "/", "both.test")
+        proxy.wait_counter("upstream_retries", before + 8)
+        gone.reset()
+        origin.start()
+        assert client.read_response().json()["body_bytes"] == 5
+    wait_until(lambda: proxy.get("/", "both.test").status == 200, "a free place")

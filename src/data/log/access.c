@@ -181,7 +181,7 @@ void access_end(struct worker *w, struct exchange *x)
         .status = x->status ? x->status : CLIENT_LEFT,
         .request_bytes = x->up.bytes,
         .response_bytes = x->down.bytes,
-        .retries = x->retried,
+        .retries = (uint32_t)x->tries + x->retried,
     };
     take_notes(n, &r);
     if (!r.origin_status && x->status) /* our own answer */
