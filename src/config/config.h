@@ -37,7 +37,7 @@ struct config_entrypoint {
     uint16_t redirect_port;      /* 0 = the scheme's default */
     bool redirect_permanent;
     bool default_of_routers; /* used by routers that name no entry point */
-    uint64_t read_timeout_ms, head_timeout_ms, write_timeout_ms, idle_timeout_ms,
+    uint64_t read_timeout_ms, head_timeout_ms, write_timeout_ms, idle_timeout_ms, tunnel_timeout_ms,
         handshake_timeout_ms, grace_timeout_ms; /* 0 = no limit */
     uint64_t accept_grace_ms; /* goes on accepting so long after the stop signal */
     uint32_t head_max_bytes;
@@ -250,7 +250,9 @@ struct config {
     struct config_tls_options *tls_options; /* [0] is "default" */
     struct config_tls_host *tls_hosts;      /* by entry point, then host */
     struct config_certificate *certificates;
-    struct config_certificate *default_certificate; /* NULL = self-signed */
+    struct config_certificate *default_certificate; /* NULL = obtained, or self-signed */
+    const struct config_domain *default_domain;     /* its names where it is obtained, or NULL; */
+    uint32_t default_resolver;                      /* by this one, which has the domain too */
     struct config_resolver *resolvers;
     uint32_t entrypoint_count, router_count, service_count, transport_count, roots_count,
         tls_option_count, tls_host_count, certificate_count, resolver_count, middleware_count;

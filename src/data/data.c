@@ -54,7 +54,7 @@ struct data {
     uint32_t conns; /* per worker */
     int epoll_fd, signal_fd, bridge_fd;
     struct buf in;
-    bool told_ready, draining, deaf;
+    bool told_ready, draining, retiring, deaf;
     _Atomic bool failed;
 };
 
@@ -112,6 +112,19 @@ static void drain(struct data *d)
     wake_all(d);
 }
 
+/* Another data process accepts on the same sockets: nothing is refused meanwhile, and clients get
+ * another request before they are asked to go. */
+static void retire(struct data *d, uint32_t limit_ms)
+{
+    if (d->draining || d->retiring)
+        return;
+    log_info("another process takes over: finishing what has begun, within %u s", limit_ms / 1000);
+    d->retiring = true;
+    d->shared.retire_ms = limit_ms;
+    d->shared.retire = true;
+    wake_all(d);
+}
+
 /* ---- set-up --------------------------------------------------------------------------------- */
 
 static struct result watch(struct data *d, int fd, struct why *why)
@@ -130,7 +143,10 @@ static struct result open_descriptors(struct data *d, struct why *why)
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
-    sigaction(SIGHUP, &(struct sigaction){.sa_handler = SIG_IGN}, NULL); /* the supervisor's */
+    /* The supervisor's. */
+    static const int ignored[] = {SIGHUP, SIGUSR1, SIGUSR2};
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        sigaction(ignored[i], &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
     d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     d->shared.notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -301,7 +317,7 @@ static void take_sockets(struct data *d, struct reader in, const int *fds, uint3
 {
     uint32_t group = reader_u32(&in), count = reader_u32(&in);
     struct reader workers = reader_of(reader_bytes(&in, count <= FDS_MAX ? 4 * count : SIZE_MAX));
-    bool good = !in.bad && count == fd_count && !d->draining;
+    bool good = !in.bad && count == fd_count && !d->draining && !d->retiring;
     struct span name = reader_bytes(&in, in.left);
     for (uint32_t i = 0; i < fd_count; i++) {
         if (!good)
@@ -323,6 +339,9 @@ static void supervisor_said(struct data *d, struct span message, const int *fds,
         break;
     case 'T':
         drain(d);
+        break;
+    case 'U':
+        retire(d, reader_u32(&in));
         break;
     case 'L':
         take_sockets(d, in, fds, fd_count);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/exchange.h"
 
+#include "base/rand.h"
 #include "data/conn.h"
 #include "data/held.h"
 #include "data/http/rules.h"
@@ -17,8 +18,9 @@ static const uint8_t allowed[EXCHANGE_PHASES] = {
     [EXCHANGE_PHASE_FREE] = TO(HELD) | TO(CONNECT),
     [EXCHANGE_PHASE_HELD] = TO(CONNECT) | TO(FREE),
     [EXCHANGE_PHASE_CONNECT] = TO(WAIT) | TO(FREE),
-    [EXCHANGE_PHASE_WAIT] = TO(RELAY) | TO(CONNECT) /* the second try */ | TO(FREE),
+    [EXCHANGE_PHASE_WAIT] = TO(RELAY) | TO(TUNNEL) | TO(CONNECT) /* the second try */ | TO(FREE),
     [EXCHANGE_PHASE_RELAY] = TO(FREE),
+    [EXCHANGE_PHASE_TUNNEL] = TO(FREE),
 #undef TO
 };
 
@@ -69,6 +71,7 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
                     head->method == HTTP_PUT || head->method == HTTP_DELETE ||
                     head->method == HTTP_OPTIONS || head->method == HTTP_TRACE;
     relay_init(&x->up, head->body);
+    limit_init(&x->again, WORKER_LIMIT_EXCHANGE);
     if (pick)
         exchange_bind(w, x, pick);
     else
@@ -114,10 +117,14 @@ static void release(struct worker *w, struct exchange *x)
 {
     drop_head(w, x);
     held_drop(w, x);
+    limit_remove(&x->again);
     middleware_end(&w->middlewares, &x->notes);
     relay_fini(&x->up, &w->blocks);
     relay_fini(&x->down, &w->blocks);
-    reader_unpin(w->reader, x->snapshot);
+    if (x->snapshot)
+        reader_unpin(w->reader, x->snapshot);
+    if (x->phase == EXCHANGE_PHASE_TUNNEL)
+        report_sub(w->report, REPORT_TUNNELS_NOW, 1);
     if (x->server)
         pool_drop(x->server);
     set_phase(x, EXCHANGE_PHASE_FREE);
@@ -135,7 +142,7 @@ void exchange_cancel(struct worker *w, struct exchange *x)
 static void give_up(struct worker *w, struct exchange *x, uint16_t status, bool whole)
 {
     struct stream *s = stream_of(w, x);
-    bool passed = x->phase == EXCHANGE_PHASE_RELAY;
+    bool passed = x->phase == EXCHANGE_PHASE_RELAY || x->phase == EXCHANGE_PHASE_TUNNEL;
     const struct snapshot *snapshot = x->snapshot; /* this step still sees it */
     struct middleware_notes notes = x->notes;
     s->exchange = (struct handle){0};
@@ -183,19 +190,28 @@ static void finish(struct worker *w, struct exchange *x, struct stream *s, struc
     stream_done(w, s, whole, trailers);
 }
 
-void exchange_client_timeout(struct worker *w, struct exchange *x)
+static void finish_tunnel(struct worker *w, struct exchange *x)
 {
-    fail_client(w, x, 408);
+    struct stream *s = stream_of(w, x);
+    exchange_cancel(w, x);
+    stream_done(w, s, true, NULL);
 }
 
-void exchange_upstream_timeout(struct worker *w, struct exchange *x)
+void exchange_client_timeout(struct worker *w, struct exchange *x)
 {
-    if (x->phase == EXCHANGE_PHASE_CONNECT)
-        x->server->rest_until_ns = w->now_ns + DIAL_REST_NS;
-    fail(w, x, 504);
+    if (x->phase == EXCHANGE_PHASE_TUNNEL)
+        finish_tunnel(w, x);
+    else
+        fail_client(w, x, 408);
 }
 
 /* ---- the upstream's connection -------------------------------------------------------------- */
+
+/* As far as the middleware `retry` goes. */
+static bool may_try_again(const struct exchange *x)
+{
+    return x->tries + 1 < x->notes.attempts;
+}
 
 /* The request is out: from here on the upstream's time runs. */
 static void limit_answer(struct worker *w, const struct exchange *x, struct lease *l)
@@ -209,7 +225,8 @@ static void send_head(struct worker *w, struct exchange *x, struct lease *l)
 {
     set_phase(x, EXCHANGE_PHASE_WAIT);
     x->asked_ns = w->now_ns;
-    bool keep = x->reused && x->idempotent && !x->has_body && !x->retried;
+    bool again = (x->reused && !x->retried) || may_try_again(x);
+    bool keep = again && x->idempotent && !x->has_body;
     if (keep)
         x->head->refs++;
     lease_send_head(w, l, (enum http_method)x->request.method, x->head);
@@ -219,11 +236,57 @@ static void send_head(struct worker *w, struct exchange *x, struct lease *l)
         limit_answer(w, x, l);
 }
 
+/* The middleware `retry`: from the plain interval to twice that, spread by half either way. */
+static uint32_t pause_ms(const struct exchange *x)
+{
+    uint32_t ms = x->notes.retry_ms;
+    ms += (uint32_t)((uint64_t)ms * (x->tries - 1u) / (x->notes.attempts - 1u));
+    return ms ? ms / 2 + (uint32_t)rand_below(ms + 1ull) : 0;
+}
+
+/* One more try. True: at once; else exchange_again() follows. */
+static bool start_over(struct worker *w, struct exchange *x)
+{
+    x->tries++;
+    report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
+    dial_restart(w, x);
+    uint32_t ms = pause_ms(x);
+    limit_set_ms(&w->wheel, &x->again, w->now_ns, ms);
+    return ms == 0;
+}
+
 static void dial(struct worker *w, struct exchange *x)
 {
-    struct result r = dial_start(w, x);
-    if (!result_is_ok(r))
-        fail(w, x, r.code == ERR_NO_SLOT ? 503 : 502);
+    for (;;) {
+        struct result r = dial_start(w, x);
+        if (result_is_ok(r))
+            return;
+        if (r.code == ERR_NO_SLOT || !may_try_again(x)) {
+            fail(w, x, r.code == ERR_NO_SLOT ? 503 : 502);
+            return;
+        }
+        if (!start_over(w, x))
+            return;
+    }
+}
+
+void exchange_again(struct worker *w, struct exchange *x)
+{
+    must(x->phase == EXCHANGE_PHASE_CONNECT);
+    dial(w, x);
+}
+
+void exchange_upstream_timeout(struct worker *w, struct exchange *x)
+{
+    if (x->phase == EXCHANGE_PHASE_CONNECT)
+        x->server->rest_until_ns = w->now_ns + DIAL_REST_NS;
+    if (x->phase != EXCHANGE_PHASE_CONNECT || !may_try_again(x)) {
+        fail(w, x, 504);
+        return;
+    }
+    close_upstream(w, x);
+    if (start_over(w, x))
+        dial(w, x);
 }
 
 /* Nothing was sent yet: the next address of the server, or another server, may do. */
@@ -254,13 +317,14 @@ void exchange_connected(struct worker *w, struct exchange *x)
     exchange_turn(w, x);
 }
 
-/* The kept connection turned out to be dead before anything came back: once more on a fresh one.
- * False: not for this request. */
+/* The connection ended before anything came back. One that was kept may have been dead when the
+ * request went out: once more on a fresh one; else the middleware `retry` may ask for it. False:
+ * not for this request. */
 static bool retry(struct worker *w, struct exchange *x, const struct lease *l)
 {
-    if (!x->head || !x->reused || x->retried || lease_has_input(l))
+    bool stale = x->reused && !x->retried;
+    if (!x->head || lease_has_input(l) || (!stale && !may_try_again(x)))
         return false;
-    report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
     close_upstream(w, x);
     /* The closing connection may have it with the kernel: the bytes stay, the cursor does not. */
     struct block *copy = block_take(&w->blocks, x->head->end - x->head_start, false);
@@ -275,7 +339,10 @@ static bool retry(struct worker *w, struct exchange *x, const struct lease *l)
     x->reused = false;
     x->retried = true;
     set_phase(x, EXCHANGE_PHASE_CONNECT);
-    dial(w, x);
+    if (stale)
+        report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
+    if (stale || start_over(w, x))
+        dial(w, x);
     return true;
 }
 
@@ -332,9 +399,9 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
     struct writer cookies = writer_of(memory, sizeof memory);
     pick_note(w, x->service, x->server, head->status < 500);
     pick_note_time(x->server, w->now_ns - x->asked_ns);
-    middleware_response(x->snapshot, &x->notes, head);
     if (!pick_set_cookies(&x->pick, head, &cookies))
         return false;
+    middleware_response(x->snapshot, &x->notes, head);
     if (!stream_respond(w, s, head, framing, x->request_done, sink))
         return false;
     relay_init(&x->down, framing);
@@ -348,7 +415,44 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
     return true;
 }
 
-enum head_state { HEAD_MORE, HEAD_DONE, HEAD_BAD, HEAD_FAILED /* it cannot be passed on */ };
+/* The upstream's 101. What the tunnel needs is its own by now: the snapshot may go. False: it
+ * cannot be passed on. */
+static bool begin_tunnel(struct worker *w, struct exchange *x, struct stream *s, struct lease *l,
+                         struct http_head *head, struct sink *sink)
+{
+    rules_pass_upgrade(head);
+    if (!stream_respond(w, s, head, HTTP_BODY_NONE, true, sink))
+        return false;
+    set_phase(x, EXCHANGE_PHASE_TUNNEL);
+    x->status = head->status;
+    drop_head(w, x);
+    tunnel_begin(w, &x->tunnel, s, l);
+    reader_unpin(w->reader, x->snapshot);
+    x->snapshot = NULL;
+    x->router = NULL;
+    x->service = NULL;
+    report_add(w->report, REPORT_TUNNELS, 1);
+    report_add(w->report, REPORT_TUNNELS_NOW, 1);
+    return true;
+}
+
+/* A head of 100 to 199. */
+static bool pass_interim(struct worker *w, struct exchange *x, struct stream *s, struct lease *l,
+                         struct http_head *head, struct sink *sink)
+{
+    drop_head(w, x); /* something came back: no second try */
+    if (head->status == 101)
+        return begin_tunnel(w, x, s, l, head, sink);
+    return stream_respond(w, s, head, HTTP_BODY_NONE, x->request_done, sink);
+}
+
+enum head_state {
+    HEAD_MORE,
+    HEAD_DONE,
+    HEAD_BAD,
+    HEAD_UNASKED, /* a 101 to something else than was asked for */
+    HEAD_FAILED,  /* it cannot be passed on */
+};
 
 /* Reads response heads until the final one; those of 100 to 199 are passed on (RFC 9110 section
  * 15.2). */
@@ -360,16 +464,15 @@ static enum head_state read_heads(struct worker *w, struct exchange *x, struct s
         enum http_event_kind kind = lease_head(w, l, &head);
         if (kind != HTTP_EVENT_HEAD)
             return kind == HTTP_EVENT_MORE ? HEAD_MORE : HEAD_BAD;
-        bool ok, final = head->status >= 200;
-        if (final) {
+        bool ok, last = head->status >= 200 || head->status == 101;
+        if (head->status == 101 && !tunnel_agrees(&x->tunnel, head))
+            return HEAD_UNASKED;
+        if (head->status >= 200)
             ok = pass_head(w, x, s, l, head, sink);
-        } else {
-            drop_head(w, x); /* something came back: no second try */
-            ok = head->status != 101 /* nobody asked for it */ &&
-                 stream_respond(w, s, head, HTTP_BODY_NONE, x->request_done, sink);
-        }
+        else
+            ok = pass_interim(w, x, s, l, head, sink);
         lease_head_taken(w, l);
-        if (final || !ok)
+        if (last || !ok)
             return ok ? HEAD_DONE : HEAD_FAILED;
     }
 }
@@ -407,12 +510,19 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
         if (lease_has_input(l) && sink_room(&sink, 1) == 0)
             return true; /* the client is slow with what it got before, or no block is free */
         enum head_state heads = read_heads(w, x, s, l, &sink);
-        if (heads == HEAD_FAILED)
-            fail(w, x, 502);
-        else if (heads == HEAD_BAD)
+        if (heads == HEAD_UNASKED)
+            rules_count(w->report, rules_reject(HTTP_RULE_switch_unasked), true);
+        if (heads == HEAD_BAD)
             fail_bad(w, x, l);
+        else if (heads > HEAD_BAD)
+            fail(w, x, 502);
         if (heads >= HEAD_BAD)
             return false;
+        if (x->phase == EXCHANGE_PHASE_TUNNEL) {
+            sink_flush(&sink);
+            exchange_turn(w, x); /* what came with the head */
+            return false;
+        }
     }
     struct source from = lease_source(l);
     enum relay_state state = RELAY_MORE;
@@ -491,8 +601,27 @@ static bool client_may_wait(struct worker *w, const struct exchange *x, struct s
     return true;
 }
 
+static void turn_tunnel(struct worker *w, struct exchange *x)
+{
+    switch (tunnel_turn(w, &x->tunnel, stream_of(w, x), lease_of(w, x))) {
+    case TUNNEL_GOES_ON:
+    case TUNNEL_GONE:
+        break;
+    case TUNNEL_OVER:
+        finish_tunnel(w, x);
+        break;
+    case TUNNEL_BROKEN:
+        fail(w, x, 502);
+        break;
+    }
+}
+
 void exchange_turn(struct worker *w, struct exchange *x)
 {
+    if (x->phase == EXCHANGE_PHASE_TUNNEL) {
+        turn_tunnel(w, x);
+        return;
+    }
     struct stream *s = stream_of(w, x);
     struct lease *l = NULL;
     enum wire_want want = WIRE_WANT_NOTHING;

@@ -6,6 +6,7 @@
 #include "data/exchange.h"
 #include "data/forward.h"
 #include "data/held.h"
+#include "data/http/rules.h"
 
 /* Sends what stands in w->response. */
 static void send_answer(struct worker *w, struct stream *s, const struct snapshot *snapshot,
@@ -67,6 +68,7 @@ static bool introduce(struct worker *w, struct request *rq)
         .ip = conn_ip(w, rq->conn),
         .server = span_str(w->config->host_name),
         .tls = rq->conn->is_tls,
+        .websocket = span_eq_nocase(rules_upgrade(rq->head), SPAN_LITERAL("websocket")),
         .trusted = passage_is_trusted(w, rq->conn, rq->entrypoint),
     };
     return result_is_ok(forward_apply(rq->head, &client));

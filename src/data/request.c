@@ -5,6 +5,7 @@
 #include "data/exchange.h"
 #include "data/forward.h"
 #include "data/held.h"
+#include "data/http/rules.h"
 #include "data/passage.h"
 #include "data/route/target.h"
 #include "data/upstream/pick.h"
@@ -75,10 +76,13 @@ static void pass_expect(struct http_head *head)
 
 /* The head in wire form, in the smallest block that takes it. Returns 0 or the status that says
  * what is wrong. */
-static uint16_t write_head(struct worker *w, struct request *rq, const struct exchange *x,
+static uint16_t write_head(struct worker *w, struct request *rq, struct exchange *x,
                            struct block **ret)
 {
     struct http_head *head = rq->head;
+    struct span protocol = rules_upgrade(head);
+    if (protocol.len && tunnel_ask(&x->tunnel, protocol, rq->entrypoint->tunnel_timeout_ms))
+        rules_pass_upgrade(head);
     if (!rq->notes.hide_client &&
         !result_is_ok(forward_add_client(head, conn_ip(w, rq->conn), &rq->text)))
         return 431;

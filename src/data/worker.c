@@ -304,6 +304,9 @@ static void run_timers(struct worker *w)
         case WORKER_LIMIT_UPCONN:
             upconn_limit(w, LIST_ENTRY(l, struct upconn, limit));
             break;
+        case WORKER_LIMIT_EXCHANGE:
+            exchange_again(w, LIST_ENTRY(l, struct exchange, again));
+            break;
         case WORKER_LIMIT_LISTENER:
             listener_limit(w, LIST_ENTRY(l, struct listener, retry));
             break;
@@ -425,13 +428,23 @@ static void close_upconn(struct worker *w, void *upconn)
     upconn_close_begin(w, upconn);
 }
 
-static void begin_drain(struct worker *w)
+static uint32_t grace_ms_of(const struct worker *w)
 {
     uint32_t grace_ms = 0;
     for (uint32_t i = 0; i < w->snapshot->entrypoint_count; i++)
         if (w->snapshot->entrypoints[i].grace_timeout_ms > grace_ms)
             grace_ms = w->snapshot->entrypoints[i].grace_timeout_ms;
-    set_phase(w, WORKER_PHASE_DRAINING);
+    return grace_ms;
+}
+
+/* Also a second time, when what began without haste is to end now. */
+static void begin_drain(struct worker *w)
+{
+    const struct worker_shared *shared = w->config->shared;
+    w->retiring = !shared->drain;
+    uint64_t grace_ms = w->retiring ? shared->retire_ms : grace_ms_of(w);
+    if (w->phase == WORKER_PHASE_SERVING)
+        set_phase(w, WORKER_PHASE_DRAINING);
     limit_set(&w->wheel, &w->grace, w->now_ns + grace_ms * NS_PER_MS);
     settle_listeners(w);
     pool_close_idle(w);
@@ -467,7 +480,7 @@ static void look_at_phase(struct worker *w)
 {
     struct worker_shared *shared = w->config->shared;
     if (w->phase == WORKER_PHASE_WAITING) {
-        if (shared->drain) {
+        if (shared->drain || shared->retire) {
             begin_close(w);
         } else if (shared->accept && w->snapshot) {
             set_phase(w, WORKER_PHASE_SERVING);
@@ -476,7 +489,8 @@ static void look_at_phase(struct worker *w)
             worker_notify(w);
         }
     }
-    if (w->phase == WORKER_PHASE_SERVING && shared->drain)
+    bool begins = w->phase == WORKER_PHASE_SERVING && (shared->drain || shared->retire);
+    if (begins || (w->phase == WORKER_PHASE_DRAINING && w->retiring && shared->drain))
         begin_drain(w);
     if (w->phase > WORKER_PHASE_SERVING && !w->deaf && is_deaf(w)) {
         w->deaf = true;

@@ -36,6 +36,8 @@ struct handle {
 struct worker_shared {
     _Atomic bool accept; /* the first sync is complete: listen */
     _Atomic bool drain;
+    _Atomic bool retire;               /* drain without haste: another process accepts already */
+    _Atomic uint32_t retire_ms;        /* set before: what has begun may take so long */
     _Atomic uint32_t accepting;        /* workers that listen */
     _Atomic uint32_t deaf;             /* workers that have stopped to listen for good */
     _Atomic uint32_t finished;         /* workers that ended */
@@ -78,6 +80,7 @@ enum worker_limit {
     WORKER_LIMIT_STREAM_IN,
     WORKER_LIMIT_STREAM_OUT,
     WORKER_LIMIT_UPCONN,
+    WORKER_LIMIT_EXCHANGE,
     WORKER_LIMIT_LISTENER,
     WORKER_LIMIT_GRACE,
 };
@@ -117,6 +120,7 @@ struct worker {
     uint32_t pending; /* requests of the worker itself that are in the kernel */
     bool waking;      /* the read of the wake-up eventfd is */
     bool cancelling;  /* it is being cancelled */
+    bool retiring;    /* draining without haste */
     bool deaf;        /* draining, and no listener is armed any more */
     bool failed;      /* the kernel refuses to go on */
 
