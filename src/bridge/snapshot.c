@@ -137,6 +137,7 @@ static void code_server(struct coder *c, struct snap_server *s)
     code_span(c, &s->host);
     code_u16(c, &s->port);
     code_bool(c, &s->https);
+    code_bool(c, &s->h2c);
     code_u32(c, &s->weight);
 }
 
@@ -163,7 +164,7 @@ static void code_prefix(struct coder *c, struct snap_prefix *p)
     X(router, routers, router_count, 32)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 8)                                                   \
     X(service, services, service_count, 33)                                                        \
-    X(server, servers, server_count, 15)                                                           \
+    X(server, servers, server_count, 16)                                                           \
     X(transport, transports, transport_count, 42)                                                  \
     X(roots, roots, roots_count, 4)                                                                \
     X(tls, tls, tls_count, 18)                                                                     \

@@ -85,6 +85,7 @@ struct snap_server {
     struct span host; /* name or address; control resolves names */
     uint16_t port;
     bool https; /* TLS to the upstream */
+    bool h2c;   /* HTTP/2 without TLS */
     uint32_t weight;
 };
 

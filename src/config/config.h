@@ -88,7 +88,7 @@ struct config_server {
     const char *url;
     const char *host; /* lower-case name, or address without brackets */
     uint16_t port;
-    bool https;
+    bool https, h2c; /* TLS; HTTP/2 without TLS; neither: HTTP/1 */
     uint32_t weight;
 };
 

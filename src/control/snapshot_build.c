@@ -148,7 +148,7 @@ static void build_services(struct snapshot *s, const struct config *config)
         for (uint32_t k = 0; k < c->server_count; k++) {
             const struct config_server *v = &c->servers[k];
             s->servers[s->server_count++] = (struct snap_server){
-                span_str(v->url), span_str(v->host), v->port, v->https, v->weight};
+                span_str(v->url), span_str(v->host), v->port, v->https, v->h2c, v->weight};
         }
     }
 }

@@ -180,10 +180,11 @@ static void limit_answer(struct worker *w, const struct exchange *x, struct leas
 static void send_head(struct worker *w, struct exchange *x, struct lease *l)
 {
     set_phase(x, EXCHANGE_PHASE_WAIT);
-    bool keep = x->reused && x->idempotent && !x->has_body && !x->retried;
+    bool keep = !x->retried && (l->shared || (x->reused && x->idempotent));
     if (keep)
         x->head->refs++;
-    lease_send_head(w, l, (enum http_method)x->request.method, x->head);
+    x->up.framing = (uint8_t)lease_framing(l, (enum http_body)x->up.framing);
+    lease_send_head(w, l, (enum http_method)x->request.method, x->head, x->request_done);
     if (!keep)
         x->head = NULL;
     if (x->request_done)
@@ -225,11 +226,15 @@ void exchange_connected(struct worker *w, struct exchange *x)
     exchange_turn(w, x);
 }
 
-/* The kept connection turned out to be dead before anything came back: once more on a fresh one.
- * False: not for this request. */
+/* The kept connection turned out to be dead before anything came back, or the server has refused
+ * the request untouched: once more, elsewhere. Nothing of a body may be gone. False: not for this
+ * request. */
 static bool retry(struct worker *w, struct exchange *x, const struct lease *l)
 {
-    if (!x->head || !x->reused || x->retried || lease_has_input(l))
+    if (!x->head || x->retried || lease_has_input(l) || x->up.bytes > 0)
+        return false;
+    bool refused = lease_is_refused(l);
+    if (!refused && !(x->reused && x->idempotent && lease_is_lost(l)))
         return false;
     report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
     close_upstream(w, x);
@@ -246,7 +251,10 @@ static bool retry(struct worker *w, struct exchange *x, const struct lease *l)
     x->reused = false;
     x->retried = true;
     set_phase(x, EXCHANGE_PHASE_CONNECT);
-    dial(w, x);
+    if (refused && lease_take(w, x->server, x->self, &x->lease))
+        send_head(w, x, lease_of(w, x));
+    else
+        dial(w, x);
     return true;
 }
 

@@ -3,7 +3,8 @@
  * Thread: the worker's.   Owns: its lease, a pin on its snapshot, the request head in wire form
  * while a second try is possible.
  * Never: completes a response that its upstream did not complete; sends a request a second time
- * unless it is idempotent, without body, was sent on a kept connection and nothing came back. */
+ * unless nothing of its body was passed on, nothing came back, and either it is idempotent and was
+ * sent on a kept connection, or the upstream says that it has not touched it. */
 #pragma once
 
 #include "data/relay.h"

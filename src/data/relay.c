@@ -18,30 +18,33 @@ void relay_fini(struct relay *r, struct blocks *blocks)
     r->trailers = NULL;
 }
 
-/* Trailer fields live only until the codec is fed again: they are put into wire form at once.
- * Without a block that holds them they are dropped (RFC 9110 section 6.5.1 allows it). */
-static void keep_trailers(struct relay *r, struct sink *to, const struct http_head *fields)
+struct block *relay_keep_fields(struct blocks *blocks, const struct http_head *fields)
 {
-    if ((r->framing != HTTP_BODY_CHUNKED && r->framing != HTTP_BODY_FRAMES) || r->trailers)
-        return;
-    struct blocks *blocks = &to->w->blocks;
     static const uint32_t sizes[] = {BLOCK_HEAD_BYTES, BLOCK_RECORD_BYTES, BLOCK_BODY_BYTES};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct block *block = block_take(blocks, sizes[i], false);
         if (!block)
-            break;
+            return NULL;
         uint32_t room = block->cap < WORKER_STAGE_BYTES ? block->cap : WORKER_STAGE_BYTES;
         struct writer w = writer_of(block->data, room); /* put_end() copies it in one piece */
         bool fits = result_is_ok(h1_write_fields(fields, &w));
         if (fits && w.len) {
             block->end = (uint32_t)w.len;
-            r->trailers = block;
-            return;
+            return block;
         }
         block_give_back(blocks, block);
         if (fits)
-            return;
+            return NULL;
     }
+    return NULL;
+}
+
+/* Trailer fields live only until the codec is fed again: they are put into lines at once. */
+static void keep_trailers(struct relay *r, struct sink *to, const struct http_head *fields)
+{
+    bool passes = r->framing == HTTP_BODY_CHUNKED || r->framing == HTTP_BODY_FRAMES;
+    if (passes && !r->trailers)
+        r->trailers = relay_keep_fields(&to->w->blocks, fields);
 }
 
 /* Payload alone: all of the first block is decoded already. */

@@ -44,6 +44,9 @@ struct relay {
 void relay_init(struct relay *r, enum http_body framing);
 /* Gives back what it holds. The input's first block is left as it is. */
 void relay_fini(struct relay *r, struct blocks *blocks);
+/* Trailer fields as lines, in a block that is the caller's. NULL: there are none, or no block holds
+ * them: they may be dropped (RFC 9110 section 6.5.1). */
+struct block *relay_keep_fields(struct blocks *blocks, const struct http_head *fields);
 /* Goes on until one of the states above is reached. */
 enum relay_state relay_pump(struct relay *r, const struct source *from, struct sink *to);
 /* The sender closed: true when that ends the message well; relay_pump() then gives RELAY_END. */

@@ -7,6 +7,7 @@
 #include "data/exchange.h"
 #include "data/handshake.h"
 #include "data/tls/session.h"
+#include "data/upstream/multi.h"
 #include "data/upstream/upconn.h"
 
 #include <stdlib.h>
@@ -82,6 +83,8 @@ static struct result open_memory(struct worker *w)
     TRY(slab_init(&w->conns, c->conns, sizeof(struct conn)));
     TRY(slab_init(&w->exchanges, c->conns, sizeof(struct exchange)));
     TRY(slab_init(&w->upconns, c->conns * 2 + 64, sizeof(struct upconn)));
+    TRY(slab_init(&w->multis, c->conns + 64, sizeof(struct multi)));
+    TRY(slab_init(&w->leases, w->exchanges.count, sizeof(struct multi_lease)));
     w->stage = map_scratch(WORKER_STAGE_BYTES);
     w->flight = map_scratch(WORKER_FLIGHT_BYTES);
     w->lines = map_scratch(WORKER_LINES_BYTES);
@@ -153,6 +156,8 @@ void worker_close(struct worker *w)
         slab_fini(&w->conns);
         slab_fini(&w->exchanges);
         slab_fini(&w->upconns);
+        slab_fini(&w->multis);
+        slab_fini(&w->leases);
     }
     unmap(w->stage, WORKER_STAGE_BYTES);
     unmap(w->flight, WORKER_FLIGHT_BYTES);
@@ -284,6 +289,9 @@ static void run_timers(struct worker *w)
             break;
         case WORKER_LIMIT_UPCONN:
             upconn_limit(w, LIST_ENTRY(l, struct upconn, limit));
+            break;
+        case WORKER_LIMIT_LEASE:
+            multi_lease_limit(w, LIST_ENTRY(l, struct multi_lease, limit));
             break;
         case WORKER_LIMIT_LISTENER:
             listener_limit(w, LIST_ENTRY(l, struct listener, retry));

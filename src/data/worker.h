@@ -70,6 +70,7 @@ enum worker_limit {
     WORKER_LIMIT_CONN_IN = 0,
     WORKER_LIMIT_CONN_OUT,
     WORKER_LIMIT_UPCONN,
+    WORKER_LIMIT_LEASE,
     WORKER_LIMIT_LISTENER,
     WORKER_LIMIT_GRACE,
 };
@@ -91,6 +92,7 @@ struct worker {
     struct pool pool;
 
     struct slab conns, exchanges, upconns;
+    struct slab multis, leases; /* HTTP/2 to servers */
     struct blocks blocks;
     uint64_t blocks_seen; /* blocks.given_back when `hungry` was last woken */
     struct list ready;    /* wires that something happened to */

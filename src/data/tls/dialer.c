@@ -115,7 +115,7 @@ struct result tls_dialer_create(const struct snapshot *s, const struct snap_tran
     must(transport->server_name.len < sizeof d->name);
     d->id = transport->id;
     d->verify = !transport->insecure;
-    d->alpn = TLS_ALPN_HTTP11;
+    d->alpn = transport->no_http2 ? TLS_ALPN_HTTP11 : TLS_ALPN_H2 | TLS_ALPN_HTTP11;
     if (transport->server_name.len)
         memcpy(d->name, transport->server_name.ptr, transport->server_name.len);
     d->uri = mem_strndup(transport->peer_uri.ptr, transport->peer_uri.len);

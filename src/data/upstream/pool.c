@@ -2,6 +2,7 @@
 #include "data/upstream/pool.h"
 
 #include "base/buf.h"
+#include "data/upstream/multi.h"
 #include "data/upstream/upconn.h"
 
 #include <stdlib.h>
@@ -19,7 +20,7 @@ void pool_drop(struct pool_server *server)
 {
     must(server->refs > 0);
     if (--server->refs == 0) {
-        must(list_is_empty(&server->idle));
+        must(list_is_empty(&server->idle) && list_is_empty(&server->shared));
         tls_resume_clear(&server->resume);
         free(server);
     }
@@ -29,6 +30,10 @@ static void close_idle(struct worker *w, struct pool_server *server)
 {
     while (!list_is_empty(&server->idle))
         upconn_close_begin(w, LIST_ENTRY(server->idle.next, struct upconn, idle));
+    for (struct list *at = server->shared.next, *next; at != &server->shared; at = next) {
+        next = at->next;
+        multi_retire(w, LIST_ENTRY(at, struct upconn, idle));
+    }
 }
 
 static void retire(struct worker *w, struct pool_server *server)
@@ -98,6 +103,7 @@ static struct pool_server *server_make(struct span service, struct span url)
 {
     struct pool_server *server = mem_zalloc(sizeof *server + service.len + url.len);
     list_init(&server->idle);
+    list_init(&server->shared);
     server->refs = 1;
     server->service_len = service.len;
     server->url_len = url.len;
@@ -130,6 +136,12 @@ void pool_adopt(struct worker *w, const struct snapshot *s)
             if (!server)
                 server = server_make(service->name, url);
             server->transport_id = id;
+            server->h2c = s->servers[index].h2c;
+            if (id || server->h2c) {
+                const struct snap_transport *t = &s->transports[service->transport];
+                server->read_idle_ms = t->read_idle_timeout_ms;
+                server->ping_ms = t->ping_timeout_ms;
+            }
             must(!next.servers[index]);
             server->index = index;
             next.servers[index] = server;
@@ -160,6 +172,16 @@ void pool_clear(struct worker *w)
     free(w->pool.servers);
     dialers_clear(&w->pool.dialers);
     w->pool = (struct pool){0};
+}
+
+struct upconn *pool_shared(struct worker *w, struct pool_server *server)
+{
+    for (struct list *at = server->shared.next; at != &server->shared; at = at->next) {
+        struct upconn *upconn = LIST_ENTRY(at, struct upconn, idle);
+        if (multi_has_room(w, upconn))
+            return upconn;
+    }
+    return NULL;
 }
 
 struct upconn *pool_take(struct worker *w, struct pool_server *server)

@@ -16,7 +16,12 @@ struct worker;
 struct upconn;
 
 struct pool_server {
-    struct list idle; /* upconns, the latest used first */
+    struct list idle;               /* upconns, the latest used first */
+    struct list shared;             /* upconns that speak HTTP/2 */
+    struct upconn *dialing;         /* one that is expected to, being made; NULL = none */
+    bool h2c;                       /* it speaks HTTP/2 without TLS */
+    bool speaks_h2;                 /* it did so the last time */
+    uint32_t read_idle_ms, ping_ms; /* HTTP/2: as its transport says */
     uint32_t idle_count;
     uint32_t refs;          /* the pool's own, and one per upconn and exchange */
     uint32_t index;         /* in the present snapshot's servers */
@@ -50,6 +55,8 @@ void pool_clear(struct worker *w);
 
 void pool_hold(struct pool_server *server);
 void pool_drop(struct pool_server *server);
+/* An HTTP/2 connection that takes one more request, or NULL. */
+struct upconn *pool_shared(struct worker *w, struct pool_server *server);
 /* A kept connection that is still good, or NULL. It is no longer in the pool. */
 struct upconn *pool_take(struct worker *w, struct pool_server *server);
 /* Takes a connection back; false: the server has `max` already, or is retired. */
