@@ -22,7 +22,7 @@ static void check(const struct hello *h)
 /* The same message in records of other lengths means the same. */
 static void check_other_records(struct span in, const struct hello *h, size_t part)
 {
-    static uint8_t mem[5 * HELLO_BYTES_MAX];
+    static uint8_t mem[6 * HELLO_BYTES_MAX];
     struct writer w = writer_of(mem, sizeof mem);
     uint8_t flat[HELLO_BYTES_MAX];
     size_t have = 0, want = 4;
@@ -48,6 +48,17 @@ static void check_other_records(struct span in, const struct hello *h, size_t pa
     if (r.code == ERR_TOO_LARGE && w.len > HELLO_BYTES_MAX)
         return;
     must(result_is_ok(r));
+    /* So does the one record that is made of them, with what followed. */
+    writer_bytes(&w, "behind", 6);
+    must(!w.bad);
+    if (again.records > 1) {
+        size_t void_bytes = hello_join(mem, w.len);
+        struct span joined = span_skip(span_of(mem, w.len), void_bytes);
+        must(result_is_ok(hello_parse(joined, &again)));
+        must(have > 16384 || (again.records == 1 && joined.len == 5 + have + 6));
+        must(memcmp(joined.ptr + joined.len - 6, "behind", 6) == 0);
+    }
+    again.records = h->records;
     must(memcmp(&again, h, sizeof again) == 0);
 }
 

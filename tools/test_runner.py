@@ -165,10 +165,10 @@ def run_meson(kind, path, choose, arguments, totals):
     if not names:
         return
     say(f"{kind}: {len(names)} programs")
-    log = path / "meson-logs" / "ferrule.json"
+    log = path / "meson-logs" / "ferrule-long.json"  # meson puts the setup's name behind ours
     log.unlink(missing_ok=True)
     env = dict(os.environ, **SANITIZER_ENV)
-    command = ["meson", "test", "-C", str(path), "--logbase", "ferrule", "--num-processes", str(arguments.jobs)]
+    command = ["meson", "test", "-C", str(path), "--logbase", "ferrule", "--setup", "long", "--num-processes", str(arguments.jobs)]
     if kind == "asan":
         command += ["--timeout-multiplier", "4"]
     elif kind == "tsan":

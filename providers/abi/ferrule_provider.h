@@ -242,7 +242,10 @@ enum ferrule_dns_flags {
 /* Sends one DNS message as it is and waits for one answer. Over UDP, datagrams from elsewhere, with
  * another id or without the QR bit do not count, and the message is sent again once, after half the
  * time. Over TCP the host writes and takes off the length prefix. The answer is not checked beyond
- * that: a truncated one (TC) is a success, and the plug-in asks again with FERRULE_DNS_TCP. */
+ * that: a truncated one (TC) is a success, and the plug-in asks again with FERRULE_DNS_TCP.
+ * counts: NULL, or says of each UDP answer whether it is taken (1) or dropped as if it had not come
+ * (0), because its signature is not the server's (RFC 8945 section 5.3). It calls no service that
+ * talks to the network. */
 struct ferrule_dns_exchange {
     uint32_t size;
     uint32_t flags;
@@ -250,6 +253,8 @@ struct ferrule_dns_exchange {
     uint32_t reserved;
     struct ferrule_str server;  /* "host", "host:port", "1.2.3.4:53", "[::1]:53", "::1"; port 53 */
     struct ferrule_str message; /* 12..FERRULE_DNS_MAX bytes */
+    int32_t (*counts)(void *arg, struct ferrule_str answer);
+    void *counts_arg;
 };
 
 /* Asks one question and gives the answer as it came, in wire format, after TCP when it was

@@ -210,9 +210,34 @@ static int32_t rfc2136_open(const struct ferrule_host *host, void **ret,
 /* --- talking to the server
  * -------------------------------------------------------------------------------- */
 
-static int32_t exchange_once(const struct instance *i, const struct dns_writer *w, bool tcp,
-                             struct ferrule_buf *reply, struct ferrule_error *error)
+/* What an answer must be signed as; mac NULL: not at all. */
+struct signature {
+    const struct instance *i;
+    const struct tsig_mac *mac;
+};
+
+/* RFC 8945 section 5.3: an answer whose signature is not the server's may be anybody's; the
+ * server's own is waited for. What the server says against our signature it cannot sign. */
+static int32_t counts(void *arg, struct ferrule_str answer)
 {
+    const struct signature *s = arg;
+    struct dns_message m;
+    if (!dns_message_read(answer, &m))
+        return 0;
+    if (dns_message_is_truncated(&m))
+        return 1; /* TCP tells */
+    struct tsig_answer t =
+        tsig_check(s->i->host, &s->i->key, s->mac, s->i->host->wall_s(s->i->host), &m);
+    if (t.verdict == TSIG_ABSENT)
+        return dns_message_rcode(&m) != DNS_RCODE_OK;
+    return t.verdict == TSIG_GOOD || t.verdict == TSIG_REFUSED || t.verdict == TSIG_CLOCK;
+}
+
+static int32_t exchange_once(const struct instance *i, const struct dns_writer *w,
+                             const struct tsig_mac *mac, bool tcp, struct ferrule_buf *reply,
+                             struct ferrule_error *error)
+{
+    struct signature signature = {i, mac};
     struct ferrule_dns_exchange x = {
         .size = sizeof x,
         .flags = tcp ? FERRULE_DNS_TCP : 0,
@@ -220,27 +245,30 @@ static int32_t exchange_once(const struct instance *i, const struct dns_writer *
         .timeout_ms = tcp ? i->timeout_ms : i->timeout_ms / 2,
         .server = i->nameserver,
         .message = {(const char *)w->ptr, w->len},
+        .counts = mac ? counts : NULL,
+        .counts_arg = &signature,
     };
     i->host->buf_reset(reply);
     return i->host->dns_exchange(i->host, &x, reply, error);
 }
 
-/* Sends the message over UDP, and over TCP when it is long, unanswered or its answer truncated. */
+/* Sends the message over UDP, and over TCP when it is long, unanswered or its answer truncated.
+ * mac: of a signed message, else NULL. */
 static int32_t exchange(const struct instance *i, const struct dns_writer *w,
-                        struct ferrule_buf *reply, struct dns_message *ret,
-                        struct ferrule_error *error)
+                        const struct tsig_mac *mac, struct ferrule_buf *reply,
+                        struct dns_message *ret, struct ferrule_error *error)
 {
     if (w->bad)
         return fail(error, FERRULE_FAILED, "the DNS message would be too long");
     int32_t status = FERRULE_TIMEOUT;
     bool truncated = false;
     if (w->len <= UDP_BYTES_MAX) {
-        status = exchange_once(i, w, false, reply, error);
+        status = exchange_once(i, w, mac, false, reply, error);
         if (status == FERRULE_OK && dns_message_read(i->host->buf_view(reply), ret))
             truncated = dns_message_is_truncated(ret);
     }
     if (truncated || status == FERRULE_TIMEOUT || status == FERRULE_RETRY)
-        status = exchange_once(i, w, true, reply, error);
+        status = exchange_once(i, w, mac, true, reply, error);
     if (status != FERRULE_OK)
         return status;
     if (!dns_message_read(i->host->buf_view(reply), ret) || !dns_skip_questions(ret))
@@ -290,7 +318,7 @@ static int32_t walk_to_zone(const struct instance *i, const struct dns_name *nam
         struct dns_writer w = {.ptr = bytes, .cap = sizeof bytes};
         struct dns_message m;
         dns_put_query(&w, random_id(i->host), &at, DNS_TYPE_SOA);
-        int32_t status = exchange(i, &w, reply, &m, error);
+        int32_t status = exchange(i, &w, NULL, reply, &m, error);
         if (status != FERRULE_OK)
             return status;
         unsigned rcode = dns_message_rcode(&m);
@@ -484,7 +512,7 @@ static int32_t send_update(const struct instance *i, struct dns_writer *w,
         tsig_sign(i->host, &i->key, i->host->wall_s(i->host), w, &mac);
     struct ferrule_buf *reply = i->host->buf_new(i->host);
     struct dns_message m;
-    int32_t status = exchange(i, w, reply, &m, error);
+    int32_t status = exchange(i, w, i->key.digest ? &mac : NULL, reply, &m, error);
     char text[DNS_TEXT_BYTES];
     dns_name_text(zone, text);
     if (status == FERRULE_OK && i->key.digest)

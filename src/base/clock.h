@@ -26,3 +26,11 @@ static inline int64_t clock_wall_s(void)
     clock_gettime(CLOCK_REALTIME, &t);
     return (int64_t)t.tv_sec;
 }
+
+/* CLOCK_REALTIME, ns since 1970: as the times of files. */
+static inline int64_t clock_wall_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * (int64_t)NS_PER_S + t.tv_nsec;
+}

@@ -23,6 +23,31 @@ static void push(struct args *a, char *text)
     a->items[a->count] = NULL;
 }
 
+static void push_data(struct args *a, const struct cmdline_child *args)
+{
+    const struct config *config = args->config;
+    push(a, mem_printf("log=%s", args->plan->log_level));
+    push(a, mem_printf("connections=%u", config->worker_connections));
+    for (uint32_t i = 0; i < config->workers; i++)
+        push(a, mem_printf("cpu=%u", config->worker_cpus[i]));
+    for (uint32_t i = 0; i < args->listeners->count; i++) {
+        const struct listener_group *g = &args->listeners->groups[i];
+        for (uint32_t k = 0; k < g->count; k++)
+            push(a, mem_printf("listener=%d,%u,%u,%s", g->fds[k],
+                               listeners_worker(g, k, config->workers), g->id, g->entrypoint));
+    }
+}
+
+static void push_control(struct args *a, const struct cmdline_child *args)
+{
+    for (uint32_t i = 0; i < args->config->fixed_count; i++)
+        push(a, mem_printf("fixed=%s", args->config->fixed[i]));
+    if (args->args->file)
+        push(a, mem_printf("file=%s", args->args->file));
+    for (uint32_t i = 0; i < args->args->flag_count; i++)
+        push(a, mem_strdup(args->args->flags[i]));
+}
+
 char **cmdline_child_argv(const char *command, const struct cmdline_child *args)
 {
     struct args a = {0};
@@ -31,23 +56,10 @@ char **cmdline_child_argv(const char *command, const struct cmdline_child *args)
     push(&a, mem_printf("parent=%d", (int)args->parent));
     push(&a, mem_printf("supervisor=%d", args->supervisor_fd));
     push(&a, mem_printf("report=%d", args->report_fd));
-    if (args->listeners) {
-        const struct config *config = args->config;
-        push(&a, mem_printf("log=%s", config->log_level));
-        push(&a, mem_printf("connections=%u", config->worker_connections));
-        for (uint32_t i = 0; i < config->workers; i++)
-            push(&a, mem_printf("cpu=%u", config->worker_cpus[i]));
-        for (uint32_t i = 0; i < args->listeners->count; i++) {
-            const struct listener_socket *l = &args->listeners->items[i];
-            push(&a, mem_printf("listener=%d,%u,%s", l->fd, l->worker,
-                                config->entrypoints[l->entrypoint].name));
-        }
-    } else {
-        if (args->args->file)
-            push(&a, mem_printf("file=%s", args->args->file));
-        for (uint32_t i = 0; i < args->args->flag_count; i++)
-            push(&a, mem_strdup(args->args->flags[i]));
-    }
+    if (args->listeners)
+        push_data(&a, args);
+    else
+        push_control(&a, args);
     return a.items;
 }
 
@@ -106,6 +118,7 @@ int cmdline_data_main(int argc, char **argv)
             struct data_listener *l = &listeners[config.listener_count++];
             l->fd = (int)strtol(v, &end, 10);
             l->worker = (uint32_t)strtoul(end + (*end == ','), &end, 10);
+            l->group = (uint32_t)strtoul(end + (*end == ','), &end, 10);
             l->entrypoint = end + (*end == ',');
         }
     }
@@ -122,17 +135,22 @@ int cmdline_control_main(int argc, char **argv)
 {
     struct control_config config = {.supervisor_fd = -1, .report_fd = -1};
     const char **flags = mem_zalloc((size_t)argc * sizeof *flags);
+    const char **fixed = mem_zalloc((size_t)argc * sizeof *fixed);
     const char *v;
     for (int i = 1; i < argc; i++) {
         if (take_common(argv[i], &config.supervisor_fd, &config.report_fd))
             continue;
         if ((v = value_of(argv[i], "file")))
             config.file = v;
+        else if ((v = value_of(argv[i], "fixed")))
+            fixed[config.fixed_count++] = v;
         else
             flags[config.flag_count++] = argv[i];
     }
     config.flags = flags;
+    config.fixed = fixed;
     int code = config.supervisor_fd < 0 ? not_for_people(argv[0]) : control_run(&config);
     free(flags);
+    free(fixed);
     return code;
 }

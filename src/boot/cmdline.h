@@ -13,8 +13,9 @@
 struct cmdline_child {
     pid_t parent;
     int supervisor_fd, report_fd;
-    const struct listener_set *listeners; /* data */
-    const struct config *config;          /* data */
+    const struct config *config;
+    const struct plan *plan;
+    const struct listener_set *listeners; /* data; NULL = control */
     const struct check_args *args;        /* control */
 };
 /* NULL-terminated, on the heap. */

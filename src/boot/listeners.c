@@ -4,17 +4,78 @@
 #include "boot/notify.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define BACKLOG 4096 /* the kernel takes the smaller of this and net.core.somaxconn */
 
-static void add(struct listener_set *set, int fd, uint32_t worker, uint32_t entrypoint)
+/* ---- groups --------------------------------------------------------------------------------- */
+
+static struct listener_group *add_group(struct listener_set *set, const struct plan_listener *l)
 {
-    set->items = mem_grow(set->items, (set->count + 1) * sizeof *set->items);
-    set->items[set->count++] = (struct listener_socket){fd, worker, entrypoint};
+    set->groups = mem_grow(set->groups, (set->count + 1) * sizeof *set->groups);
+    struct listener_group *g = &set->groups[set->count++];
+    *g = (struct listener_group){.id = ++set->next_id,
+                                 .entrypoint = mem_strdup(l->entrypoint),
+                                 .address = mem_strdup(l->address),
+                                 .socket = l->socket,
+                                 .bound = l->socket,
+                                 .wanted = true,
+                                 .is_new = true};
+    return g;
 }
+
+static void add_socket(struct listener_group *g, int fd)
+{
+    g->fds = mem_grow(g->fds, (g->count + 1) * sizeof *g->fds);
+    g->fds[g->count++] = fd;
+}
+
+static void close_sockets(struct listener_group *g, uint32_t kept)
+{
+    while (g->count > kept)
+        close(g->fds[--g->count]);
+}
+
+static void free_group(struct listener_group *g)
+{
+    close_sockets(g, 0);
+    free(g->fds);
+    free(g->entrypoint);
+    free(g->address);
+}
+
+/* Keeps the groups that `stays` says; tells of the others first. */
+static void sweep(struct listener_set *set, bool (*stays)(const struct listener_group *),
+                  void (*gone)(void *arg, const struct listener_group *group), void *arg)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (stays(&set->groups[i])) {
+            set->groups[kept++] = set->groups[i];
+            continue;
+        }
+        if (gone)
+            gone(arg, &set->groups[i]);
+        free_group(&set->groups[i]);
+    }
+    set->count = kept;
+}
+
+static struct listener_group *find(const struct listener_set *set, const struct plan_listener *l)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        struct listener_group *g = &set->groups[i];
+        if (strcasecmp(g->entrypoint, l->entrypoint) == 0 &&
+            (g->adopted || net_addr_eq(&g->socket, &l->socket)))
+            return g;
+    }
+    return NULL;
+}
+
+/* ---- opening -------------------------------------------------------------------------------- */
 
 /* A bound TCP socket; -1 with errno. */
 static int bound_socket(const struct net_addr *addr, bool reuse_port)
@@ -37,25 +98,24 @@ static int bound_socket(const struct net_addr *addr, bool reuse_port)
     return -1;
 }
 
-static struct result explain(const struct config_entrypoint *ep, const char *address,
-                             struct why *why)
+static struct result explain(const struct plan_listener *l, struct why *why)
 {
     int sys = errno;
     if (sys == EACCES)
         return why_fail(why, ERR_PERMISSION,
                         "entry point \"%s\": no right to listen on %s: run as root, or give the "
                         "program CAP_NET_BIND_SERVICE",
-                        ep->name, address);
+                        l->entrypoint, l->address);
     if (sys == EADDRINUSE)
         return why_fail(why, ERR_BUSY,
                         "entry point \"%s\": another program listens on %s: stop it, or use "
                         "another address",
-                        ep->name, address);
+                        l->entrypoint, l->address);
     if (sys == EADDRNOTAVAIL)
         return why_fail(why, ERR_SYSTEM, "entry point \"%s\": %s is not an address of this machine",
-                        ep->name, address);
-    return why_fail_sys(why, ERR_SYSTEM, sys, "entry point \"%s\": cannot listen on %s", ep->name,
-                        address);
+                        l->entrypoint, l->address);
+    return why_fail_sys(why, ERR_SYSTEM, sys, "entry point \"%s\": cannot listen on %s",
+                        l->entrypoint, l->address);
 }
 
 /* A port of every address family becomes IPv4 where the kernel has no IPv6. */
@@ -66,71 +126,162 @@ static void without_ipv6(struct net_addr *addr)
                               .len = sizeof addr->in};
 }
 
-static struct result open_address(const struct config *config, uint32_t entrypoint,
-                                  uint32_t address, struct listener_set *set, struct why *why)
+/* We listen on the port already, perhaps on another address: who binds next to us without
+ * SO_REUSEPORT would only meet ourselves. */
+static bool is_our_port(const struct listener_set *set, uint16_t port)
 {
-    const struct config_entrypoint *ep = &config->entrypoints[entrypoint];
-    struct net_addr addr = ep->sockets[address];
-    /* Without SO_REUSEPORT first: with it, two programs of one user would share the port. */
-    int probe = bound_socket(&addr, false);
-    if (probe == -1 && errno == EAFNOSUPPORT && ep->addresses[address][0] == ':') {
-        without_ipv6(&addr);
-        probe = bound_socket(&addr, false);
-    }
-    if (probe == -1)
-        return explain(ep, ep->addresses[address], why);
-    close(probe);
-    for (uint32_t worker = 0; worker < config->workers; worker++) {
-        int fd = bound_socket(&addr, true);
+    for (uint32_t i = 0; i < set->count; i++)
+        if (!set->groups[i].adopted && set->groups[i].count &&
+            net_addr_port(&set->groups[i].socket) == port)
+            return true;
+    return false;
+}
+
+/* Adds sockets until there is one per worker. */
+static struct result fill_group(struct listener_group *g, const struct plan_listener *l,
+                                uint32_t workers, struct why *why)
+{
+    while (g->count < workers) {
+        int fd = bound_socket(&g->bound, true);
         if (fd == -1)
-            return explain(ep, ep->addresses[address], why);
-        add(set, fd, worker, entrypoint);
+            return explain(l, why);
+        add_socket(g, fd);
         if (listen(fd, BACKLOG) == -1)
-            return explain(ep, ep->addresses[address], why);
+            return explain(l, why);
     }
     return result_ok();
 }
 
-/* Sockets that systemd opened under the entry point's name (FileDescriptorName=); every worker
- * accepts on each. Returns how many. */
-static uint32_t adopt(const struct config *config, uint32_t entrypoint, struct listener_set *set)
+/* The same address under another name goes on with the same sockets: what waits in their queues is
+ * not lost. True when there was such a group. */
+static bool share_sockets(struct listener_set *set, struct listener_group *g)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        const struct listener_group *other = &set->groups[i];
+        if (other == g || other->adopted || !net_addr_eq(&other->socket, &g->socket))
+            continue;
+        for (uint32_t k = 0; k < other->count; k++) {
+            int fd = fcntl(other->fds[k], F_DUPFD_CLOEXEC, 0);
+            if (fd == -1)
+                return false;
+            add_socket(g, fd);
+        }
+        return other->count > 0;
+    }
+    return false;
+}
+
+static struct result open_group(struct listener_set *set, const struct plan_listener *l,
+                                uint32_t workers, struct why *why)
+{
+    struct net_addr addr = l->socket;
+    bool ours = is_our_port(set, net_addr_port(&addr));
+    struct listener_group *g = add_group(set, l);
+    if (ours && share_sockets(set, g))
+        return fill_group(g, l, workers, why);
+    /* Without SO_REUSEPORT first: with it, two programs of one user would share the port. */
+    int probe = bound_socket(&addr, ours);
+    if (probe == -1 && errno == EAFNOSUPPORT && l->address[0] == ':') {
+        without_ipv6(&addr);
+        probe = bound_socket(&addr, ours);
+    }
+    if (probe == -1)
+        return explain(l, why);
+    close(probe);
+    g->bound = addr;
+    return fill_group(g, l, workers, why);
+}
+
+/* Sockets that systemd opened under the entry point's name (FileDescriptorName=). Duplicates, so
+ * that the passed ones can be adopted again. Returns how many. */
+static uint32_t adopt(struct listener_set *set, const struct plan_listener *l)
 {
     uint32_t adopted = 0;
-    int fd;
-    for (uint32_t i = 0; (fd = notify_listen_fd(config->entrypoints[entrypoint].name, i)) != -1;
-         i++) {
-        int on = 1;
+    int given;
+    for (uint32_t i = 0; (given = notify_listen_fd(l->entrypoint, i)) != -1; i++) {
+        int on = 1, fd = fcntl(given, F_DUPFD_CLOEXEC, 0);
+        if (fd == -1)
+            continue;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* only a matter of speed */
-        for (uint32_t worker = 0; worker < config->workers; worker++)
-            add(set, fd, worker, entrypoint);
+        struct listener_group *g = add_group(set, l);
+        g->adopted = true;
+        add_socket(g, fd);
         adopted++;
     }
     return adopted;
 }
 
-struct result listeners_open(const struct config *config, struct listener_set *ret, struct why *why)
+/* ---- plans ---------------------------------------------------------------------------------- */
+
+static bool is_kept(const struct listener_group *g)
 {
-    struct listener_set set = {0};
-    for (uint32_t e = 0; e < config->entrypoint_count; e++) {
-        if (adopt(config, e, &set))
-            continue;
-        for (uint32_t a = 0; a < config->entrypoints[e].address_count; a++) {
-            struct result r = open_address(config, e, a, &set, why);
-            if (!result_is_ok(r)) {
-                listeners_close(&set);
-                return r;
-            }
-        }
+    return !g->is_new || g->known;
+}
+
+static bool is_wanted(const struct listener_group *g)
+{
+    return g->wanted;
+}
+
+/* All groups of an entry point with systemd's sockets are wanted, whatever addresses it has. */
+static bool want_adopted(struct listener_set *set, const char *entrypoint)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < set->count; i++) {
+        struct listener_group *g = &set->groups[i];
+        if (g->adopted && strcasecmp(g->entrypoint, entrypoint) == 0)
+            g->wanted = found = true;
     }
-    *ret = set;
-    return result_ok();
+    return found;
+}
+
+static struct result stage_one(struct listener_set *set, const struct plan_listener *l,
+                               uint32_t workers, struct why *why)
+{
+    if (want_adopted(set, l->entrypoint))
+        return result_ok();
+    struct listener_group *g = find(set, l);
+    if (g) {
+        g->wanted = true;
+        return fill_group(g, l, workers, why);
+    }
+    return adopt(set, l) ? result_ok() : open_group(set, l, workers, why);
+}
+
+struct result listeners_stage(struct listener_set *set, const struct plan *plan, uint32_t workers,
+                              struct why *why)
+{
+    struct result r = result_ok();
+    for (uint32_t i = 0; i < set->count; i++)
+        set->groups[i].wanted = false;
+    for (uint32_t i = 0; i < plan->count && result_is_ok(r); i++)
+        r = stage_one(set, &plan->listeners[i], workers, why);
+    if (result_is_ok(r))
+        return r;
+    for (uint32_t i = 0; i < set->count; i++)
+        if (set->groups[i].known)
+            close_sockets(&set->groups[i], set->groups[i].known);
+    sweep(set, is_kept, NULL, NULL);
+    return r;
+}
+
+void listeners_commit(struct listener_set *set,
+                      void (*gone)(void *arg, const struct listener_group *group), void *arg)
+{
+    sweep(set, is_wanted, gone, arg);
+    for (uint32_t i = 0; i < set->count; i++)
+        set->groups[i].is_new = false;
+}
+
+uint32_t listeners_worker(const struct listener_group *group, uint32_t index, uint32_t workers)
+{
+    return group->adopted || index >= workers ? LISTENER_ALL_WORKERS : index;
 }
 
 void listeners_close(struct listener_set *set)
 {
     for (uint32_t i = 0; i < set->count; i++)
-        if (i == 0 || set->items[i].fd != set->items[i - 1].fd)
-            close(set->items[i].fd);
-    free(set->items);
-    *set = (struct listener_set){0};
+        free_group(&set->groups[i]);
+    free(set->groups);
+    *set = (struct listener_set){.next_id = set->next_id};
 }

@@ -1,26 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* boot/listeners.h - the listening sockets: one SO_REUSEPORT socket per worker and address, or the
- * ones that systemd passed.
- * Thread: the supervisor's.   Owns: the descriptors, for as long as the supervisor lives, so that
- * a restart of data refuses no connection.
+/* boot/listeners.h - the listening sockets: for each address of an entry point a group with one
+ * SO_REUSEPORT socket per worker, or the one that systemd passed.
+ * Thread: the supervisor's.   Owns: the descriptors, for as long as the configuration names them,
+ * so that a restart of data refuses no connection.
  * Never: shares a port with another program: an address that somebody listens on is an error. */
 #pragma once
 
-#include "config/config.h"
+#include "config/plan.h"
 
-struct listener_socket {
-    int fd;
-    uint32_t worker;     /* who accepts on it */
-    uint32_t entrypoint; /* index in the configuration */
-};
+/* Every worker accepts on it. */
+#define LISTENER_ALL_WORKERS UINT32_MAX
 
-struct listener_set {
-    struct listener_socket *items;
+struct listener_group {
+    uint32_t id; /* never used twice */
+    char *entrypoint;
+    char *address;          /* as written */
+    struct net_addr socket; /* as configured */
+    struct net_addr bound;  /* differs where the kernel has no IPv6 */
+    bool adopted;           /* systemd's; one socket for all workers */
+    bool wanted;            /* by the plan that was staged last */
+    bool is_new;            /* staged, not committed */
+    uint32_t known;         /* sockets that the data process has been told of */
+    int *fds;
     uint32_t count;
 };
 
-/* Opens or adopts every address of every entry point. On failure `why` names address, entry point
- * and remedy. ERR_SYSTEM, ERR_PERMISSION, ERR_BUSY. Accepted sockets inherit TCP_NODELAY. */
-struct result listeners_open(const struct config *config, struct listener_set *ret,
-                             struct why *why);
+struct listener_set {
+    struct listener_group *groups;
+    uint32_t count;
+    uint32_t next_id;
+};
+
+/* Opens or adopts what the plan has and the set has not; groups that are there already stay as they
+ * are. On failure nothing has changed, and `why` names address, entry point and remedy.
+ * ERR_SYSTEM, ERR_PERMISSION, ERR_BUSY. Accepted sockets inherit TCP_NODELAY. */
+struct result listeners_stage(struct listener_set *set, const struct plan *plan, uint32_t workers,
+                              struct why *why);
+/* The staged plan holds: closes what it does not want, after telling gone(arg, group). */
+void listeners_commit(struct listener_set *set,
+                      void (*gone)(void *arg, const struct listener_group *group), void *arg);
+/* Who accepts on the group's index-th socket. */
+uint32_t listeners_worker(const struct listener_group *group, uint32_t index, uint32_t workers);
 void listeners_close(struct listener_set *set);

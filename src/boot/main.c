@@ -20,6 +20,7 @@ static const struct command {
     {"run", supervisor_main, "start serving"},
     {"check", config_check_main, "say what is wrong with a configuration"},
     {"status", cli_status, "say how a running ferrule is"},
+    {"reload", cli_reload, "have a running ferrule load its configuration again"},
     {"stop", cli_stop, "end a running ferrule: no request is cut off"},
     {"cert", cli_cert, "list, show or explain certificates"},
     {"options", config_options_main, "list every option"},

@@ -7,11 +7,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define LISTEN_FDS_FIRST 3
 #define LISTEN_FDS_LIMIT 1024
+#define SEND_LIMIT_US    100000
 
 static struct {
     struct sockaddr_un address;
@@ -67,6 +69,9 @@ void notify_send(const char *text)
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd == -1)
         return;
+    /* A reader that does not read must not keep us. */
+    struct timeval limit = {.tv_usec = SEND_LIMIT_US};
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     ssize_t ignored = sendto(fd, text, strlen(text), MSG_NOSIGNAL,
                              (const struct sockaddr *)&notify.address, notify.address_len);
     (void)ignored;

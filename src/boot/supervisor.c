@@ -5,9 +5,8 @@
 #include "base/log.h"
 #include "base/must.h"
 #include "boot/child.h"
-#include "boot/cmdline.h"
-#include "boot/listeners.h"
 #include "boot/notify.h"
+#include "boot/supervisor_impl.h"
 #include "bridge/report.h"
 #include "control/store/state.h"
 #include "ring/ring.h"
@@ -23,34 +22,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define RESTART_FIRST_NS (100 * NS_PER_MS)
-#define RESTART_MAX_NS   (5 * NS_PER_S)
-#define RESTART_CALM_NS  (10 * NS_PER_S) /* a child that ran this long starts the back-off anew */
-#define STOP_MARGIN_NS   (5 * NS_PER_S)  /* beyond the longest grace time, before SIGKILL */
-
-enum child_kind { CHILD_DATA = 0, CHILD_CONTROL = 1, CHILD_COUNT = 2 };
-static const char *const child_names[CHILD_COUNT] = {"data", "control"};
-
-struct child {
-    pid_t pid; /* 0 = not running */
-    int fd;    /* our end of its channel, -1 = none */
-    bool was_ready;
-    uint64_t started_ns;
-    uint64_t restart_at_ns; /* UINT64_MAX = not waiting */
-    uint64_t backoff_ns;
-};
-
-struct supervisor {
-    struct check_args args;
-    struct config *config;
-    struct listener_set listeners;
-    int lock_fd, report_fd, signal_fd;
-    struct child children[CHILD_COUNT];
-    uint64_t now_ns, watchdog_at_ns;
-    uint64_t kill_at_ns; /* UINT64_MAX until stopping */
-    bool stopping, announced;
-    int exit_code;
-};
+#define STOP_MARGIN_NS    (5 * NS_PER_S) /* beyond the longest grace time, before SIGKILL */
+#define RESTART_FAILED_NS (5 * NS_PER_S) /* no process could be started */
 
 /* ---- starting ------------------------------------------------------------------------------- */
 
@@ -90,118 +63,31 @@ static struct result start(struct supervisor *s, struct why *why)
 {
     TRY(ring_probe(why));
     TRY(state_lock(s->config->state_directory, &s->lock_fd, why));
-    TRY(listeners_open(s->config, &s->listeners, why));
+    plan_of_config(s->config, &s->plan);
+    TRY(listeners_stage(&s->listeners, &s->plan, s->config->workers, why));
+    listeners_commit(&s->listeners, NULL, NULL);
     TRY(report_create(s->config->workers, &s->report_fd, why));
     raise_descriptor_limit(s->config);
     s->signal_fd = open_signals();
     return s->signal_fd == -1 ? why_fail_sys(why, ERR_SYSTEM, errno, "signalfd") : result_ok();
 }
 
-/* argv and descriptors of a child; see boot/cmdline.h for their form. */
-static struct result spawn(struct supervisor *s, enum child_kind kind, int channel, pid_t *ret_pid,
-                           struct why *why)
-{
-    struct cmdline_child args = {
-        .parent = getpid(), .supervisor_fd = channel, .report_fd = s->report_fd};
-    if (kind == CHILD_DATA) {
-        args.listeners = &s->listeners;
-        args.config = s->config;
-    } else {
-        args.args = &s->args;
-    }
-    char **argv = cmdline_child_argv(kind == CHILD_DATA ? "data-run" : "control-run", &args);
-    int *fds = mem_zalloc((s->listeners.count + 3) * sizeof *fds);
-    size_t n = 0;
-    fds[n++] = channel;
-    fds[n++] = s->report_fd;
-    for (uint32_t i = 0; kind == CHILD_DATA && i < s->listeners.count; i++)
-        fds[n++] = s->listeners.items[i].fd;
-    fds[n] = -1;
-    struct result r = child_spawn(argv, fds, kind == CHILD_DATA, ret_pid, why);
-    free(fds);
-    cmdline_child_free(argv);
-    return r;
-}
-
-/* Sends one byte, with a descriptor unless fd is -1. A child that is gone will be restarted. */
-static void tell(const struct child *c, char what, int fd)
-{
-    if (c->fd == -1)
-        return;
-    struct iovec iov = {&what, 1};
-    union {
-        struct cmsghdr header;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (fd != -1) {
-        msg.msg_control = control.room;
-        msg.msg_controllen = sizeof control.room;
-        control.header.cmsg_level = SOL_SOCKET;
-        control.header.cmsg_type = SCM_RIGHTS;
-        control.header.cmsg_len = CMSG_LEN(sizeof fd);
-        memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
-    }
-    if (sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) == -1 && errno != EPIPE &&
-        errno != ECONNRESET)
-        log_warn("cannot tell the child process %d '%c': %s", (int)c->pid, what, strerror(errno));
-}
-
-/* Gives both children a fresh pair of connected sockets. */
-static void join(struct supervisor *s)
-{
-    int pair[2];
-    if (s->children[CHILD_DATA].fd == -1 || s->children[CHILD_CONTROL].fd == -1)
-        return;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == -1) {
-        log_error("cannot join data and control: socketpair: %s", strerror(errno));
-        return;
-    }
-    tell(&s->children[CHILD_DATA], 'P', pair[0]);
-    tell(&s->children[CHILD_CONTROL], 'P', pair[1]);
-    close(pair[0]);
-    close(pair[1]);
-}
-
-static struct result start_child(struct supervisor *s, enum child_kind kind, struct why *why)
-{
-    struct child *c = &s->children[kind];
-    int pair[2];
-    c->restart_at_ns = UINT64_MAX;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
-        return why_fail_sys(why, ERR_SYSTEM, errno, "socketpair");
-    struct result r = spawn(s, kind, pair[1], &c->pid, why);
-    close(pair[1]);
-    if (!result_is_ok(r)) {
-        close(pair[0]);
-        return r;
-    }
-    c->fd = pair[0];
-    c->started_ns = s->now_ns;
-    join(s);
-    return result_ok();
-}
-
 /* ---- running -------------------------------------------------------------------------------- */
 
-static void stop_all(struct supervisor *s)
+void supervisor_stop(struct supervisor *s)
 {
     if (s->stopping) { /* asked twice: do not wait any longer */
         s->kill_at_ns = s->now_ns;
         return;
     }
     s->stopping = true;
-    uint64_t grace_ns = 0;
-    for (uint32_t i = 0; i < s->config->entrypoint_count; i++)
-        if (s->config->entrypoints[i].grace_timeout_ms * NS_PER_MS > grace_ns)
-            grace_ns = s->config->entrypoints[i].grace_timeout_ms * NS_PER_MS;
-    s->kill_at_ns = s->now_ns + grace_ns + STOP_MARGIN_NS;
+    s->kill_at_ns = s->now_ns + s->plan.grace_ms * NS_PER_MS + STOP_MARGIN_NS;
     log_info("stopping: no new connections, up to %llu s for running requests",
-             (unsigned long long)(grace_ns / NS_PER_S));
+             (unsigned long long)(s->plan.grace_ms / 1000));
     notify_send("STOPPING=1\nSTATUS=Finishing running requests");
     for (int i = 0; i < CHILD_COUNT; i++) {
         s->children[i].restart_at_ns = UINT64_MAX;
-        tell(&s->children[i], 'T', -1);
+        children_tell_byte(&s->children[i], 'T');
     }
     listeners_close(&s->listeners); /* data closes its own: clients are refused from then on */
 }
@@ -217,63 +103,47 @@ static void announce_ready(struct supervisor *s)
     notify_send("READY=1\nSTATUS=Serving");
 }
 
+static void hear_control(struct supervisor *s, struct span message)
+{
+    switch (message.ptr[0]) {
+    case 'R':
+        s->children[CHILD_CONTROL].was_ready = true;
+        break;
+    case 'S':
+        log_info("asked to stop through the admin socket");
+        supervisor_stop(s);
+        break;
+    case 'E':
+        reload_stage(s, span_skip(message, 1));
+        break;
+    case 'K':
+        reload_commit(s);
+        break;
+    case 'B':
+        reload_begun(s);
+        break;
+    case 'F':
+        reload_ended(s, span_skip(message, 1));
+        break;
+    default:
+        log_warn("control said something unknown: '%c'", message.ptr[0]);
+    }
+}
+
 static void hear(struct supervisor *s, enum child_kind kind)
 {
+    static uint8_t message[PLAN_BYTES_MAX + 1];
     struct child *c = &s->children[kind];
-    char what;
-    ssize_t n = recv(c->fd, &what, 1, MSG_DONTWAIT);
-    if (n == 1 && what == 'R') {
+    ssize_t n = recv(c->fd, message, sizeof message, MSG_DONTWAIT);
+    if (n > 0 && kind == CHILD_CONTROL) {
+        hear_control(s, span_of(message, (size_t)n));
+    } else if (n > 0 && message[0] == 'R') {
         c->was_ready = true;
-        if (kind == CHILD_DATA)
-            announce_ready(s);
-    } else if (n == 1 && what == 'S') {
-        log_info("asked to stop through the admin socket");
-        stop_all(s);
+        announce_ready(s);
     } else if (n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR)) {
         close(c->fd); /* its end is reported by SIGCHLD */
         c->fd = -1;
     }
-}
-
-static void describe_end(int status, char text[64])
-{
-    if (WIFSIGNALED(status))
-        snprintf(text, 64, "was killed by signal %d (%s)", WTERMSIG(status),
-                 strsignal(WTERMSIG(status)));
-    else
-        snprintf(text, 64, "ended with exit code %d", WEXITSTATUS(status));
-}
-
-static void child_ended(struct supervisor *s, enum child_kind kind, int status)
-{
-    struct child *c = &s->children[kind];
-    char how[64];
-    describe_end(status, how);
-    c->pid = 0;
-    if (c->fd != -1)
-        close(c->fd);
-    c->fd = -1;
-    if (s->stopping) {
-        if (status != 0)
-            log_warn("the %s process %s while stopping", child_names[kind], how);
-        if (status != 0 && s->now_ns < s->kill_at_ns)
-            s->exit_code = 1;
-        return;
-    }
-    if (WIFEXITED(status) && !c->was_ready) { /* it said why; trying again would not help */
-        log_error("the %s process %s before it was ready: stopping", child_names[kind], how);
-        s->exit_code = 1;
-        stop_all(s);
-        return;
-    }
-    bool calm = s->now_ns - c->started_ns >= RESTART_CALM_NS;
-    uint64_t wait = calm ? 0 : c->backoff_ns;
-    c->backoff_ns = calm || !wait ? RESTART_FIRST_NS : wait * 2;
-    if (c->backoff_ns > RESTART_MAX_NS)
-        c->backoff_ns = RESTART_MAX_NS;
-    c->restart_at_ns = s->now_ns + wait;
-    log_error("the %s process %s: starting it again in %llu ms", child_names[kind], how,
-              (unsigned long long)(wait / NS_PER_MS));
 }
 
 static void reap(struct supervisor *s)
@@ -283,7 +153,7 @@ static void reap(struct supervisor *s)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
         for (int i = 0; i < CHILD_COUNT; i++)
             if (s->children[i].pid == pid)
-                child_ended(s, i, status);
+                children_ended(s, i, status);
 }
 
 static void take_signals(struct supervisor *s)
@@ -293,10 +163,11 @@ static void take_signals(struct supervisor *s)
         if (info.ssi_signo == SIGCHLD)
             reap(s);
         else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
-            stop_all(s);
+            supervisor_stop(s);
+        else if (info.ssi_signo == SIGHUP)
+            children_tell_byte(&s->children[CHILD_CONTROL], 'H');
         else
-            log_warn("signal %u has no meaning here: to change the configuration, stop and start",
-                     info.ssi_signo);
+            log_warn("signal %u has no meaning here", info.ssi_signo);
     }
 }
 
@@ -307,9 +178,9 @@ static void run_timers(struct supervisor *s)
         struct why why;
         if (s->now_ns < c->restart_at_ns || s->stopping)
             continue;
-        if (!result_is_ok(start_child(s, i, &why))) {
+        if (!result_is_ok(children_start(s, i, &why))) {
             log_error("%s", why.text);
-            c->restart_at_ns = s->now_ns + RESTART_MAX_NS;
+            c->restart_at_ns = s->now_ns + RESTART_FAILED_NS;
         }
     }
     if (s->now_ns >= s->kill_at_ns)
@@ -372,13 +243,15 @@ int supervisor_main(int argc, char **argv)
     for (int i = 0; i < CHILD_COUNT; i++)
         s.children[i] = (struct child){.fd = -1, .restart_at_ns = UINT64_MAX};
     for (int i = 0; result_is_ok(r) && i < CHILD_COUNT; i++)
-        r = start_child(&s, i, &why);
+        r = children_start(&s, i, &why);
     if (!result_is_ok(r)) {
         log_error("%s", why.text);
         return 1;
     }
     loop(&s);
     listeners_close(&s.listeners);
+    plan_free(&s.plan);
+    plan_free(&s.staged);
     config_free(s.config);
     check_args_free(&s.args);
     log_info("stopped");

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bridge/snapshot.h"
 
-#include "base/buf.h"
 #include "base/must.h"
 #include "base/secret.h"
-#include "bridge/wire.h"
+#include "bridge/snapshot_coder.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -12,53 +11,6 @@
 #define FORMAT 1
 
 /* ---- one description of each struct for both directions ------------------------------------ */
-
-/* out: encoding, fields are only read. in: decoding, fields are set; spans point into the input. */
-struct coder {
-    struct buf *out;
-    struct reader in;
-};
-
-#define INT_FIELD(name, type, bytes)                                                               \
-    static void name(struct coder *c, type *v)                                                     \
-    {                                                                                              \
-        if (c->out)                                                                                \
-            buf_put_be(c->out, (uint64_t)*v, bytes);                                               \
-        else                                                                                       \
-            *v = (type)reader_be(&c->in, bytes);                                                   \
-    }
-INT_FIELD(code_u8, uint8_t, 1)
-INT_FIELD(code_u16, uint16_t, 2)
-INT_FIELD(code_u32, uint32_t, 4)
-INT_FIELD(code_u64, uint64_t, 8)
-INT_FIELD(code_i64, int64_t, 8)
-
-static void code_bool(struct coder *c, bool *v)
-{
-    if (c->out)
-        buf_put_be(c->out, *v, 1);
-    else
-        *v = wire_get_bool(&c->in);
-}
-
-static void code_span(struct coder *c, struct span *v)
-{
-    if (c->out)
-        wire_put_span(c->out, *v);
-    else
-        *v = wire_get_span(&c->in);
-}
-
-static void code_bytes(struct coder *c, uint8_t *v, size_t n)
-{
-    if (c->out) {
-        buf_put(c->out, v, n);
-        return;
-    }
-    struct span s = reader_bytes(&c->in, n);
-    if (s.len)
-        memcpy(v, s.ptr, n);
-}
 
 static void code_entrypoint(struct coder *c, struct snap_entrypoint *e)
 {
@@ -90,12 +42,23 @@ static void code_router(struct coder *c, struct snap_router *r)
     code_u32(c, &r->service);
     code_u32(c, &r->tls);
     code_u32(c, &r->entrypoint);
+    code_bool(c, &r->access_log);
+    code_bool(c, &r->metrics);
+    code_u32(c, &r->steps.first);
+    code_u32(c, &r->steps.count);
 }
 
 static void code_rule_node(struct coder *c, struct snap_rule_node *n)
 {
     code_u32(c, &n->op);
     code_span(c, &n->text);
+    code_span(c, &n->name);
+    code_u32(c, &n->number);
+}
+
+static void code_regex(struct coder *c, struct snap_regex *r)
+{
+    code_span(c, &r->pattern);
 }
 
 static void code_service(struct coder *c, struct snap_service *s)
@@ -148,8 +111,18 @@ static void code_tls(struct coder *c, struct snap_tls *t)
     code_u16(c, &t->max_version);
     code_bool(c, &t->sni_strict);
     code_bool(c, &t->no_tickets);
+    code_u8(c, &t->client_auth);
     code_span(c, &t->ciphers);
     code_span(c, &t->groups);
+    code_span(c, &t->alpn);
+    code_span(c, &t->client_cas);
+}
+
+static void code_tls_host(struct coder *c, struct snap_tls_host *h)
+{
+    code_u32(c, &h->entrypoint);
+    code_u32(c, &h->tls);
+    code_span(c, &h->host);
 }
 
 static void code_prefix(struct coder *c, struct snap_prefix *p)
@@ -161,14 +134,23 @@ static void code_prefix(struct coder *c, struct snap_prefix *p)
 /* Array members: type, member, counter, bytes of the smallest element on the wire. */
 #define ARRAYS(X)                                                                                  \
     X(entrypoint, entrypoints, entrypoint_count, 60)                                               \
-    X(router, routers, router_count, 32)                                                           \
-    X(rule_node, rule_nodes, rule_node_count, 8)                                                   \
+    X(router, routers, router_count, 42)                                                           \
+    X(rule_node, rule_nodes, rule_node_count, 16)                                                  \
     X(service, services, service_count, 33)                                                        \
     X(server, servers, server_count, 16)                                                           \
     X(transport, transports, transport_count, 42)                                                  \
     X(roots, roots, roots_count, 4)                                                                \
-    X(tls, tls, tls_count, 18)                                                                     \
-    X(prefix, prefixes, prefix_count, 17)
+    X(tls, tls, tls_count, 27)                                                                     \
+    X(tls_host, tls_hosts, tls_host_count, 12)                                                     \
+    X(prefix, prefixes, prefix_count, 17)                                                          \
+    X(regex, regexes, regex_count, 4)                                                              \
+    X(middleware, middlewares, middleware_count, 8)                                                \
+    X(step, steps, step_count, 4)                                                                  \
+    X(text, texts, text_count, 4)                                                                  \
+    X(pair, pairs, pair_count, 9)
+
+#define ONE_MORE(type, member, counter, wire_bytes) +1
+#define ARRAY_COUNT                                 (0 ARRAYS(ONE_MORE))
 
 static void code_elements(struct coder *c, struct snapshot *s)
 {
@@ -200,40 +182,46 @@ void snapshot_encode(const struct snapshot *s, struct buf *out)
 
 /* ---- checks -------------------------------------------------------------------------------- */
 
-static bool range_ok(uint32_t first, uint32_t count, uint32_t size)
+/* What a matcher of a rule has beside its operator. */
+static bool operands_ok(const struct snapshot *s, const struct snap_rule_node *n)
 {
-    return first <= size && count <= size - first;
+    switch ((enum snap_rule_op)n->op) {
+    case SNAP_RULE_HOST:
+    case SNAP_RULE_PATH:
+    case SNAP_RULE_PATH_PREFIX:
+    case SNAP_RULE_METHOD:
+    case SNAP_RULE_ALPN:
+        return !n->name.len;
+    case SNAP_RULE_HOST_REGEXP:
+    case SNAP_RULE_PATH_REGEXP:
+        return n->number < s->regex_count && !n->name.len && !n->text.len;
+    case SNAP_RULE_HEADER_REGEXP:
+    case SNAP_RULE_QUERY_REGEXP:
+        return n->number < s->regex_count && n->name.len && !n->text.len;
+    case SNAP_RULE_HEADER:
+    case SNAP_RULE_QUERY:
+        return n->name.len > 0;
+    case SNAP_RULE_CLIENT_IP:
+        return n->number < s->prefix_count && !n->name.len && !n->text.len;
+    default:
+        return !n->name.len && !n->text.len;
+    }
 }
 
-static bool rule_ok(const struct snap_rule_node *nodes, uint32_t count)
+static bool rule_ok(const struct snapshot *s, const struct snap_rule_node *nodes, uint32_t count)
 {
     uint32_t depth = 0;
     for (uint32_t i = 0; i < count; i++) {
-        bool has_text = nodes[i].text.len > 0;
-        switch (nodes[i].op) {
-        case SNAP_RULE_HOST:
-        case SNAP_RULE_PATH:
-        case SNAP_RULE_PATH_PREFIX:
-            if (++depth > SNAP_RULE_DEPTH_MAX)
-                return false;
-            break;
-        case SNAP_RULE_ANY:
-            if (has_text || ++depth > SNAP_RULE_DEPTH_MAX)
-                return false;
-            break;
-        case SNAP_RULE_AND:
-        case SNAP_RULE_OR:
-            if (has_text || depth < 2)
-                return false;
-            depth--;
-            break;
-        case SNAP_RULE_NOT:
-            if (has_text || depth < 1)
-                return false;
-            break;
-        default:
+        uint32_t op = nodes[i].op;
+        if (op < SNAP_RULE_HOST || op > SNAP_RULE_ALPN || !operands_ok(s, &nodes[i]))
             return false;
-        }
+        bool binary = op == SNAP_RULE_AND || op == SNAP_RULE_OR;
+        if (depth < (binary ? 2u : op == SNAP_RULE_NOT ? 1u : 0u))
+            return false;
+        if (binary)
+            depth--;
+        else if (op != SNAP_RULE_NOT && ++depth > SNAP_RULE_DEPTH_MAX)
+            return false;
     }
     return depth == 1;
 }
@@ -243,23 +231,81 @@ static bool entrypoint_ok(const struct snapshot *s, const struct snap_entrypoint
     uint32_t status = e->redirect_status;
     if (status != 0 && status != 301 && status != 302 && status != 307 && status != 308)
         return false;
-    return range_ok(e->trusted_first, e->trusted_count, s->prefix_count) &&
-           range_ok(e->first_router, e->router_count, s->router_count);
+    if (!range_ok(e->trusted_first, e->trusted_count, s->prefix_count) ||
+        !range_ok(e->first_router, e->router_count, s->router_count))
+        return false;
+    uint32_t self = (uint32_t)(e - s->entrypoints);
+    for (uint32_t i = 0; i < e->router_count; i++)
+        if (s->routers[e->first_router + i].entrypoint != self)
+            return false;
+    return true;
+}
+
+/* Each server belongs to one service: ranges follow one another. */
+static bool services_ok(const struct snapshot *s)
+{
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < s->service_count; i++) {
+        const struct snap_service *v = &s->services[i];
+        if (!range_ok(v->first_server, v->server_count, s->server_count))
+            return false;
+        if (v->server_count && v->first_server < used)
+            return false;
+        if (v->server_count)
+            used = v->first_server + v->server_count;
+    }
+    return true;
 }
 
 static bool router_ok(const struct snapshot *s, const struct snap_router *r)
 {
     return range_ok(r->first_node, r->node_count, s->rule_node_count) &&
            r->service < s->service_count && r->entrypoint < s->entrypoint_count &&
-           (r->tls == SNAP_NONE || r->tls < s->tls_count) &&
-           rule_ok(s->rule_nodes + r->first_node, r->node_count);
+           (r->tls == SNAP_NONE || r->tls < s->tls_count) && snapshot_steps_ok(s, r->steps) &&
+           rule_ok(s, s->rule_nodes + r->first_node, r->node_count);
 }
 
 static bool tls_ok(const struct snap_tls *t)
 {
     return (t->min_version == 0x0303 || t->min_version == 0x0304) &&
            (t->max_version == 0x0303 || t->max_version == 0x0304) &&
-           t->min_version <= t->max_version;
+           t->min_version <= t->max_version && t->client_auth <= SNAP_CLIENT_AUTH_VERIFY;
+}
+
+static bool tls_hosts_ok(const struct snapshot *s)
+{
+    bool ok = true;
+    for (uint32_t i = 0; i < s->tls_host_count; i++) {
+        const struct snap_tls_host *h = &s->tls_hosts[i];
+        ok = ok && h->entrypoint < s->entrypoint_count && h->tls < s->tls_count;
+        ok = ok && (i == 0 || snapshot_tls_host_order(h - 1, h->entrypoint, h->host) < 0);
+    }
+    return ok;
+}
+
+int snapshot_tls_host_order(const struct snap_tls_host *h, uint32_t entrypoint, struct span host)
+{
+    if (h->entrypoint != entrypoint)
+        return h->entrypoint < entrypoint ? -1 : 1;
+    size_t common = h->host.len < host.len ? h->host.len : host.len;
+    int order = common ? memcmp(h->host.ptr, host.ptr, common) : 0;
+    return order ? order : (h->host.len > host.len) - (h->host.len < host.len);
+}
+
+uint32_t snapshot_tls(const struct snapshot *s, uint32_t entrypoint, struct span host)
+{
+    uint32_t low = 0, high = s->tls_host_count;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        int order = snapshot_tls_host_order(&s->tls_hosts[mid], entrypoint, host);
+        if (order == 0)
+            return s->tls_hosts[mid].tls;
+        if (order < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return 0;
 }
 
 /* Certificates behind 3-byte lengths. */
@@ -272,12 +318,6 @@ static bool certs_ok(struct span certs)
     return !r.bad;
 }
 
-static bool service_ok(const struct snapshot *s, const struct snap_service *v)
-{
-    return range_ok(v->first_server, v->server_count, s->server_count) &&
-           v->transport < s->transport_count;
-}
-
 static bool transport_ok(const struct snapshot *s, const struct snap_transport *t)
 {
     return (t->roots == SNAP_NONE || t->roots < s->roots_count) && t->server_name.len <= 255 &&
@@ -286,21 +326,24 @@ static bool transport_ok(const struct snapshot *s, const struct snap_transport *
 
 struct result snapshot_check(const struct snapshot *s)
 {
-    bool ok = true;
+    bool ok = s->tls_count > 0 && services_ok(s); /* tls[0] is "default" */
     for (uint32_t i = 0; i < s->entrypoint_count; i++)
         ok = ok && entrypoint_ok(s, &s->entrypoints[i]);
     for (uint32_t i = 0; i < s->router_count; i++)
         ok = ok && router_ok(s, &s->routers[i]);
     for (uint32_t i = 0; i < s->service_count; i++)
-        ok = ok && service_ok(s, &s->services[i]);
+        ok = ok && s->services[i].transport < s->transport_count;
     for (uint32_t i = 0; i < s->transport_count; i++)
         ok = ok && transport_ok(s, &s->transports[i]);
     for (uint32_t i = 0; i < s->roots_count; i++)
         ok = ok && certs_ok(s->roots[i].certs);
     for (uint32_t i = 0; i < s->tls_count; i++)
         ok = ok && tls_ok(&s->tls[i]);
+    ok = ok && tls_hosts_ok(s);
     for (uint32_t i = 0; i < s->prefix_count; i++)
         ok = ok && s->prefixes[i].bits <= 128;
+    for (uint32_t i = 0; i < s->middleware_count; i++)
+        ok = ok && snapshot_middleware_ok(s, &s->middlewares[i]);
     return ok ? result_ok() : result_fail(ERR_FORMAT);
 }
 
@@ -350,7 +393,7 @@ struct result snapshot_decode(struct span in, struct snapshot **ret)
         return result_fail(ERR_FORMAT);
 
     struct span body = span_of(c.in.ptr, c.in.left);
-    struct arena *a = mem_zalloc(sizeof *a + arrays + 8 * 16 + body.len);
+    struct arena *a = mem_zalloc(sizeof *a + arrays + ARRAY_COUNT * 8 + body.len);
     a->magic = ARENA_MAGIC;
     a->snapshot = head;
     uint8_t *copy = place_arrays(&a->snapshot, (uint8_t *)(a + 1));

@@ -9,6 +9,7 @@
 #include "base/net.h"
 #include "base/result.h"
 #include "base/span.h"
+#include "bridge/snapshot_middleware.h"
 
 #define SNAP_NONE UINT32_MAX
 
@@ -44,12 +45,27 @@ enum snap_rule_op {
     SNAP_RULE_AND,
     SNAP_RULE_OR,
     SNAP_RULE_NOT,
-    SNAP_RULE_ANY, /* always true */
+    SNAP_RULE_ANY,           /* always true */
+    SNAP_RULE_HOST_REGEXP,   /* number: index in snapshot.regexes */
+    SNAP_RULE_PATH_REGEXP,   /* number: likewise */
+    SNAP_RULE_METHOD,        /* text: upper case */
+    SNAP_RULE_HEADER,        /* name: of a field; text: its value */
+    SNAP_RULE_HEADER_REGEXP, /* name: of a field; number: index in snapshot.regexes */
+    SNAP_RULE_QUERY,         /* name: of a parameter; text: its value */
+    SNAP_RULE_QUERY_REGEXP,  /* name: of a parameter; number: index in snapshot.regexes */
+    SNAP_RULE_CLIENT_IP,     /* number: index in snapshot.prefixes */
+    SNAP_RULE_ALPN,          /* text: a protocol; in TCP rules only */
 };
 
 struct snap_rule_node {
     uint32_t op; /* enum snap_rule_op */
-    struct span text;
+    struct span text, name;
+    uint32_t number; /* 0 where none is needed */
+};
+
+/* A regular expression that is known to be good (base/regex.h); each stands here once. */
+struct snap_regex {
+    struct span pattern;
 };
 
 struct snap_router {
@@ -59,6 +75,8 @@ struct snap_router {
     uint32_t service;    /* index in snapshot.services */
     uint32_t tls;        /* index in snapshot.tls, SNAP_NONE = plain HTTP only */
     uint32_t entrypoint; /* index */
+    bool access_log, metrics;
+    struct snap_range steps; /* in snapshot.steps: its middlewares, outermost first */
 };
 
 /* CA certificates that vouch for servers. */
@@ -98,14 +116,33 @@ struct snap_service {
     uint32_t transport;           /* index in snapshot.transports */
 };
 
+/* What is asked of clients; the names are Go's. */
+enum snap_client_auth {
+    SNAP_CLIENT_AUTH_NONE = 0,
+    SNAP_CLIENT_AUTH_REQUEST,         /* a certificate, or none, unverified */
+    SNAP_CLIENT_AUTH_REQUIRE_ANY,     /* a certificate, unverified */
+    SNAP_CLIENT_AUTH_VERIFY_IF_GIVEN, /* a certificate that verifies, or none */
+    SNAP_CLIENT_AUTH_VERIFY,          /* a certificate that verifies */
+};
+
 /* A TLS policy ([tls.options.X]). */
 struct snap_tls {
     struct span name;
     uint16_t min_version, max_version; /* 0x0303 or 0x0304 */
     bool sni_strict;
     bool no_tickets;
-    struct span ciphers; /* wolfSSL's colon list, empty = ferrule's order */
-    struct span groups;  /* colon list, empty = ferrule's order */
+    uint8_t client_auth;    /* enum snap_client_auth */
+    struct span ciphers;    /* colon list of IANA names, empty = ferrule's order */
+    struct span groups;     /* colon list, empty = ferrule's order */
+    struct span alpn;       /* colon list of "h2" and "http/1.1", empty = ferrule's order */
+    struct span client_cas; /* DER, each behind a 3-byte length */
+};
+
+/* A host name whose connections have other TLS options than the default ones. */
+struct snap_tls_host {
+    uint32_t entrypoint;
+    uint32_t tls; /* index in snapshot.tls */
+    struct span host;
 };
 
 struct snapshot {
@@ -119,10 +156,17 @@ struct snapshot {
     struct snap_server *servers;
     struct snap_transport *transports;
     struct snap_roots *roots;
-    struct snap_tls *tls; /* [0] is "default" */
+    struct snap_tls *tls;            /* [0] is "default" */
+    struct snap_tls_host *tls_hosts; /* by entry point, then host (bytes, the shorter first) */
     struct snap_prefix *prefixes;
+    struct snap_regex *regexes;
+    struct snap_middleware *middlewares;
+    struct snap_step *steps;
+    struct snap_text *texts;
+    struct snap_pair *pairs;
     uint32_t entrypoint_count, router_count, rule_node_count, service_count, server_count,
-        transport_count, roots_count, tls_count, prefix_count;
+        transport_count, roots_count, tls_count, tls_host_count, prefix_count, regex_count,
+        middleware_count, step_count, text_count, pair_count;
 };
 
 struct buf;
@@ -135,8 +179,14 @@ void snapshot_encode(const struct snapshot *s, struct buf *out);
 /* Decodes into one allocation, which snapshot_free() frees; every count is held against the bytes
  * that are there before memory is taken. `in` is not kept. ERR_FORMAT, ERR_VERSION. */
 struct result snapshot_decode(struct span in, struct snapshot **ret);
-/* Every index and range points into the snapshot, every rule is complete postfix whose stack
- * stays within SNAP_RULE_DEPTH_MAX, every enumerated field has one of its values. ERR_FORMAT. */
+/* Every index and range points into the snapshot, an entry point's routers name it, services share
+ * no server, there is a TLS policy, every rule is complete postfix whose stack stays within
+ * SNAP_RULE_DEPTH_MAX, every enumerated field has one of its values. ERR_FORMAT. */
 struct result snapshot_check(const struct snapshot *s);
+/* The TLS options of connections to a server name (lower case, without final dot; empty: none): an
+ * index into s->tls. */
+uint32_t snapshot_tls(const struct snapshot *s, uint32_t entrypoint, struct span host);
+/* How an element of s->tls_hosts stands to a place in their order: as strcmp(). */
+int snapshot_tls_host_order(const struct snap_tls_host *h, uint32_t entrypoint, struct span host);
 /* Wipes keys. NULL is fine. Not for snapshots that control built by hand. */
 void snapshot_free(struct snapshot *s);

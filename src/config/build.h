@@ -28,9 +28,10 @@ struct build {
     struct config *config;
     struct config_problems *problems;
     struct place root;
-    struct config_where top;    /* for what has no place of its own */
-    struct place *entry_places; /* one per entry point */
-    struct names entry_names, resolver_names, service_names, tls_names;
+    const struct config *running; /* its processes stay as they are; NULL = none runs */
+    struct config_where top;      /* for what has no place of its own */
+    struct place *entry_places;   /* one per entry point */
+    struct names entry_names, resolver_names, service_names, tls_names, middleware_names;
     const char *last_file, *last_copy;
     uint32_t system_roots; /* index into roots, UINT32_MAX = there are none */
     bool system_roots_read;
@@ -43,7 +44,10 @@ void build_resolvers(struct build *b);
 void build_tls(struct build *b);
 void build_transports(struct build *b);
 void build_services(struct build *b);
+void build_middlewares(struct build *b);
 void build_routers(struct build *b);
+void build_tls_hosts(struct build *b);
+void build_cover(struct build *b);
 
 /* Down a dotted path that the option table has. */
 struct place build_at(struct place from, const char *path);
@@ -87,6 +91,18 @@ uint32_t build_find(const struct names *names, const char *name);
  * nearest name. `kind` for the message: "service". */
 uint32_t build_refer(struct build *b, const struct names *names, const struct node *node,
                      const char *text, const char *kind);
+
+/* The middlewares that a list names, chains expanded, each good one as often as it is named.
+ * Reports names that there are not, and more than CONFIG_MIDDLEWARES_MAX. */
+struct config_middleware_list build_middleware_list(struct build *b, struct place list);
+/* The families of middlewares, each in a file of its own; p is the table of the type. */
+void build_middlewares_path(struct build *b, struct place p, struct config_middleware *m);
+void build_middlewares_headers(struct build *b, struct place p, struct config_middleware *m);
+void build_middlewares_limit(struct build *b, struct place p, struct config_middleware *m);
+void build_middlewares_auth(struct build *b, struct place p, struct config_middleware *m);
+/* Reports what cannot stand in a header field's name or value; true when both are good. */
+bool build_field_is_good(struct build *b, const struct node *n, const char *name,
+                         const char *value);
 
 /* "main" and "sans" of each element, lower case, without duplicates. */
 struct config_domain *build_domains(struct build *b, struct place list, uint32_t *ret_count);

@@ -37,6 +37,7 @@ static void build_times(struct place p, struct config_entrypoint *e)
     e->write_timeout_ms = build_ms(times, "writeTimeout");
     e->idle_timeout_ms = build_ms(times, "idleTimeout");
     e->handshake_timeout_ms = build_ms(times, "handshakeTimeout");
+    e->accept_grace_ms = build_ms(p, "transport.lifeCycle.requestAcceptGraceTimeout");
     e->grace_timeout_ms = build_ms(p, "transport.lifeCycle.graceTimeOut");
 }
 
@@ -92,6 +93,8 @@ static void build_one(struct build *b, struct place p, struct config_entrypoint 
     e->forwarded_insecure = build_bool(p, "forwardedHeaders.insecure");
     e->trusted_ips = build_list(b, p, "forwardedHeaders.trustedIPs", &e->trusted_count);
     e->default_of_routers = build_bool(p, "asDefault");
+    e->access_logs = build_bool(p, "observability.accessLogs");
+    e->metrics = build_bool(p, "observability.metrics");
     build_times(p, e);
 }
 

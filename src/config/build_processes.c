@@ -38,6 +38,17 @@ static bool is_allowed(const uint32_t *cpus, uint32_t count, uint32_t cpu)
     return false;
 }
 
+/* They run already. */
+static void keep_workers(struct build *b)
+{
+    const struct config *old = b->running;
+    struct config *c = b->config;
+    c->workers = old->workers;
+    c->worker_cpus = arena_dup(b->arena, old->worker_cpus, old->workers * sizeof *old->worker_cpus);
+    c->worker_connections = old->worker_connections;
+    c->control_cpu = old->control_cpu;
+}
+
 static void build_workers(struct build *b)
 {
     uint32_t allowed[CPUS_MAX], chosen[CPUS_MAX];
@@ -114,9 +125,13 @@ static void build_directories(struct build *b)
 
 void build_processes(struct build *b)
 {
-    build_workers(b);
+    if (b->running)
+        keep_workers(b);
+    else
+        build_workers(b);
     build_directories(b);
     b->config->log_level = build_text(b, b->root, "log.level");
     b->config->tls_prefer_acme = strcmp(build_text(b, b->root, "tls.prefer"), "acme") == 0;
+    b->config->drain_timeout_ms = build_ms(b->root, "upgrade.drainTimeout");
     b->config->duplicate_budget = (uint32_t)build_int(b->root, "control.duplicateBudget");
 }

@@ -27,11 +27,21 @@ static struct config_router *add_router(struct routers *r)
     return &c->routers[c->router_count++];
 }
 
-static bool parse_rule(struct routers *r, const struct node *n, struct rule *ret)
+/* ruleSyntax of the router, else core.defaultRuleSyntax. */
+static enum rule_syntax syntax_of(struct routers *r, struct place p)
+{
+    const struct node *own = build_at(p, "ruleSyntax").node;
+    const struct node *all = build_at(r->b->root, "core.defaultRuleSyntax").node;
+    const struct node *n = own ? own : all;
+    return n && strcmp(n->text, "v2") == 0 ? RULE_V2 : RULE_V3;
+}
+
+static bool parse_rule(struct routers *r, const struct node *n, enum rule_syntax syntax,
+                       struct rule *ret)
 {
     uint32_t column = 0;
     struct why why;
-    if (result_is_ok(rule_parse(n->text, ret, &column, &why)))
+    if (result_is_ok(rule_parse(n->text, syntax, ret, &column, &why)))
         return true;
     struct config_where at = n->at;
     if (n->plain)
@@ -145,6 +155,12 @@ static uint32_t *router_entrypoints(struct routers *r, struct place p, uint32_t 
     return indices;
 }
 
+static enum config_choice choice_of(struct place p, const char *path)
+{
+    const struct node *n = build_at(p, path).node;
+    return !n ? CONFIG_UNSET : n->truth ? CONFIG_YES : CONFIG_NO;
+}
+
 /* One router on some entry points; `tls.node` NULL: without TLS. */
 static void put_router(struct routers *r, struct place p, struct place tls,
                        const uint32_t *entrypoints, uint32_t count)
@@ -153,7 +169,7 @@ static void put_router(struct routers *r, struct place p, struct place tls,
     const struct node *rule = build_at(p, "rule").node;
     const struct node *service = build_at(p, "service").node;
     struct rule parsed = {0};
-    bool good = rule && parse_rule(r, rule, &parsed);
+    bool good = rule && parse_rule(r, rule, syntax_of(r, p), &parsed);
     struct config_router *router = add_router(r);
     *router = (struct config_router){
         .name = arena_strdup(b->arena, p.node->key),
@@ -162,6 +178,9 @@ static void put_router(struct routers *r, struct place p, struct place tls,
         .entrypoints = arena_dup(b->arena, entrypoints, count * sizeof *entrypoints),
         .entrypoint_count = count,
         .resolver = UINT32_MAX,
+        .access_logs = choice_of(p, "observability.accessLogs"),
+        .metrics = choice_of(p, "observability.metrics"),
+        .middlewares = build_middleware_list(b, build_at(p, "middlewares")),
         .where = build_where(b, p.node->key_at),
     };
     if (router->priority == 0 && rule)

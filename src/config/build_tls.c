@@ -3,14 +3,159 @@
 #include "config/build.h"
 
 #include "base/clock.h"
-#include "crypto/key.h"
-#include "crypto/x509.h"
+#include "config/pair.h"
 
-#define PEM_MAX_BYTES (1u << 20)
+#define CA_FILE_BYTES_MAX (16u << 20)
+#define IN_PLACE          "(in the configuration)"
 
 static const char *tls_options_name(const struct config *config, uint32_t i)
 {
     return config->tls_options[i].name;
+}
+
+/* ---- client certificates ----------------------------------------------------------------------
+ */
+
+/* One certificate of a file of roots: false when it cannot vouch for anybody. */
+static bool judge_root(struct build *b, const struct node *n, const char *file, struct span der)
+{
+    struct x509 root;
+    struct why why;
+    if (!result_is_ok(x509_parse(der, &root, &why))) {
+        problems_error(b->problems, n->at, "%s: %s", file, why.text);
+        return false;
+    }
+    int64_t now_s = clock_wall_s();
+    bool is_ca = root.is_ca;
+    if (!is_ca)
+        problems_error(b->problems, n->at,
+                       "%s: the certificate of \"%s\" is not that of an authority "
+                       "(basicConstraints CA:TRUE)",
+                       file, root.subject);
+    else if (root.not_after_s < now_s || root.not_before_s > now_s)
+        problems_warn(b->problems, n->at, "%s: the certificate of \"%s\" %s: it vouches for nobody",
+                      file, root.subject,
+                      root.not_after_s < now_s ? "has expired" : "is not valid yet");
+    x509_free(&root);
+    return is_ca;
+}
+
+static void add_roots(struct build *b, const struct node *n, const char **ret_file, struct buf *out)
+{
+    struct buf pem = {0}, chain = {0};
+    struct why why;
+    bool text = pair_is_text(n->text);
+    *ret_file = text ? IN_PLACE : build_absolute(b->arena, build_directory(b->arena, n), n->text);
+    struct result r = result_ok();
+    if (text)
+        buf_put_str(&pem, n->text);
+    else
+        r = build_read(*ret_file, CA_FILE_BYTES_MAX, &pem, &why);
+    if (!result_is_ok(r)) {
+        problems_error(b->problems, n->at, "%s", why.text);
+    } else if (!result_is_ok(x509_chain_from_pem(buf_span(&pem), &chain, NULL, &why))) {
+        problems_error(b->problems, n->at, "%s: %s", *ret_file, why.text);
+    } else {
+        struct reader in = reader_of(buf_span(&chain));
+        while (in.left) {
+            struct span der = reader_bytes(&in, reader_be(&in, 3));
+            if (judge_root(b, n, *ret_file, der)) {
+                buf_put_be(out, der.len, 3);
+                buf_put_span(out, der);
+            }
+        }
+    }
+    buf_free(&pem);
+    buf_free(&chain);
+}
+
+static enum config_client_auth client_auth_of(const char *type)
+{
+    static const char *const types[] = {
+        [CONFIG_CLIENT_AUTH_NONE] = "NoClientCert",
+        [CONFIG_CLIENT_AUTH_REQUEST] = "RequestClientCert",
+        [CONFIG_CLIENT_AUTH_REQUIRE_ANY] = "RequireAnyClientCert",
+        [CONFIG_CLIENT_AUTH_VERIFY_IF_GIVEN] = "VerifyClientCertIfGiven",
+        [CONFIG_CLIENT_AUTH_VERIFY] = "RequireAndVerifyClientCert",
+    };
+    uint32_t i = 0;
+    while (i < CONFIG_CLIENT_AUTH_VERIFY && strcmp(types[i], type) != 0)
+        i++;
+    return (enum config_client_auth)i;
+}
+
+static void build_client_auth(struct build *b, struct place p, struct config_tls_options *o)
+{
+    struct place files = build_at(p, "clientAuth.caFiles");
+    struct place type = build_at(p, "clientAuth.clientAuthType");
+    struct buf roots = {0};
+    o->ca_files = arena_alloc(b->arena, (build_count(files) + 1) * sizeof *o->ca_files);
+    for (const struct node *n = NULL; (n = build_next(files, n));) {
+        const char *file;
+        add_roots(b, n, &file, &roots);
+        if (file[0] == '/')
+            o->ca_files[o->ca_file_count++] = file;
+    }
+    o->client_cas = span_of(arena_dup(b->arena, roots.ptr, roots.len), roots.len);
+    buf_free(&roots);
+    bool some = files.node && files.node->first;
+    o->client_auth = some ? CONFIG_CLIENT_AUTH_VERIFY : CONFIG_CLIENT_AUTH_NONE;
+    if (!type.node)
+        return;
+    o->client_auth = client_auth_of(type.node->text);
+    if (o->client_auth >= CONFIG_CLIENT_AUTH_VERIFY_IF_GIVEN && !some)
+        problems_error(b->problems, type.node->at, "tls.options.%s: %s needs clientAuth.caFiles",
+                       o->name, type.node->text);
+    else if (o->client_auth < CONFIG_CLIENT_AUTH_VERIFY_IF_GIVEN && some)
+        problems_warn(b->problems, type.node->at,
+                      "tls.options.%s: with %s nothing is verified against clientAuth.caFiles",
+                      o->name, type.node->text);
+}
+
+/* ---- policies ---------------------------------------------------------------------------------
+ */
+
+/* One name for each group: people write Go's, the RFCs' and OpenSSL's. */
+static const char *group_name(const char *written)
+{
+    static const char *const names[][3] = {{"CurveP256", "secp256r1", "P-256"},
+                                           {"CurveP384", "secp384r1", "P-384"},
+                                           {"CurveP521", "secp521r1", "P-521"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(written, names[i][0]) == 0 || strcmp(written, names[i][1]) == 0)
+            return names[i][2];
+    return written;
+}
+
+static bool is_tls13_suite(const char *name)
+{
+    return !strstr(name, "_WITH_");
+}
+
+static void judge_suites(struct build *b, struct place p, const struct config_tls_options *o)
+{
+    struct place list = build_at(p, "cipherSuites");
+    uint32_t tls13 = 0;
+    for (uint32_t i = 0; i < o->cipher_count; i++)
+        tls13 += is_tls13_suite(o->ciphers[i]);
+    if (o->cipher_count == 0)
+        return;
+    if (tls13 == o->cipher_count && o->max_version == 0x0303)
+        problems_error(b->problems, list.node->at,
+                       "tls.options.%s: maxVersion is VersionTLS12, but no suite of cipherSuites "
+                       "is of TLS 1.2",
+                       o->name);
+    else if (tls13 == o->cipher_count && o->min_version == 0x0303)
+        problems_warn(b->problems, list.node->at,
+                      "tls.options.%s: no suite of cipherSuites is of TLS 1.2: clients without TLS "
+                      "1.3 are refused, as with minVersion = \"VersionTLS13\"",
+                      o->name);
+    else if (tls13 == 0 && o->min_version == 0x0304)
+        problems_warn(
+            b->problems, list.node->at,
+            "tls.options.%s: cipherSuites names suites of TLS 1.2 only, but minVersion is "
+            "VersionTLS13: they change nothing",
+            o->name);
 }
 
 static void build_policy(struct build *b, const char *name, struct place p,
@@ -25,6 +170,22 @@ static void build_policy(struct build *b, const char *name, struct place p,
     if (o->min_version > o->max_version)
         problems_error(b->problems, p.node->key_at,
                        "tls.options.%s: minVersion is above maxVersion", name);
+    o->ciphers = build_list(b, p, "cipherSuites", &o->cipher_count);
+    o->groups = build_list(b, p, "curvePreferences", &o->group_count);
+    for (uint32_t i = 0; i < o->group_count; i++)
+        o->groups[i] = group_name(o->groups[i]);
+    const char **alpn = build_list(b, p, "alpnProtocols", &o->alpn_count);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < o->alpn_count; i++)
+        if (strcmp(alpn[i], "acme-tls/1") != 0)
+            alpn[count++] = alpn[i];
+    if (o->alpn_count && count == 0)
+        problems_error(b->problems, build_at(p, "alpnProtocols").node->at,
+                       "tls.options.%s: alpnProtocols needs \"h2\" or \"http/1.1\"", name);
+    o->alpn = alpn;
+    o->alpn_count = count;
+    judge_suites(b, p, o);
+    build_client_auth(b, p, o);
 }
 
 static void build_policies(struct build *b)
@@ -45,86 +206,57 @@ static void build_policies(struct build *b)
     build_names(b, &b->tls_names, c->tls_option_count, tls_options_name);
 }
 
-/* The PEM text that an option names, or holds itself. */
-static bool read_pem(struct build *b, struct place p, const char *path, const char **ret_file,
-                     struct buf *out)
+/* ---- certificates -----------------------------------------------------------------------------
+ */
+
+struct pair_place {
+    struct build *b;
+    const struct node *nodes[2]; /* by enum pair_part */
+};
+
+static void report(void *arg, enum pair_part about, bool warning, const char *text)
 {
-    const struct node *n = build_at(p, path).node;
-    struct why why;
-    if (strncmp(n->text, "-----BEGIN ", 11) == 0) {
-        *ret_file = "(in the configuration)";
-        buf_put_str(out, n->text);
-        return true;
-    }
-    *ret_file = build_path(b, p, path);
-    if (result_is_ok(build_read(*ret_file, PEM_MAX_BYTES, out, &why)))
-        return true;
-    problems_error(b->problems, n->at, "%s: %s", path, why.text);
-    return false;
+    struct pair_place *p = arg;
+    if (warning)
+        problems_warn(p->b->problems, p->nodes[about]->at, "%s", text);
+    else
+        problems_error(p->b->problems, p->nodes[about]->at, "%s", text);
 }
 
-static void warn_of_dates(struct build *b, const struct node *n, const char *file,
-                          const struct x509 *leaf)
+/* The path, absolute, or the text itself; *ret_name: for messages. */
+static const char *part_of(struct build *b, struct place p, const char *option,
+                           const struct node **ret_node, const char **ret_name)
 {
-    char text[32];
-    struct tm tm;
-    int64_t now_s = clock_wall_s();
-    bool expired = leaf->not_after_s < now_s;
-    time_t when_s = (time_t)(expired ? leaf->not_after_s : leaf->not_before_s);
-    if (!expired && leaf->not_before_s <= now_s)
-        return;
-    gmtime_r(&when_s, &tm);
-    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &tm);
-    problems_warn(b->problems, n->at,
-                  expired ? "%s: the certificate expired on %s"
-                          : "%s: the certificate is not valid before %s",
-                  file, text);
+    *ret_node = build_at(p, option).node;
+    if (pair_is_text((*ret_node)->text)) {
+        *ret_name = IN_PLACE;
+        return (*ret_node)->text;
+    }
+    return *ret_name = build_path(b, p, option);
 }
 
 bool build_pair(struct build *b, struct place p, struct config_certificate *ret)
 {
-    struct buf cert_pem = {0}, key_pem = {0};
-    struct x509 leaf = {0};
-    struct key *key = NULL;
-    struct why why;
+    struct pair_place place = {.b = b};
+    struct pair_source source = {.now_s = clock_wall_s(), .say = report, .arg = &place};
+    struct pair pair;
     bool whole = build_required(b, p, "certFile");
     whole = build_required(b, p, "keyFile") && whole;
     if (!whole)
         return false;
-    const struct node *cert_node = build_at(p, "certFile").node;
-    const struct node *key_node = build_at(p, "keyFile").node;
-    bool good = read_pem(b, p, "certFile", &ret->cert_file, &cert_pem);
-    good = read_pem(b, p, "keyFile", &ret->key_file, &key_pem) && good;
-    if (cert_pem.len &&
-        !result_is_ok(x509_chain_from_pem(buf_span(&cert_pem), &ret->chain, &leaf, &why))) {
-        problems_error(b->problems, cert_node->at, "%s: %s", ret->cert_file, why.text);
-        good = false;
-    }
-    if (key_pem.len && !result_is_ok(key_from_pem(buf_span(&key_pem), &key, &why))) {
-        problems_error(b->problems, key_node->at, "%s: %s", ret->key_file, why.text);
-        good = false;
-    }
-    if (good && !result_is_ok(x509_check_key(&leaf, key, &why))) {
-        problems_error(b->problems, key_node->at, "%s for %s: %s", ret->key_file, ret->cert_file,
-                       why.text);
-        good = false;
-    }
-    if (good && !result_is_ok(key_to_der(key, &ret->key))) {
-        problems_error(b->problems, key_node->at, "%s: the key cannot be used", ret->key_file);
-        good = false;
-    }
-    if (good)
-        warn_of_dates(b, cert_node, ret->cert_file, &leaf);
-    ret->where = build_where(b, p.node->key_at);
-    x509_free(&leaf);
-    key_free(key);
-    buf_free(&cert_pem);
-    buf_wipe_free(&key_pem);
-    if (!good) {
-        buf_free(&ret->chain);
-        buf_wipe_free(&ret->key);
-    }
-    return good;
+    source.text[PAIR_CERT] =
+        part_of(b, p, "certFile", &place.nodes[PAIR_CERT], &source.name[PAIR_CERT]);
+    source.text[PAIR_KEY] =
+        part_of(b, p, "keyFile", &place.nodes[PAIR_KEY], &source.name[PAIR_KEY]);
+    *ret = (struct config_certificate){.cert_file = source.name[PAIR_CERT],
+                                       .key_file = source.name[PAIR_KEY],
+                                       .where = build_where(b, p.node->key_at)};
+    if (!pair_read(&source, &pair))
+        return false;
+    ret->chain = pair.chain;
+    ret->key = pair.key;
+    x509_free(&pair.leaf);
+    return true;
 }
 
 static void build_certificates(struct build *b)

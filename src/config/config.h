@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/net.h"
 #include "base/result.h"
+#include "config/middleware.h"
 #include "config/rule.h"
 
 struct arena;
@@ -32,12 +33,15 @@ struct config_entrypoint {
     bool default_of_routers; /* used by routers that name no entry point */
     uint64_t read_timeout_ms, head_timeout_ms, write_timeout_ms, idle_timeout_ms,
         handshake_timeout_ms, grace_timeout_ms; /* 0 = no limit */
+    uint64_t accept_grace_ms; /* goes on accepting so long after the stop signal */
     uint32_t head_max_bytes;
     bool forwarded_insecure;
     const char **trusted_ips; /* CIDR or address, checked */
     uint32_t trusted_count;
-    bool tls;              /* http.tls: all its routers have TLS */
-    uint32_t tls_resolver; /* default resolver of its routers, UINT32_MAX = none */
+    bool tls;                  /* http.tls: all its routers have TLS */
+    bool access_logs, metrics; /* of routers that do not say */
+    uint32_t tls_resolver;     /* default resolver of its routers, UINT32_MAX = none */
+    struct config_middleware_list middlewares; /* run before those of its routers */
     struct config_where where;
 };
 
@@ -46,6 +50,12 @@ struct config_entrypoint {
 struct config_domain {  /* one certificate wanted: main name and others */
     const char **names; /* main first, lower case */
     uint32_t count;
+};
+
+enum config_choice {
+    CONFIG_UNSET = 0, /* as the entry point says */
+    CONFIG_YES,
+    CONFIG_NO,
 };
 
 /* A router whose TLS differs by entry point (entryPoints.X.http.tls) stands here once for each
@@ -57,11 +67,13 @@ struct config_router {
     uint32_t *entrypoints;
     uint32_t entrypoint_count;
     uint32_t service;
+    struct config_middleware_list middlewares; /* chains expanded */
     bool tls;
     uint32_t tls_options;          /* index into tls_options */
     uint32_t resolver;             /* index into resolvers, UINT32_MAX = none */
     struct config_domain *domains; /* from tls.domains, else one from the rule's Host(); only tls */
     uint32_t domain_count;
+    enum config_choice access_logs, metrics; /* observability */
     struct config_where where;
 };
 
@@ -103,19 +115,41 @@ struct config_service {
     struct config_where where;
 };
 
+/* Go's names for what is asked of clients. */
+enum config_client_auth {
+    CONFIG_CLIENT_AUTH_NONE = 0,
+    CONFIG_CLIENT_AUTH_REQUEST,         /* RequestClientCert: taken unseen */
+    CONFIG_CLIENT_AUTH_REQUIRE_ANY,     /* RequireAnyClientCert: some, taken unseen */
+    CONFIG_CLIENT_AUTH_VERIFY_IF_GIVEN, /* VerifyClientCertIfGiven */
+    CONFIG_CLIENT_AUTH_VERIFY,          /* RequireAndVerifyClientCert */
+};
+
 struct config_tls_options {
     const char *name;
     uint16_t min_version, max_version; /* 0x0303, 0x0304 */
     bool sni_strict, no_tickets;
-    const char **ciphers, **groups;
-    uint32_t cipher_count, group_count;
+    const char **ciphers; /* IANA names */
+    const char **groups;  /* "X25519MLKEM768", "X25519", "P-256", "P-384", "P-521" */
+    const char **alpn;    /* "h2", "http/1.1" */
+    uint32_t cipher_count, group_count, alpn_count; /* 0 = ferrule's own list */
+    enum config_client_auth client_auth;
+    const char **ca_files; /* paths; without texts in the configuration itself */
+    uint32_t ca_file_count;
+    struct span client_cas; /* DER, each behind a 3-byte length */
     struct config_where where;
 };
 
-struct config_certificate { /* [[tls.certificates]] and the default certificate */
-    const char *cert_file, *key_file;
-    struct buf chain; /* DER, each behind a 3-byte length */
-    struct buf key;   /* DER */
+/* The options of connections to a host name, where they are not the default ones. */
+struct config_tls_host {
+    uint32_t entrypoint;
+    const char *host; /* lower case, without final dot */
+    uint32_t options; /* index into tls_options, not 0 */
+};
+
+struct config_certificate {           /* [[tls.certificates]] and the default certificate */
+    const char *cert_file, *key_file; /* absolute; "(in the configuration)" for PEM text there */
+    struct buf chain;                 /* DER, each behind a 3-byte length */
+    struct buf key;                   /* DER */
     struct config_where where;
 };
 
@@ -158,12 +192,14 @@ struct config {
     struct config_service *services;
     struct config_transport *transports; /* [0] is the global one */
     struct config_roots *roots;
+    struct config_middleware *middlewares;
     struct config_tls_options *tls_options; /* [0] is "default" */
+    struct config_tls_host *tls_hosts;      /* by entry point, then host */
     struct config_certificate *certificates;
     struct config_certificate *default_certificate; /* NULL = self-signed */
     struct config_resolver *resolvers;
     uint32_t entrypoint_count, router_count, service_count, transport_count, roots_count,
-        tls_option_count, certificate_count, resolver_count;
+        tls_option_count, tls_host_count, certificate_count, resolver_count, middleware_count;
     uint32_t workers;            /* count, resolved: >= 1 */
     uint32_t *worker_cpus;       /* one per worker, UINT32_MAX = not pinned */
     uint32_t worker_connections; /* per worker */
@@ -174,8 +210,14 @@ struct config {
     const char *admin_socket;
     const char *log_level;     /* "ERROR", "WARN", "INFO", "DEBUG" */
     bool tls_prefer_acme;      /* tls.prefer = "acme" */
-    uint32_t duplicate_budget; /* orders for one set of names in 168 h */
-    struct arena *memory;      /* config_free()'s */
+    uint32_t duplicate_budget; /* certificate requests for one set of names in 168 h */
+    uint64_t drain_timeout_ms; /* of an old data process after an upgrade */
+    bool watch;                /* providers.file.watch */
+    const char **watched;      /* files and folders that [providers.file] names, absolute */
+    uint32_t watched_count;
+    const char **fixed; /* "path=value": the written options that only a restart changes */
+    uint32_t fixed_count;
+    struct arena *memory; /* config_free()'s */
 };
 
 /* One message for a person. */
@@ -206,6 +248,17 @@ enum config_mode {
 struct result config_load(const char *file, const char *const *flags, uint32_t flag_count,
                           enum config_mode mode, struct config **ret,
                           struct config_problems *problems);
+/* As config_load(CONFIG_RUN) for a ferrule that runs. Options that need a restart keep their
+ * values: `fixed` holds those of the start (struct config's); a difference is a warning. running:
+ * the configuration in use, NULL when control itself was started anew. */
+struct result config_reload(const char *file, const char *const *flags, uint32_t flag_count,
+                            const char *const *fixed, uint32_t fixed_count,
+                            const struct config *running, struct config **ret,
+                            struct config_problems *problems);
+/* Where a ferrule with this configuration has its admin socket, also when much else of it is wrong.
+ * The caller frees *ret. ERR_CONFIG: the file cannot be read. */
+struct result config_admin_socket(const char *file, const char *const *flags, uint32_t flag_count,
+                                  char **ret, struct why *why);
 void config_free(struct config *config);
 void config_problems_free(struct config_problems *problems);
 /* "file:line:column: error: text" */

@@ -2,63 +2,26 @@
 #include "config/rule.h"
 
 #include "base/must.h"
-#include "config/problems.h"
-#include "config/value.h"
+#include "config/rule_matcher.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
-
-/* A matcher of Traefik (v3, v2 or pre-release). op 0: known, not available. */
-struct matcher {
-    const char *name;
-    uint8_t op;
-};
-
-static const struct matcher matchers[] = {
-    {"Host", RULE_HOST},  {"HostHeader", RULE_HOST},
-    {"Path", RULE_PATH},  {"PathPrefix", RULE_PATH_PREFIX},
-    {"HostRegexp", 0},    {"PathRegexp", 0},
-    {"Method", 0},        {"Header", 0},
-    {"HeaderRegexp", 0},  {"Headers", 0},
-    {"HeadersRegexp", 0}, {"Query", 0},
-    {"QueryRegexp", 0},   {"ClientIP", 0},
-    {"HostSNI", 0},       {"HostSNIRegexp", 0},
-    {"ALPN", 0},
-};
-#define MATCHER_COUNT (sizeof matchers / sizeof *matchers)
-
-struct draft {
-    uint8_t op;
-    uint32_t text, len; /* in `chars`; len UINT32_MAX = no operand */
-};
 
 struct parser {
     struct span in;
     uint32_t at;     /* next byte */
     uint32_t nested; /* parentheses and NOTs around `at` */
-    uint32_t stack, stack_max;
-    bool lenient;
-    struct buf nodes, chars;
-    uint32_t error_at;
-    struct why *why;
+    bool colons;     /* the latest matcher was of the oldest form, Host:a.test */
+    enum rule_syntax syntax;
+    struct rule_draft draft;
 };
 
-#define NO_OPERAND UINT32_MAX
-
-static struct result fail(struct parser *p, uint32_t at, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static struct result fail(struct parser *p, uint32_t at, const char *fmt, ...)
-{
-    char text[400];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    p->error_at = at;
-    return why_fail(p->why, ERR_CONFIG, "character %u of the rule: %s", at + 1, text);
-}
+/* Arguments of one matcher. `text.ptr` is an offset in `chars` until all are there. */
+struct args {
+    struct buf chars;
+    struct rule_arg *items;
+    uint32_t count, capacity;
+};
 
 static void skip_blanks(struct parser *p)
 {
@@ -80,31 +43,12 @@ static bool take_pair(struct parser *p, char c)
     return true;
 }
 
-static struct result emit(struct parser *p, uint8_t op, const struct span *operand)
-{
-    struct draft d = {op, (uint32_t)p->chars.len, NO_OPERAND};
-    if (operand) {
-        d.len = (uint32_t)operand->len;
-        buf_put_span(&p->chars, *operand);
-        buf_put(&p->chars, "", 1);
-    }
-    if (op == RULE_AND || op == RULE_OR)
-        p->stack--;
-    else if (op != RULE_NOT)
-        p->stack++;
-    if (p->stack > p->stack_max)
-        p->stack_max = p->stack;
-    buf_put(&p->nodes, &d, sizeof d);
-    if (p->stack_max > RULE_DEPTH_MAX)
-        return fail(p, p->at, "the rule is nested too deep: %d levels are allowed", RULE_DEPTH_MAX);
-    return result_ok();
-}
-
 /* "..." with \" and \\, or `...` as it stands. */
-static struct result take_quoted(struct parser *p, struct buf *out)
+static struct result take_quoted(struct parser *p, struct buf *out, bool *ret_raw)
 {
     uint32_t start = p->at;
     uint8_t quote = p->in.ptr[p->at++];
+    *ret_raw = true;
     for (; p->at < p->in.len; p->at++) {
         uint8_t c = p->in.ptr[p->at];
         if (c == quote) {
@@ -112,93 +56,86 @@ static struct result take_quoted(struct parser *p, struct buf *out)
             return result_ok();
         }
         if (c == '\\' && quote == '"') {
+            *ret_raw = false;
             p->at++;
             c = p->at < p->in.len ? p->in.ptr[p->at] : 0;
             if (c != '"' && c != '\\')
-                return fail(p, p->at - 1,
-                            "only \\\" and \\\\ are known in double quotes; use back-quotes");
+                return rule_draft_fail(
+                    &p->draft, p->at - 1,
+                    "only \\\" and \\\\ are known in double quotes; use back-quotes");
         }
         buf_put(out, &c, 1);
     }
-    return fail(p, start, "this quote is not closed");
+    return rule_draft_fail(&p->draft, start, "this quote is not closed");
 }
 
-static struct result take_argument(struct parser *p, struct buf *out)
+/* Without quotes: up to one of `ends` that does not stand inside {braces}. */
+static struct result take_bare(struct parser *p, const char *ends, struct buf *out)
+{
+    uint32_t start = p->at, depth = 0;
+    while (p->at < p->in.len && (depth || !strchr(ends, p->in.ptr[p->at]))) {
+        uint8_t c = p->in.ptr[p->at++];
+        depth += c == '{';
+        depth -= c == '}' && depth;
+        buf_put(out, &c, 1);
+    }
+    if (p->at == start)
+        return rule_draft_fail(&p->draft, start,
+                               "an argument in back-quotes or double quotes is expected");
+    return result_ok();
+}
+
+static struct result take_argument(struct parser *p, const char *ends, struct args *args)
 {
     uint8_t c = peek(p);
-    if (c == '"' || c == '`')
-        return take_quoted(p, out);
-    uint32_t start = p->at;
-    while (p->at < p->in.len && !strchr(",()\"'` \t\r\n", p->in.ptr[p->at]))
-        buf_put(out, &p->in.ptr[p->at++], 1);
-    if (p->at == start)
-        return fail(p, start, "an argument in back-quotes or double quotes is expected");
+    struct rule_arg a = {.at = p->at, .raw = true, .quoted = c == '"' || c == '`'};
+    size_t start = args->chars.len;
+    if (a.quoted)
+        TRY(take_quoted(p, &args->chars, &a.raw));
+    else
+        TRY(take_bare(p, ends, &args->chars));
+    a.text = (struct span){(const uint8_t *)start, args->chars.len - start};
+    buf_put(&args->chars, "", 1);
+    if (args->count == args->capacity) {
+        args->capacity = args->capacity ? args->capacity * 2 : 4;
+        args->items = mem_grow(args->items, args->capacity * sizeof *args->items);
+    }
+    args->items[args->count++] = a;
     return result_ok();
 }
 
-static struct result check_host(struct parser *p, uint32_t at, struct buf *text)
+/* Behind the opening parenthesis. */
+static struct result take_arguments(struct parser *p, struct args *args)
 {
-    for (size_t i = 0; i < text->len; i++)
-        text->ptr[i] = (uint8_t)tolower(text->ptr[i]);
-    if (text->len > 1 && text->ptr[text->len - 1] == '.')
-        text->len--;
-    struct span host = buf_span(text);
-    if (host.len && host.ptr[0] == '*')
-        return fail(p, at, "Host() takes no wildcard");
-    bool bracketed = host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
-    if (value_is_name(host, false) || value_is_ip(host) ||
-        (bracketed && value_is_ip(span_of(host.ptr + 1, host.len - 2))))
-        return result_ok();
-    return fail(p, at, "Host() takes a host name without port (international names as xn--...)");
-}
-
-static struct result check_operand(struct parser *p, uint8_t op, uint32_t at, struct buf *text)
-{
-    if (memchr(text->len ? text->ptr : (const uint8_t *)"", 0, text->len))
-        return fail(p, at, "a NUL character cannot be matched");
-    if (op == RULE_HOST)
-        return check_host(p, at, text);
-    if (text->len == 0 || text->ptr[0] != '/')
-        return fail(p, at, "a path begins with a slash");
-    return result_ok();
-}
-
-/* After "(": the arguments, joined by OR. */
-static struct result take_arguments(struct parser *p, const struct matcher *m)
-{
-    for (uint32_t count = 0;; count++) {
-        struct buf text = {0};
-        peek(p);
-        uint32_t at = p->at;
-        struct result r = take_argument(p, &text);
-        if (result_is_ok(r) && m->op)
-            r = check_operand(p, m->op, at, &text);
-        struct span operand = buf_span(&text);
-        if (result_is_ok(r) && (m->op || count == 0))
-            r = emit(p, m->op ? m->op : RULE_ANY, &operand);
-        if (result_is_ok(r) && m->op && count > 0)
-            r = emit(p, RULE_OR, NULL);
-        buf_free(&text);
-        TRY(r);
+    for (;;) {
+        TRY(take_argument(p, ",()\"'` \t\r\n", args));
         uint8_t c = peek(p);
-        if (c == ')') {
-            p->at++;
+        if (c != ')' && c != ',')
+            return rule_draft_fail(&p->draft, p->at,
+                                   "a comma or a closing parenthesis is expected");
+        p->at++;
+        if (c == ')')
             return result_ok();
-        }
-        if (c != ',')
-            return fail(p, p->at, "a comma or a closing parenthesis is expected");
+    }
+}
+
+/* Behind the colon of "Host:a.test,b.test;PathPrefix:/x". */
+static struct result take_values(struct parser *p, struct args *args)
+{
+    for (;;) {
+        TRY(take_argument(p, ",; \t\r\n", args));
+        if (peek(p) != ',')
+            return result_ok();
         p->at++;
     }
 }
 
-static struct result unknown_matcher(struct parser *p, uint32_t at, const char *name)
+static struct result put_matcher(struct parser *p, uint32_t at, const struct rule_matcher *m,
+                                 struct args *args)
 {
-    const char *names[MATCHER_COUNT];
-    for (size_t i = 0; i < MATCHER_COUNT; i++)
-        names[i] = matchers[i].name;
-    const char *near = problems_nearest(name, names, MATCHER_COUNT);
-    return fail(p, at, "there is no matcher %s%s%s%s", name, near ? "; did you mean " : "",
-                near ? near : "", near ? "?" : "; there are Host, Path and PathPrefix");
+    for (uint32_t i = 0; i < args->count; i++)
+        args->items[i].text.ptr = args->chars.ptr + (size_t)args->items[i].text.ptr;
+    return rule_matcher_put(&p->draft, at, m, args->items, args->count);
 }
 
 static struct result take_matcher(struct parser *p)
@@ -209,18 +146,22 @@ static struct result take_matcher(struct parser *p)
     while (p->at < p->in.len && isalnum(p->in.ptr[p->at]) && n < sizeof name - 1)
         name[n++] = (char)p->in.ptr[p->at++];
     if (n == 0)
-        return fail(p, start, "a matcher such as Host(`a.test`) is expected");
-    const struct matcher *m = NULL;
-    for (size_t i = 0; i < MATCHER_COUNT && !m; i++)
-        m = strcasecmp(matchers[i].name, name) == 0 ? &matchers[i] : NULL;
-    if (!m)
-        return unknown_matcher(p, start, name);
-    if (!m->op && !p->lenient)
-        return fail(p, start, "%s is known, but not available in this version of ferrule", m->name);
-    if (peek(p) != '(')
-        return fail(p, p->at, "an opening parenthesis is expected after %s", m->name);
+        return rule_draft_fail(&p->draft, start, "a matcher such as Host(`a.test`) is expected");
+    const struct rule_matcher *m;
+    uint8_t c = peek(p);
+    p->colons = c == ':' && p->syntax != RULE_TCP;
+    TRY(rule_matcher_find(&p->draft, start, name, p->colons ? RULE_V2 : p->syntax, &m));
+    if (c != '(' && !p->colons)
+        return rule_draft_fail(&p->draft, p->at, "an opening parenthesis is expected after %s",
+                               rule_matcher_name(m));
     p->at++;
-    return take_arguments(p, m);
+    struct args args = {0};
+    struct result r = p->colons ? take_values(p, &args) : take_arguments(p, &args);
+    if (result_is_ok(r))
+        r = put_matcher(p, start, m, &args);
+    buf_free(&args.chars);
+    free(args.items);
+    return r;
 }
 
 static struct result take_or(struct parser *p);
@@ -232,23 +173,33 @@ static struct result take_unary(struct parser *p)
         return take_matcher(p);
     uint32_t start = p->at++;
     if (++p->nested > RULE_DEPTH_MAX)
-        return fail(p, start, "the rule is nested too deep: %d levels are allowed", RULE_DEPTH_MAX);
+        return rule_draft_fail(
+            &p->draft, start, "the rule is nested too deep: %d levels are allowed", RULE_DEPTH_MAX);
     TRY(c == '!' ? take_unary(p) : take_or(p));
     p->nested--;
     if (c == '!')
-        return emit(p, RULE_NOT, NULL);
+        return rule_draft_put(&p->draft, start, RULE_NOT, NULL, NULL);
     if (peek(p) != ')')
-        return fail(p, start, "this parenthesis is not closed");
+        return rule_draft_fail(&p->draft, start, "this parenthesis is not closed");
     p->at++;
     return result_ok();
+}
+
+/* ";" joined the matchers of the oldest form. */
+static bool take_and_sign(struct parser *p)
+{
+    if (!p->colons || peek(p) != ';')
+        return take_pair(p, '&');
+    p->at++;
+    return true;
 }
 
 static struct result take_and(struct parser *p)
 {
     TRY(take_unary(p));
-    while (take_pair(p, '&')) {
+    while (take_and_sign(p)) {
         TRY(take_unary(p));
-        TRY(emit(p, RULE_AND, NULL));
+        TRY(rule_draft_put(&p->draft, p->at, RULE_AND, NULL, NULL));
     }
     return result_ok();
 }
@@ -258,7 +209,7 @@ static struct result take_or(struct parser *p)
     TRY(take_and(p));
     while (take_pair(p, '|')) {
         TRY(take_and(p));
-        TRY(emit(p, RULE_OR, NULL));
+        TRY(rule_draft_put(&p->draft, p->at, RULE_OR, NULL, NULL));
     }
     return result_ok();
 }
@@ -266,55 +217,42 @@ static struct result take_or(struct parser *p)
 static struct result take_rule(struct parser *p)
 {
     if (p->in.len > UINT16_MAX)
-        return fail(p, UINT16_MAX, "a rule has at most %d characters", UINT16_MAX);
+        return rule_draft_fail(&p->draft, UINT16_MAX, "a rule has at most %d characters",
+                               UINT16_MAX);
     TRY(take_or(p));
     if (peek(p))
-        return fail(p, p->at, "&&, || or the end of the rule is expected");
-    must(p->stack == 1);
+        return rule_draft_fail(&p->draft, p->at, "&&, || or the end of the rule is expected");
+    must(p->draft.stack == 1);
     return result_ok();
 }
 
-/* Moves the drafts into one block: nodes, then their texts, then the rule's own. */
-static void finish(struct parser *p, const char *text, struct rule *ret)
-{
-    uint32_t count = (uint32_t)(p->nodes.len / sizeof(struct draft));
-    size_t own = strlen(text) + 1;
-    struct rule_node *nodes = mem_zalloc(count * sizeof *nodes + p->chars.len + own);
-    char *chars = (char *)(nodes + count);
-    if (p->chars.len)
-        memcpy(chars, p->chars.ptr, p->chars.len);
-    memcpy(chars + p->chars.len, text, own);
-    for (uint32_t i = 0; i < count; i++) {
-        struct draft d;
-        memcpy(&d, p->nodes.ptr + i * sizeof d, sizeof d);
-        nodes[i] = (struct rule_node){d.op, d.len == NO_OPERAND ? NULL : chars + d.text};
-    }
-    *ret = (struct rule){chars + p->chars.len, nodes, count};
-}
-
-static struct result parse(const char *text, bool lenient, struct rule *ret,
+static struct result parse(const char *text, enum rule_syntax syntax, struct rule *ret,
                            uint32_t *ret_error_column, struct why *why)
 {
-    struct parser p = {.in = span_str(text), .lenient = lenient, .why = why};
+    struct parser p = {.in = span_str(text), .syntax = syntax, .draft.why = why};
     struct result r = take_rule(&p);
     if (!result_is_ok(r))
-        *ret_error_column = p.error_at;
+        *ret_error_column = p.draft.error_at;
     else if (ret)
-        finish(&p, text, ret);
-    buf_free(&p.nodes);
-    buf_free(&p.chars);
+        rule_draft_finish(&p.draft, text, ret);
+    rule_draft_free(&p.draft);
     return r;
 }
 
-struct result rule_parse(const char *text, struct rule *ret, uint32_t *ret_error_column,
-                         struct why *why)
+struct result rule_parse(const char *text, enum rule_syntax syntax, struct rule *ret,
+                         uint32_t *ret_error_column, struct why *why)
 {
-    return parse(text, false, ret, ret_error_column, why);
+    return parse(text, syntax, ret, ret_error_column, why);
 }
 
-struct result rule_check(const char *text, uint32_t *ret_error_column, struct why *why)
+struct result rule_check(const char *text, enum rule_syntax syntax, uint32_t *ret_error_column,
+                         struct why *why)
 {
-    return parse(text, true, NULL, ret_error_column, why);
+    uint32_t unused;
+    struct result r = parse(text, syntax, NULL, ret_error_column, why);
+    if (!result_is_ok(r) && syntax == RULE_V3)
+        return result_is_ok(parse(text, RULE_V2, NULL, &unused, NULL)) ? result_ok() : r;
+    return r;
 }
 
 void rule_free(struct rule *rule)
@@ -329,7 +267,12 @@ int rule_compare(const struct rule *a, const struct rule *b)
         return a->node_count < b->node_count ? -1 : 1;
     for (uint32_t i = 0; i < a->node_count; i++) {
         const struct rule_node *x = &a->nodes[i], *y = &b->nodes[i];
-        int order = x->op != y->op ? x->op - y->op : x->text ? strcmp(x->text, y->text) : 0;
+        int order = x->op - y->op; /* the same operator has the same operands */
+        if (!order && x->text)
+            order = strcmp(x->text, y->text);
+        bool field = x->op == RULE_HEADER || x->op == RULE_HEADER_REGEXP;
+        if (!order && x->name)
+            order = field ? strcasecmp(x->name, y->name) : strcmp(x->name, y->name);
         if (order)
             return order;
     }

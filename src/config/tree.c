@@ -149,6 +149,21 @@ void tree_merge(struct node *into, struct node *from, uint32_t depth,
     from->count = 0;
 }
 
+void tree_remove(struct node *node)
+{
+    struct node *parent = node->parent, *before = NULL;
+    for (struct node *n = parent->first; n != node; n = n->next)
+        before = n;
+    if (before)
+        before->next = node->next;
+    else
+        parent->first = node->next;
+    if (parent->last == node)
+        parent->last = before;
+    parent->count--;
+    node->next = node->parent = NULL;
+}
+
 const char *tree_path(struct arena *arena, const struct node *node)
 {
     const char *text = "";

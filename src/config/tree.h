@@ -42,5 +42,7 @@ struct node *tree_add(struct arena *arena, struct node *parent, const char *key)
  * appended, all else that is in both is reported as given twice. */
 void tree_merge(struct node *into, struct node *from, uint32_t depth,
                 struct config_problems *problems);
+/* Takes a node out of its parent. */
+void tree_remove(struct node *node);
 /* "http.routers.web.rule", "tls.certificates[1].certFile". */
 const char *tree_path(struct arena *arena, const struct node *node);

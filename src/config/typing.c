@@ -167,13 +167,21 @@ static bool type_code(const struct typing *t, struct node *n)
     return good || refuse(t, n);
 }
 
+static bool is_of_tcp(const struct schema *s)
+{
+    while (s->parent && s->parent->parent)
+        s = s->parent;
+    return strcmp(s->name, "tcp") == 0;
+}
+
 static bool type_rule(const struct typing *t, struct node *n)
 {
+    enum rule_syntax syntax = is_of_tcp(n->schema) ? RULE_TCP : RULE_V3;
     uint32_t column = 0;
     struct why why;
     if (n->kind != TOML_STRING)
         return refuse(t, n);
-    if (result_is_ok(rule_check(n->text, &column, &why)))
+    if (result_is_ok(rule_check(n->text, syntax, &column, &why)))
         return true;
     struct config_where at = n->at;
     if (n->plain)

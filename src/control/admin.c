@@ -12,10 +12,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define ACCEPT_PAUSE_NS NS_PER_S /* when descriptors are out */
+
 struct admin {
     struct loop *loop;
     const struct admin_view *view;
     struct loop_fd listener;
+    struct loop_timer again; /* accepting goes on: descriptors had run out */
     char *path;
     struct list clients;
     uint32_t client_count;
@@ -29,6 +32,7 @@ struct client {
     struct buf in, out;
     size_t sent;
     bool answered;
+    uint64_t waits_for; /* run of a reload; 0 = none */
 };
 
 static void client_close(struct client *c)
@@ -59,12 +63,19 @@ static void send_more(struct client *c)
         client_close(c);
 }
 
+static void send_answer(struct client *c)
+{
+    buf_put_str(&c->out, "\n");
+    c->answered = true;
+    loop_watch(c->admin->loop, &c->w, EPOLLOUT);
+}
+
 static void receive_more(struct client *c)
 {
     ssize_t n = recv(c->w.fd, buf_reserve(&c->in, 4096), 4096, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n <= 0 || c->in.len + (size_t)n > ADMIN_REQUEST_MAX) {
+    if (n <= 0 || c->waits_for || c->in.len + (size_t)n > ADMIN_REQUEST_MAX) {
         client_close(c);
         return;
     }
@@ -73,10 +84,23 @@ static void receive_more(struct client *c)
     size_t end = span_find(text, '\n');
     if (end == text.len)
         return;
-    c->answered = true;
-    admin_answer(c->admin->view, span_first(text, end), &c->out);
-    buf_put_str(&c->out, "\n");
-    loop_watch(c->admin->loop, &c->w, EPOLLOUT);
+    admin_answer(c->admin->view, span_first(text, end), &c->out, &c->waits_for);
+    if (c->waits_for)
+        loop_timer_set(c->admin->loop, &c->timer, clock_now_ns() + ADMIN_RELOAD_S * NS_PER_S);
+    else
+        send_answer(c);
+}
+
+void admin_reload_done(struct admin *admin, uint64_t run)
+{
+    for (struct list *n = admin ? admin->clients.next : NULL; n && n != &admin->clients;
+         n = n->next) {
+        struct client *c = LIST_ENTRY(n, struct client, node);
+        if (!c->waits_for || c->waits_for > run || c->answered)
+            continue;
+        admin_answer_reload(admin->view, &c->out);
+        send_answer(c);
+    }
 }
 
 static void client_ready(struct loop_fd *w, uint32_t events)
@@ -92,6 +116,12 @@ static void accept_one(struct loop_fd *w, uint32_t events)
 {
     struct admin *admin = LIST_ENTRY(w, struct admin, listener);
     int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd == -1 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+        /* The client stays in the queue, and epoll would report it again and again. */
+        log_warn("the admin socket cannot accept: %m");
+        loop_watch(admin->loop, w, 0);
+        loop_timer_set(admin->loop, &admin->again, clock_now_ns() + ACCEPT_PAUSE_NS);
+    }
     if (fd == -1)
         return;
     if (admin->client_count == ADMIN_CLIENTS_MAX) {
@@ -107,6 +137,12 @@ static void accept_one(struct loop_fd *w, uint32_t events)
     loop_timer_init(&c->timer, timed_out);
     loop_timer_set(admin->loop, &c->timer, clock_now_ns() + ADMIN_CLIENT_S * NS_PER_S);
     loop_watch(admin->loop, &c->w, EPOLLIN);
+}
+
+static void accept_again(struct loop_timer *t)
+{
+    struct admin *admin = LIST_ENTRY(t, struct admin, again);
+    loop_watch(admin->loop, &admin->listener, EPOLLIN);
 }
 
 /* True when some process answers at the path. */
@@ -159,6 +195,7 @@ struct result admin_open(struct loop *loop, const char *path, const struct admin
     admin->view = view;
     admin->path = mem_strdup(path);
     admin->listener = (struct loop_fd){.fd = fd, .ready = accept_one};
+    loop_timer_init(&admin->again, accept_again);
     list_init(&admin->clients);
     loop_watch(loop, &admin->listener, EPOLLIN);
     *ret = admin;
@@ -171,6 +208,7 @@ void admin_close(struct admin *admin)
         return;
     while (!list_is_empty(&admin->clients))
         client_close(LIST_ENTRY(admin->clients.next, struct client, node));
+    loop_timer_cancel(admin->loop, &admin->again);
     loop_watch(admin->loop, &admin->listener, 0);
     close(admin->listener.fd);
     unlink(admin->path);

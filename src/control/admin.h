@@ -9,6 +9,7 @@
 
 #define ADMIN_CLIENTS_MAX 16
 #define ADMIN_CLIENT_S    10
+#define ADMIN_RELOAD_S    300 /* who waits for a reload gets this long */
 #define ADMIN_REQUEST_MAX (64u << 10)
 
 struct admin;
@@ -17,4 +18,6 @@ struct admin;
  * life. ERR_SYSTEM, ERR_BUSY. */
 struct result admin_open(struct loop *loop, const char *path, const struct admin_view *view,
                          struct admin **ret, struct why *why);
+/* Answers who waited for this run of a reload, or an earlier one. NULL is fine. */
+void admin_reload_done(struct admin *admin, uint64_t run);
 void admin_close(struct admin *admin);

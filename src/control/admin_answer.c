@@ -65,6 +65,23 @@ static int64_t next_action(const struct scheduler *s)
     return next;
 }
 
+static json_t *reload_json(const struct admin_reload *r)
+{
+    json_t *o = json_object(), *texts = json_array();
+    if (!r->at_s) {
+        json_decref(texts);
+        json_decref(o);
+        return json_null();
+    }
+    for (uint32_t i = 0; i < r->text_count; i++)
+        json_array_append_new(texts, json_string(r->texts[i]));
+    set(o, "ok", json_boolean(r->good));
+    set(o, "at", json_integer(r->at_s));
+    set(o, "errors", json_integer(r->errors));
+    set(o, "problems", texts);
+    return o;
+}
+
 static json_t *status(const struct admin_view *v)
 {
     json_t *o = success(), *orders = json_object();
@@ -78,6 +95,7 @@ static json_t *status(const struct admin_view *v)
     set(o, "uptime", json_integer(clock_wall_s() - v->started_s));
     set(o, "workers", json_integer(v->config->workers));
     set_text(o, "file", v->config->file);
+    set(o, "lastReload", reload_json(v->last_reload));
     set(o, "certificates", json_integer(publish_state_count(v->certificates)));
     set(orders, "wanted", json_integer(wants->count));
     set(orders, "obtained", json_integer(have));
@@ -251,7 +269,8 @@ static json_t *explain(const struct admin_view *v, const char *sni)
 /* ---- requests ---------------------------------------------------------------------------------
  */
 
-static json_t *answer(const struct admin_view *v, const json_t *request)
+/* NULL: the answer comes later. */
+static json_t *answer(const struct admin_view *v, const json_t *request, uint64_t *ret_run)
 {
     const char *command = json_string_value(json_object_get(request, "command"));
     const char *name = json_string_value(json_object_get(request, "name"));
@@ -264,6 +283,10 @@ static json_t *answer(const struct admin_view *v, const json_t *request)
         v->stop(v->arg);
         return success();
     }
+    if (!strcmp(command, "reload")) {
+        *ret_run = v->reload(v->arg);
+        return NULL;
+    }
     if (!strcmp(command, "cert-list"))
         return list(v);
     if (!strcmp(command, "cert-show"))
@@ -273,13 +296,29 @@ static json_t *answer(const struct admin_view *v, const json_t *request)
     return failure("there is no such command");
 }
 
-void admin_answer(const struct admin_view *view, struct span request, struct buf *out)
+static void print(json_t *o, struct buf *out)
 {
-    json_t *in = json_loadb((const char *)request.ptr, request.len, 0, NULL);
-    json_t *o = answer(view, in);
     char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
     buf_put_str(out, text ? text : "{\"ok\":false,\"error\":\"the answer cannot be printed\"}");
     free(text);
     json_decref(o);
+}
+
+void admin_answer(const struct admin_view *view, struct span request, struct buf *out,
+                  uint64_t *ret_run)
+{
+    json_t *in = json_loadb((const char *)request.ptr, request.len, 0, NULL);
+    *ret_run = 0;
+    json_t *o = answer(view, in, ret_run);
+    if (o)
+        print(o, out);
     json_decref(in);
+}
+
+void admin_answer_reload(const struct admin_view *view, struct buf *out)
+{
+    const struct admin_reload *r = view->last_reload;
+    json_t *o = r->good ? success() : failure("the configuration was refused; nothing changed");
+    set(o, "reload", reload_json(r));
+    print(o, out);
 }

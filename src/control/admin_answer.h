@@ -8,6 +8,15 @@
 #include "control/publish_state.h"
 #include "control/scheduler.h"
 
+/* How the last reload went. */
+struct admin_reload {
+    int64_t at_s; /* 0 = there was none */
+    bool good;    /* else nothing changed */
+    uint32_t errors;
+    char **texts; /* errors and warnings, one line each */
+    uint32_t text_count;
+};
+
 /* What the answers are about; all borrowed. */
 struct admin_view {
     const char *version;
@@ -15,12 +24,19 @@ struct admin_view {
     const struct scheduler *scheduler;
     struct publish_state *certificates;
     const struct report *report; /* NULL = no counters */
+    const struct admin_reload *last_reload;
     int64_t started_s;
-    void (*stop)(void *arg); /* ends all of ferrule */
+    void (*stop)(void *arg);       /* ends all of ferrule */
+    uint64_t (*reload)(void *arg); /* loads the configuration again; the number of the run */
     void *arg;
 };
 
-/* Requests: {"command":"status"}, {"command":"stop"}, {"command":"cert-list"},
+/* Requests: {"command":"status"}, {"command":"stop"}, {"command":"reload"},
+ * {"command":"cert-list"},
  * {"command":"cert-show","name":"a.test"}, {"command":"cert-explain","sni":"a.test"}. Appends one
- * JSON object with "ok" in it, without line end; "error" says what was wrong. */
-void admin_answer(const struct admin_view *view, struct span request, struct buf *out);
+ * JSON object with "ok" in it, without line end; "error" says what was wrong. For a reload nothing
+ * is appended, but *ret_run set (else 0): the answer is due when that run has ended. */
+void admin_answer(const struct admin_view *view, struct span request, struct buf *out,
+                  uint64_t *ret_run);
+/* What came of a reload: "problems" has its errors and warnings. */
+void admin_answer_reload(const struct admin_view *view, struct buf *out);

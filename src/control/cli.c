@@ -55,6 +55,18 @@ static void print_json(const json_t *o)
     putchar('\n');
 }
 
+static void print_last_reload(const json_t *r)
+{
+    const json_t *problems = json_object_get(r, "problems");
+    if (!r || json_is_null(r))
+        return;
+    bool good = json_is_true(json_object_get(r, "ok"));
+    print_time(good ? "last reload:   in use since " : "last reload:   refused, nothing changed: ",
+               r, "at");
+    for (size_t i = 0; i < json_array_size(problems); i++)
+        printf("  %s\n", json_string_value(json_array_get(problems, i)));
+}
+
 static void print_status(const json_t *o)
 {
     const json_t *orders = json_object_get(o, "orders");
@@ -68,6 +80,7 @@ static void print_status(const json_t *o)
            number_of(o, "certificates"), number_of(orders, "wanted"), number_of(orders, "obtained"),
            number_of(orders, "running"));
     print_time("next order:    ", orders, "next");
+    print_last_reload(json_object_get(o, "lastReload"));
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)counters, name, value)
@@ -163,7 +176,9 @@ static int ask(const struct cli_args *args, json_t *request, void (*print)(const
 {
     struct why why;
     json_t *answer = NULL;
-    struct result r = cli_call(args->socket, request, &answer, &why);
+    bool reload = !strcmp(text_of(request, "command"), "reload");
+    struct result r =
+        cli_call(args->socket, request, reload ? CLI_RELOAD_S : CLI_TIMEOUT_S, &answer, &why);
     json_decref(request);
     if (!result_is_ok(r)) {
         fprintf(stderr, "ferrule: %s\n", why.text);
@@ -172,9 +187,9 @@ static int ask(const struct cli_args *args, json_t *request, void (*print)(const
     bool good = json_is_true(json_object_get(answer, "ok"));
     if (args->json)
         print_json(answer);
-    else if (good && print)
+    else if (print && (good || json_object_get(answer, "reload")))
         print(answer);
-    else if (!good)
+    if (!good && !args->json)
         fprintf(stderr, "ferrule: %s\n", text_of(answer, "error"));
     json_decref(answer);
     return good ? 0 : 1;
@@ -202,6 +217,30 @@ int cli_status(int argc, char **argv)
         code = usage("status");
     else
         code = ask(&args, json_pack("{s:s}", "command", "status"), print_status);
+    free(args.socket);
+    return code;
+}
+
+static void print_reload(const json_t *answer)
+{
+    const json_t *reload = json_object_get(answer, "reload");
+    const json_t *problems = json_object_get(reload, "problems");
+    for (size_t i = 0; i < json_array_size(problems); i++)
+        fprintf(stderr, "%s\n", json_string_value(json_array_get(problems, i)));
+    if (json_is_true(json_object_get(reload, "ok")))
+        puts("the new configuration is in use");
+}
+
+int cli_reload(int argc, char **argv)
+{
+    struct cli_args args;
+    int code = 0;
+    if (!read_args(argc, argv, &args, &code))
+        return code;
+    if (args.help || args.word_count || args.sni)
+        code = usage("reload");
+    else
+        code = ask(&args, json_pack("{s:s}", "command", "reload"), print_reload);
     free(args.socket);
     return code;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* control/cli.h - the commands that ask a running ferrule: status, stop, cert list|show|explain.
- * Thread: main of a process of its own.   Owns: nothing.
- * Never: reads the stores or the state directory itself. */
+/* control/cli.h - the commands that ask a running ferrule: status, reload, stop, cert
+ * list|show|explain. Thread: main of a process of its own.   Owns: nothing. Never: reads the stores
+ * or the state directory itself. */
 #pragma once
 
 /* argv[0] is the command's name. All take -c FILE (or --socket PATH) and --json, and return the
  * exit code: 0 good, 1 the thing asked about is bad (not running, not there), 2 wrong usage. */
 int cli_status(int argc, char **argv);
+int cli_reload(int argc, char **argv);
 int cli_stop(int argc, char **argv);
 int cli_cert(int argc, char **argv);

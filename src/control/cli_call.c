@@ -35,17 +35,12 @@ static bool names_file(const char *arg)
 static struct result socket_of_config(int argc, char **argv, struct cli_args *ret, struct why *why)
 {
     struct check_args args;
-    struct config *config = NULL;
     TRY(check_args_parse(argc, argv, &args, why));
     ret->json = args.json;
     ret->help = args.help;
     struct result r = result_ok();
     if (!args.help && !ret->socket) {
-        r = check_load(&args, &config);
-        why->text[0] = 0;
-        if (result_is_ok(r))
-            ret->socket = mem_strdup(config->admin_socket);
-        config_free(config);
+        r = config_admin_socket(args.file, args.flags, args.flag_count, &ret->socket, why);
     }
     check_args_free(&args);
     return r;
@@ -85,7 +80,7 @@ struct result cli_args_read(int argc, char **argv, struct cli_args *ret, struct 
     return r;
 }
 
-static struct result connect_to(const char *path, int *ret, struct why *why)
+static struct result connect_to(const char *path, uint32_t timeout_s, int *ret, struct why *why)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path)
@@ -94,7 +89,7 @@ static struct result connect_to(const char *path, int *ret, struct why *why)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd == -1)
         return why_fail_sys(why, ERR_SYSTEM, errno, "socket");
-    struct timeval limit = {.tv_sec = CLI_TIMEOUT_S};
+    struct timeval limit = {.tv_sec = timeout_s};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) {
@@ -129,11 +124,12 @@ static struct result talk(int fd, const char *request, struct buf *answer, struc
     }
 }
 
-struct result cli_call(const char *socket, const json_t *request, json_t **ret, struct why *why)
+struct result cli_call(const char *socket, const json_t *request, uint32_t timeout_s, json_t **ret,
+                       struct why *why)
 {
     int fd = -1;
     struct buf answer = {0};
-    TRY(connect_to(socket, &fd, why));
+    TRY(connect_to(socket, timeout_s, &fd, why));
     char *text = json_dumps(request, JSON_COMPACT);
     char *line = mem_printf("%s\n", text ? text : "{}");
     struct result r = talk(fd, line, &answer, why);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control/cli_call.h - the client's end of the admin socket.
  * Thread: main of a process of its own.   Owns: nothing.
- * Never: waits longer than CLI_TIMEOUT_S. */
+ * Never: waits longer than it was told. */
 #pragma once
 
 #include "base/result.h"
@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #define CLI_TIMEOUT_S  15
+#define CLI_RELOAD_S   300 /* a configuration may name many files */
 #define CLI_ANSWER_MAX (256ull << 20)
 
 /* What stands behind a command. */
@@ -24,5 +25,7 @@ struct cli_args {
 /* Reads the arguments (argv[0] is the command's name) and, unless --socket is given, the
  * configuration that names the socket. ERR_USAGE, ERR_CONFIG; `why` "" when it has been said. */
 struct result cli_args_read(int argc, char **argv, struct cli_args *ret, struct why *why);
-/* Sends the request, reads the answer. The caller releases *ret. ERR_NOT_FOUND: nobody listens. */
-struct result cli_call(const char *socket, const json_t *request, json_t **ret, struct why *why);
+/* Sends the request, reads the answer, each within timeout_s. The caller releases *ret.
+ * ERR_NOT_FOUND: nobody listens. */
+struct result cli_call(const char *socket, const json_t *request, uint32_t timeout_s, json_t **ret,
+                       struct why *why);

@@ -11,8 +11,15 @@ struct control_config {
     const char *file;         /* configuration file, NULL = flags alone */
     const char *const *flags; /* dotted flags */
     uint32_t flag_count;
-    int supervisor_fd; /* SOCK_SEQPACKET. From us: 'R' ready, 'S' please stop everything. To us: 'P'
-                          with a bridge socket, 'T' end. Closed: end at once. */
+    const char *const *fixed; /* config.fixed of the start: what only a restart changes */
+    uint32_t fixed_count;
+    int supervisor_fd; /* SOCK_SEQPACKET, messages of one letter and what belongs to it; closed: end
+                          at once.
+                          From us: 'R' ready; 'S' please stop everything; 'E' and a plan: open
+                          these sockets; 'K' that plan holds from now on; 'B' a reload has begun;
+                          'F' and a text: it has ended.
+                          To us: 'P' with a bridge socket; 'T' end; 'H' load the configuration
+                          again; 'E', a byte and a text: the sockets are there (1), or why not. */
     int report_fd;     /* bridge/report.h */
 };
 

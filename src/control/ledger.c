@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/rand.h"
+#include "crypto/digest.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -47,6 +48,7 @@ void ledger_encode(const struct ledger_key *key, const struct ledger_entry *e, s
     put_text(root, "resolver", key->resolver);
     put_text(root, "names", key->names);
     put_text(root, "fingerprint", e->fingerprint);
+    put_text(root, "asked", e->asked);
     json_object_set_new(root, "failures", json_integer(e->failures));
     json_object_set_new(root, "next", json_integer(e->next_s));
     json_object_set_new(root, "retryUntil", json_integer(e->retry_until_s));
@@ -96,6 +98,7 @@ struct result ledger_decode(struct span in, struct ledger_entry *ret)
     take_text(root, "type", ret->type, sizeof ret->type);
     take_text(root, "class", ret->class, sizeof ret->class);
     take_text(root, "fingerprint", ret->fingerprint, sizeof ret->fingerprint);
+    take_text(root, "asked", ret->asked, sizeof ret->asked);
     take_times(root, "orders", ret->orders, &ret->order_count);
     take_times(root, "certs", ret->certs, &ret->cert_count);
     json_decref(root);
@@ -104,16 +107,21 @@ struct result ledger_decode(struct span in, struct ledger_entry *ret)
 
 /* ---- times ----------------------------------------------------------------------------------- */
 
-/* A time in the future is a clock that was set back: it counts, but only as if it were now. */
-static void forget_old(int64_t *times, uint32_t *count, int64_t now_s)
+/* A time in the future is a clock that was set back: it counts, but only as if it were now. True
+ * when there was one. The list stays in order. */
+static bool forget_old(int64_t *times, uint32_t *count, int64_t now_s)
 {
-    uint32_t kept = 0;
+    uint32_t kept = 0, ahead = 0;
     for (uint32_t i = 0; i < *count; i++) {
-        int64_t t = times[i] > now_s ? now_s : times[i];
-        if (t > now_s - LEDGER_WINDOW_S)
-            times[kept++] = t;
+        if (times[i] > now_s)
+            ahead++;
+        else if (times[i] > now_s - LEDGER_WINDOW_S)
+            times[kept++] = times[i];
     }
+    for (uint32_t i = 0; i < ahead; i++)
+        times[kept++] = now_s;
     *count = kept;
+    return ahead > 0;
 }
 
 static void add_time(int64_t *times, uint32_t *count, int64_t now_s)
@@ -139,6 +147,17 @@ void ledger_destroy(struct ledger *ledger)
     free(ledger);
 }
 
+static struct result store_entry(struct ledger *ledger, const struct ledger_key *key,
+                                 const struct ledger_entry *e, struct why *why)
+{
+    struct buf text = {0};
+    ledger_encode(key, e, &text);
+    struct result r =
+        state_put(ledger->state, STATE_LEDGER, span_str(key->id), buf_span(&text), why);
+    buf_free(&text);
+    return r;
+}
+
 void ledger_read(struct ledger *ledger, const struct ledger_key *key, int64_t now_s,
                  struct ledger_entry *ret)
 {
@@ -148,8 +167,12 @@ void ledger_read(struct ledger *ledger, const struct ledger_key *key, int64_t no
         !result_is_ok(ledger_decode(buf_span(&text), ret)))
         *ret = (struct ledger_entry){0};
     buf_free(&text);
-    forget_old(ret->orders, &ret->order_count, now_s);
-    forget_old(ret->certs, &ret->cert_count, now_s);
+    bool ahead = forget_old(ret->orders, &ret->order_count, now_s);
+    ahead = forget_old(ret->certs, &ret->cert_count, now_s) || ahead;
+    struct why ignored;
+    /* On a disk that takes nothing they are met again at the next read. */
+    if (ahead)
+        (void)!result_is_ok(store_entry(ledger, key, ret, &ignored));
     /* What a clock said that has been set back since is not waited out: it might be years. */
     if (ret->failed_s > now_s + CLOCK_SLACK_S)
         ret->retry_until_s = ret->next_s = 0;
@@ -221,13 +244,8 @@ bool ledger_allows(const struct ledger_entry *e, uint32_t budget, int64_t now_s,
 static struct result write_entry(struct ledger *ledger, const struct ledger_key *key,
                                  struct ledger_entry *e, struct why *why)
 {
-    struct buf text = {0};
     snprintf(e->fingerprint, sizeof e->fingerprint, "%s", key->fingerprint);
-    ledger_encode(key, e, &text);
-    struct result r =
-        state_put(ledger->state, STATE_LEDGER, span_str(key->id), buf_span(&text), why);
-    buf_free(&text);
-    return r;
+    return store_entry(ledger, key, e, why);
 }
 
 struct result ledger_order_begins(struct ledger *ledger, const struct ledger_key *key,
@@ -239,11 +257,26 @@ struct result ledger_order_begins(struct ledger *ledger, const struct ledger_key
     return write_entry(ledger, key, &e, why);
 }
 
+static void name_order(const char *url, char ret[LEDGER_ORDER_LEN + 1])
+{
+    struct buf hex = {0};
+    uint8_t hash[DIGEST_BYTES_MAX];
+    digest_once(DIGEST_SHA256, span_str(url), hash);
+    hex_put(&hex, span_of(hash, LEDGER_ORDER_LEN / 2));
+    snprintf(ret, LEDGER_ORDER_LEN + 1, "%s", buf_cstr(&hex));
+    buf_free(&hex);
+}
+
 struct result ledger_certificate_asked(struct ledger *ledger, const struct ledger_key *key,
-                                       int64_t now_s, struct why *why)
+                                       const char *order_url, int64_t now_s, struct why *why)
 {
     struct ledger_entry e;
+    char order[LEDGER_ORDER_LEN + 1];
     ledger_read(ledger, key, now_s, &e);
+    name_order(order_url, order);
+    if (!strcmp(e.asked, order))
+        return result_ok();
+    memcpy(e.asked, order, sizeof order);
     add_time(e.certs, &e.cert_count, now_s);
     return write_entry(ledger, key, &e, why);
 }

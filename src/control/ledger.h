@@ -15,6 +15,7 @@
 #define LEDGER_FORGET_S    (30 * 86400) /* a failure that old is of no use */
 #define LEDGER_TEXT_MAX    512
 #define LEDGER_TYPE_MAX    128
+#define LEDGER_ORDER_LEN   16 /* hex digits that tell orders apart */
 
 struct ledger;
 
@@ -39,6 +40,7 @@ struct ledger_entry {
     char type[LEDGER_TYPE_MAX]; /* problem type, "" when it was not the CA's */
     char class[32];             /* problem_class_name() */
     char fingerprint[33];
+    char asked[LEDGER_ORDER_LEN + 1]; /* which order's certificate was asked for last */
 };
 
 struct ledger_failure {
@@ -55,7 +57,8 @@ void ledger_destroy(struct ledger *ledger);
 void ledger_prune(struct ledger *ledger, int64_t now_s);
 
 /* The entry as of now_s: what is older than the window is left out, a back-off of other settings
- * is over. An unknown id gives an empty entry. */
+ * is over. An unknown id gives an empty entry. Times that a clock gave which has been set back
+ * since are written down as now, so that they grow old. */
 void ledger_read(struct ledger *ledger, const struct ledger_key *key, int64_t now_s,
                  struct ledger_entry *ret);
 /* May a new order start? False with a reason for people and the time from which it may. budget:
@@ -66,8 +69,9 @@ bool ledger_allows(const struct ledger_entry *entry, uint32_t budget, int64_t no
 /* Each is on disk when it returns ok; called before the request goes out. ERR_STORE. */
 struct result ledger_order_begins(struct ledger *ledger, const struct ledger_key *key,
                                   int64_t now_s, struct why *why);
+/* order_url: the same order counts once, however often its request is sent. */
 struct result ledger_certificate_asked(struct ledger *ledger, const struct ledger_key *key,
-                                       int64_t now_s, struct why *why);
+                                       const char *order_url, int64_t now_s, struct why *why);
 struct result ledger_failed(struct ledger *ledger, const struct ledger_key *key, int64_t now_s,
                             const struct ledger_failure *failure, struct why *why);
 struct result ledger_succeeded(struct ledger *ledger, const struct ledger_key *key, int64_t now_s,

@@ -69,16 +69,22 @@ static void drop_items(struct list *items)
         free(LIST_ENTRY(node, struct work_item, node));
 }
 
+void loop_quiet(struct loop *loop)
+{
+    if (!loop->helper_runs)
+        return;
+    pthread_mutex_lock(&loop->lock);
+    loop->quit = true;
+    pthread_cond_signal(&loop->more);
+    pthread_mutex_unlock(&loop->lock);
+    pthread_join(loop->helper, NULL);
+    close(loop->helper_wake.fd);
+    loop->helper_runs = false;
+}
+
 void loop_destroy(struct loop *loop)
 {
-    if (loop->helper_runs) {
-        pthread_mutex_lock(&loop->lock);
-        loop->quit = true;
-        pthread_cond_signal(&loop->more);
-        pthread_mutex_unlock(&loop->lock);
-        pthread_join(loop->helper, NULL);
-        close(loop->helper_wake.fd);
-    }
+    loop_quiet(loop);
     drop_items(&loop->waiting);
     drop_items(&loop->finished);
     pthread_mutex_destroy(&loop->lock);

@@ -27,6 +27,9 @@ struct loop_timer {
 
 struct result loop_create(struct loop **ret, struct why *why);
 void loop_destroy(struct loop *loop);
+/* Before the end: waits for what the helper thread does just now and ends the thread. What it has
+ * finished or not begun is not heard of any more. */
+void loop_quiet(struct loop *loop);
 /* Runs until loop_stop(). */
 struct result loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);

@@ -16,7 +16,10 @@
 #define RESUME_WAIT_S     5 /* then this, doubled each time */
 #define RESUME_WAIT_MAX_S 600
 #define PROVIDER_GRACE_S  30 /* the host answers by its own deadline */
-#define PREPARE_CAP_S     600
+#define LOCAL_CAP_S       600
+#define DISK_CAP_S        10
+#define GARBLED_WAIT_S    2 /* before asking again after an answer that is not ACME, doubled */
+#define GARBLED_MAX_S     60
 #define POLL_MAX_S        5
 #define POLL_RETRY_MAX_S  60 /* a longer Retry-After while polling is not waited out */
 
@@ -156,6 +159,17 @@ uint64_t order_poll_wait_ns(struct order *o, uint32_t retry_after_s)
     return s * NS_PER_S + rand_below(NS_PER_S / 4);
 }
 
+void order_ask_again(struct order *o, const char *text, void (*then)(struct order *o))
+{
+    uint64_t wait_s = GARBLED_WAIT_S;
+    for (uint32_t i = 0; i < o->tries && wait_s < GARBLED_MAX_S; i++)
+        wait_s *= 2;
+    wait_s = wait_s < GARBLED_MAX_S ? wait_s : GARBLED_MAX_S;
+    o->tries++;
+    order_say(o, "%s: asking again in %u s", text, (uint32_t)wait_s);
+    order_pause(o, wait_s * NS_PER_S + rand_below(NS_PER_S / 4), then);
+}
+
 void order_clear_authz(struct order *o)
 {
     for (uint32_t i = 0; i < o->authz_count; i++) {
@@ -201,7 +215,7 @@ bool order_save(struct order *o)
     struct why why;
     if (result_is_ok(order_journal_put(o->env.state, &o->record, &why)))
         return true;
-    order_fail(o, ACME_CONFIG, "", 0, "the journal cannot be written: %s", why.text);
+    order_fail_disk(o, "the journal cannot be written", &why);
     return false;
 }
 
@@ -238,8 +252,9 @@ static void enter(struct order *o, enum order_step step)
         order_finish(o);
         return;
     }
-    /* A clean-up that cannot be journalled is done all the same. */
-    if (step == ORDER_CLEANUP)
+    /* From here on nothing is asked for anew: what the journal says of an earlier step leads to
+     * the same certificate. A full disk must keep neither it nor the clean-up back. */
+    if (step == ORDER_STORE || step == ORDER_PUBLISH || step == ORDER_CLEANUP)
         order_try_save(o);
     else if (!order_save(o))
         return;
@@ -282,8 +297,13 @@ static void write_failure(struct order *o, enum acme_class class, const char *ty
     struct buf names = {0};
     struct why why;
     struct ledger_key key = order_ledger_key(o, &names);
-    /* Before the CA was asked for anything a try costs little: a person may be fixing it. */
-    uint32_t cap_s = o->record.step == ORDER_PREPARE ? PREPARE_CAP_S : o->env.retry_cap_s;
+    uint32_t cap_s = o->env.retry_cap_s;
+    /* Before the CA was asked for anything a try costs little: a person may be fixing it. The same
+     * when the certificate is there and only our disk does not take it. */
+    if (o->disk)
+        cap_s = DISK_CAP_S;
+    else if (o->record.step == ORDER_PREPARE || o->record.step == ORDER_STORE)
+        cap_s = LOCAL_CAP_S;
     struct ledger_failure failure = {class, type, text, retry_after_s, cap_s};
     if (!result_is_ok(ledger_failed(o->env.ledger, &key, clock_wall_s(), &failure, &why)))
         log_warn("%s: the ledger cannot be written: %s", order_label(o), why.text);
@@ -326,6 +346,12 @@ void order_fail(struct order *o, enum acme_class class, const char *type, uint32
     enter(o, steps[at].on_error);
 }
 
+void order_fail_disk(struct order *o, const char *what, const struct why *why)
+{
+    o->disk = true;
+    order_fail(o, ACME_CONFIG, "", 0, "%s: %s", what, why->text);
+}
+
 void order_fail_answer(struct order *o, const struct acme_answer *answer)
 {
     order_fail(o, answer->class, answer->type, answer->retry_after_s, "%s", answer->text);
@@ -338,12 +364,19 @@ static void resume_now(struct order *o)
     enter(o, ORDER_RESUME);
 }
 
-static void resume(struct order *o)
+static void prepare_now(struct order *o)
+{
+    enter(o, ORDER_PREPARE);
+}
+
+/* Goes on with an order that a dead process left behind: the first times at once, then later and
+ * later, so that what kills the process does so ever more rarely. */
+static void take_up_again(struct order *o, void (*go_on)(struct order *o))
 {
     uint32_t n = ++o->record.resumes;
     o->record.failed = false;
     if (n <= RESUMES_AT_ONCE) {
-        enter(o, ORDER_RESUME);
+        go_on(o);
         return;
     }
     uint64_t wait_s = RESUME_WAIT_S;
@@ -352,7 +385,7 @@ static void resume(struct order *o)
     wait_s = wait_s < RESUME_WAIT_MAX_S ? wait_s : RESUME_WAIT_MAX_S;
     order_try_save(o);
     order_say(o, "unfinished for the %u. time: resumed in %u s", n, (uint32_t)wait_s);
-    order_pause(o, wait_s * NS_PER_S, resume_now);
+    order_pause(o, wait_s * NS_PER_S, go_on);
 }
 
 static void forget_certificate(struct order_record *r)
@@ -384,11 +417,13 @@ static void begin(struct order *o)
         r->keep = r->keep && o->mode != ORDER_MODE_ABANDON;
         enter(o, ORDER_CLEANUP);
     } else if (r->order_url && (!r->failed || r->keep)) {
-        resume(o);
+        take_up_again(o, resume_now);
     } else if (!r->failed && at == ORDER_NEW_ORDER) {
         order_fail(o, ACME_NETWORK, "", 0,
                    "the process ended before the CA's answer was on disk, so the order counts "
                    "as used");
+    } else if (!r->failed && o->journalled) {
+        take_up_again(o, prepare_now); /* it died before the order was placed */
     } else {
         forget_certificate(r);
         enter(o, ORDER_PREPARE);
@@ -400,7 +435,8 @@ static void take_up(struct order *o, const char *const *names, uint32_t count, c
     struct order_record *r = &o->record;
     const struct config_resolver *c = o->resolver->config;
     struct result result = order_journal_get(o->env.state, id, r);
-    if (result_is_ok(result))
+    o->journalled = result_is_ok(result);
+    if (o->journalled)
         return;
     if (result.code != ERR_NOT_FOUND)
         log_error("%s: the journal's record of an unfinished order cannot be read (%s); the order "
@@ -458,7 +494,9 @@ void order_finish(struct order *o)
     struct why why;
     struct order_result result = {.ok = !r->failed,
                                   .cleanup_only = r->failed && o->mode != ORDER_MODE_OBTAIN,
-                                  .leftovers = o->leftovers};
+                                  .leftovers = o->leftovers,
+                                  .unfinished = r->failed && r->keep,
+                                  .disk = o->disk};
     if (result.ok)
         write_success(o);
     struct result written = result_ok();

@@ -23,6 +23,8 @@ struct order_result {
     bool ok;           /* a certificate is stored and published */
     bool cleanup_only; /* there was nothing to obtain, only values to remove */
     bool leftovers;    /* TXT values could not be removed; the journal keeps them */
+    bool unfinished; /* the CA may hold the certificate still: start again to fetch and store it */
+    bool disk;       /* the state directory took no record: nothing was asked of the CA */
 };
 
 /* What an order uses of its surroundings; borrowed for its life. */

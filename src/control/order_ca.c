@@ -101,7 +101,7 @@ void order_ca_new_order(struct order *o)
     struct result counted = ledger_order_begins(o->env.ledger, &key, clock_wall_s(), &why);
     buf_free(&names);
     if (!result_is_ok(counted)) {
-        order_fail(o, ACME_CONFIG, "", 0, "the ledger cannot be written: %s", why.text);
+        order_fail_disk(o, "the ledger cannot be written", &why);
         return;
     }
     buf_put_str(&payload, "{\"identifiers\":[");
@@ -150,6 +150,8 @@ static void after_resume(struct order *o, const struct document_order *doc)
     }
 }
 
+static void ask_order(struct order *o);
+
 static void on_resume(void *arg, const struct acme_answer *answer)
 {
     struct order *o = arg;
@@ -159,7 +161,7 @@ static void on_resume(void *arg, const struct acme_answer *answer)
     if (answer->class != ACME_OK) {
         order_fail_answer(o, answer);
     } else if (!result_is_ok(document_order_parse(answer->body, &doc, &why))) {
-        order_fail(o, ACME_PROTOCOL, "", 0, "%s", why.text);
+        order_ask_again(o, why.text, ask_order);
     } else {
         keep_urls(o, &doc);
         order_say(o, "taking up the order from before (%s): it is %s", o->record.order_url,
@@ -450,7 +452,7 @@ static void on_ready(void *arg, const struct acme_answer *answer)
         return;
     }
     if (!result_is_ok(document_order_parse(answer->body, &doc, &why))) {
-        order_fail(o, ACME_PROTOCOL, "", 0, "%s", why.text);
+        order_ask_again(o, why.text, ask_ready);
         return;
     }
     enum document_status status = doc.status;

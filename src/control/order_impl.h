@@ -26,6 +26,7 @@ struct order {
     struct resolver *resolver;
     struct order_record record;
     enum order_mode mode;
+    bool journalled;    /* the record is from disk */
     bool provider_busy; /* the host will call back; cannot be cancelled */
 
     struct loop_timer deadline, pause;
@@ -42,6 +43,7 @@ struct order {
     uint32_t finalizes;   /* within the order */
     bool value_is_first;  /* nobody tried to add the TXT value at `index` before */
     bool leftovers;       /* a value could not be removed */
+    bool disk;            /* failed because the state directory takes no record */
     uint64_t step_ns;     /* when the step began */
     uint64_t begun_ns;    /* when this process began with the order */
     struct buf chain_pem; /* downloaded */
@@ -60,6 +62,8 @@ void order_goto(struct order *o, enum order_step step);
  * once. */
 void order_fail(struct order *o, enum acme_class class, const char *type, uint32_t retry_after_s,
                 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* As order_fail: a record could not be written, so the next thing is not done. Tried again soon. */
+void order_fail_disk(struct order *o, const char *what, const struct why *why);
 /* As order_fail, with what the CA said. */
 void order_fail_answer(struct order *o, const struct acme_answer *answer);
 /* Writes the record. False when it could not be written (the order has failed then). */
@@ -72,6 +76,10 @@ void order_say(struct order *o, const char *fmt, ...) __attribute__((format(prin
 void order_pause(struct order *o, uint64_t wait_ns, void (*then)(struct order *o));
 /* Seconds to wait before the next poll: what the CA says, else 1 s growing to 5 s. */
 uint64_t order_poll_wait_ns(struct order *o, uint32_t retry_after_s);
+/* The CA's answer is no ACME document (a page of some proxy before it, perhaps): asks again with
+ * `then` after a wait that doubles from 2 s to a minute. The step's deadline ends it, as if the CA
+ * had not answered. */
+void order_ask_again(struct order *o, const char *text, void (*then)(struct order *o));
 /* Moves the step's deadline. */
 void order_set_deadline(struct order *o, uint32_t seconds);
 /* The name in messages: the main one. */

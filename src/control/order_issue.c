@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #define FINALIZES_MAX 3
+#define STORE_AGAIN_S 10
 
 /* ---- key: made in the helper thread ------------------------------------------------------------
  */
@@ -124,12 +125,13 @@ void order_issue_finalize(struct order *o)
         return;
     }
     struct result r = make_request(o, &csr, &why);
-    if (result_is_ok(r) && o->finalizes++ == 0) {
-        struct ledger_key key = order_ledger_key(o, &names);
-        r = ledger_certificate_asked(o->env.ledger, &key, clock_wall_s(), &why);
-    }
+    struct ledger_key key = order_ledger_key(o, &names);
+    o->finalizes++;
     if (!result_is_ok(r)) {
         order_fail(o, ACME_CONFIG, "", 0, "%s", why.text);
+    } else if (!result_is_ok(ledger_certificate_asked(o->env.ledger, &key, o->record.order_url,
+                                                      clock_wall_s(), &why))) {
+        order_fail_disk(o, "the ledger cannot be written", &why);
     } else {
         buf_put_str(&payload, "{\"csr\":\"");
         base64url_put(&payload, buf_span(&csr));
@@ -180,7 +182,7 @@ static void on_issued(void *arg, const struct acme_answer *answer)
     if (answer->class != ACME_OK) {
         order_fail_answer(o, answer);
     } else if (!result_is_ok(document_order_parse(answer->body, &doc, &why))) {
-        order_fail(o, ACME_PROTOCOL, "", 0, "%s", why.text);
+        order_ask_again(o, why.text, ask_issued);
     } else {
         after_poll(o, &doc, answer->retry_after_s);
         document_order_free(&doc);
@@ -270,6 +272,15 @@ static bool try_other_chain(struct order *o, struct span chain)
     return true;
 }
 
+/* The first chain is asked for again; an alternate one is done without. */
+static void garbled_chain(struct order *o, const struct why *why)
+{
+    if (o->chain_pem.len)
+        order_next(o);
+    else
+        order_ask_again(o, why->text, order_issue_download);
+}
+
 static void take_chain(struct order *o, const struct acme_answer *answer)
 {
     struct buf chain = {0};
@@ -277,8 +288,13 @@ static void take_chain(struct order *o, const struct acme_answer *answer)
     struct why why;
     bool first = !o->chain_pem.len;
     struct result r = x509_chain_from_pem(answer->body, &chain, &leaf, &why);
-    if (result_is_ok(r))
-        r = check_leaf(o, &leaf, &why);
+    if (!result_is_ok(r)) {
+        buf_free(&chain);
+        x509_free(&leaf);
+        garbled_chain(o, &why);
+        return;
+    }
+    r = check_leaf(o, &leaf, &why);
     x509_free(&leaf);
     if (!result_is_ok(r)) {
         buf_free(&chain);
@@ -352,18 +368,29 @@ static void free_store_cert(struct store_cert *cert)
     buf_wipe_free(&cert->key_pem);
 }
 
+/* The certificate serves from memory until the disk takes it. Were this process to die, the journal
+ * leads back to it. */
+static void store_later(struct order *o, const struct store_cert *cert, const struct why *why)
+{
+    if (o->tries++ == 0) {
+        o->env.publish(o->env.arg, cert);
+        order_say(o, "the new certificate is served, but cannot be stored yet: %s", why->text);
+    }
+    order_pause(o, STORE_AGAIN_S * NS_PER_S, order_issue_store);
+}
+
 void order_issue_store(struct order *o)
 {
     struct store_cert cert;
-    struct why why = {"the private key cannot be written"};
+    struct why why;
     struct result r = make_store_cert(o, &cert);
-    if (result_is_ok(r))
-        r = store_put_cert(o->resolver->store, &cert, &why);
-    free_store_cert(&cert);
-    if (result_is_ok(r))
+    if (!result_is_ok(r))
+        order_fail(o, ACME_CONFIG, "", 0, "the private key cannot be written");
+    else if (result_is_ok(store_put_cert(o->resolver->store, &cert, &why)))
         order_next(o);
     else
-        order_fail(o, ACME_CONFIG, "", 0, "%s", why.text);
+        store_later(o, &cert, &why);
+    free_store_cert(&cert);
 }
 
 void order_issue_publish(struct order *o)

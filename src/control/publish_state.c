@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/must.h"
+#include "crypto/digest.h"
 
 #include <search.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ struct publish_state {
     void *slots;       /* tree of struct publish_candidate by slot */
     struct list dirty; /* entries */
     int64_t change_s;
+    uint64_t walks;
     struct publish_candidate *fallback;
     uint64_t fallback_sent;
 };
@@ -206,13 +208,23 @@ static int compare_slots(const void *a, const void *b)
     return strcmp(x->slot, y->slot);
 }
 
-static void drop_slot(struct publish_state *ps, const char *slot)
+static struct publish_candidate *find_slot(struct publish_state *ps, const char *slot)
 {
     struct publish_candidate key = {.slot = (char *)slot};
     struct publish_candidate **hit = tfind(&key, &ps->slots, compare_slots);
-    if (!hit)
+    return hit ? *hit : NULL;
+}
+
+const struct publish_candidate *publish_state_find(struct publish_state *ps, const char *slot)
+{
+    return find_slot(ps, slot);
+}
+
+void publish_state_drop(struct publish_state *ps, const char *slot)
+{
+    struct publish_candidate *c = find_slot(ps, slot);
+    if (!c)
         return;
-    struct publish_candidate *c = *hit;
     tdelete(c, &ps->slots, compare_slots);
     unlink_names(ps, c);
     ps->items[c->index] = ps->items[--ps->count];
@@ -230,9 +242,12 @@ static void note_change(struct publish_state *ps, const struct x509 *leaf, int64
         ps->change_s = at;
 }
 
-static uint64_t id_of(const struct x509 *leaf)
+/* Of the whole chain: a file may be mended without its leaf being another. */
+static uint64_t id_of(struct span chain)
 {
-    struct reader r = reader_of(span_of(leaf->sha256, sizeof leaf->sha256));
+    uint8_t digest[32];
+    digest_once(DIGEST_SHA256, chain, digest);
+    struct reader r = reader_of(span_of(digest, sizeof digest));
     uint64_t id = reader_u64(&r);
     return id ? id : 1;
 }
@@ -244,6 +259,12 @@ struct result publish_state_put(struct publish_state *ps, enum publish_source so
 {
     struct reader r = reader_of(chain);
     struct span der = reader_bytes(&r, reader_be(&r, 3));
+    struct publish_candidate *old = find_slot(ps, slot);
+    if (old && old->source == source && span_eq(buf_span(&old->chain), chain) &&
+        span_eq(buf_span(&old->key), key) && !strcmp(old->origin, origin)) {
+        *ret = old;
+        return result_ok();
+    }
     struct publish_candidate *c = mem_zalloc(sizeof *c);
     struct result result =
         r.bad ? why_fail(why, ERR_FORMAT, "the chain is empty") : x509_parse(der, &c->leaf, why);
@@ -251,14 +272,14 @@ struct result publish_state_put(struct publish_state *ps, enum publish_source so
         free(c);
         return result;
     }
-    c->id = id_of(&c->leaf);
+    c->id = id_of(chain);
     c->source = source;
     c->origin = mem_strdup(origin);
     c->slot = mem_strdup(slot);
     c->identifier = make_identifier(&c->leaf);
     buf_put_span(&c->chain, chain);
     buf_put_span(&c->key, key);
-    drop_slot(ps, slot);
+    publish_state_drop(ps, slot);
     if (ps->count == ps->cap) {
         ps->cap = ps->cap ? ps->cap * 2 : 64;
         ps->items = mem_grow(ps->items, ps->cap * sizeof *ps->items);
@@ -270,6 +291,11 @@ struct result publish_state_put(struct publish_state *ps, enum publish_source so
     note_change(ps, &c->leaf, clock_wall_s());
     *ret = c;
     return result_ok();
+}
+
+void publish_state_prefer(struct publish_state *ps, bool acme)
+{
+    ps->prefer_acme = acme;
 }
 
 struct publish_state *publish_state_create(bool prefer_acme)
@@ -305,9 +331,16 @@ struct walk {
     struct buf certs, names; /* certificates go out before the names that use them */
 };
 
+/* The workers drop a certificate with its last name, so each walk sends those that it names. */
+static struct walk walk_begin(struct publish_state *ps, int64_t now_s)
+{
+    ps->walks++;
+    return (struct walk){.ps = ps, .now_s = now_s};
+}
+
 static void send_cert(struct walk *w, struct publish_candidate *c)
 {
-    if (!c || c->sent)
+    if (!c || c->sent == w->ps->walks)
         return;
     struct publish_cert cert = {.id = c->id,
                                 .is_rsa = c->leaf.is_rsa,
@@ -315,7 +348,7 @@ static void send_cert(struct walk *w, struct publish_candidate *c)
                                 .chain = buf_span(&c->chain),
                                 .key = buf_span(&c->key)};
     publish_cert(&w->certs, &cert);
-    c->sent = true;
+    c->sent = w->ps->walks;
 }
 
 static void emit(struct walk *w, struct table_entry *e)
@@ -353,7 +386,7 @@ static void finish(struct walk *w, struct buf *out)
 
 void publish_state_update(struct publish_state *ps, int64_t now_s, struct buf *out)
 {
-    struct walk w = {.ps = ps, .now_s = now_s};
+    struct walk w = walk_begin(ps, now_s);
     struct list *node;
     while ((node = list_pop(&ps->dirty)))
         emit(&w, LIST_ENTRY(node, struct table_entry, dirty));
@@ -368,7 +401,7 @@ static void emit_one(const void *node, VISIT which, void *arg)
 
 void publish_state_reorder(struct publish_state *ps, int64_t now_s, struct buf *out)
 {
-    struct walk w = {.ps = ps, .now_s = now_s};
+    struct walk w = walk_begin(ps, now_s);
     twalk_r(ps->entries, emit_one, &w);
     finish(&w, out);
     ps->change_s = 0;
@@ -385,8 +418,6 @@ static void forget_one(const void *node, VISIT which, void *arg)
 
 void publish_state_sync(struct publish_state *ps, int64_t now_s, struct buf *out)
 {
-    for (uint32_t i = 0; i < ps->count; i++)
-        ps->items[i]->sent = false;
     ps->fallback_sent = 0;
     twalk_r(ps->entries, forget_one, NULL);
     publish_state_reorder(ps, now_s, out);

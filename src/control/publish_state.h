@@ -18,27 +18,33 @@ enum publish_source {
 
 /* One certificate that may be served. */
 struct publish_candidate {
-    uint64_t id;      /* first 8 bytes of the leaf's SHA-256, never 0 */
+    uint64_t id;      /* first 8 bytes of the chain's SHA-256, never 0 */
     char *identifier; /* sorted names: the last tie-breaker */
     char *origin;     /* file, or resolver */
     char *slot;       /* what it replaces: resolver and set of names; the origin of provided ones */
     enum publish_source source;
     struct x509 leaf;
     struct buf chain, key; /* as in struct publish_cert */
-    bool sent;
-    uint32_t index; /* in the list */
+    uint64_t sent;         /* by which walk over the names it was sent last */
+    uint32_t index;        /* in the list */
 };
 
 struct publish_state *publish_state_create(bool prefer_acme);
 void publish_state_destroy(struct publish_state *ps);
 
-/* Adds a certificate, or replaces the one in the same slot. chain: DER behind 3-byte lengths. Both
- * copied. *ret is borrowed until the slot is replaced. One of PUBLISH_SOURCE_DEFAULT at most.
- * ERR_FORMAT. */
+/* Adds a certificate, or replaces the one in the same slot; the same one again changes nothing.
+ * chain: DER behind 3-byte lengths. Both copied. *ret is borrowed until the slot is replaced. One
+ * of PUBLISH_SOURCE_DEFAULT at most. ERR_FORMAT. */
 struct result publish_state_put(struct publish_state *ps, enum publish_source source,
                                 const char *origin, const char *slot, struct span chain,
                                 struct span key, const struct publish_candidate **ret,
                                 struct why *why);
+/* The candidate in a slot, or NULL. */
+const struct publish_candidate *publish_state_find(struct publish_state *ps, const char *slot);
+/* Removes what is in a slot; nothing happens when there is none. */
+void publish_state_drop(struct publish_state *ps, const char *slot);
+/* Which source wins from now on; publish_state_reorder() tells the workers. */
+void publish_state_prefer(struct publish_state *ps, bool acme);
 /* Appends everything between publish_sync_begin() and _end(), which the caller adds. */
 void publish_state_sync(struct publish_state *ps, int64_t now_s, struct buf *out);
 /* Appends what the last puts have changed: certificates first, then names. */

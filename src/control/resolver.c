@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/resolver.h"
 
+#include "base/clock.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "crypto/digest.h"
 
@@ -31,18 +33,17 @@ static void make_fingerprint(struct resolver *r)
     buf_free(&hex);
 }
 
-static struct result open_store(struct resolver_set *set, const struct config *config,
-                                uint32_t index, struct why *why)
+static struct result open_store(struct resolver_set *set, uint32_t index, struct why *why)
 {
-    const char *path = config->resolvers[index].storage;
+    const char *path = set->config->resolvers[index].storage;
     for (uint32_t i = 0; i < index; i++)
-        if (!strcmp(config->resolvers[i].storage, path)) {
+        if (!strcmp(set->config->resolvers[i].storage, path)) {
             set->items[index].store = set->items[i].store;
             if (!set->items[i].store)
                 return why_fail(why, ERR_STORE, "%s", set->items[i].problem.text);
             return result_ok();
         }
-    TRY(store_open(path, &set->items[index].store, why));
+    TRY(store_pool_take(set->pool, path, &set->items[index].store, why));
     set->stores[set->store_count++] = set->items[index].store;
     return result_ok();
 }
@@ -62,40 +63,124 @@ static void prepare_provider(struct resolver *r, struct provider_host *host)
 }
 
 /* What is missing is this resolver's problem alone: everything else is served and renewed. */
-static void prepare(struct resolver_set *set, struct loop *loop, const struct config *config,
-                    struct provider_host *host, uint32_t index)
+static void prepare(struct resolver_set *set, uint32_t index)
 {
     struct resolver *r = &set->items[index];
-    r->config = &config->resolvers[index];
+    r->config = &set->config->resolvers[index];
     make_fingerprint(r);
-    prepare_provider(r, host);
-    struct result result = open_store(set, config, index, &r->problem);
+    prepare_provider(r, set->host);
+    struct result result = open_store(set, index, &r->problem);
     if (result_is_ok(result))
-        result = acme_create(loop, r->config, r->store, &r->acme, &r->problem);
+        result = acme_create(set->loop, r->config, r->store, &r->acme, &r->problem);
     if (r->problem.text[0])
         log_error("resolver %s cannot obtain certificates: %s", r->config->name, r->problem.text);
 }
 
+static bool has_no_store(const struct resolver_set *set)
+{
+    for (uint32_t i = 0; i < set->count; i++)
+        if (!set->items[i].store)
+            return true;
+    return false;
+}
+
+static void plan_again(struct resolver_set *set)
+{
+    if (has_no_store(set))
+        loop_timer_set(set->loop, &set->again, clock_now_ns() + RESOLVER_STORE_AGAIN_S * NS_PER_S);
+}
+
+static void open_again(struct resolver_set *set, uint32_t index)
+{
+    struct resolver *r = &set->items[index];
+    struct why why;
+    uint32_t before = set->store_count;
+    if (!result_is_ok(open_store(set, index, &why))) {
+        if (strcmp(why.text, r->problem.text) != 0)
+            log_error("resolver %s cannot obtain certificates: %s", r->config->name, why.text);
+        r->problem = why;
+        return;
+    }
+    r->problem.text[0] = 0;
+    if (!r->provider)
+        prepare_provider(r, set->host);
+    struct result result = acme_create(set->loop, r->config, r->store, &r->acme, &r->problem);
+    log_info("resolver %s: %s is open now%s%s", r->config->name, r->config->storage,
+             result_is_ok(result) ? "" : ", but ", r->problem.text);
+    if (set->store_count > before)
+        set->opened(set->arg, r->store);
+}
+
+static void timer_fired(struct loop_timer *t)
+{
+    struct resolver_set *set = LIST_ENTRY(t, struct resolver_set, again);
+    for (uint32_t i = 0; i < set->count; i++)
+        if (!set->items[i].store)
+            open_again(set, i);
+    plan_again(set);
+}
+
 void resolver_set_open(struct loop *loop, const struct config *config, struct provider_host *host,
-                       struct resolver_set *ret)
+                       struct store_pool *pool, void (*opened)(void *arg, struct store *store),
+                       void *arg, struct resolver_set *ret)
 {
     *ret =
         (struct resolver_set){.items = mem_zalloc(config->resolver_count * sizeof(struct resolver)),
                               .stores = mem_zalloc(config->resolver_count * sizeof(struct store *)),
-                              .count = config->resolver_count};
+                              .count = config->resolver_count,
+                              .loop = loop,
+                              .config = config,
+                              .host = host,
+                              .pool = pool,
+                              .opened = opened,
+                              .arg = arg};
+    loop_timer_init(&ret->again, timer_fired);
     for (uint32_t i = 0; i < config->resolver_count; i++)
-        prepare(ret, loop, config, host, i);
+        prepare(ret, i);
+    plan_again(ret);
 }
 
 void resolver_set_close(struct resolver_set *set)
 {
+    if (set->loop)
+        loop_timer_cancel(set->loop, &set->again);
     for (uint32_t i = 0; i < set->count; i++)
         acme_destroy(set->items[i].acme);
     for (uint32_t i = 0; i < set->store_count; i++)
-        store_close(set->stores[i]);
+        store_pool_give_back(set->pool, set->stores[i]);
     free(set->items);
     free(set->stores);
     *set = (struct resolver_set){0};
+}
+
+void resolver_set_rest(struct resolver_set *set)
+{
+    loop_timer_cancel(set->loop, &set->again);
+}
+
+void resolver_set_inherit(struct resolver_set *set, const struct resolver_set *old)
+{
+    for (uint32_t i = 0; i < old->count; i++) {
+        struct resolver *r = resolver_find(set, old->items[i].config->name);
+        if (r && !strcmp(r->config->ca_server, old->items[i].config->ca_server))
+            r->hold_until_s = old->items[i].hold_until_s;
+    }
+}
+
+uint32_t resolver_set_running(const struct resolver_set *set)
+{
+    uint32_t running = 0;
+    for (uint32_t i = 0; i < set->count; i++)
+        running += set->items[i].running;
+    return running;
+}
+
+bool resolver_set_has(const struct resolver_set *set, const struct store *store)
+{
+    for (uint32_t i = 0; i < set->store_count; i++)
+        if (set->stores[i] == store)
+            return true;
+    return false;
 }
 
 struct resolver *resolver_find(struct resolver_set *set, const char *name)

@@ -12,6 +12,7 @@
 #define SLEEP_MAX_S     600  /* the wall clock may be set meanwhile */
 #define CLEANUP_RETRY_S 3600 /* for TXT values that a provider did not remove */
 #define RETRY_MIN_S     60
+#define DISK_RETRY_S    10 /* our own disk: no CA is asked */
 #define CLOCK_SLACK_S   60 /* a smaller step back of the wall clock changes nothing */
 #define RETRY_CAP_MIN_S 600
 
@@ -22,6 +23,7 @@ struct running {
     struct want *want; /* NULL: a stray */
     struct resolver *resolver;
     struct order *order;
+    char id[ORDER_ID_LEN + 1];
 };
 
 struct scheduler {
@@ -72,8 +74,11 @@ static void on_finished(void *arg, const struct order_result *result)
         w->order = NULL;
         w->next_s = 0;
         w->leftovers = result->leftovers;
+        w->unfinished = result->unfinished;
         /* The ledger says how long to wait; should it not be writable, this much in any case. */
-        w->hold_s = result->ok || result->cleanup_only ? 0 : clock_wall_s() + RETRY_MIN_S;
+        w->hold_s = result->ok || result->cleanup_only ? 0
+                    : result->disk                     ? clock_wall_s() + DISK_RETRY_S
+                                                       : clock_wall_s() + RETRY_MIN_S;
         w->cleanup_s = clock_wall_s() + CLEANUP_RETRY_S;
     }
     wake_at(s, 0);
@@ -102,6 +107,7 @@ static struct running *start(struct scheduler *s, struct want *w, struct resolve
     r->s = s;
     r->want = w;
     r->resolver = resolver;
+    memcpy(r->id, id, ORDER_ID_LEN);
     list_init(&r->node);
     list_append(&s->running, &r->node);
     s->running_count++;
@@ -132,8 +138,13 @@ static bool is_due(struct scheduler *s, struct want *w, int64_t now_s)
 {
     struct ledger_entry e;
     w->waiting.text[0] = 0;
-    if (w->have && w->renewal.due_s > now_s) {
+    if (w->have && !w->unfinished && w->renewal.due_s > now_s) {
         w->next_s = w->renewal.due_s;
+        return false;
+    }
+    if (!w->resolver->store) {
+        w->next_s = now_s + RESOLVER_STORE_AGAIN_S;
+        w->waiting = w->resolver->problem;
         return false;
     }
     if (w->resolver->hold_until_s > now_s) {
@@ -219,9 +230,19 @@ static void warn_of_orphans(const struct order_record *r)
                      r->resolver);
 }
 
+static bool is_running(const struct scheduler *s, const char *id)
+{
+    for (const struct list *n = s->running.next; n != &s->running; n = n->next)
+        if (!strcmp(LIST_ENTRY(n, struct running, node)->id, id))
+            return true;
+    return false;
+}
+
 static void take_up(struct scheduler *s, const char *id)
 {
     struct order_record r;
+    if (is_running(s, id))
+        return;
     struct want *w = wants_find(&s->wants, id);
     if (!result_is_ok(order_journal_get(s->o.state, id, &r))) {
         log_error("an unfinished order in the journal cannot be read: a TXT value may be left");
@@ -285,28 +306,34 @@ void scheduler_know(struct scheduler *s, const struct store_cert *cert, int64_t 
     order_id_make(cert->resolver, resolver->config->ca_server, names, cert->san_count + 1, id);
     free(names);
     struct want *w = wants_find(&s->wants, id);
+    if (w)
+        scheduler_know_want(s, w, not_before_s, not_after_s, seed);
+}
+
+void scheduler_know_want(struct scheduler *s, const struct want *want, int64_t not_before_s,
+                         int64_t not_after_s, uint64_t seed)
+{
+    struct want *w = &s->wants.items[want - s->wants.items];
     /* The newest is the one in use, even when it ends before the one that it replaces. */
-    if (!w || (w->have && w->not_before_s > not_before_s))
+    if (w->have && w->not_before_s > not_before_s)
         return;
     struct why warning;
     w->have = true;
     w->not_before_s = not_before_s;
     w->not_after_s = not_after_s;
     w->seed = seed;
-    w->renewal = renewal_plan(not_before_s, not_after_s, resolver->config->certificates_duration_h,
-                              seed, &warning);
+    w->renewal = renewal_plan(not_before_s, not_after_s,
+                              w->resolver->config->certificates_duration_h, seed, &warning);
     w->next_s = 0;
     if (warning.text[0])
         log_warn("%s: %s", w->label, warning.text);
 }
 
-void scheduler_start(struct scheduler *s)
+/* Orders in the journal that nobody works on. */
+static void take_up_all(struct scheduler *s)
 {
     struct buf ids = {0};
     struct why why;
-    must(!s->started);
-    s->started = true;
-    ledger_prune(s->o.ledger, clock_wall_s());
     if (!result_is_ok(order_journal_ids(s->o.state, &ids, &why)))
         log_error("the journal of unfinished orders cannot be read: %s", why.text);
     for (size_t at = 0; at + ORDER_ID_LEN <= ids.len; at += ORDER_ID_LEN) {
@@ -315,6 +342,60 @@ void scheduler_start(struct scheduler *s)
         take_up(s, id);
     }
     buf_free(&ids);
+}
+
+void scheduler_start(struct scheduler *s)
+{
+    must(!s->started);
+    s->started = true;
+    ledger_prune(s->o.ledger, clock_wall_s());
+    take_up_all(s);
+    wake_at(s, 0);
+}
+
+/* What the scheduler knew of a want that is still wanted. */
+static void inherit(struct want *w, const struct want *old)
+{
+    struct why warning;
+    w->have = old->have;
+    w->not_before_s = old->not_before_s;
+    w->not_after_s = old->not_after_s;
+    w->seed = old->seed;
+    w->hold_s = old->hold_s;
+    w->leftovers = old->leftovers;
+    w->cleanup_s = old->cleanup_s;
+    if (w->have)
+        w->renewal = renewal_plan(w->not_before_s, w->not_after_s,
+                                  w->resolver->config->certificates_duration_h, w->seed, &warning);
+}
+
+void scheduler_reload(struct scheduler *s, const struct config *config,
+                      struct resolver_set *resolvers)
+{
+    struct wants old = s->wants;
+    s->o.config = config;
+    s->o.resolvers = resolvers;
+    wants_collect(config, resolvers, &s->wants);
+    for (uint32_t i = 0; i < old.count; i++) {
+        struct want *w = wants_find(&s->wants, old.items[i].id);
+        if (w)
+            inherit(w, &old.items[i]);
+    }
+    for (struct list *n = s->running.next; n != &s->running; n = n->next) {
+        struct running *r = LIST_ENTRY(n, struct running, node);
+        r->want = wants_find(&s->wants, r->id);
+        if (r->want)
+            r->want->order = r->order;
+        else
+            log_info("an order goes on whose names are not configured any more (resolver %s)",
+                     r->resolver->config->name);
+    }
+    wants_free(&old);
+}
+
+void scheduler_wake(struct scheduler *s)
+{
+    take_up_all(s);
     wake_at(s, 0);
 }
 

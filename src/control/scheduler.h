@@ -26,9 +26,20 @@ struct scheduler *scheduler_create(const struct scheduler_options *options);
 /* Stops running orders; their journal stays. The provider host must be gone already. */
 void scheduler_destroy(struct scheduler *s);
 
+/* Another configuration and its resolvers hold from now on. Orders of names that are still wanted
+ * go on, also by the resolvers of before; those of other names end by themselves and are not
+ * started again. Wants that are new know nothing: see scheduler_know_want(). */
+void scheduler_reload(struct scheduler *s, const struct config *config,
+                      struct resolver_set *resolvers);
+/* After scheduler_reload() and scheduler_know_want(): starts what is due. */
+void scheduler_wake(struct scheduler *s);
+
 /* A certificate that the store holds, told before scheduler_start() and after each order. */
 void scheduler_know(struct scheduler *s, const struct store_cert *cert, int64_t not_before_s,
                     int64_t not_after_s, uint64_t seed);
+/* The same for a want of scheduler_wants(). */
+void scheduler_know_want(struct scheduler *s, const struct want *want, int64_t not_before_s,
+                         int64_t not_after_s, uint64_t seed);
 /* Takes up what the journal has, then whatever is due. */
 void scheduler_start(struct scheduler *s);
 

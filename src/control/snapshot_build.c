@@ -3,16 +3,11 @@
 
 #include "base/buf.h"
 #include "base/must.h"
+#include "control/snapshot_rules.h"
 #include "crypto/digest.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
-
-_Static_assert((int)SNAP_RULE_HOST == (int)RULE_HOST && (int)SNAP_RULE_PATH == (int)RULE_PATH &&
-                   (int)SNAP_RULE_PATH_PREFIX == (int)RULE_PATH_PREFIX &&
-                   (int)SNAP_RULE_AND == (int)RULE_AND && (int)SNAP_RULE_OR == (int)RULE_OR &&
-                   (int)SNAP_RULE_NOT == (int)RULE_NOT && (int)SNAP_RULE_ANY == (int)RULE_ANY,
-               "rules are copied operator by operator");
 
 static uint32_t ms(uint64_t value)
 {
@@ -31,7 +26,7 @@ static bool uses(const struct config_router *r, uint32_t entrypoint)
  */
 
 /* "10.0.0.0/8" or "::1"; IPv4 becomes IPv4-mapped. */
-static struct snap_prefix parse_prefix(const char *text)
+struct snap_prefix snapshot_build_prefix(const char *text)
 {
     struct snap_prefix p = {.bits = 128};
     struct in_addr v4;
@@ -62,7 +57,14 @@ static void build_redirect(struct snap_entrypoint *e, const struct config_entryp
     e->redirect_port = c->redirect_port;
 }
 
-static void build_entrypoint(struct snapshot *s, const struct config *config, uint32_t index)
+static bool chosen(enum config_choice choice, bool otherwise)
+{
+    return choice == CONFIG_UNSET ? otherwise : choice == CONFIG_YES;
+}
+
+static void build_entrypoint(struct snapshot *s, struct snapshot_rules *rules,
+                             const struct config *config, uint32_t index,
+                             const uint32_t *middlewares)
 {
     const struct config_entrypoint *c = &config->entrypoints[index];
     struct snap_entrypoint *e = &s->entrypoints[index];
@@ -81,45 +83,53 @@ static void build_entrypoint(struct snapshot *s, const struct config *config, ui
                                   .tls = c->tls};
     build_redirect(e, c);
     for (uint32_t i = 0; i < c->trusted_count; i++)
-        s->prefixes[s->prefix_count++] = parse_prefix(c->trusted_ips[i]);
+        s->prefixes[s->prefix_count++] = snapshot_build_prefix(c->trusted_ips[i]);
     /* The configuration lists routers best first. */
     for (uint32_t i = 0; i < config->router_count; i++) {
         const struct config_router *r = &config->routers[i];
         if (!uses(r, index))
             continue;
         struct snap_router *out = &s->routers[s->router_count++];
-        *out = (struct snap_router){.name = span_str(r->name),
-                                    .first_node = s->rule_node_count,
-                                    .node_count = r->rule.node_count,
-                                    .priority = r->priority,
-                                    .service = r->service,
-                                    .tls = r->tls ? r->tls_options : SNAP_NONE,
-                                    .entrypoint = index};
-        for (uint32_t k = 0; k < r->rule.node_count; k++)
-            s->rule_nodes[s->rule_node_count++] =
-                (struct snap_rule_node){r->rule.nodes[k].op, span_str(r->rule.nodes[k].text)};
+        *out = (struct snap_router){
+            .name = span_str(r->name),
+            .first_node = s->rule_node_count,
+            .node_count = r->rule.node_count,
+            .priority = r->priority,
+            .service = r->service,
+            .tls = r->tls ? r->tls_options : SNAP_NONE,
+            .entrypoint = index,
+            .access_log = chosen(r->access_logs, c->access_logs),
+            .metrics = chosen(r->metrics, c->metrics),
+            .steps = snapshot_build_steps(s, middlewares, &c->middlewares, &r->middlewares)};
+        snapshot_rules_put(rules, &r->rule);
         e->router_count++;
         e->tls = e->tls || r->tls;
     }
 }
 
-static void build_entrypoints(struct snapshot *s, const struct config *config)
+static void build_entrypoints(struct snapshot *s, const struct config *config,
+                              const uint32_t *middlewares)
 {
-    uint32_t routers = 0, nodes = 0, prefixes = 0;
+    uint32_t routers = 0, nodes = 0, prefixes = 0, first_prefix = s->prefix_count;
     for (uint32_t i = 0; i < config->entrypoint_count; i++)
         prefixes += config->entrypoints[i].trusted_count;
     for (uint32_t i = 0; i < config->router_count; i++) {
-        routers += config->routers[i].entrypoint_count;
-        nodes += config->routers[i].entrypoint_count * config->routers[i].rule.node_count;
+        const struct config_router *r = &config->routers[i];
+        routers += r->entrypoint_count;
+        nodes += r->entrypoint_count * r->rule.node_count;
+        prefixes += r->entrypoint_count * snapshot_rules_prefixes(&r->rule);
     }
     s->entrypoints = mem_zalloc(config->entrypoint_count * sizeof *s->entrypoints);
     s->routers = mem_zalloc(routers * sizeof *s->routers);
     s->rule_nodes = mem_zalloc(nodes * sizeof *s->rule_nodes);
-    s->prefixes = mem_zalloc(prefixes * sizeof *s->prefixes);
+    s->prefixes = mem_grow(s->prefixes, (s->prefix_count + prefixes + 1) * sizeof *s->prefixes);
     s->entrypoint_count = config->entrypoint_count;
+    struct snapshot_rules *rules = snapshot_rules_create(s);
     for (uint32_t i = 0; i < config->entrypoint_count; i++)
-        build_entrypoint(s, config, i);
-    must(s->router_count <= routers && s->rule_node_count <= nodes);
+        build_entrypoint(s, rules, config, i, middlewares);
+    snapshot_rules_destroy(rules);
+    must(s->router_count <= routers && s->rule_node_count <= nodes &&
+         s->prefix_count <= first_prefix + prefixes);
 }
 
 /* ---- services, TLS -----------------------------------------------------------------------------
@@ -207,6 +217,23 @@ static struct span join(const char **items, uint32_t count)
     return buf_span(&text);
 }
 
+static uint8_t client_auth(enum config_client_auth type)
+{
+    switch (type) {
+    case CONFIG_CLIENT_AUTH_NONE:
+        return SNAP_CLIENT_AUTH_NONE;
+    case CONFIG_CLIENT_AUTH_REQUEST:
+        return SNAP_CLIENT_AUTH_REQUEST;
+    case CONFIG_CLIENT_AUTH_REQUIRE_ANY:
+        return SNAP_CLIENT_AUTH_REQUIRE_ANY;
+    case CONFIG_CLIENT_AUTH_VERIFY_IF_GIVEN:
+        return SNAP_CLIENT_AUTH_VERIFY_IF_GIVEN;
+    case CONFIG_CLIENT_AUTH_VERIFY:
+        break;
+    }
+    return SNAP_CLIENT_AUTH_VERIFY;
+}
+
 static void build_tls(struct snapshot *s, const struct config *config)
 {
     s->tls = mem_zalloc(config->tls_option_count * sizeof *s->tls);
@@ -218,8 +245,17 @@ static void build_tls(struct snapshot *s, const struct config *config)
                                       .max_version = c->max_version,
                                       .sni_strict = c->sni_strict,
                                       .no_tickets = c->no_tickets,
+                                      .client_auth = client_auth(c->client_auth),
                                       .ciphers = join(c->ciphers, c->cipher_count),
-                                      .groups = join(c->groups, c->group_count)};
+                                      .groups = join(c->groups, c->group_count),
+                                      .alpn = join(c->alpn, c->alpn_count),
+                                      .client_cas = c->client_cas};
+    }
+    s->tls_hosts = mem_zalloc(config->tls_host_count * sizeof *s->tls_hosts);
+    s->tls_host_count = config->tls_host_count;
+    for (uint32_t i = 0; i < config->tls_host_count; i++) {
+        const struct config_tls_host *h = &config->tls_hosts[i];
+        s->tls_hosts[i] = (struct snap_tls_host){h->entrypoint, h->options, span_str(h->host)};
     }
 }
 
@@ -228,7 +264,10 @@ struct snapshot *snapshot_build(const struct config *config, uint64_t version)
     struct snapshot *s = mem_zalloc(sizeof *s);
     s->version = version;
     s->conns_per_worker = config->worker_connections;
-    build_entrypoints(s, config);
+    uint32_t *middlewares = mem_zalloc((config->middleware_count + 1) * sizeof *middlewares);
+    snapshot_build_middlewares(s, config, middlewares);
+    build_entrypoints(s, config, middlewares);
+    free(middlewares);
     build_transports(s, config);
     build_services(s, config);
     build_tls(s, config);
@@ -242,6 +281,7 @@ void snapshot_build_free(struct snapshot *s)
     for (uint32_t i = 0; i < s->tls_count; i++) {
         free((void *)s->tls[i].ciphers.ptr);
         free((void *)s->tls[i].groups.ptr);
+        free((void *)s->tls[i].alpn.ptr);
     }
     free(s->entrypoints);
     free(s->routers);
@@ -251,6 +291,12 @@ void snapshot_build_free(struct snapshot *s)
     free(s->transports);
     free(s->roots);
     free(s->tls);
+    free(s->tls_hosts);
     free(s->prefixes);
+    free(s->regexes);
+    free(s->middlewares);
+    free(s->steps);
+    free(s->texts);
+    free(s->pairs);
     free(s);
 }

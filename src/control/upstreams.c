@@ -134,6 +134,36 @@ struct upstreams *upstreams_create(struct loop *loop, const struct snapshot *sna
     return u;
 }
 
+static int compare_hosts(const void *a, const void *b)
+{
+    return strcmp((*(const struct upstream *const *)a)->host,
+                  (*(const struct upstream *const *)b)->host);
+}
+
+void upstreams_inherit(struct upstreams *u, const struct upstreams *old)
+{
+    uint32_t count = old->snapshot->server_count;
+    const struct upstream **sorted = mem_zalloc(count * sizeof *sorted + 1);
+    for (uint32_t i = 0; i < count; i++)
+        sorted[i] = &old->items[i];
+    qsort(sorted, count, sizeof *sorted, compare_hosts);
+    for (uint32_t i = 0; i < u->snapshot->server_count; i++) {
+        struct upstream *s = &u->items[i];
+        const struct upstream *key = s, **hit = NULL;
+        if (s->is_name)
+            hit = bsearch(&key, sorted, count, sizeof *sorted, compare_hosts);
+        if (!hit)
+            continue;
+        s->addr_count = (*hit)->addr_count;
+        s->complained = (*hit)->complained;
+        for (uint32_t k = 0; k < s->addr_count; k++) {
+            s->addrs[k] = (*hit)->addrs[k];
+            net_addr_set_port(&s->addrs[k], u->snapshot->servers[i].port);
+        }
+    }
+    free(sorted);
+}
+
 void upstreams_start(struct upstreams *u)
 {
     for (uint32_t i = 0; i < u->snapshot->server_count; i++)

@@ -14,6 +14,8 @@ struct upstreams;
 struct upstreams *upstreams_create(struct loop *loop, const struct snapshot *snapshot,
                                    void (*changed)(void *arg, struct span messages), void *arg);
 void upstreams_destroy(struct upstreams *u);
+/* Takes over the last good answers for names that are in both. */
+void upstreams_inherit(struct upstreams *u, const struct upstreams *old);
 /* Asks for every name; literals are known from the start. */
 void upstreams_start(struct upstreams *u);
 /* Appends the addresses of every server. */

@@ -29,6 +29,10 @@ OID(oid_server_auth, "\x2b\x06\x01\x05\x05\x07\x03\x01");
 OID(oid_tls_feature, "\x2b\x06\x01\x05\x05\x07\x01\x18");
 OID(oid_aia, "\x2b\x06\x01\x05\x05\x07\x01\x01");
 OID(oid_ocsp, "\x2b\x06\x01\x05\x05\x07\x30\x01");
+OID(oid_ca_issuers, "\x2b\x06\x01\x05\x05\x07\x30\x02");
+OID(oid_md5_rsa, "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x04");
+OID(oid_sha1_rsa, "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x05");
+OID(oid_sha1_ecdsa, "\x2a\x86\x48\xce\x3d\x04\x01");
 OID(oid_extension_request, "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e");
 OID(oid_rsa, "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01");
 OID(oid_ec, "\x2a\x86\x48\xce\x3d\x02\x01");
@@ -254,7 +258,8 @@ static struct result read_spki(struct span whole, struct x509 *x)
         return result_ok();
     }
     /* Points of P-521 have 66-byte coordinates; the others' sizes are their bits. */
-    if (span_eq(oid, oid_ec) && result_is_ok(der_get(&alg, DER_OID, &curve)) && bits.len > 1)
+    x->is_ec = span_eq(oid, oid_ec);
+    if (x->is_ec && result_is_ok(der_get(&alg, DER_OID, &curve)) && bits.len > 1)
         x->key_bits = bits.len == 133 ? 521 : (uint32_t)(bits.len / 2) * 8;
     else
         x->key_bits = (uint32_t)(bits.len < 0x10000 ? bits.len * 8 : 0);
@@ -297,6 +302,7 @@ static struct result read_aia(struct span in, struct x509 *x)
     while (list.len) {
         TRY(der_get(&list, DER_SEQUENCE, &access));
         TRY(der_get(&access, DER_OID, &oid));
+        x->has_issuer_url = x->has_issuer_url || span_eq(oid, oid_ca_issuers);
         if (x->ocsp_url || !span_eq(oid, oid_ocsp) || !der_is(access, DER_CONTEXT(6)))
             continue;
         TRY(der_any(&access, NULL, &where, NULL));
@@ -320,6 +326,13 @@ static struct result read_extension(struct span oid, struct span value, struct x
         if (der_is(list, DER_CONTEXT(0)) && x->aki.len == 0) {
             TRY(der_any(&list, NULL, &v, NULL));
             buf_put_span(&x->aki, v);
+        }
+    }
+    if (span_eq(oid, oid_basic_constraints)) {
+        TRY(der_get(&value, DER_SEQUENCE, &list));
+        if (der_is(list, DER_BOOLEAN)) {
+            TRY(der_any(&list, NULL, &v, NULL));
+            x->is_ca = v.len == 1 && v.ptr[0];
         }
     }
     if (span_eq(oid, oid_tls_feature)) {
@@ -373,13 +386,25 @@ struct x509_texts {
     struct buf subject, subject_cn, issuer, issuer_cn;
 };
 
+static struct result read_signature(struct span *in, struct x509 *x)
+{
+    struct span alg, oid;
+    TRY(der_get(in, DER_SEQUENCE, &alg));
+    TRY(der_get(&alg, DER_OID, &oid));
+    if (span_eq(oid, oid_sha1_rsa) || span_eq(oid, oid_sha1_ecdsa))
+        x->weak_signature = "SHA-1";
+    else if (span_eq(oid, oid_md5_rsa))
+        x->weak_signature = "MD5";
+    return result_ok();
+}
+
 static struct result read_tbs(struct span in, struct x509 *x, struct x509_texts *t)
 {
     struct span validity, spki;
     if (der_is(in, DER_CONSTRUCTED(0)))
         TRY(der_any(&in, NULL, NULL, NULL)); /* version */
     TRY(read_serial(&in, x));
-    TRY(der_get(&in, DER_SEQUENCE, NULL)); /* signature algorithm */
+    TRY(read_signature(&in, x));
     TRY(read_name(&in, &t->issuer, &t->issuer_cn));
     TRY(der_get(&in, DER_SEQUENCE, &validity));
     TRY(read_time(&validity, &x->not_before_s));
@@ -516,6 +541,14 @@ struct result x509_chain_to_pem(struct span chain, struct buf *out)
     return result_ok();
 }
 
+const char *x509_key_text(const struct x509 *cert, char memory[X509_KEY_TEXT_MAX])
+{
+    if (!cert->is_rsa && !cert->is_ec)
+        return cert->key_bits == 256 ? "ED25519" : "an unknown kind of key";
+    snprintf(memory, X509_KEY_TEXT_MAX, "%s%u", cert->is_rsa ? "RSA" : "EC", cert->key_bits);
+    return memory;
+}
+
 struct result x509_check_key(const struct x509 *cert, const struct key *key, struct why *why)
 {
     struct buf spki = {0};
@@ -525,11 +558,11 @@ struct result x509_check_key(const struct x509 *cert, const struct key *key, str
     TRY(r);
     if (same)
         return r;
+    char kind[X509_KEY_TEXT_MAX];
     return why_fail(why, ERR_MISMATCH,
-                    "the private key (%s) does not belong to the certificate of %s (%s, %u bits)",
+                    "the private key (%s) does not belong to the certificate of %s (%s)",
                     key_type_name(key_type_of(key)),
-                    cert->name_count ? cert->names[0] : cert->subject,
-                    cert->is_rsa ? "RSA" : "no RSA", cert->key_bits);
+                    cert->name_count ? cert->names[0] : cert->subject, x509_key_text(cert, kind));
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */

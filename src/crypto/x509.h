@@ -20,12 +20,15 @@ struct x509 {
     char *issuer_cn;  /* "" when absent */
     char serial[128]; /* hex */
     int64_t not_before_s, not_after_s;
-    bool is_rsa;
+    bool is_rsa, is_ec; /* neither: an Edwards curve, or what nobody here can use */
     uint32_t key_bits;
-    uint8_t sha256[32];    /* of the DER */
-    struct buf spki;       /* SubjectPublicKeyInfo DER */
-    struct buf aki;        /* authority key identifier, raw; empty when absent (RFC 9773) */
-    struct buf serial_der; /* serial number content bytes */
+    bool is_ca;                 /* basicConstraints says so */
+    bool has_issuer_url;        /* says where its issuer's certificate can be fetched */
+    const char *weak_signature; /* "MD5" or "SHA-1"; NULL when it is signed well */
+    uint8_t sha256[32];         /* of the DER */
+    struct buf spki;            /* SubjectPublicKeyInfo DER */
+    struct buf aki;             /* authority key identifier, raw; empty when absent (RFC 9773) */
+    struct buf serial_der;      /* serial number content bytes */
     bool must_staple;
     char *ocsp_url; /* NULL when absent */
 };
@@ -45,6 +48,9 @@ struct result x509_chain_from_pem(struct span pem, struct buf *ret_chain, struct
                                   struct why *why);
 /* The reverse: appends PEM. ERR_FORMAT (then `out` is as before). */
 struct result x509_chain_to_pem(struct span chain, struct buf *out);
+/* The kind of key in key_type_name()'s words: "EC256", "RSA3072"; as long as the certificate's. */
+#define X509_KEY_TEXT_MAX 24
+const char *x509_key_text(const struct x509 *cert, char memory[X509_KEY_TEXT_MAX]);
 /* Does the key belong to the certificate? ERR_MISMATCH with both named. */
 struct result x509_check_key(const struct x509 *cert, const struct key *key, struct why *why);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/conn.h"
 
+#include "base/clock.h"
 #include "data/exchange.h"
 #include "data/handshake.h"
 #include "data/http/rules.h"
@@ -11,6 +12,9 @@
 #define LINGER_MS 2000
 /* How long a send may make no progress where the entry point has no idle limit. */
 #define STALL_MS 180000ull
+/* While draining: how long a client that has not asked yet may take to. Its request may be under
+ * way already, and it could not know whether it was served. */
+#define FIRST_REQUEST_MS 1000u
 
 static const uint16_t allowed[CONN_PHASES] = {
 #define TO(phase) (1u << CONN_PHASE_##phase)
@@ -310,8 +314,12 @@ static void end_idle(struct worker *w, struct conn *conn)
 
 void conn_drain(struct worker *w, struct conn *conn)
 {
-    if (conn->phase == CONN_PHASE_IDLE && !conn_input(conn)->first)
+    if (conn->phase != CONN_PHASE_IDLE || conn_input(conn)->first)
+        return;
+    if (conn->served)
         end_idle(w, conn);
+    else if (conn->in.at_ns > w->now_ns + FIRST_REQUEST_MS * NS_PER_MS)
+        limit_in(w, conn, FIRST_REQUEST_MS);
 }
 
 /* ---- handshake ------------------------------------------------------------------------------ */
@@ -348,9 +356,9 @@ void conn_handshake_failed(struct worker *w, struct conn *conn)
 
 static void head_is_bad(struct worker *w, struct conn *conn, const struct http_reject *reject)
 {
-    report_add(w->report, REPORT_REQUESTS_BAD, 1);
+    rules_count(w->report, reject, false);
     conn->stream.is_head = false;
-    stream_reply_status(w, &conn->stream, reject ? reject->status : 400, false);
+    stream_reply_status(w, &conn->stream, reject->status, false);
 }
 
 /* The head is incomplete. A lent buffer goes back to the kernel: a slow client must not keep it. */
@@ -359,6 +367,7 @@ static bool head_is_partial(struct worker *w, struct conn *conn, struct block_qu
     const struct snap_entrypoint *ep = conn_entrypoint(w, conn);
     bool more = in->first->next;
     if (conn->wire.eof && !more) {
+        rules_count(w->report, rules_reject(HTTP_RULE_truncated), false);
         conn_close_begin(w, conn);
         return false;
     }
@@ -370,8 +379,7 @@ static bool head_is_partial(struct worker *w, struct conn *conn, struct block_qu
         return false;
     struct result r = block_queue_gather(&w->blocks, in, CONN_HEAD_MAX);
     if (r.code == ERR_TOO_LARGE) {
-        report_add(w->report, REPORT_REQUESTS_BAD, 1);
-        stream_reply_status(w, &conn->stream, 431, false);
+        head_is_bad(w, conn, rules_reject(HTTP_RULE_head_too_large));
         return false;
     }
     if (r.code == ERR_NO_SLOT)
@@ -386,8 +394,10 @@ static bool head_turn(struct worker *w, struct conn *conn)
             return false;
         struct block_queue *in = conn_input(conn);
         if (!in->first) {
-            if (conn->wire.eof || (worker_is_draining(w) && conn->phase == CONN_PHASE_IDLE))
+            if (conn->wire.eof)
                 conn_close_begin(w, conn);
+            else if (worker_is_draining(w))
+                conn_drain(w, conn);
             return false;
         }
         size_t used = 0;

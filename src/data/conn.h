@@ -69,7 +69,7 @@ void conn_limit_out(struct worker *w, struct conn *conn);
 /* Starts closing: cancels what is in the kernel, gives up the exchange. Safe to call twice and
  * from any handler of this connection; cannot fail. */
 void conn_close_begin(struct worker *w, struct conn *conn);
-/* The worker drains: idle connections close, others end with their response. */
+/* The worker drains: idle connections close, new ones soon, others end with their response. */
 void conn_drain(struct worker *w, struct conn *conn);
 
 /* Bytes that the codec reads next: of the wire, or decrypted. */

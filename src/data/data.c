@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "data/sockets.h"
 #include "data/tls/session.h"
 #include "data/worker.h"
 
@@ -28,6 +29,9 @@
 #define CONNS_DEFAULT  16384u
 /* Ring, eventfd, reserve, and some to spare. */
 #define DESCRIPTORS_PER_WORKER 16u
+/* Of the supervisor: bytes, and sockets in one. */
+#define MESSAGE_MAX 1024
+#define FDS_MAX     64
 
 struct thread {
     struct data *data;
@@ -35,7 +39,6 @@ struct thread {
     bool started;
     uint32_t cpu;
     struct worker_config config;
-    struct listener_config *listeners;
 };
 
 struct data {
@@ -44,6 +47,7 @@ struct data {
     struct report *report;
     struct worker_shared shared;
     struct thread *threads;
+    struct sockets *sockets;
     char host_name[256];
     uint32_t conns; /* per worker */
     int epoll_fd, signal_fd, bridge_fd;
@@ -168,17 +172,11 @@ static struct result start_thread(struct data *d, uint32_t index, struct why *wh
     struct thread *t = &d->threads[index];
     t->data = d;
     t->cpu = c->cpus ? c->cpus[index] : UINT32_MAX;
-    t->listeners = mem_zalloc((c->listener_count + 1) * sizeof *t->listeners);
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < c->listener_count; i++)
-        if (c->listeners[i].worker == index)
-            t->listeners[count++] =
-                (struct listener_config){c->listeners[i].fd, c->listeners[i].entrypoint};
     t->config = (struct worker_config){
         .index = index,
         .conns = d->conns,
-        .listeners = t->listeners,
-        .listener_count = count,
+        .listeners = sockets_of(d->sockets, index),
+        .listener_count = LISTENER_CONFIGS_MAX,
         .publisher = d->publisher,
         .report = report_page(d->report, index),
         .shared = &d->shared,
@@ -209,6 +207,12 @@ static struct result set_up(struct data *d, struct why *why)
         return why_fail(why, ERR_MISMATCH, "the report has room for %u workers, not for %u",
                         report_workers(d->report), c->workers);
     TRY(publisher_create(c->workers, EXPECTED_NAMES, &d->publisher, why));
+    d->sockets = sockets_create(c->workers);
+    for (uint32_t i = 0; i < c->listener_count; i++)
+        if (!sockets_offer(d->sockets, c->listeners[i].fd, c->listeners[i].worker,
+                           c->listeners[i].group, span_str(c->listeners[i].entrypoint)))
+            return why_fail(why, ERR_NO_SLOT, "no room for the sockets of entry point %s",
+                            c->listeners[i].entrypoint);
     d->threads = mem_zalloc(c->workers * sizeof *d->threads);
     for (uint32_t i = 0; i < c->workers; i++)
         TRY(start_thread(d, i, why));
@@ -281,15 +285,67 @@ static void bridge_read(struct data *d)
     }
 }
 
+static void listeners_changed(struct data *d)
+{
+    d->shared.listener_changes++;
+    wake_all(d);
+}
+
+/* 'L': sockets that are there from now on. */
+static void take_sockets(struct data *d, struct reader in, const int *fds, uint32_t fd_count)
+{
+    uint32_t group = reader_u32(&in), count = reader_u32(&in);
+    struct reader workers = reader_of(reader_bytes(&in, count <= FDS_MAX ? 4 * count : SIZE_MAX));
+    bool good = !in.bad && count == fd_count && !d->draining;
+    struct span name = reader_bytes(&in, in.left);
+    for (uint32_t i = 0; i < fd_count; i++) {
+        if (!good)
+            (void)close(fds[i]);
+        else if (!sockets_offer(d->sockets, fds[i], reader_u32(&workers), group, name))
+            log_error("no room for another socket of entry point %.*s", SPAN_FMT(name));
+    }
+    listeners_changed(d);
+}
+
+static void supervisor_said(struct data *d, struct span message, const int *fds, uint32_t fd_count)
+{
+    struct reader in = reader_of(span_skip(message, 1));
+    char level[16] = {0};
+    switch (message.ptr[0]) {
+    case 'P':
+        if (fd_count == 1)
+            bridge_adopt(d, fds[0]);
+        break;
+    case 'T':
+        drain(d);
+        break;
+    case 'L':
+        take_sockets(d, in, fds, fd_count);
+        break;
+    case 'D':
+        sockets_recall(d->sockets, reader_u32(&in));
+        listeners_changed(d);
+        break;
+    case 'V':
+        memcpy(level, message.ptr + 1, message.len < sizeof level ? message.len - 1 : 0);
+        log_init("data", log_level_parse(level));
+        break;
+    default:
+        log_warn("the supervisor said something unknown: '%c'", message.ptr[0]);
+    }
+}
+
 /* False: the supervisor is gone. */
 static bool supervisor_read(struct data *d)
 {
-    uint8_t what;
+    uint8_t message[MESSAGE_MAX];
+    int fds[FDS_MAX];
+    uint32_t fd_count = 0;
     union {
         struct cmsghdr header;
-        char room[CMSG_SPACE(sizeof(int))];
+        char room[CMSG_SPACE(FDS_MAX * sizeof(int))];
     } control;
-    struct iovec iov = {&what, 1};
+    struct iovec iov = {message, sizeof message};
     struct msghdr msg = {.msg_iov = &iov,
                          .msg_iovlen = 1,
                          .msg_control = &control,
@@ -299,16 +355,12 @@ static bool supervisor_read(struct data *d)
         return true;
     if (n <= 0)
         return false;
-    int fd = -1;
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-        memcpy(&fd, CMSG_DATA(c), sizeof fd);
-    if (what == 'P' && fd >= 0)
-        bridge_adopt(d, fd);
-    else if (what == 'T')
-        drain(d);
-    else if (fd >= 0)
-        (void)close(fd);
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+        fd_count = (uint32_t)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(fds, CMSG_DATA(c), fd_count * sizeof(int));
+    }
+    supervisor_said(d, span_of(message, (size_t)n), fds, fd_count);
     return true;
 }
 
@@ -329,17 +381,10 @@ static void tell_ready(struct data *d)
 /* While a drain goes on, clients are to be refused, not to wait for a worker that will not come. */
 static void close_listeners(struct data *d)
 {
-    const struct data_config *c = d->config;
-    if (d->deaf || d->shared.deaf < c->workers)
+    if (d->deaf || d->shared.deaf < d->config->workers)
         return;
     d->deaf = true;
-    for (uint32_t i = 0; i < c->listener_count; i++) {
-        bool again = false; /* workers share the sockets of a socket activation */
-        for (uint32_t j = 0; j < i; j++)
-            again |= c->listeners[j].fd == c->listeners[i].fd;
-        if (!again)
-            (void)close(c->listeners[i].fd);
-    }
+    sockets_close(d->sockets);
 }
 
 /* One event. False: end at once. */
@@ -357,6 +402,7 @@ static bool handle(struct data *d, int fd)
         uint64_t count;
         while (read(fd, &count, sizeof count) == sizeof count)
             ;
+        sockets_collect(d->sockets);
     }
     return true;
 }
@@ -388,8 +434,8 @@ static void tear_down(struct data *d)
     for (uint32_t i = 0; i < d->config->workers; i++) {
         (void)pthread_join(d->threads[i].id, NULL);
         close_fd(d->threads[i].config.wake_fd);
-        free(d->threads[i].listeners);
     }
+    sockets_destroy(d->sockets);
     publisher_destroy(d->publisher);
     report_unmap(d->report);
     free(d->threads);

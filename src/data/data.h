@@ -9,7 +9,8 @@
 
 struct data_listener {
     int fd;                 /* listening; closed when no worker accepts on it any more */
-    uint32_t worker;        /* who accepts on it */
+    uint32_t worker;        /* who accepts on it; UINT32_MAX = all */
+    uint32_t group;         /* by which the supervisor names it */
     const char *entrypoint; /* name of the entry point in the snapshot */
 };
 
@@ -19,8 +20,13 @@ struct data_config {
     uint32_t worker_connections; /* client connections per worker */
     const struct data_listener *listeners;
     uint32_t listener_count;
-    int supervisor_fd; /* SOCK_SEQPACKET. From us: 'R' ready. To us: 'P' with a bridge socket, 'T'
-                          drain and end. Closed: end at once. */
+    int supervisor_fd; /* SOCK_SEQPACKET, messages of one letter and what belongs to it (numbers in
+                          4 bytes, network order); closed: end at once.
+                          From us: 'R' ready.
+                          To us: 'P' with a bridge socket; 'T' drain and end; 'L', group, count,
+                          a worker (UINT32_MAX = all) for each socket, the entry point's name, with
+                          the sockets: listen there too; 'D' and a group: no more there; 'V' and
+                          the log level. */
     int report_fd;     /* bridge/report.h */
 };
 

@@ -2,6 +2,8 @@
 #include "data/exchange.h"
 
 #include "data/conn.h"
+#include "data/http/rules.h"
+#include "data/passage.h"
 #include "data/upstream/dial.h"
 
 /* A body of which more than this is to come is received into large buffers. */
@@ -43,21 +45,6 @@ static void drop_head(struct worker *w, struct exchange *x)
     x->head = NULL;
 }
 
-static void note_request(struct worker *w, struct exchange *x, const struct http_head *head)
-{
-    struct exchange_request *r = &x->request;
-    struct span host = span_first(head->authority, EXCHANGE_HOST_MAX);
-    struct span target = span_first(head->path, EXCHANGE_TARGET_MAX);
-    r->begun_ns = w->now_ns;
-    r->method = (uint8_t)head->method;
-    r->host_len = (uint8_t)host.len;
-    r->target_len = (uint16_t)target.len;
-    if (host.len)
-        memcpy(r->host, host.ptr, host.len);
-    if (target.len)
-        memcpy(r->target, target.ptr, target.len);
-}
-
 struct exchange *exchange_open(struct worker *w, struct stream *s, const struct http_head *head,
                                const struct snap_router *router, uint32_t server)
 {
@@ -75,7 +62,8 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
     x->server = w->pool.servers[server];
     x->server_index = server;
     pool_hold(x->server);
-    note_request(w, x, head);
+    x->request.begun_ns = w->now_ns;
+    x->request.method = (uint8_t)head->method;
     x->has_body = head->body == HTTP_BODY_CHUNKED || head->content_length > 0;
     x->body_bytes = head->body == HTTP_BODY_LENGTH ? head->content_length : UINT64_MAX;
     x->can_move = x->service->pass_host_header;
@@ -85,6 +73,19 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
     relay_init(&x->up, head->body);
     set_phase(x, EXCHANGE_PHASE_CONNECT);
     return x;
+}
+
+void exchange_note(struct exchange *x, struct span host, struct span target)
+{
+    struct exchange_request *r = &x->request;
+    host = span_first(host, EXCHANGE_HOST_MAX);
+    target = span_first(target, EXCHANGE_TARGET_MAX);
+    r->host_len = (uint8_t)host.len;
+    r->target_len = (uint16_t)target.len;
+    if (host.len)
+        memcpy(r->host, host.ptr, host.len);
+    if (target.len)
+        memcpy(r->target, target.ptr, target.len);
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */
@@ -99,6 +100,7 @@ static void close_upstream(struct worker *w, struct exchange *x)
 static void release(struct worker *w, struct exchange *x)
 {
     drop_head(w, x);
+    middleware_end(&w->middlewares, &x->notes);
     relay_fini(&x->up, &w->blocks);
     relay_fini(&x->down, &w->blocks);
     reader_unpin(w->reader, x->snapshot);
@@ -119,6 +121,8 @@ static void give_up(struct worker *w, struct exchange *x, uint16_t status, bool 
 {
     struct stream *s = stream_of(w, x);
     bool passed = x->phase == EXCHANGE_PHASE_RELAY;
+    const struct snapshot *snapshot = x->snapshot; /* this step still sees it */
+    struct middleware_notes notes = x->notes;
     s->exchange = (struct handle){0};
     if (!passed)
         x->status = status;
@@ -126,7 +130,7 @@ static void give_up(struct worker *w, struct exchange *x, uint16_t status, bool 
     if (passed)
         stream_abort(w, s);
     else
-        stream_reply_status(w, s, status, whole);
+        passage_answer(w, s, snapshot, &notes, status, whole);
 }
 
 /* The upstream failed. */
@@ -136,7 +140,14 @@ static void fail(struct worker *w, struct exchange *x, uint16_t status)
     give_up(w, x, status, x->request_done || !x->has_body);
 }
 
-/* The client broke the protocol, or was too slow. */
+/* The upstream broke a rule. */
+static void fail_bad(struct worker *w, struct exchange *x, const struct lease *l)
+{
+    rules_count(w->report, lease_broken_rule(l), true);
+    fail(w, x, 502);
+}
+
+/* The client broke a rule, or was too slow. */
 static void fail_client(struct worker *w, struct exchange *x, uint16_t status)
 {
     give_up(w, x, status, false);
@@ -289,8 +300,8 @@ static bool pump_request(struct worker *w, struct exchange *x, struct stream *s,
             limit_answer(w, x, l);
         return true;
     case RELAY_BAD:
-        report_add(w->report, REPORT_REQUESTS_BAD, 1);
-        fail_client(w, x, 400);
+        rules_count(w->report, stream_broken_rule(s), false);
+        fail_client(w, x, stream_broken_rule(s)->status);
         return false;
     case RELAY_FAILED:
         fail(w, x, 503);
@@ -307,6 +318,7 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
                       struct http_head *head, struct sink *sink)
 {
     enum http_body framing = stream_framing(s, head);
+    middleware_response(x->snapshot, &x->notes, head);
     if (!stream_respond(w, s, head, framing, x->request_done, sink))
         return false;
     relay_init(&x->down, framing);
@@ -320,7 +332,7 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
     return true;
 }
 
-enum head_state { HEAD_MORE, HEAD_DONE, HEAD_BAD };
+enum head_state { HEAD_MORE, HEAD_DONE, HEAD_BAD, HEAD_FAILED /* it cannot be passed on */ };
 
 /* Reads response heads until the final one; those of 100 to 199 are passed on (RFC 9110 section
  * 15.2). */
@@ -342,7 +354,7 @@ static enum head_state read_heads(struct worker *w, struct exchange *x, struct s
         }
         lease_head_taken(w, l);
         if (final || !ok)
-            return ok ? HEAD_DONE : HEAD_BAD;
+            return ok ? HEAD_DONE : HEAD_FAILED;
     }
 }
 
@@ -354,16 +366,20 @@ static bool upstream_ended(struct worker *w, struct exchange *x, struct lease *l
     if (!lease_is_over(l))
         return true;
     if (x->phase == EXCHANGE_PHASE_WAIT) {
-        if (!retry(w, x, l))
+        if (lease_has_input(l))
+            fail_bad(w, x, l);
+        else if (!retry(w, x, l))
             fail(w, x, 502);
         return false;
     }
     x->upstream_keeps = false;
-    if (lease_is_broken(l) || !relay_eof(&x->down, from)) {
+    if (!lease_is_broken(l) && relay_eof(&x->down, from))
+        return true;
+    if (lease_is_broken(l))
         fail(w, x, 502);
-        return false;
-    }
-    return true;
+    else
+        fail_bad(w, x, l);
+    return false;
 }
 
 /* False when the exchange has ended. */
@@ -375,10 +391,12 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
         if (lease_has_input(l) && sink_room(&sink, 1) == 0)
             return true; /* the client is slow with what it got before, or no block is free */
         enum head_state heads = read_heads(w, x, s, l, &sink);
-        if (heads == HEAD_BAD) {
+        if (heads == HEAD_FAILED)
             fail(w, x, 502);
+        else if (heads == HEAD_BAD)
+            fail_bad(w, x, l);
+        if (heads >= HEAD_BAD)
             return false;
-        }
     }
     struct source from = lease_source(l);
     enum relay_state state = RELAY_MORE;
@@ -404,7 +422,10 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
     if (state != RELAY_BAD)
         sink_flush(&sink);
     if (state == RELAY_BAD || sink.failed) {
-        fail(w, x, 502);
+        if (state == RELAY_BAD)
+            fail_bad(w, x, l);
+        else
+            fail(w, x, 502);
         return false;
     }
     if (state == RELAY_END) {
@@ -467,6 +488,7 @@ void exchange_turn(struct worker *w, struct exchange *x)
         want = want_of_upstream(w, x, s, l);
     }
     if (stream_is_half_closed(w, s) && !client_may_wait(w, x, s)) {
+        rules_count(w->report, rules_reject(HTTP_RULE_truncated), false);
         stream_hang_up(w, s);
         return;
     }

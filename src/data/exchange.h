@@ -8,6 +8,7 @@
 #pragma once
 
 #include "data/relay.h"
+#include "data/route/middleware.h"
 #include "data/stream.h"
 #include "data/upstream/lease.h"
 
@@ -58,12 +59,15 @@ struct exchange {
     bool upstream_keeps; /* the upstream allows another request */
     struct relay up, down;
     struct exchange_request request;
+    struct middleware_notes notes;
 };
 
 /* A slot for a request whose head was just read, bound to a router and one of its servers of the
  * present snapshot. NULL: none is free. */
 struct exchange *exchange_open(struct worker *w, struct stream *s, const struct http_head *head,
                                const struct snap_router *router, uint32_t server);
+/* Notes what was asked for, as it was before middlewares changed it. */
+void exchange_note(struct exchange *x, struct span host, struct span target);
 /* Finds it a connection. Takes `head`, the request's head in wire form. May end the exchange. */
 void exchange_start(struct worker *w, struct exchange *x, struct block *head);
 /* Moves what can be moved in both directions. May end the exchange. */

@@ -49,8 +49,7 @@ static struct span clients(struct http_head *head, struct span ip, struct writer
     return span_skip(writer_done(text), from);
 }
 
-struct result forward_apply(struct http_head *head, const struct forward_client *client,
-                            struct writer *text)
+struct result forward_apply(struct http_head *head, const struct forward_client *client)
 {
     bool added = true;
     uint32_t seen = 0; /* bits of enum http_name */
@@ -73,7 +72,6 @@ struct result forward_apply(struct http_head *head, const struct forward_client 
             https = span_eq_nocase(f->value, SPAN_LITERAL("https")) ||
                     span_eq_nocase(f->value, SPAN_LITERAL("wss"));
     }
-    added &= ADD(head, "X-Forwarded-For", clients(head, client->ip, text));
     if (!(seen & 1u << HTTP_NAME_X_FORWARDED_HOST) && head->authority.len)
         added &= ADD(head, "X-Forwarded-Host", head->authority);
     if (!(seen & 1u << HTTP_NAME_X_FORWARDED_PORT))
@@ -84,6 +82,12 @@ struct result forward_apply(struct http_head *head, const struct forward_client 
     added &= ADD(head, "X-Forwarded-Server", client->server);
     if (!(seen & 1u << HTTP_NAME_X_REAL_IP))
         added &= ADD(head, "X-Real-Ip", client->ip);
+    return added ? result_ok() : result_fail(ERR_TOO_LARGE);
+}
+
+struct result forward_add_client(struct http_head *head, struct span ip, struct writer *text)
+{
+    bool added = ADD(head, "X-Forwarded-For", clients(head, ip, text));
     return text->bad || !added ? result_fail(ERR_TOO_LARGE) : result_ok();
 }
 

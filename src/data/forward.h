@@ -16,10 +16,11 @@ struct forward_client {
     bool trusted;       /* its fields are kept and added to */
 };
 
-/* Marks the client's fields in `head` that are replaced and adds ours; those values that have to be
- * put together are written to `text`. ERR_TOO_LARGE: no room. */
-struct result forward_apply(struct http_head *head, const struct forward_client *client,
-                            struct writer *text);
+/* Marks the client's fields in `head` that are replaced and adds ours, all but X-Forwarded-For:
+ * middlewares judge by what that says of the clients before this one. ERR_TOO_LARGE: no room. */
+struct result forward_apply(struct http_head *head, const struct forward_client *client);
+/* Adds the client to X-Forwarded-For, which is put together in `text`. ERR_TOO_LARGE: no room. */
+struct result forward_add_client(struct http_head *head, struct span ip, struct writer *text);
 
 /* Whether the entry point trusts the X-Forwarded-* fields of this address. */
 bool forward_is_trusted(const struct snapshot *s, const struct snap_entrypoint *ep,

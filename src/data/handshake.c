@@ -4,7 +4,12 @@
 #include "data/tls/session.h"
 
 /* RFC 8446 section 6: a fatal alert record, sent before any keys exist. */
-enum alert { ALERT_INTERNAL_ERROR = 80, ALERT_DECODE_ERROR = 50, ALERT_UNRECOGNIZED_NAME = 112 };
+enum alert {
+    ALERT_HANDSHAKE_FAILURE = 40,
+    ALERT_DECODE_ERROR = 50,
+    ALERT_INTERNAL_ERROR = 80,
+    ALERT_UNRECOGNIZED_NAME = 112,
+};
 
 static void refuse(struct worker *w, struct conn *conn, enum alert alert)
 {
@@ -24,11 +29,14 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
     struct span name = span_of(hello->name, hello->name_len);
     if (name.len == 0 && result_is_ok(ring_address(w->ring, conn->wire.fd, false, &local)))
         net_addr_print_ip(&local, ip);
-    bool is_default = false;
-    const struct table_cert *cert =
-        table_select(w->reader, name, span_str(ip), hello->ecdsa, hello->rsa, &is_default);
     uint32_t entrypoint = w->listeners[conn->listener].entrypoint_index;
-    uint32_t tls = router_tls(w->routes, entrypoint, name);
+    uint32_t tls = snapshot_tls(w->snapshot, entrypoint, name);
+    struct tls_policy *policy = policy_get(&w->policies, w->snapshot, tls);
+    bool is_default = false, ecdsa = hello->ecdsa, rsa = hello->rsa;
+    if (policy)
+        tls_policy_narrow(policy, hello, &ecdsa, &rsa);
+    const struct table_cert *cert =
+        table_select(w->reader, name, span_str(ip), ecdsa, rsa, &is_default);
     if (is_default) {
         report_add(w->report, REPORT_DEFAULT_CERT, 1);
         if (w->snapshot->tls[tls].sni_strict) {
@@ -36,11 +44,11 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
             return false;
         }
     }
-    struct tls_policy *policy = policy_get(&w->policies, w->snapshot, tls);
-    if (!cert || !policy ||
-        !result_is_ok(
-            session_open(policy, hello, cert, reader_ticket_keys(w->reader), &conn->tls))) {
-        refuse(w, conn, ALERT_INTERNAL_ERROR);
+    struct result r = cert && policy ? session_open(policy, hello, cert,
+                                                    reader_ticket_keys(w->reader), &conn->tls)
+                                     : result_fail(ERR_CRYPTO);
+    if (!result_is_ok(r)) {
+        refuse(w, conn, r.code == ERR_PEER_TLS ? ALERT_HANDSHAKE_FAILURE : ALERT_INTERNAL_ERROR);
         return false;
     }
     conn->policy_tag = w->policies.entries[tls].tag;
@@ -80,6 +88,10 @@ bool handshake_hello(struct worker *w, struct conn *conn)
             refuse(w, conn, ALERT_DECODE_ERROR);
         return false;
     }
+    if (hello.records > 1)
+        block_queue_take(
+            &w->blocks, in,
+            (uint32_t)hello_join(in->first->data + in->first->start, block_len(in->first)));
     if (open_session(w, conn, &hello))
         conn_handshake_begin(w, conn);
     return true;

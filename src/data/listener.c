@@ -9,12 +9,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <unistd.h>
 
 /* How long accepting rests when the kernel is out of something. */
 #define RETRY_MS 100
 /* Connections that are refused in one turn then. */
 #define SHED_MAX 64
+/* How often a draining worker looks whether somebody waits: each time takes one at least. */
+#define SWEEPS_MAX 4096
 
 static struct op_id op_of(const struct listener *l, enum op op)
 {
@@ -26,26 +30,99 @@ static int reserve_open(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-void listener_init(struct worker *w, struct listener *l, uint32_t index,
-                   const struct listener_config *config)
+/* ---- taking and giving back sockets ---------------------------------------------------------- */
+
+static bool has_conns(struct worker *w, uint32_t index)
 {
+    for (uint32_t i = 0; i < w->conns.high_water; i++)
+        if ((slab_gen(&w->conns, i) & 1) &&
+            ((const struct conn *)slab_at(&w->conns, i))->listener == index)
+            return true;
+    return false;
+}
+
+/* A slot without a socket: one of the same entry point, else one that was never used, else one that
+ * no connection refers to. NULL: none. */
+static struct listener *slot_for(struct worker *w, const char *name)
+{
+    for (uint32_t i = 0; i < w->listener_count; i++)
+        if (!w->listeners[i].config && strcasecmp(w->listeners[i].name, name) == 0)
+            return &w->listeners[i];
+    if (w->listener_count < LISTENERS_MAX)
+        return &w->listeners[w->listener_count++];
+    for (uint32_t i = 0; i < w->listener_count; i++)
+        if (!w->listeners[i].config && !has_conns(w, i))
+            return &w->listeners[i];
+    return NULL;
+}
+
+static void take(struct worker *w, struct listener_config *config)
+{
+    int offered = LISTENER_OFFERED;
+    if (!atomic_compare_exchange_strong(&config->state, &offered, LISTENER_TAKEN))
+        return; /* recalled in the same moment */
+    struct listener *l = slot_for(w, config->entrypoint);
+    if (!l) {
+        atomic_store_explicit(&config->state, LISTENER_FREE, memory_order_release);
+        log_error("worker %u: no slot for another socket of entry point %s", w->config->index,
+                  config->entrypoint);
+        return;
+    }
+    uint32_t index = (uint32_t)(l - w->listeners);
     *l = (struct listener){.config = config, .index = index, .reserve_fd = reserve_open()};
+    (void)snprintf(l->name, sizeof l->name, "%s", config->entrypoint);
     limit_init(&l->retry, WORKER_LIMIT_LISTENER);
     ring_tune_tcp(w->ring, config->fd); /* accepted sockets inherit it */
+    if (w->snapshot) {
+        listener_adopt(w, l);
+        listener_settle(w, l);
+    }
+}
+
+static bool is_recalled(const struct listener *l)
+{
+    return l->config &&
+           atomic_load_explicit(&l->config->state, memory_order_acquire) == LISTENER_RECALLED;
+}
+
+/* The socket goes back when the kernel has nothing of it any more. */
+static void give_back(struct worker *w, struct listener *l)
+{
+    if (l->armed || l->cancelling || !is_recalled(l))
+        return;
+    struct listener_config *config = l->config;
+    listener_fini(l);
+    l->config = NULL;
+    atomic_store_explicit(&config->state, LISTENER_FREE, memory_order_release);
+    worker_notify(w);
+}
+
+void listener_look(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->config->listener_count; i++) {
+        struct listener_config *config = &w->config->listeners[i];
+        if (atomic_load_explicit(&config->state, memory_order_acquire) == LISTENER_OFFERED)
+            take(w, config);
+    }
+    for (uint32_t i = 0; i < w->listener_count; i++)
+        if (is_recalled(&w->listeners[i]))
+            listener_settle(w, &w->listeners[i]);
 }
 
 void listener_fini(struct listener *l)
 {
     limit_remove(&l->retry);
-    if (l->reserve_fd >= 0)
+    if (l->config && l->reserve_fd >= 0)
         (void)close(l->reserve_fd);
     l->reserve_fd = -1;
 }
 
+/* ---- accepting ------------------------------------------------------------------------------- */
+
 void listener_adopt(struct worker *w, struct listener *l)
 {
     const struct snapshot *s = w->snapshot;
-    struct span name = span_str(l->config->entrypoint);
+    struct span name = span_str(l->name);
     l->entrypoint = NULL;
     for (uint32_t i = 0; i < s->entrypoint_count; i++) {
         if (span_eq_nocase(s->entrypoints[i].name, name)) {
@@ -55,17 +132,52 @@ void listener_adopt(struct worker *w, struct listener *l)
     }
 }
 
+static void arm(struct worker *w, struct listener *l)
+{
+    ring_accept(w->ring, l->config->fd, op_of(l, OP_ACCEPT));
+    l->armed = true;
+}
+
+static void cancel(struct worker *w, struct listener *l)
+{
+    ring_cancel(w->ring, op_of(l, OP_ACCEPT), op_of(l, OP_CANCEL));
+    l->cancelling = true;
+    w->pending++;
+}
+
+static bool sweeps(const struct worker *w, const struct listener *l)
+{
+    return w->phase == WORKER_PHASE_DRAINING && l->config && l->entrypoint && !l->empty;
+}
+
+/* An accept that does not wait: it takes what is there when it is submitted. */
+static void sweep(struct worker *w, struct listener *l)
+{
+    l->empty = l->sweeps++ > 0 && (!l->took || l->sweeps > SWEEPS_MAX);
+    l->took = false;
+    if (l->empty)
+        return;
+    arm(w, l);
+    cancel(w, l);
+}
+
 void listener_settle(struct worker *w, struct listener *l)
 {
-    bool want = l->entrypoint && w->phase == WORKER_PHASE_SERVING;
-    if (want && !l->armed && l->retry.at_ns == TIMER_NO_LIMIT) {
-        ring_accept(w->ring, l->config->fd, op_of(l, OP_ACCEPT));
-        l->armed = true;
-    } else if (!want && l->armed && !l->cancelling) {
-        ring_cancel(w->ring, op_of(l, OP_ACCEPT), op_of(l, OP_CANCEL));
-        l->cancelling = true;
-        w->pending++;
-    }
+    if (!l->config)
+        return;
+    bool want = l->entrypoint && w->phase == WORKER_PHASE_SERVING && !is_recalled(l);
+    if (want && !l->armed && l->retry.at_ns == TIMER_NO_LIMIT)
+        arm(w, l);
+    else if (!want && l->armed && !l->cancelling)
+        cancel(w, l);
+    else if (!l->armed && !l->cancelling && sweeps(w, l))
+        sweep(w, l);
+    give_back(w, l);
+}
+
+bool listener_is_deaf(const struct worker *w, const struct listener *l)
+{
+    return !l->armed && !sweeps(w, l);
 }
 
 /* All descriptors are in use: takes connections off the queue and closes them, so that clients are
@@ -93,15 +205,17 @@ void listener_event(struct worker *w, struct listener *l, const struct ring_even
     if (ev->id.op == OP_CANCEL) {
         must(w->pending > 0);
         w->pending--;
+        l->cancelling = false;
+        listener_settle(w, l);
         return;
     }
     must(ev->id.op == OP_ACCEPT && l->armed);
-    if (!ev->more) {
+    if (!ev->more)
         l->armed = false;
-        l->cancelling = false;
-    }
     if (ev->res >= 0) {
-        if (w->phase != WORKER_PHASE_SERVING || !l->entrypoint || !conn_open(w, l, ev->res)) {
+        bool open = w->phase == WORKER_PHASE_SERVING || w->phase == WORKER_PHASE_DRAINING;
+        l->took = true;
+        if (!open || !l->entrypoint || !conn_open(w, l, ev->res)) {
             report_add(w->report, REPORT_CONNS_REFUSED, 1);
             worker_close_fd(w, ev->res);
         }
@@ -109,6 +223,7 @@ void listener_event(struct worker *w, struct listener *l, const struct ring_even
                ev->res != -EINTR) {
         if ((ev->res == -EMFILE || ev->res == -ENFILE) && w->phase == WORKER_PHASE_SERVING)
             shed(w, l);
+        l->empty = w->phase == WORKER_PHASE_DRAINING; /* what waits cannot be served */
         limit_set_ms(&w->wheel, &l->retry, w->now_ns, RETRY_MS);
     }
     if (!l->armed)

@@ -8,12 +8,13 @@
 
 #include <stdlib.h>
 
-/* FNV-1a. */
-static uint32_t tag_of(struct span name)
+/* FNV-1a over what a connection has to share with a host to be good for it. A reload that asks
+ * for client certificates asks those that are connected too. */
+static uint32_t tag_of(const struct snap_tls *tls)
 {
-    uint32_t h = 2166136261u;
-    for (size_t i = 0; i < name.len; i++)
-        h = (h ^ name.ptr[i]) * 16777619u;
+    uint32_t h = (2166136261u ^ tls->client_auth) * 16777619u;
+    for (size_t i = 0; i < tls->name.len; i++)
+        h = (h ^ tls->name.ptr[i]) * 16777619u;
     return h;
 }
 
@@ -21,7 +22,7 @@ void policy_adopt(struct policy_set *set, const struct snapshot *s)
 {
     struct policy_entry *entries = mem_zalloc((s->tls_count + 1) * sizeof *entries);
     for (uint32_t i = 0; i < s->tls_count; i++)
-        entries[i].tag = tag_of(s->tls[i].name);
+        entries[i].tag = tag_of(&s->tls[i]);
     policy_clear(set);
     *set = (struct policy_set){entries, s->tls_count};
 }

@@ -11,7 +11,7 @@
 struct tls_policy;
 struct policy_entry {
     struct tls_policy *policy; /* NULL until used */
-    uint32_t tag;              /* of its name: the same in every snapshot */
+    uint32_t tag;              /* of its name and client auth: the same in every snapshot */
     bool broken;               /* could not be made; said once */
 };
 

@@ -4,18 +4,16 @@
 #include "data/conn.h"
 #include "data/exchange.h"
 #include "data/forward.h"
+#include "data/passage.h"
+#include "data/route/target.h"
 #include "data/upstream/pick.h"
 
 #include <stdio.h>
 
-static void answer(struct worker *w, const struct request *rq, uint16_t status)
+static void answer(struct worker *w, struct request *rq, uint16_t status)
 {
-    stream_reply_status(w, rq->stream, status, rq->whole);
-}
-
-static struct span path_of(const struct http_head *head)
-{
-    return span_first(head->path, span_find(head->path, '?'));
+    passage_answer(w, rq->stream, w->snapshot, &rq->notes, status, rq->whole);
+    middleware_end(&w->middlewares, &rq->notes);
 }
 
 static bool is_default_port(struct span scheme, uint16_t port)
@@ -58,15 +56,6 @@ static void redirect(struct worker *w, struct request *rq)
     stream_reply(w, rq->stream, &moved, rq->whole);
 }
 
-static bool is_trusted(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep)
-{
-    if (conn->trusted_version != w->snapshot->version + 1) {
-        conn->trusted = forward_is_trusted(w->snapshot, ep, &conn->peer);
-        conn->trusted_version = w->snapshot->version + 1;
-    }
-    return conn->trusted;
-}
-
 /* "name", "name:8080", "[::1]:8080". */
 static struct span server_host(const struct snap_server *s, char *memory, size_t room)
 {
@@ -84,19 +73,15 @@ static void pass_expect(struct http_head *head)
             head->fields[i].drop = false;
 }
 
-/* The head in wire form, in the smallest block that takes it; NULL: none does, or none is free. */
-static struct block *write_head(struct worker *w, struct request *rq, const struct exchange *x)
+/* The head in wire form, in the smallest block that takes it. Returns 0 or the status that says
+ * what is wrong. */
+static uint16_t write_head(struct worker *w, struct request *rq, const struct exchange *x,
+                           struct block **ret)
 {
     struct http_head *head = rq->head;
-    struct span ip = conn_ip(w, rq->conn);
-    struct forward_client client = {
-        .ip = ip,
-        .server = span_str(w->config->host_name),
-        .tls = rq->conn->is_tls,
-        .trusted = is_trusted(w, rq->conn, rq->entrypoint),
-    };
-    if (!result_is_ok(forward_apply(head, &client, &rq->text)))
-        return NULL;
+    if (!rq->notes.hide_client &&
+        !result_is_ok(forward_add_client(head, conn_ip(w, rq->conn), &rq->text)))
+        return 431;
     char host[300];
     if (!x->service->pass_host_header || head->authority.len == 0) { /* none in HTTP/1.0 */
         head->authority = server_host(&w->snapshot->servers[x->server_index], host, sizeof host);
@@ -107,15 +92,16 @@ static struct block *write_head(struct worker *w, struct request *rq, const stru
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) {
         struct block *block = block_take(&w->blocks, rooms[i], false);
         if (!block)
-            return NULL;
+            return 503;
         struct writer out = writer_of(block->data, block->cap);
         if (result_is_ok(h1_write_request(head, head->path, &out))) {
             block->end = (uint32_t)out.len;
-            return block;
+            *ret = block;
+            return 0;
         }
         block_give_back(&w->blocks, block);
     }
-    return NULL;
+    return 431;
 }
 
 static void begin_exchange(struct worker *w, struct request *rq)
@@ -128,11 +114,15 @@ static void begin_exchange(struct worker *w, struct request *rq)
         answer(w, rq, 503);
         return;
     }
-    struct block *block = write_head(w, rq, x);
-    if (!block) {
+    x->notes = rq->notes;
+    exchange_note(x, rq->host, rq->target);
+    struct block *block;
+    uint16_t status = write_head(w, rq, x, &block);
+    if (status) {
         rq->stream->exchange = (struct handle){0};
         exchange_cancel(w, x);
-        answer(w, rq, 503);
+        rq->notes.in_flight_count = 0; /* given back with the exchange */
+        answer(w, rq, status);
         return;
     }
     if (rq->whole) {
@@ -157,15 +147,31 @@ static void route(struct worker *w, struct request *rq)
 {
     char memory[ROUTER_HOST_MAX + 1];
     struct conn *conn = rq->conn;
-    struct span host = router_host(rq->head->authority, memory);
-    uint32_t entrypoint = w->listeners[conn->listener].entrypoint_index;
-    rq->router = router_match(w->routes, entrypoint, conn->is_tls, host, path_of(rq->head));
+    const struct http_head *head = rq->head;
+    conn_ip(w, conn); /* asks the kernel for `peer` the first time */
+    struct router_request asked = {
+        .entrypoint = w->listeners[conn->listener].entrypoint_index,
+        .tls = conn->is_tls,
+        .host = router_host(head->authority, memory),
+        .method = head->method_text,
+        .query = target_query(head->path),
+        .fields = head->fields,
+        .field_count = head->field_count,
+        .trusted = passage_is_trusted(w, conn, rq->entrypoint),
+    };
+    router_client(&conn->peer, asked.client);
+    struct result r = router_path(w->routes, head->path, &asked.path);
+    if (!result_is_ok(r)) {
+        answer(w, rq, r.code == ERR_FORMAT ? 400 : 414);
+        return;
+    }
+    rq->router = router_match(w->routes, &asked);
     if (!rq->router) {
         report_add(w->report, REPORT_NO_ROUTE, 1);
         answer(w, rq, 404);
-    } else if (conn->is_tls && !has_policy_of(w, conn, entrypoint, host)) {
+    } else if (conn->is_tls && !has_policy_of(w, conn, asked.entrypoint, asked.host)) {
         answer(w, rq, 421);
-    } else {
+    } else if (passage_go(w, rq)) {
         begin_exchange(w, rq);
     }
 }
@@ -176,6 +182,8 @@ void request_begin(struct worker *w, struct stream *s, struct http_head *head)
         .stream = s,
         .conn = stream_conn(w, s),
         .head = head,
+        .host = head->authority,
+        .target = head->path,
         .text = writer_of(w->lines, WORKER_LINES_BYTES),
         .whole = head->body == HTTP_BODY_NONE ||
                  (head->body == HTTP_BODY_LENGTH && head->content_length == 0),

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "bridge/snapshot.h"
+#include "data/route/middleware.h"
 #include "data/stream.h"
 
 /* A request on its way from its head to an exchange, for those who look at it or change it: valid
@@ -14,9 +15,12 @@ struct request {
     struct conn *conn;
     const struct snap_entrypoint *entrypoint;
     const struct snap_router *router; /* NULL until one is found */
+    struct span host, target;         /* what was asked for, unchanged */
     struct http_head *head;           /* its fields and path may be changed and added to */
     struct writer text;               /* memory for values that have to be put together */
     bool whole;                       /* no body follows */
+    uint32_t step;                    /* of the router's middlewares, the next to run */
+    struct middleware_notes notes;    /* until an exchange takes them over */
 };
 
 /* s is new. Afterwards it has an exchange, or was answered; its conn may be closing. */

@@ -2,6 +2,7 @@
 #include "data/stream.h"
 
 #include "data/conn.h"
+#include "data/http/rules.h"
 
 /* How long nothing may come of an answer whose client has closed its side. */
 #define HALF_CLOSED_MS 30000u
@@ -59,6 +60,13 @@ void stream_close_after(struct worker *w, struct stream *s)
 bool stream_fill(struct worker *w, struct stream *s)
 {
     return conn_fill(w, conn_of(s));
+}
+
+/* Only a trailer section can be too large for the codec to see. */
+const struct http_reject *stream_broken_rule(const struct stream *s)
+{
+    const struct http_reject *broken = conn_of(s)->h1.reject;
+    return broken ? broken : rules_reject(HTTP_RULE_trailers_too_large);
 }
 
 struct source stream_source(struct worker *w, struct stream *s)

@@ -59,6 +59,8 @@ void stream_close_after(struct worker *w, struct stream *s);
 /* Makes more of the body ready to be read. False: the connection broke and is closing; the exchange
  * was cancelled. */
 bool stream_fill(struct worker *w, struct stream *s);
+/* The rule that the body broke; to be asked when it did. */
+const struct http_reject *stream_broken_rule(const struct stream *s);
 /* Where the body is read from, for this turn. */
 struct source stream_source(struct worker *w, struct stream *s);
 /* Whether stream_fill() may give more after the source was emptied. */

@@ -82,13 +82,14 @@ static struct result open_memory(struct worker *w)
     const struct worker_config *c = w->config;
     TRY(slab_init(&w->conns, c->conns, sizeof(struct conn)));
     TRY(slab_init(&w->exchanges, c->conns, sizeof(struct exchange)));
+    TRY(middleware_tables_init(&w->middlewares, c->conns));
     TRY(slab_init(&w->upconns, c->conns * 2 + 64, sizeof(struct upconn)));
     TRY(slab_init(&w->multis, c->conns + 64, sizeof(struct multi)));
     TRY(slab_init(&w->leases, w->exchanges.count, sizeof(struct multi_lease)));
     w->stage = map_scratch(WORKER_STAGE_BYTES);
     w->flight = map_scratch(WORKER_FLIGHT_BYTES);
     w->lines = map_scratch(WORKER_LINES_BYTES);
-    w->listeners = calloc(c->listener_count + 1, sizeof *w->listeners);
+    w->listeners = calloc(LISTENERS_MAX, sizeof *w->listeners);
     if (!w->stage || !w->flight || !w->lines || !w->listeners)
         return result_fail(ERR_NO_MEMORY);
     return result_ok();
@@ -125,8 +126,7 @@ struct result worker_open(const struct worker_config *config, struct worker **re
     }
     w->now_ns = ring_now_ns(w->ring);
     timer_wheel_init(&w->wheel, w->now_ns);
-    for (uint32_t i = 0; i < config->listener_count; i++)
-        listener_init(w, &w->listeners[w->listener_count++], i, &config->listeners[i]);
+    listener_look(w);
     w->reader = reader_join(config->publisher, config->index, config->wake_fd);
     wake_arm(w);
     *ret = w;
@@ -141,16 +141,18 @@ static void unmap(void *p, size_t bytes)
 
 void worker_close(struct worker *w)
 {
-    bool clean = w->phase == WORKER_PHASE_DONE;
+    bool clean = w->phase == WORKER_PHASE_DONE || !w->waking;
     for (uint32_t i = 0; i < w->listener_count; i++)
         listener_fini(&w->listeners[i]);
-    pool_clear(w);
     policy_clear(&w->policies);
     router_index_destroy(w->routes);
+    middleware_set_destroy(w->middleware_set);
+    middleware_tables_fini(&w->middlewares);
     if (w->reader)
         reader_leave(w->reader);
     session_thread_end();
-    if (w->ring && (clean || !w->waking)) { /* else requests point into the memory: it stays */
+    if (w->ring && clean) { /* else requests point into the memory: it stays */
+        pool_clear(w);
         ring_close(w->ring);
         blocks_fini(&w->blocks);
         slab_fini(&w->conns);
@@ -329,6 +331,46 @@ static void feed_parked(struct worker *w)
 
 /* ---- the worker's own state ----------------------------------------------------------------- */
 
+/* Calls `each` for every slot that is taken. */
+static void each_slot(struct worker *w, struct slab *slab, void (*each)(struct worker *, void *))
+{
+    for (uint32_t i = 0; i < slab->high_water; i++)
+        if (slab_gen(slab, i) & 1)
+            each(w, slab_at(slab, i));
+}
+
+static void drain_if_gone(struct worker *w, void *conn)
+{
+    if (!conn_entrypoint(w, conn))
+        conn_drain(w, conn);
+}
+
+/* Has every listener look for its entry point; connections whose one is gone end when they are
+ * idle, the others with their response. */
+static void adopt_listeners(struct worker *w)
+{
+    bool lost = false;
+    for (uint32_t i = 0; i < w->listener_count; i++) {
+        struct listener *l = &w->listeners[i];
+        bool had = l->entrypoint;
+        listener_adopt(w, l);
+        listener_settle(w, l);
+        lost = lost || (had && !l->entrypoint);
+    }
+    if (lost)
+        each_slot(w, &w->conns, drain_if_gone);
+}
+
+/* The publisher thread has offered or recalled sockets. */
+static void look_at_listeners(struct worker *w)
+{
+    uint32_t changes = w->config->shared->listener_changes;
+    if (changes == w->listener_changes)
+        return;
+    w->listener_changes = changes;
+    listener_look(w);
+}
+
 static void adopt(struct worker *w, const struct snapshot *s)
 {
     if (s == w->snapshot && (!s || s->version == w->snapshot_version))
@@ -337,15 +379,14 @@ static void adopt(struct worker *w, const struct snapshot *s)
     w->snapshot_version = s->version;
     router_index_destroy(w->routes);
     w->routes = router_index_create(s);
+    middleware_set_destroy(w->middleware_set);
+    w->middleware_set = middleware_set_create(s);
     policy_adopt(&w->policies, s);
     pool_adopt(w, s);
-    for (uint32_t i = 0; i < w->listener_count; i++) {
-        listener_adopt(w, &w->listeners[i]);
-        listener_settle(w, &w->listeners[i]);
-    }
+    adopt_listeners(w);
 }
 
-static void notify(struct worker *w)
+void worker_notify(struct worker *w)
 {
     if (w->config->shared->notify_fd < 0)
         return;
@@ -358,14 +399,6 @@ static void settle_listeners(struct worker *w)
 {
     for (uint32_t i = 0; i < w->listener_count; i++)
         listener_settle(w, &w->listeners[i]);
-}
-
-/* Calls `each` for every slot that is taken. */
-static void each_slot(struct worker *w, struct slab *slab, void (*each)(struct worker *, void *))
-{
-    for (uint32_t i = 0; i < slab->high_water; i++)
-        if (slab_gen(slab, i) & 1)
-            each(w, slab_at(slab, i));
 }
 
 static void drain_conn(struct worker *w, void *conn)
@@ -408,11 +441,10 @@ static void begin_close(struct worker *w)
     }
 }
 
-/* Nothing of the listening sockets is with the kernel. */
 static bool is_deaf(const struct worker *w)
 {
     for (uint32_t i = 0; i < w->listener_count; i++)
-        if (w->listeners[i].armed)
+        if (!listener_is_deaf(w, &w->listeners[i]))
             return false;
     return true;
 }
@@ -432,7 +464,7 @@ static void look_at_phase(struct worker *w)
             set_phase(w, WORKER_PHASE_SERVING);
             settle_listeners(w);
             shared->accepting++;
-            notify(w);
+            worker_notify(w);
         }
     }
     if (w->phase == WORKER_PHASE_SERVING && shared->drain)
@@ -440,15 +472,15 @@ static void look_at_phase(struct worker *w)
     if (w->phase > WORKER_PHASE_SERVING && !w->deaf && is_deaf(w)) {
         w->deaf = true;
         shared->deaf++;
-        notify(w);
+        worker_notify(w);
     }
     if (w->phase == WORKER_PHASE_DRAINING &&
-        (w->conns.used == 0 || w->grace.at_ns == TIMER_NO_LIMIT))
+        ((w->deaf && w->conns.used == 0) || w->grace.at_ns == TIMER_NO_LIMIT))
         begin_close(w);
     if (w->phase == WORKER_PHASE_CLOSING && is_empty(w)) {
         set_phase(w, WORKER_PHASE_DONE);
         shared->finished++;
-        notify(w);
+        worker_notify(w);
     }
 }
 
@@ -476,6 +508,7 @@ bool worker_step(struct worker *w, uint64_t deadline_ns)
         return false;
     }
     w->now_ns = ring_now_ns(w->ring);
+    look_at_listeners(w);
     adopt(w, reader_snapshot(w->reader));
     drain_completions(w);
     run_ready(w);

@@ -15,6 +15,7 @@
 #include "data/limit.h"
 #include "data/listener.h"
 #include "data/policy.h"
+#include "data/route/middleware.h"
 #include "data/route/router.h"
 #include "data/upstream/pool.h"
 #include "data/wire.h"
@@ -35,10 +36,11 @@ struct handle {
 struct worker_shared {
     _Atomic bool accept; /* the first sync is complete: listen */
     _Atomic bool drain;
-    _Atomic uint32_t accepting; /* workers that listen */
-    _Atomic uint32_t deaf;      /* workers that have stopped to listen for good */
-    _Atomic uint32_t finished;  /* workers that ended */
-    int notify_fd;              /* eventfd that a worker writes when it changed one of those; -1 */
+    _Atomic uint32_t accepting;        /* workers that listen */
+    _Atomic uint32_t deaf;             /* workers that have stopped to listen for good */
+    _Atomic uint32_t finished;         /* workers that ended */
+    _Atomic uint32_t listener_changes; /* counts: sockets were offered or recalled */
+    int notify_fd; /* eventfd that a worker writes when it changed one of those; -1 */
 };
 
 struct worker_config {
@@ -47,7 +49,7 @@ struct worker_config {
     uint32_t ring_small, ring_large; /* provided buffers, powers of two */
     uint32_t blocks[BLOCK_KINDS];    /* pool blocks; 0 = from conns. The ring's are not used */
     bool one_shot_accept, one_shot_recv;
-    const struct listener_config *listeners; /* of this worker; must outlive it */
+    struct listener_config *listeners; /* of this worker; must outlive it */
     uint32_t listener_count;
     struct publisher *publisher;
     struct report_page *report;
@@ -89,6 +91,8 @@ struct worker {
     uint64_t snapshot_version;
     struct router_index *routes;
     struct policy_set policies;
+    struct middleware_set *middleware_set; /* of the snapshot */
+    struct middleware_tables middlewares;
     struct pool pool;
 
     struct slab conns, exchanges, upconns;
@@ -100,7 +104,8 @@ struct worker {
     struct list hungry;   /* wires that wait for a pool block */
     struct list starved[RING_GROUPS];
     struct listener *listeners;
-    uint32_t listener_count;
+    uint32_t listener_count; /* slots that were ever used */
+    uint32_t listener_changes;
     uint64_t overflows_seen;
     uint32_t pending; /* requests of the worker itself that are in the kernel */
     bool waking;      /* the read of the wake-up eventfd is */
@@ -116,7 +121,7 @@ struct worker {
 };
 #define WORKER_STAGE_BYTES  65536u
 #define WORKER_FLIGHT_BYTES 49152u
-#define WORKER_LINES_BYTES  16384u
+#define WORKER_LINES_BYTES  131072u
 
 /* Makes everything in the calling thread, which is the worker's from here on, and joins the
  * publisher's readers. config must outlive it. ERR_IO_URING, ERR_NO_MEMORY. */
@@ -129,6 +134,8 @@ bool worker_step(struct worker *w, uint64_t deadline_ns);
 /* Steps until done, then returns. */
 void worker_run(struct worker *w);
 
+/* Wakes the publisher thread: something of worker_shared or a listener's state has changed. */
+void worker_notify(struct worker *w);
 /* Has this wire's owner looked at in this step. */
 void worker_ready(struct worker *w, struct wire *wire);
 /* Has this wire's owner looked at again when a pool block was given back. */

@@ -34,8 +34,8 @@ CASES = [
     one("unknown keys", BASE + "[entryPoint.x]\na = 1\n[http.router.y]\n[zzz]\n[http.services.s]\nservers = []\n",
         "ferrule.toml:8:2: error: unknown key entryPoint; did you mean entryPoints?",
         "ferrule.toml:10:7: error: unknown key http.router; did you mean routers?",
-        "ferrule.toml:11:2: error: unknown key zzz; known here: entryPoints, certificatesResolvers, acme, http, "
-        "serversTransport, tcp, tls, providers, log, accessLog, metrics, ping, ocsp, workers, control, state, plugins, admin",
+        "ferrule.toml:11:2: error: unknown key zzz; known here: entryPoints, certificatesResolvers, acme, core, http, "
+        "serversTransport, tcp, tls, providers, log, accessLog, metrics, ping, ocsp, workers, control, upgrade, state, plugins, admin",
         "ferrule.toml:13:1: error: unknown key http.services.s.servers; there is http.services.<name>.loadBalancer.servers"),
     one("types", BASE + """\
 [workers]
@@ -128,14 +128,49 @@ service = "s"
 rule = 'Host("a.test") & Path("/")'
 service = "s"
 [http.routers.d]
-rule = "PathPrefix(`/`) && ClientIP(`10.0.0.0/8`)"
+rule = "PathPrefix(`/`) && ClientIP(`10.0.0.0/33`)"
 service = "nobody"
+[http.routers.e]
+rule = "HostRegexp(`^a{3}$`) || PathRegexp(`/a(b`)"
+service = "s"
+[http.routers.f]
+rule = "Headers(`A`, `b`)"
+service = "s"
+[http.routers.g]
+rule = "Header(`A`, `b`)"
+ruleSyntax = "v2"
+service = "s"
+[http.routers.h]
+rule = "HostSNI(`a.test`)"
+service = "s"
+[http.routers.i]
+rule = "Host:a.test,b.test;PathPrefix:/x"
+service = "s"
 """,
         "ferrule.toml:9:22: error: http.routers.a.rule: character 14 of the rule: a comma or a closing parenthesis is expected",
         "ferrule.toml:12:9: error: http.routers.b.rule: character 1 of the rule: there is no matcher Hots; did you mean Host?",
         "ferrule.toml:15:24: error: http.routers.c.rule: character 16 of the rule: &&, || or the end of the rule is expected",
-        "ferrule.toml:18:28: error: http.routers.d.rule: character 20 of the rule: ClientIP is known, but not available in this version of ferrule",
-        "ferrule.toml:19:11: error: there is no service \"nobody\"; there are \"s\""),
+        "ferrule.toml:18:37: error: http.routers.d.rule: character 29 of the rule: an IP address or a CIDR range is expected",
+        "ferrule.toml:19:11: error: there is no service \"nobody\"; there are \"s\"",
+        "ferrule.toml:21:45: error: http.routers.e.rule: character 37 of the rule: this is no regular expression: missing ): /a(b",
+        "ferrule.toml:24:9: error: http.routers.f.rule: character 1 of the rule: Headers is not in the rule language of version 3: write Header",
+        "ferrule.toml:27:9: error: http.routers.g.rule: character 1 of the rule: Header is not in the rule language of version 2: write Headers",
+        "ferrule.toml:31:9: error: http.routers.h.rule: character 1 of the rule: HostSNI is not in the rule language of version 3: it is for tcp.routers; write Host"),
+    one("rules of version 2", BASE + """\
+[core]
+defaultRuleSyntax = "v2"
+[http.routers.a]
+rule = "Headers(`A`, `b`) && Path(`/{id:[0-9]+}`)"
+service = "s"
+[http.routers.b]
+rule = "Header(`A`, `b`)"
+ruleSyntax = "v3"
+service = "s"
+[http.routers.b.observability]
+accessLogs = false
+tracing = false
+traceVerbosity = "detailed"
+""", code=0),
     one("servers", BASE + """\
 [http.services.t.loadBalancer]
 servers = [{url = "h2c://a.test"}, {url = "a.test:80"}, {url = "ftp://a.test"}, {url = "http://a.test/x"}, {}]
@@ -192,12 +227,100 @@ maxConcurrentStreams = 5
         "ferrule.toml:8:12: error: ferrule does not have Traefik's providers.docker: configuration comes from files",
         "ferrule.toml:10:2: error: ferrule does not have Traefik's api: there is no dashboard and no HTTP API: see `ferrule status --json` and `ferrule cert list --json`",
         "ferrule.toml:12:2: error: ferrule does not have Traefik's tracing: there is no tracing",
-        f"ferrule.toml:13:19: error: http.middlewares.auth {LATER}",
-        f"ferrule.toml:15:19: error: http.middlewares.auth2 {LATER}",
+        "ferrule.toml:14:10: error: http.middlewares.auth.basicAuth.users[0]: the hash of user a is of no known kind; htpasswd -B makes a good one",
+        "ferrule.toml:15:25: error: ferrule does not have Traefik's http.middlewares.auth2.forwardAuth: there is basicAuth",
         f"ferrule.toml:17:2: error: tcp {LATER}",
         f"ferrule.toml:20:18: error: entryPoints.web.http2 {LATER}",
         "ferrule.toml:22:18: error: ferrule does not have Traefik's entryPoints.web.http3: there is no HTTP/3",
         f"ferrule.toml:23:2: error: accessLog {LATER}"),
+    one("middleware lists", BASE + """\
+middlewares = []
+[http.routers.m]
+rule = "Path(`/m`)"
+service = "s"
+middlewares = ["strip", "a@file", "stirp", "x@docker"]
+[http.middlewares]
+strip.stripPrefix.prefixes = ["/x"]
+a.chain.middlewares = ["strip", "b"]
+b.chain.middlewares = ["c", "nothing"]
+c.chain.middlewares = ["a"]
+empty = {}
+two = {stripPrefix = {prefixes = ["/x"]}, addPrefix = {prefix = "/y"}}
+buf.buffering.maxRequestBodyBytes = 5
+many.chain.middlewares = ["strip", "strip", "strip", "strip", "strip", "strip", "strip", "strip", "strip", "strip", "strip"]
+more.chain.middlewares = ["many", "many", "many"]
+f.inFlightReq.amount = 1
+[entryPoints.web.http]
+middlewares = ["more"]
+[entryPoints.b]
+address = "127.0.0.1:8081"
+http.middlewares = ["f", "f", "f"]
+""".replace("middlewares = []\n", "", 1),
+        "ferrule.toml:11:35: error: there is no middleware \"stirp\"; did you mean \"strip\"?",
+        "ferrule.toml:11:44: error: there is no middleware \"x@docker\"",
+        "ferrule.toml:14:1: error: chain a leads back to itself",
+        "ferrule.toml:15:29: error: there is no middleware \"nothing\"",
+        "ferrule.toml:17:1: error: middleware empty needs a type, such as [http.middlewares.empty.headers]",
+        "ferrule.toml:18:43: error: middleware two has one type, and it is stripPrefix: addPrefix needs a middleware of its own, and a chain joins them",
+        "ferrule.toml:19:5: error: ferrule does not have Traefik's http.middlewares.buf.buffering: bodies are streamed with back-pressure",
+        "ferrule.toml:24:15: error: entryPoints.web.http.middlewares: at most 32 middlewares, those of chains counted",
+        "ferrule.toml:27:20: error: entryPoints.b.http.middlewares: at most 2 inFlightReq in one list"),
+    one("middlewares", BASE + """\
+[http.middlewares]
+rs.redirectScheme = {scheme = "ht tps", port = "http"}
+rr.redirectRegex = {regex = "(a", replacement = "b"}
+rg.redirectRegex = {regex = "(?P<n>a)", replacement = "$n ${m}"}
+rh.redirectRegex = {regex = "a", replacement = "x$"}
+rp.redirectRegex = {regex = "a"}
+sp.stripPrefix.prefixes = ["api", " /ok "]
+sn.stripPrefix.prefixes = []
+sr.stripPrefixRegex.regex = ["[", "/a"]
+ap.addPrefix.prefix = "x"
+rl.rateLimit.sourceCriterion = {requestHost = true, requestHeaderName = "X"}
+fl.inFlightReq.sourceCriterion.requestHeaderName = "a b"
+al.ipAllowList.sourceRange = []
+aw.ipWhiteList.sourceRange = ["10.0.0.0/8"]
+ad.ipAllowList = {sourceRange = ["10.0.0.0/8"], ipStrategy = {depth = 1, excludedIPs = ["::1"]}}
+hd.headers = {}
+hn.headers.customRequestHeaders = {"a b" = "x", Connection = "close", Good = "a\\r\\nb", Host = "a b"}
+hp.headers.publicKey = "x"
+ho.headers.accessControlAllowOriginListRegex = ["("]
+ba.basicAuth.users = ["x", ":{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M=", "u:$2y$05$short", "v:plain"]
+bn.basicAuth.realm = 'a"b'
+bf.basicAuth.usersFile = "none.users"
+re.retry.initialInterval = "1s"
+""",
+        "ferrule.toml:9:31: error: http.middlewares.rs.redirectScheme.scheme must be a scheme such as \"https\"",
+        "ferrule.toml:9:48: error: http.middlewares.rs.redirectScheme.port must be a port, 1 to 65535",
+        "ferrule.toml:10:29: error: http.middlewares.rr.redirectRegex.regex: missing ): (a",
+        "ferrule.toml:11:55: error: http.middlewares.rg.redirectRegex.replacement: the expression has no group \"m\"; groups are $0 to $9, or named by (?P<name>...)",
+        "ferrule.toml:12:48: error: http.middlewares.rh.redirectRegex.replacement: a $ begins a group such as $1 or ${name}; the sign itself is $$",
+        "ferrule.toml:13:4: error: http.middlewares.rp.redirectRegex needs replacement",
+        "ferrule.toml:14:28: error: http.middlewares.sp.stripPrefix.prefixes[0]: a prefix begins with a slash, not \"api\"",
+        "ferrule.toml:15:4: error: http.middlewares.sn.stripPrefix.prefixes names none",
+        "ferrule.toml:16:30: error: http.middlewares.sr.stripPrefixRegex.regex[0]: missing ]: [",
+        "ferrule.toml:17:23: error: http.middlewares.ap.addPrefix.prefix begins with a slash, not \"x\"",
+        "ferrule.toml:18:14: error: http.middlewares.rl.rateLimit.sourceCriterion: one of ipStrategy, requestHeaderName and requestHost",
+        "ferrule.toml:19:4: error: http.middlewares.fl.inFlightReq needs amount",
+        "ferrule.toml:19:32: error: \"a b\" is no name of a header field",
+        "ferrule.toml:20:4: error: http.middlewares.al.ipAllowList lets nobody in: sourceRange is empty",
+        "ferrule.toml:21:4: warning: ipWhiteList is the older name of ipAllowList",
+        "ferrule.toml:22:49: warning: http.middlewares.ad.ipAllowList.ipStrategy: depth is given, excludedIPs is not used",
+        "ferrule.toml:23:4: error: http.middlewares.hd.headers sets nothing",
+        "ferrule.toml:24:36: error: \"a b\" is no name of a header field",
+        "ferrule.toml:24:49: error: Connection belongs to the connection, not to a middleware",
+        "ferrule.toml:24:78: error: http.middlewares.hn.headers.customRequestHeaders.Good: a header field holds no control characters",
+        "ferrule.toml:24:95: error: http.middlewares.hn.headers.customRequestHeaders.Host must be a host, with or without a port",
+        "ferrule.toml:25:12: error: ferrule does not have Traefik's http.middlewares.hp.headers.publicKey: no browser reads Public-Key-Pins any more",
+        "ferrule.toml:26:49: error: http.middlewares.ho.headers.accessControlAllowOriginListRegex[0]: missing ): (",
+        "ferrule.toml:27:23: error: http.middlewares.ba.basicAuth.users[0]: a user is \"name:hash\" as htpasswd prints it",
+        "ferrule.toml:27:28: error: http.middlewares.ba.basicAuth.users[1]: a user is \"name:hash\" as htpasswd prints it",
+        "ferrule.toml:27:66: error: http.middlewares.ba.basicAuth.users[2]: the hash of user u is of no known kind; htpasswd -B makes a good one",
+        "ferrule.toml:27:84: error: http.middlewares.ba.basicAuth.users[3]: the hash of user v is of no known kind; htpasswd -B makes a good one",
+        "ferrule.toml:28:4: error: http.middlewares.bn.basicAuth has no users",
+        "ferrule.toml:28:22: error: http.middlewares.bn.basicAuth.realm: no quotes and no backslashes",
+        "ferrule.toml:29:26: error: cannot read DIR/none.users: No such file or directory",
+        "ferrule.toml:30:4: error: http.middlewares.re.retry needs attempts"),
     one("resolvers", BASE + """\
 [certificatesResolvers.a]
 [certificatesResolvers.b.acme]
@@ -277,6 +400,106 @@ certFile = "none.pem"
         "ferrule.toml:10:14: error: tls.options.odd: minVersion is above maxVersion",
         "ferrule.toml:13:13: error: there is one certificate store, tls.stores.default, not other",
         "ferrule.toml:16:1: error: tls.certificates[0] needs keyFile"),
+    one("tls options for suites, groups and protocols", BASE + """\
+[tls.options.go]
+cipherSuites = ["TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "tls_ecdhe_ecdsa_with_aes_128_gcm_sha256"]
+curvePreferences = ["CurveP384", "x25519"]
+alpnProtocols = ["http/1.1", "acme-tls/1"]
+preferServerCipherSuites = true
+[tls.options.weak]
+cipherSuites = ["TLS_RSA_WITH_AES_128_CBC_SHA"]
+curvePreferences = ["CurveP224"]
+alpnProtocols = ["spdy/3"]
+[tls.options.only13]
+cipherSuites = ["TLS_AES_256_GCM_SHA384"]
+[tls.options.only12]
+maxVersion = "VersionTLS12"
+cipherSuites = ["TLS_AES_256_GCM_SHA384"]
+[tls.options.useless]
+minVersion = "VersionTLS13"
+cipherSuites = ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]
+[tls.options.none]
+alpnProtocols = ["acme-tls/1"]
+""",
+        "ferrule.toml:14:17: error: tls.options.weak.cipherSuites must be a list of strings out of \"TLS_AES_128_GCM_SHA256\", \"TLS_AES_256_GCM_SHA384\", "
+        "\"TLS_CHACHA20_POLY1305_SHA256\", \"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\", \"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\", "
+        "\"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384\", \"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384\", "
+        "\"TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256\", \"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256\", "
+        "\"TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305\", \"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305\", not \"TLS_RSA_WITH_AES_128_CBC_SHA\"",
+        "ferrule.toml:15:21: error: tls.options.weak.curvePreferences must be a list of strings out of \"X25519MLKEM768\", \"X25519\", \"CurveP256\", \"CurveP384\", "
+        "\"CurveP521\", \"P-256\", \"P-384\", \"P-521\", \"secp256r1\", \"secp384r1\", \"secp521r1\", not \"CurveP224\"",
+        "ferrule.toml:16:18: error: tls.options.weak.alpnProtocols must be a list of strings out of \"h2\", \"http/1.1\", \"acme-tls/1\", not \"spdy/3\"",
+        "ferrule.toml:18:16: warning: tls.options.only13: no suite of cipherSuites is of TLS 1.2: clients without TLS 1.3 are refused, as with minVersion = \"VersionTLS13\"",
+        "ferrule.toml:21:16: error: tls.options.only12: maxVersion is VersionTLS12, but no suite of cipherSuites is of TLS 1.2",
+        "ferrule.toml:24:16: warning: tls.options.useless: cipherSuites names suites of TLS 1.2 only, but minVersion is VersionTLS13: they change nothing",
+        "ferrule.toml:26:17: error: tls.options.none: alpnProtocols needs \"h2\" or \"http/1.1\""),
+    one("client certificates", BASE + """\
+[tls.options.good.clientAuth]
+caFiles = ["CERTS/ca.crt"]
+[tls.options.none.clientAuth]
+clientAuthType = "RequireAndVerifyClientCert"
+[tls.options.vain.clientAuth]
+caFiles = ["CERTS/ca.crt"]
+clientAuthType = "RequestClientCert"
+[tls.options.leaf.clientAuth]
+caFiles = [
+  "CERTS/odd.crt",
+  "none.pem",
+  "CERTS/a.key"]
+[tls.options.odd.clientAuth]
+clientAuthType = "Please"
+""",
+        "ferrule.toml:11:18: error: tls.options.none: RequireAndVerifyClientCert needs clientAuth.caFiles",
+        "ferrule.toml:14:18: warning: tls.options.vain: with RequestClientCert nothing is verified against clientAuth.caFiles",
+        "ferrule.toml:17:3: error: CERTS/odd.crt: the certificate of \"CN=spare.test\" is not that of an authority (basicConstraints CA:TRUE)",
+        "ferrule.toml:17:3: error: CERTS/odd.crt: the certificate of \"CN=odd.test\" is not that of an authority (basicConstraints CA:TRUE)",
+        "ferrule.toml:18:3: error: cannot read DIR/none.pem: No such file or directory",
+        "ferrule.toml:19:3: error: CERTS/a.key: no certificate in the PEM text",
+        "ferrule.toml:21:18: error: tls.options.odd.clientAuth.clientAuthType must be one of \"NoClientCert\", \"RequestClientCert\", "
+        "\"RequireAnyClientCert\", \"VerifyClientCertIfGiven\", \"RequireAndVerifyClientCert\", not \"Please\""),
+    one("tls options of one host", BASE + """\
+[tls.options.strict]
+minVersion = "VersionTLS13"
+[tls.options.other]
+sniStrict = true
+[http.routers.a]
+rule = "Host(`one.test`) || Host(`two.test`)"
+service = "s"
+tls.options = "strict"
+[http.routers.b]
+rule = "Host(`two.test`) && PathPrefix(`/b`)"
+service = "s"
+tls.options = "other"
+[http.routers.c]
+rule = "Host(`one.test`) && PathPrefix(`/c`)"
+service = "s"
+tls.options = "strict"
+[http.routers.d]
+rule = "PathPrefix(`/d`)"
+service = "s"
+tls.options = "strict"
+""",
+        "ferrule.toml:16:15: warning: routers a and b want different tls.options (\"strict\" and \"other\") for the host two.test on entry point web: it gets the default ones",
+        "ferrule.toml:24:15: warning: router d has no Host(), so its tls.options \"strict\" are never used: the options of a connection are chosen by the server name, before there is a request",
+        code=0),
+    one("certificates and hosts", BASE + """\
+[http.routers.a]
+rule = "Host(`a.test`) || Host(`x.b.test`)"
+service = "s"
+tls = true
+[[tls.certificates]]
+certFile = "CERTS/a.crt"
+keyFile = "CERTS/a.key"
+[[tls.certificates]]
+certFile = "CERTS/odd.crt"
+keyFile = "CERTS/odd.key"
+""",
+        "ferrule.toml:8:15: warning: router a: no certificate is for x.b.test, and no resolver is to obtain one: clients get the default certificate",
+        "ferrule.toml:15:1: warning: CERTS/odd.crt: no router with TLS has a host that the certificate of odd.test is for",
+        "ferrule.toml:16:12: warning: CERTS/odd.crt: the certificates are served in another order than that of the file: that of odd.test first, each followed by its issuer's",
+        "ferrule.toml:16:12: warning: CERTS/odd.crt: the certificate of spare.test is no part of the chain: left out",
+        "ferrule.toml:16:12: warning: CERTS/odd.crt: the certificate of odd.test is signed with SHA-1, which clients refuse",
+        code=0),
     one("certificate files", BASE + """\
 [[tls.certificates]]
 certFile = "CERTS/a.crt"
@@ -300,14 +523,14 @@ keyFile = "CERTS/expired.key"
 certFile = "CERTS/a.crt"
 keyFile = "CERTS/expired.key"
 """,
-        "ferrule.toml:13:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (no RSA, 256 bits)",
+        "ferrule.toml:13:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (EC256)",
         "ferrule.toml:15:12: error: certFile: cannot read DIR/none.crt: No such file or directory",
         "ferrule.toml:16:11: error: CERTS/a.crt: no private key in the PEM text",
         "ferrule.toml:18:12: error: CERTS/a.key: no certificate in the PEM text",
         "ferrule.toml:19:11: error: keyFile: / is a folder, not a file",
-        "ferrule.toml:21:12: warning: CERTS/expired.crt: the certificate expired on 2020-02-01 00:00:00 UTC",
-        "ferrule.toml:24:12: warning: CERTS/future.crt: the certificate is not valid before 2099-01-01 00:00:00 UTC",
-        "ferrule.toml:28:11: error: CERTS/expired.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (no RSA, 256 bits)",
+        "ferrule.toml:21:12: warning: CERTS/expired.crt: the certificate of old.test expired on 2020-02-01 00:00:00 UTC",
+        "ferrule.toml:24:12: warning: CERTS/future.crt: the certificate of new.test is not valid before 2099-01-01 00:00:00 UTC",
+        "ferrule.toml:28:11: error: CERTS/expired.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (EC256)",
         code=1),
     one("certificate dates", BASE + """\
 [[tls.certificates]]
@@ -317,8 +540,8 @@ keyFile = "CERTS/expired.key"
 certFile = "CERTS/future.crt"
 keyFile = "CERTS/expired.key"
 """,
-        "ferrule.toml:9:12: warning: CERTS/expired.crt: the certificate expired on 2020-02-01 00:00:00 UTC",
-        "ferrule.toml:12:12: warning: CERTS/future.crt: the certificate is not valid before 2099-01-01 00:00:00 UTC",
+        "ferrule.toml:9:12: warning: CERTS/expired.crt: the certificate of old.test expired on 2020-02-01 00:00:00 UTC",
+        "ferrule.toml:12:12: warning: CERTS/future.crt: the certificate of new.test is not valid before 2099-01-01 00:00:00 UTC",
         code=0),
     one("older section", """\
 [entryPoints.web]

@@ -125,6 +125,25 @@ def nginx(make_nginx):
     return make_nginx()
 
 
+@pytest.fixture(scope="module")
+def shared_origin():
+    """An origin for a whole file: for many small cases against one proxy."""
+    origin = Origin("shared")
+    yield origin
+    origin.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_ferrule():
+    """As `ferrule`, for a whole file: its cases must leave it as they found it."""
+    path = Path(tempfile.mkdtemp(prefix="ferrule-test-"))
+    factory = Factory(path, kept=proc.kept)
+    yield factory
+    factory.finish()
+    proc.kept.clear()
+    shutil.rmtree(path, ignore_errors=True)
+
+
 @pytest.fixture
 def ferrule(folder):
     """Starts ferrule: ferrule(text, ports), ferrule.http(origin), ferrule.https(origin, certificates=[...]),

@@ -4,9 +4,9 @@
 import errno
 import os
 import re
+import resource
 import signal
 import socket
-import subprocess
 import time
 
 import pytest
@@ -15,6 +15,7 @@ from lib import activate, config, seccomp
 from lib.http1 import Closed, connect
 from lib.origin import body_of
 from lib.proc import accepts, free_port, is_alive, wait_until
+from lib.wrk import Wrk
 
 HOST = "example.test"
 
@@ -22,21 +23,6 @@ HOST = "example.test"
 @pytest.fixture(scope="session")
 def certificate(authority):
     return authority.issue(HOST, "*.example.test")
-
-
-class Wrk:
-    """wrk in the background against one URL."""
-
-    def __init__(self, url, connections=32, seconds=60, more=()):
-        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *more, url],
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-    def finish(self):
-        """Ends it; returns (requests, text that tells of failures or "")."""
-        self.process.send_signal(signal.SIGINT)
-        output = self.process.communicate()[0]
-        failures = re.findall(r"Non-2xx.*|Socket errors.*", output)
-        return int(re.search(r"(\d+) requests in", output).group(1)), "; ".join(failures)
 
 
 def answers_again(proxy, timeout_s=30):
@@ -218,6 +204,33 @@ def test_stop_under_load_fails_no_request(ferrule, nginx):
         assert client.read_response().body == body_of(1 << 20)
         client.close()
     assert proxy.process.wait_exit() == 0
+
+
+# --- the admin socket -------------------------------------------------------------------------------------------
+
+
+def cpu_s(pid):
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_admin_socket_without_descriptors(ferrule, origin):
+    """A client that cannot be accepted waits; control does not spin, and answers when there is a descriptor."""
+    proxy = ferrule.http(origin)
+    control = proxy.pid_of("control")
+    limits = resource.prlimit(control, resource.RLIMIT_NOFILE)
+    resource.prlimit(control, resource.RLIMIT_NOFILE, (3, limits[1]))
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.settimeout(60)
+        admin.connect(str(proxy.admin_socket))
+        admin.sendall(b'{"command":"status"}\n')
+        proxy.wait_log("the admin socket cannot accept")
+        before = cpu_s(control)
+        time.sleep(2)  # what is measured is the work in a time
+        assert cpu_s(control) - before < 0.5
+        assert proxy.get("/").status == 200
+        resource.prlimit(control, resource.RLIMIT_NOFILE, limits)
+        assert admin.recv(1) == b"{"
 
 
 # --- systemd ----------------------------------------------------------------------------------------------------

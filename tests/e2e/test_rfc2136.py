@@ -206,6 +206,25 @@ def test_answers_that_do_not_count(tool, bind, make_dns_relay, spoil, verdict, t
     assert answer["verdict"] == verdict and text in answer["text"], answer
 
 
+def test_forged_answer_before_the_real_one(tool, bind, make_dns_relay):
+    """It is dropped, and the server's own is waited for: RFC 8945 section 5.3. The update is sent once."""
+    relay = make_dns_relay(bind.address)
+    updates = []
+
+    def forge(query, answer, is_tcp):
+        if not is_update(query):
+            return answer
+        updates.append(is_tcp)
+        refused = answer[:3] + bytes([answer[3] & 0xF0 | 5]) + answer[4:]  # rcode REFUSED: the signature is not good any more
+        unsigned = answer[:10] + b"\0\0" + answer[12:answer.index(b"\x0fkey-hmac-sha256")]
+        return [refused, unsigned, answer[:14], answer]
+
+    relay.change = forge
+    env = bind.rfc2136_env(RFC2136_NAMESERVER=f"127.0.0.2:{relay.port}")
+    assert tool.call("present", NAME, "x", env=env)["verdict"] == "OK"
+    assert bind.txt(BARE) == ["x"] and updates == [False]
+
+
 def test_clocks_apart(tool, make_bind, monkeypatch):
     """BIND's clock is an hour slow."""
     monkeypatch.setenv("LD_PRELOAD", str(build_folder() / "tests" / "provider" / "slow_clock.so"))

@@ -121,6 +121,11 @@ static void misbehave(struct instance *i)
         i->host->option(i->host, "token", &token);
         printf("hello from the plug-in, token %.*s\n", FERRULE_FMT(token));
         fprintf(stderr, "and an error line\n");
+        /* Cut in the middle of the token, after 1000 bytes. */
+        printf("%0*d%.*s\n", 997, 0, FERRULE_FMT(token));
+        char long_text[1100];
+        snprintf(long_text, sizeof long_text, "%0*d%.*s", 997, 0, FERRULE_FMT(token));
+        i->host->log(i->host, FERRULE_LOG_INFO, str(long_text));
     }
     if (BEHAVES == LEAKS && open("/dev/null", O_RDONLY) < 0)
         return;

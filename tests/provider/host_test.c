@@ -336,12 +336,18 @@ static void test_output_is_logged(void **state)
     provider_host_destroy(host);
     struct why why;
     const char *folders[] = {PLUGIN_FOLDER};
-    char log[4096];
+    char log[8192];
     snprintf(log, sizeof log, "%s", read_file(log_file));
     assert_true(result_is_ok(provider_host_create(loop, executable, folders, 1, &host, &why)));
     assert_non_null(strstr(log, "noisy printed: hello from the plug-in, token ***"));
     assert_non_null(strstr(log, "noisy printed: and an error line"));
     assert_null(strstr(log, SECRET));
+    /* The beginning of the token, where a long text was cut. */
+    assert_non_null(strstr(log, "noisy printed: 000"));
+    assert_non_null(strstr(log, "provider noisy: 000"));
+    assert_null(strstr(log, "0tok"));
+    assert_null(strstr(log, "0to"));
+    assert_null(strstr(log, "that-nobody"));
 }
 
 static void test_junk_status(void **state)

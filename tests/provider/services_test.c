@@ -8,6 +8,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct services s;
@@ -128,6 +130,44 @@ static int32_t run_shell(const char *script, const char *input, const char *cons
     return status;
 }
 
+static void read_line(const char *path, char *out, int cap)
+{
+    FILE *f = fopen(path, "re");
+    out[0] = 0;
+    if (f && !fgets(out, cap, f))
+        out[0] = 0;
+    if (f)
+        fclose(f);
+}
+
+/* An orphan would go on writing DNS. */
+static void test_program_dies_with_us(void **state)
+{
+    int fds[2];
+    char byte;
+    assert_int_equal(pipe(fds), 0); /* its writing end is held by the program, through its output */
+    pid_t child = fork();
+    if (child == 0) {
+        char script[64];
+        snprintf(script, sizeof script, "exec sleep 600 2>/proc/%d/fd/%d", (int)getpid(), fds[1]);
+        run_shell(script, "", NULL);
+        _exit(0);
+    }
+    char path[64], pid[32], name[32] = "";
+    while (strcmp(name, "sleep\n") != 0) {
+        snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)child, (int)child);
+        read_line(path, pid, sizeof pid);
+        snprintf(path, sizeof path, "/proc/%ld/comm", strtol(pid, NULL, 10));
+        read_line(path, name, sizeof name);
+        usleep(1000);
+    }
+    close(fds[1]);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(read(fds[0], &byte, 1), 0); /* nobody holds it any more */
+    close(fds[0]);
+}
+
 static void test_program(void **state)
 {
     static const char *const env[] = {"A=b", "PATH=/usr/bin:/bin", NULL};
@@ -190,6 +230,7 @@ static void test_bad_dns_calls(void **state)
 #define SERVICES_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 UNIT_TESTS(SERVICES_TEST(test_buffers), SERVICES_TEST(test_cache), SERVICES_TEST(test_clock),
            SERVICES_TEST(test_digests), SERVICES_TEST(test_program),
+           SERVICES_TEST(test_program_dies_with_us),
            SERVICES_TEST(test_program_gets_no_descriptors),
            SERVICES_TEST(test_program_with_much_output), SERVICES_TEST(test_program_that_hangs),
            SERVICES_TEST(test_program_that_is_missing), SERVICES_TEST(test_bad_dns_calls))

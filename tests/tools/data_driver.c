@@ -332,7 +332,7 @@ int main(int argc, char **argv)
         cpus[w] = d.cpu == UINT32_MAX ? UINT32_MAX : d.cpu + w;
         for (uint32_t i = 0; i < d.entry_count; i++)
             listeners[count++] =
-                (struct data_listener){listen_on(d.entries[i].port), w, d.entries[i].name};
+                (struct data_listener){listen_on(d.entries[i].port), w, i, d.entries[i].name};
     }
     int pair[2], report_fd;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ||

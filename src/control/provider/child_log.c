@@ -27,9 +27,11 @@ void child_log(enum log_level level, const char *fmt, ...)
     char text[1001];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    bool cut = vsnprintf(text, sizeof text, fmt, ap) >= (int)sizeof text;
     va_end(ap);
-    if (child_log_state.redact)
+    if (child_log_state.redact && cut)
+        redact_cut_text(child_log_state.redact, text);
+    else if (child_log_state.redact)
         redact_text(child_log_state.redact, text);
     for (char *c = text; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)

@@ -24,10 +24,12 @@ struct exchange {
     int fd;
     bool tcp;
     struct span message;
+    int32_t (*counts)(void *arg, struct ferrule_str answer); /* NULL: every answer */
+    void *counts_arg;
     int64_t until_ns;
     char name[NET_ADDR_TEXT_MAX];
     struct ferrule_error *error;
-    uint8_t reply[2 + FERRULE_DNS_MAX];
+    uint8_t reply[2 + FERRULE_DNS_MAX]; /* last: what is before it can be copied alone */
 };
 
 static int32_t put(struct ferrule_buf *reply, const void *ptr, size_t len,
@@ -78,6 +80,12 @@ static bool answers(const struct exchange *x, const uint8_t *reply, size_t len)
     return len >= DNS_HEADER_BYTES && memcmp(reply, x->message.ptr, 2) == 0 && (reply[2] & 0x80);
 }
 
+static bool is_wanted(const struct exchange *x, size_t len)
+{
+    struct ferrule_str answer = {(const char *)x->reply, len};
+    return answers(x, x->reply, len) && (!x->counts || x->counts(x->counts_arg, answer));
+}
+
 /* Takes datagrams until one answers, or until most_ms is over. */
 static int32_t udp_receive(struct exchange *x, int most_ms, size_t *ret_len)
 {
@@ -91,7 +99,7 @@ static int32_t udp_receive(struct exchange *x, int most_ms, size_t *ret_len)
         ssize_t n = recv(x->fd, x->reply, FERRULE_DNS_MAX, 0);
         if (n < 0 && errno != EAGAIN && errno != EINTR)
             return fail_system(x, errno);
-        if (n > 0 && answers(x, x->reply, (size_t)n)) {
+        if (n > 0 && is_wanted(x, (size_t)n)) {
             *ret_len = (size_t)n;
             return FERRULE_OK;
         }
@@ -206,11 +214,11 @@ static int32_t with_address(struct exchange *x, const struct net_addr *addr,
 
 /* Tries the addresses in turn, each with its share of the time that is left. */
 static int32_t with_addresses(const struct ferrule_host *host, const struct lookup_addrs *addrs,
-                              struct span message, bool is_tcp, uint32_t timeout_ms,
-                              struct ferrule_buf *reply, struct ferrule_error *error)
+                              const struct exchange *what, uint32_t timeout_ms,
+                              struct ferrule_buf *reply)
 {
     struct exchange *x = mem_zalloc(sizeof *x);
-    *x = (struct exchange){.tcp = is_tcp, .message = message, .error = error};
+    memcpy(x, what, offsetof(struct exchange, reply));
     const struct services *s = services_of(host);
     int64_t end_ns = (int64_t)clock_now_ns() + services_left_ms(s, timeout_ms) * (int64_t)NS_PER_MS;
     int32_t status = FERRULE_TIMEOUT;
@@ -249,8 +257,14 @@ int32_t exchange_dns(const struct ferrule_host *host, const struct ferrule_dns_e
         lookup_server(span_of(x->server.ptr, x->server.len), DNS_PORT, until_ns, &addrs, &why);
     if (!result_is_ok(r))
         return fail_lookup(r, &why, error);
-    return with_addresses(host, &addrs, span_of(x->message.ptr, x->message.len),
-                          x->flags & FERRULE_DNS_TCP, timeout_ms, reply, error);
+    struct exchange what = {.tcp = x->flags & FERRULE_DNS_TCP,
+                            .message = span_of(x->message.ptr, x->message.len),
+                            .error = error};
+    if (FERRULE_HAS(x, counts_arg)) {
+        what.counts = x->counts;
+        what.counts_arg = x->counts_arg;
+    }
+    return with_addresses(host, &addrs, &what, timeout_ms, reply);
 }
 
 /* Asks over UDP, and again over TCP when the answer is truncated. */
@@ -259,12 +273,13 @@ static int32_t query_addresses(const struct ferrule_host *host, const struct fer
                                struct ferrule_buf *reply, struct ferrule_error *error)
 {
     uint32_t timeout_ms = q->timeout_ms ? q->timeout_ms : EXCHANGE_DEFAULT_MS;
-    bool is_tcp = q->flags & FERRULE_DNS_TCP;
+    struct exchange what = {.tcp = q->flags & FERRULE_DNS_TCP, .message = message, .error = error};
     struct ferrule_buf *answer = host->buf_new(host);
-    int32_t status = with_addresses(host, addrs, message, is_tcp, timeout_ms, answer, error);
-    if (status == FERRULE_OK && !is_tcp && (answer->data.ptr[2] & 0x02)) {
+    int32_t status = with_addresses(host, addrs, &what, timeout_ms, answer);
+    if (status == FERRULE_OK && !what.tcp && (answer->data.ptr[2] & 0x02)) {
+        what.tcp = true;
         host->buf_reset(answer);
-        status = with_addresses(host, addrs, message, true, timeout_ms, answer, error);
+        status = with_addresses(host, addrs, &what, timeout_ms, answer);
     }
     if (status == FERRULE_OK)
         status = put(reply, answer->data.ptr, answer->data.len, error);

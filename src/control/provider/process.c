@@ -37,12 +37,17 @@ static void close_fd(struct loop *loop, struct loop_fd *w)
 /* --- output -------------------------------------------------------------------------------------
  */
 
+/* The rest of a long line is dropped: it might begin with the second half of a secret. */
 static void log_output(struct process *p)
 {
     if (p->line.len == 0)
         return;
+    bool cut = p->line.len == LINE_BYTES_MAX;
     char *text = buf_cstr(&p->line);
-    redact_text(&p->redact, text);
+    if (cut)
+        redact_cut_text(&p->redact, text);
+    else
+        redact_text(&p->redact, text);
     if (p->lines_left > 0)
         log_warn("provider %s printed: %s", p->name, text);
     if (p->lines_left > 0 && --p->lines_left == 0)
@@ -63,10 +68,10 @@ static bool read_output(struct process *p)
         if (n <= 0)
             return false;
         for (ssize_t i = 0; i < n; i++) {
-            if (bytes[i] != '\n')
-                buf_put(&p->line, &bytes[i], 1);
-            if (bytes[i] == '\n' || p->line.len == LINE_BYTES_MAX)
+            if (bytes[i] == '\n')
                 log_output(p);
+            else if (p->line.len < LINE_BYTES_MAX)
+                buf_put(&p->line, &bytes[i], 1);
         }
     }
     return true;

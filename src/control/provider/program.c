@@ -6,11 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,27 +35,49 @@ static int make_input(struct ferrule_str input)
     return fd;
 }
 
+/* In the new process: becomes the program, or sends the reason why not (an errno). Only what may
+ * follow a fork in a program with threads. */
+static void become(const struct ferrule_spawn *p, const int fds[3], int failure, pid_t parent)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    for (int number = 1; number < NSIG; number++) /* what cannot be set is as it should be */
+        sigaction(number, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    /* An orphan must not go on writing DNS: it ends with the process that started it. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    bool ok = getppid() == parent;
+    for (int i = 0; ok && i < 3; i++)
+        ok = dup2(fds[i], i) != -1;
+    ok = ok && close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) == 0;
+    if (ok)
+        execvpe(p->argv[0], (char *const *)p->argv, p->env ? (char *const *)p->env : environ);
+    int sys = errno;
+    ssize_t ignored = write(failure, &sys, sizeof sys);
+    (void)ignored;
+    _exit(127);
+}
+
 /* Starts it in this process's group: control ends the group as a whole. Returns an errno. */
 static int start(const struct ferrule_spawn *p, int input, int output, pid_t *ret)
 {
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
-    posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-    posix_spawnattr_t attr;
-    posix_spawnattr_init(&attr);
-    sigset_t set;
-    sigfillset(&set);
-    posix_spawnattr_setsigdefault(&attr, &set);
-    sigemptyset(&set);
-    posix_spawnattr_setsigmask(&attr, &set);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-    char *const *env = p->env ? (char *const *)p->env : environ;
-    int sys = posix_spawnp(ret, p->argv[0], &actions, &attr, (char *const *)p->argv, env);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&actions);
+    int report[2], sys = 0;
+    const int fds[3] = {input, output, output};
+    if (pipe2(report, O_CLOEXEC) == -1)
+        return errno;
+    pid_t parent = getpid();
+    /* allowed: posix_spawn cannot set PR_SET_PDEATHSIG */
+    *ret = fork();
+    if (*ret == 0)
+        become(p, fds, report[1], parent);
+    if (*ret == -1)
+        sys = errno;
+    close(report[1]);
+    while (*ret != -1 && read(report[0], &sys, sizeof sys) == -1 && errno == EINTR)
+        ;
+    close(report[0]);
+    if (*ret != -1 && sys)
+        waitpid(*ret, NULL, 0);
     return sys;
 }
 
@@ -92,7 +115,7 @@ static bool wait_exit(const struct services *s, pid_t pid, int *ret_status)
 static int32_t run(struct services *s, const struct ferrule_spawn *p, int input, int pipe_fds[2],
                    struct ferrule_buf *output, int32_t *ret_exit, struct ferrule_error *error)
 {
-    pid_t pid;
+    pid_t pid = 0;
     int sys = start(p, input, pipe_fds[1], &pid);
     close(pipe_fds[1]);
     pipe_fds[1] = -1;

@@ -48,25 +48,37 @@ static void blot(char *text, const struct buf *value)
 }
 
 /* A text that was cut may end with the beginning of a value. */
-static void blot_tail(char *text, const struct buf *value)
+static void blot_tail(char *text, const struct buf *value, size_t least)
 {
     size_t len = strlen(text);
     size_t n = value->len - 1 < len ? value->len - 1 : len;
-    for (; n >= REDACT_BYTES_MIN; n--) {
+    for (; n >= least; n--) {
         char *tail = text + len - n;
         if (memcmp(tail, value->ptr, n) == 0) {
-            memcpy(tail, BLOT, sizeof BLOT);
+            size_t blot_len = sizeof BLOT - 1 < n ? sizeof BLOT - 1 : n;
+            memcpy(tail, BLOT, blot_len);
+            tail[blot_len] = 0;
             return;
         }
     }
 }
 
-void redact_text(const struct redact *r, char *text)
+static void redact(const struct redact *r, char *text, size_t least)
 {
     for (uint32_t i = 0; i < r->count; i++)
         blot(text, &r->values[i]);
     for (uint32_t i = 0; i < r->count; i++)
-        blot_tail(text, &r->values[i]);
+        blot_tail(text, &r->values[i], least);
+}
+
+void redact_text(const struct redact *r, char *text)
+{
+    redact(r, text, REDACT_BYTES_MIN);
+}
+
+void redact_cut_text(const struct redact *r, char *text)
+{
+    redact(r, text, 1);
 }
 
 void redact_fini(struct redact *r)

@@ -19,4 +19,6 @@ void redact_add(struct redact *r, struct span value);
 /* Replaces each occurrence in text (NUL-terminated) by "***", and the beginning of a value where
  * the text ends with one (it was cut there). In place: the text never grows. */
 void redact_text(const struct redact *r, char *text);
+/* The same for a text that was cut at its end: the shortest beginning of a value goes, too. */
+void redact_cut_text(const struct redact *r, char *text);
 void redact_fini(struct redact *r);

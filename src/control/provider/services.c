@@ -62,7 +62,8 @@ static void host_log(const struct ferrule_host *host, int32_t level, struct ferr
 {
     if (level < FERRULE_LOG_ERROR || level > FERRULE_LOG_DEBUG)
         level = FERRULE_LOG_INFO;
-    child_log((enum log_level)level, "%.*s", (int)(text.len < 1000 ? text.len : 1000), text.ptr);
+    child_log((enum log_level)level, "%.*s", (int)(text.len < INT_MAX ? text.len : INT_MAX),
+              text.ptr);
 }
 
 static int64_t host_now_ns(const struct ferrule_host *host)

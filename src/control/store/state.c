@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/store/state.h"
 
+#include "base/log.h"
 #include "base/must.h"
 
 #include <errno.h>
@@ -23,19 +24,24 @@ struct state {
 };
 
 /* What a person can do about an LMDB or system error. */
+static const char *remedy_of(int rc)
+{
+    if (rc == ENOSPC || rc == EDQUOT || rc == MDB_MAP_FULL)
+        return "; free space on that file system";
+    if (rc == EACCES || rc == EPERM)
+        return "; the directory must belong to the user that ferrule runs as";
+    if (rc == MDB_CORRUPTED || rc == MDB_INVALID || rc == MDB_PAGE_NOTFOUND)
+        return "; the files are damaged: move them away, orders start anew from the store";
+    if (rc == EROFS)
+        return "; mount the file system read-write or name another directory with [state] "
+               "directory";
+    return "";
+}
+
 static struct result fail(struct why *why, int rc, const char *doing, const char *directory)
 {
-    const char *remedy = "";
-    if (rc == ENOSPC || rc == EDQUOT || rc == MDB_MAP_FULL)
-        remedy = "; free space on that file system: ferrule goes on serving and tries again";
-    else if (rc == EACCES || rc == EPERM)
-        remedy = "; the directory must belong to the user that ferrule runs as";
-    else if (rc == MDB_CORRUPTED || rc == MDB_INVALID || rc == MDB_PAGE_NOTFOUND)
-        remedy = "; the files are damaged: move them away, orders start anew from the store";
-    else if (rc == EROFS)
-        remedy = "; the file system is read-only";
     struct result r = why_fail(why, ERR_STORE, "%s the state directory %s: %s%s", doing, directory,
-                               mdb_strerror(rc), remedy);
+                               mdb_strerror(rc), remedy_of(rc));
     r.sys = rc;
     return r;
 }
@@ -58,10 +64,14 @@ static struct result check_directory(const char *directory, struct why *why)
                         "the state directory %s belongs to user %u, but ferrule runs as user %u: "
                         "give it to that user or name another with [state] directory",
                         directory, st.st_uid, geteuid());
-    if ((st.st_mode & 077) && chmod(directory, 0700) == -1)
+    if (!(st.st_mode & 077))
+        return result_ok();
+    if (chmod(directory, 0700) == -1)
         return why_fail_sys(why, ERR_PERMISSION, errno,
                             "the state directory %s is open to others (mode %03o)", directory,
                             st.st_mode & 0777);
+    log_warn("the state directory %s was open to others (mode %03o): changed to 700", directory,
+             st.st_mode & 0777);
     return result_ok();
 }
 
@@ -71,8 +81,13 @@ struct result state_lock(const char *directory, int *ret_fd, struct why *why)
     char path[4096];
     snprintf(path, sizeof path, "%s/lock", directory);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd == -1)
-        return why_fail_sys(why, ERR_PERMISSION, errno, "cannot open %s", path);
+    if (fd == -1) {
+        int sys = errno;
+        struct result r = why_fail(why, ERR_PERMISSION, "cannot open %s: %s%s", path, strerror(sys),
+                                   remedy_of(sys));
+        r.sys = sys;
+        return r;
+    }
     char pid[32] = "";
     if (flock(fd, LOCK_EX | LOCK_NB) == -1) {
         int sys = errno;
@@ -86,11 +101,9 @@ struct result state_lock(const char *directory, int *ret_fd, struct why *why)
                         directory, n > 0 ? (int)strcspn(pid, "\n") : 1, n > 0 ? pid : "?");
     }
     int len = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
-    if (ftruncate(fd, 0) == -1 || pwrite(fd, pid, (size_t)len, 0) != len) {
-        int sys = errno;
-        close(fd);
-        return why_fail_sys(why, ERR_STORE, sys, "cannot write %s", path);
-    }
+    /* The number is for people. On a full disk the lock holds without it. */
+    if (ftruncate(fd, 0) == -1 || pwrite(fd, pid, (size_t)len, 0) != len)
+        log_warn("cannot write %s: %s%s", path, strerror(errno), remedy_of(errno));
     *ret_fd = fd;
     return result_ok();
 }
@@ -110,20 +123,41 @@ static int open_tables(struct state *s)
     return mdb_txn_commit(txn);
 }
 
-struct result state_open(const char *directory, struct state **ret, struct why *why)
+/* Without LMDB's own lock file: the directory's lock has one holder, one thread of it comes here,
+ * and no read transaction outlives its call. That file is written through a mapping, which a full
+ * disk would answer with SIGBUS. */
+static int open_env(struct state *s)
 {
-    TRY(check_directory(directory, why));
-    struct state *s = mem_zalloc(sizeof *s);
-    s->directory = mem_strdup(directory);
     int rc = mdb_env_create(&s->env);
     if (!rc)
         rc = mdb_env_set_maxdbs(s->env, STATE_TABLES);
     if (!rc)
         rc = mdb_env_set_mapsize(s->env, STATE_MAP_BYTES);
     if (!rc)
-        rc = mdb_env_open(s->env, directory, MDB_NOTLS, 0600);
-    if (!rc)
-        rc = open_tables(s);
+        rc = mdb_env_open(s->env, s->directory, MDB_NOTLS | MDB_NOLOCK, 0600);
+    return rc ? rc : open_tables(s);
+}
+
+/* After a write of its first pages failed LMDB refuses everything; what is on disk is whole. */
+static int open_again(struct state *s)
+{
+    if (s->env)
+        mdb_env_close(s->env);
+    s->env = NULL;
+    int rc = open_env(s);
+    if (rc && s->env)
+        mdb_env_close(s->env);
+    if (rc)
+        s->env = NULL;
+    return rc;
+}
+
+struct result state_open(const char *directory, struct state **ret, struct why *why)
+{
+    TRY(check_directory(directory, why));
+    struct state *s = mem_zalloc(sizeof *s);
+    s->directory = mem_strdup(directory);
+    int rc = open_env(s);
     if (rc) {
         struct result r = fail(why, rc, "cannot open", directory);
         state_close(s);
@@ -148,6 +182,16 @@ static MDB_val val_of(struct span s)
     return (MDB_val){s.len, (void *)s.ptr};
 }
 
+/* Begins a transaction; opens the environment again when LMDB has given it up. */
+static int begin(struct state *s, unsigned flags, MDB_txn **ret)
+{
+    int rc = s->env ? mdb_txn_begin(s->env, NULL, flags, ret) : MDB_PANIC;
+    if (rc != MDB_PANIC)
+        return rc;
+    rc = open_again(s);
+    return rc ? rc : mdb_txn_begin(s->env, NULL, flags, ret);
+}
+
 /* One write transaction: put (value given) or delete (value NULL). */
 static struct result write_one(struct state *s, enum state_table table, struct span key,
                                const struct span *value, struct why *why)
@@ -155,7 +199,7 @@ static struct result write_one(struct state *s, enum state_table table, struct s
     must(key.len > 0 && key.len <= 511);
     MDB_txn *txn;
     MDB_val k = val_of(key), v;
-    int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
+    int rc = begin(s, 0, &txn);
     if (rc)
         return fail(why, rc, "cannot write to", s->directory);
     if (value) {
@@ -189,7 +233,7 @@ struct result state_get(struct state *s, enum state_table table, struct span key
 {
     MDB_txn *txn;
     MDB_val k = val_of(key), v;
-    int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+    int rc = begin(s, MDB_RDONLY, &txn);
     if (rc)
         return result_fail_sys(ERR_STORE, rc);
     rc = mdb_get(txn, s->tables[table], &k, &v);
@@ -207,7 +251,7 @@ static int copy_all(struct state *s, enum state_table table, struct buf *out)
     MDB_txn *txn;
     MDB_cursor *cursor;
     MDB_val k, v;
-    int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+    int rc = begin(s, MDB_RDONLY, &txn);
     if (rc)
         return rc;
     rc = mdb_cursor_open(txn, s->tables[table], &cursor);

@@ -14,6 +14,8 @@ static const struct http_reject rejects[HTTP_RULE_COUNT] = {
 #undef RULE
 };
 
+#define REFUSE(id) (&rejects[HTTP_RULE_##id])
+
 const struct http_reject *rules_reject(enum http_rule rule)
 {
     return &rejects[rule];
@@ -25,9 +27,11 @@ void rules_count(struct report_page *page, const struct http_reject *broken, boo
     static_assert(HTTP_RULE_bare_lf == 0, "the first row");
     uint32_t first = by_upstream ? REPORT_UPSTREAM_RULE_bare_lf : REPORT_RULE_bare_lf;
     report_add(page, (enum report_counter)(first + (uint32_t)(broken - rejects)), 1);
+    if (by_upstream)
+        report_add(page, REPORT_UPSTREAM_BAD, 1);
+    else if (broken != REFUSE(truncated))
+        report_add(page, REPORT_REQUESTS_BAD, 1);
 }
-
-#define REFUSE(id) (&rejects[HTTP_RULE_##id])
 
 /* --- names ----------------------------------------------------------------------------------- */
 

@@ -24,8 +24,9 @@ enum http_rule {
 /* Row of a rule; static memory. */
 const struct http_reject *rules_reject(enum http_rule rule);
 
-/* Counts a broken rule, in the counters of clients or in those of upstreams.
- *   broken   a row of the table */
+/* Counts a broken rule, in the counters of clients or in those of upstreams. A client that leaves
+ * in the middle of its request is counted under its rule alone: nothing was refused. broken   a row
+ * of the table */
 void rules_count(struct report_page *page, const struct http_reject *broken, bool by_upstream);
 
 /* Judges a request head that a codec has parsed (method, authority of an absolute-form target or

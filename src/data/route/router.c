@@ -3,6 +3,8 @@
 
 #include "base/buf.h"
 #include "base/must.h"
+#include "base/regex.h"
+#include "data/route/target.h"
 
 #include <stdlib.h>
 
@@ -16,8 +18,19 @@ struct host_slot {
     uint32_t first, count; /* range in `candidates`, best first */
 };
 
+/* Where the evaluation goes on behind a matcher that holds or does not: a node, or one of these. */
+#define ACCEPT UINT32_MAX
+#define REFUSE (UINT32_MAX - 1)
+struct branch {
+    uint32_t held, failed;
+};
+
 struct router_index {
     const struct snapshot *snapshot;
+    struct branch *branches; /* of each rule node; those of operators are not used */
+    struct regex **regexes;
+    uint8_t *path, *param; /* memory for decoded text, `room` each */
+    size_t room;
     struct host_slot *slots;
     uint32_t mask;
     uint32_t *candidates;    /* router indices by host */
@@ -140,6 +153,65 @@ static void place_hosts(struct router_index *x)
     }
 }
 
+/* Turns a postfix program into jumps between its matchers, so that evaluation stops as soon as the
+ * outcome is known: from the end on, each operator says where its operands go on. */
+static void make_branches(struct router_index *x, const struct snap_router *router)
+{
+    const struct snapshot *s = x->snapshot;
+    /* First node of the part of the program that ends with a node. */
+    uint32_t *first = mem_alloc(router->node_count * sizeof *first), depth = 0;
+    uint32_t starts[RULE_DEPTH_MAX];
+    struct branch stack[RULE_DEPTH_MAX + 1] = {{ACCEPT, REFUSE}};
+    for (uint32_t i = 0; i < router->node_count; i++) {
+        uint32_t op = s->rule_nodes[router->first_node + i].op;
+        if (op == SNAP_RULE_AND || op == SNAP_RULE_OR)
+            depth--;
+        else if (op != SNAP_RULE_NOT)
+            starts[depth++] = router->first_node + i;
+        first[i] = starts[depth - 1];
+    }
+    depth = 1;
+    for (uint32_t i = router->node_count; i-- > 0;) {
+        uint32_t op = s->rule_nodes[router->first_node + i].op;
+        struct branch to = stack[--depth];
+        if (op == SNAP_RULE_NOT) {
+            stack[depth++] = (struct branch){to.failed, to.held};
+        } else if (op == SNAP_RULE_AND || op == SNAP_RULE_OR) {
+            uint32_t right = first[i - 1];
+            must(depth + 2 <= RULE_DEPTH_MAX + 1);
+            stack[depth++] = op == SNAP_RULE_AND ? (struct branch){right, to.failed}
+                                                 : (struct branch){to.held, right};
+            stack[depth++] = to; /* the right operand stands nearer to the end */
+        } else {
+            x->branches[router->first_node + i] = to;
+        }
+    }
+    must(depth == 0);
+    free(first);
+}
+
+static void compile(struct router_index *x)
+{
+    const struct snapshot *s = x->snapshot;
+    x->room = 4096;
+    for (uint32_t i = 0; i < s->entrypoint_count; i++) {
+        if (s->entrypoints[i].head_max_bytes > x->room)
+            x->room = s->entrypoints[i].head_max_bytes;
+    }
+    x->path = mem_alloc(x->room);
+    x->param = mem_alloc(x->room);
+    x->branches = mem_zalloc((s->rule_node_count + 1) * sizeof *x->branches);
+    for (uint32_t i = 0; i < s->router_count; i++)
+        make_branches(x, &s->routers[i]);
+    x->regexes = mem_zalloc((s->regex_count + 1) * sizeof(struct regex *));
+    for (uint32_t i = 0; i < s->regex_count; i++) {
+        struct span pattern = s->regexes[i].pattern;
+        struct regex_error error;
+        x->regexes[i] = regex_create((const char *)pattern.ptr, pattern.len, &error);
+        must(x->regexes[i]); /* control has compiled it before */
+    }
+}
+
 static void index_alloc(struct router_index *x)
 {
     const struct snapshot *s = x->snapshot;
@@ -160,6 +232,7 @@ struct router_index *router_index_create(const struct snapshot *s)
 {
     struct router_index *x = mem_zalloc(sizeof *x);
     x->snapshot = s;
+    compile(x);
     index_alloc(x);
     uint32_t general = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -186,6 +259,12 @@ void router_index_destroy(struct router_index *x)
 {
     if (!x)
         return;
+    for (uint32_t i = 0; i < x->snapshot->regex_count; i++)
+        regex_destroy(x->regexes[i]);
+    free(x->regexes);
+    free(x->branches);
+    free(x->path);
+    free(x->param);
     free(x->slots);
     free(x->candidates);
     free(x->general);
@@ -193,52 +272,114 @@ void router_index_destroy(struct router_index *x)
     free(x);
 }
 
-/* RFC 3986 section 3.3 paths as bytes: no decoding, case matters. */
-static bool leaf_holds(const struct snap_rule_node *node, struct span host, struct span path)
+static bool regex_fits(const struct router_index *x, uint32_t i, struct span text)
+{
+    return regex_holds(x->regexes[i], (const char *)text.ptr, text.len);
+}
+
+static bool is_forwarded(struct span name)
+{
+    return span_eq_nocase(span_first(name, 12), SPAN_LITERAL("x-forwarded-")) ||
+           span_eq_nocase(name, SPAN_LITERAL("x-real-ip"));
+}
+
+/* Any field of the name counts; case does not in names, and does in values. */
+static bool field_holds(const struct router_index *x, const struct snap_rule_node *node,
+                        const struct router_request *r)
+{
+    if (!r->trusted && is_forwarded(node->name))
+        return false;
+    for (uint32_t i = 0; i < r->field_count; i++) {
+        const struct http_field *f = &r->fields[i];
+        if (!span_eq_nocase(f->name, node->name))
+            continue;
+        if (node->op == SNAP_RULE_HEADER ? span_eq(f->value, node->text)
+                                         : regex_fits(x, node->number, f->value))
+            return true;
+    }
+    return false;
+}
+
+/* Any parameter of the name counts. */
+static bool param_holds(const struct router_index *x, const struct snap_rule_node *node,
+                        const struct router_request *r)
+{
+    struct span rest = r->query, plain;
+    struct target_param p;
+    while (target_next_param(&rest, &p)) {
+        if (!target_param_is(p.name, node->name))
+            continue;
+        if (node->op == SNAP_RULE_QUERY
+                ? target_param_is(p.value, node->text)
+                : result_is_ok(target_param_decode(p.value, x->param, x->room, &plain)) &&
+                      regex_fits(x, node->number, plain))
+            return true;
+    }
+    return false;
+}
+
+static bool prefix_holds(const struct snap_prefix *p, const uint8_t address[16])
+{
+    uint32_t whole = p->bits / 8, rest = p->bits % 8;
+    if (memcmp(address, p->address, whole) != 0)
+        return false;
+    return rest == 0 || !((address[whole] ^ p->address[whole]) & (0xff00 >> rest & 0xff));
+}
+
+static bool leaf_holds(const struct router_index *x, const struct snap_rule_node *node,
+                       const struct router_request *r)
 {
     switch ((enum snap_rule_op)node->op) {
     case SNAP_RULE_HOST:
-        return span_eq(without_dot(node->text), host);
+        return span_eq(without_dot(node->text), r->host);
+    case SNAP_RULE_HOST_REGEXP:
+        return regex_fits(x, node->number, r->host);
     case SNAP_RULE_PATH:
-        return span_eq(node->text, path);
+        return span_eq(node->text, r->path);
     case SNAP_RULE_PATH_PREFIX:
-        return span_starts_with(path, node->text);
+        return span_starts_with(r->path, node->text);
+    case SNAP_RULE_PATH_REGEXP:
+        return regex_fits(x, node->number, r->path);
+    case SNAP_RULE_METHOD:
+        return span_eq(node->text, r->method);
+    case SNAP_RULE_HEADER:
+    case SNAP_RULE_HEADER_REGEXP:
+        return field_holds(x, node, r);
+    case SNAP_RULE_QUERY:
+    case SNAP_RULE_QUERY_REGEXP:
+        return param_holds(x, node, r);
+    case SNAP_RULE_CLIENT_IP:
+        return prefix_holds(&x->snapshot->prefixes[node->number], r->client);
     case SNAP_RULE_ANY:
         return true;
-    default:
-        never();
+    case SNAP_RULE_ALPN: /* of TCP rules */
+        return false;
+    case SNAP_RULE_AND:
+    case SNAP_RULE_OR:
+    case SNAP_RULE_NOT:
+        break;
     }
+    never();
 }
 
-static bool rule_holds(const struct snapshot *s, const struct snap_router *router, struct span host,
-                       struct span path)
+static bool rule_holds(const struct router_index *x, const struct snap_router *router,
+                       const struct router_request *r)
 {
-    uint64_t stack = 0; /* one bit per operand, the top in bit 0; depth <= 32 */
-    const struct snap_rule_node *node = &s->rule_nodes[router->first_node];
-    for (uint32_t i = 0; i < router->node_count; i++, node++) {
-        switch ((enum snap_rule_op)node->op) {
-        case SNAP_RULE_AND:
-            stack = (stack >> 1 & ~1ull) | (stack & stack >> 1 & 1);
-            break;
-        case SNAP_RULE_OR:
-            stack = (stack >> 1) | (stack & 1);
-            break;
-        case SNAP_RULE_NOT:
-            stack ^= 1;
-            break;
-        default:
-            stack = stack << 1 | leaf_holds(node, host, path);
-        }
+    uint32_t at = router->first_node; /* a program begins with a matcher */
+    while (at < REFUSE) {
+        bool held = leaf_holds(x, &x->snapshot->rule_nodes[at], r);
+        at = held ? x->branches[at].held : x->branches[at].failed;
     }
-    return stack & 1;
+    return at == ACCEPT;
 }
 
-const struct snap_router *router_match(const struct router_index *x, uint32_t entrypoint, bool tls,
-                                       struct span host, struct span path)
+const struct snap_router *router_match(const struct router_index *x,
+                                       const struct router_request *request)
 {
     const struct snapshot *s = x->snapshot;
+    uint32_t entrypoint = request->entrypoint;
     must(entrypoint < s->entrypoint_count);
-    const struct host_slot *slot = slot_find(x, host, entrypoint);
+    const struct host_slot *slot = slot_find(x, request->host, entrypoint);
     const uint32_t *a = x->candidates + slot->first, *a_end = a + slot->count;
     const uint32_t *b = x->general + x->general_first[entrypoint];
     const uint32_t *b_end = x->general + x->general_first[entrypoint + 1];
@@ -248,7 +389,7 @@ const struct snap_router *router_match(const struct router_index *x, uint32_t en
         /* Both lists stand in the order of the snapshot: the best priority first. */
         uint32_t i = b == b_end || (a < a_end && *a < *b) ? *a++ : *b++;
         const struct snap_router *router = &s->routers[i];
-        if ((router->tls != SNAP_NONE) == tls && rule_holds(s, router, host, path))
+        if ((router->tls != SNAP_NONE) == request->tls && rule_holds(x, router, request))
             return router;
     }
     return NULL;
@@ -256,17 +397,7 @@ const struct snap_router *router_match(const struct router_index *x, uint32_t en
 
 uint32_t router_tls(const struct router_index *x, uint32_t entrypoint, struct span host)
 {
-    const struct host_slot *slot = slot_find(x, host, entrypoint);
-    const struct snap_router *routers = x->snapshot->routers;
-    for (uint32_t i = 0; slot->host.ptr && i < slot->count; i++) {
-        uint32_t tls = routers[x->candidates[slot->first + i]].tls;
-        if (tls != SNAP_NONE)
-            return tls;
-    }
-    for (uint32_t i = x->general_first[entrypoint]; i < x->general_first[entrypoint + 1]; i++)
-        if (routers[x->general[i]].tls != SNAP_NONE)
-            return routers[x->general[i]].tls;
-    return 0;
+    return snapshot_tls(x->snapshot, entrypoint, host);
 }
 
 struct span router_host(struct span authority, char memory[ROUTER_HOST_MAX + 1])
@@ -285,4 +416,28 @@ struct span router_host(struct span authority, char memory[ROUTER_HOST_MAX + 1])
         memory[i] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
     }
     return without_dot(span_of(memory, host.len));
+}
+
+struct result router_path(const struct router_index *x, struct span target, struct span *ret)
+{
+    if (span_eq(target, SPAN_LITERAL("*"))) /* the server as a whole goes where its root does */
+        target = SPAN_LITERAL("/");
+    return target_normal(target_path(target), TARGET_ROUTE, x->path, x->room, ret);
+}
+
+void router_client(const struct net_addr *address, uint8_t ret[16])
+{
+    if (address->sa.sa_family == AF_INET6) {
+        memcpy(ret, &address->in6.sin6_addr, 16);
+        return;
+    }
+    memset(ret, 0, 10);
+    memset(ret + 10, 0xff, 2);
+    memcpy(ret + 12, &address->in.sin_addr, 4);
+}
+
+const struct regex *router_regex(const struct router_index *x, uint32_t i)
+{
+    must(i < x->snapshot->regex_count);
+    return x->regexes[i];
 }

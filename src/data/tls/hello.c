@@ -11,9 +11,8 @@
 
 #define VERSION_TLS12  0x0303
 #define VERSION_TLS13  0x0304
-#define GROUP_MLKEM    0x11ec /* X25519MLKEM768 */
-#define EXTENSIONS_MAX 64     /* distinct types above 63 that are remembered; no client has more */
-#define HOST_NAME_MAX  253    /* of a DNS name in text without final dot (RFC 1035 section 2.3.4) */
+#define EXTENSIONS_MAX 64  /* distinct types above 63 that are remembered; no client has more */
+#define HOST_NAME_MAX  253 /* of a DNS name in text without final dot (RFC 1035 section 2.3.4) */
 #define HOST_LABEL_MAX 63
 
 enum extension {
@@ -112,14 +111,38 @@ static bool scan_server_name(struct scan *s, struct reader r)
     return true;
 }
 
+/* RFC 8446 section 4.2.7. */
+static uint8_t group_of(uint16_t number)
+{
+    switch (number) {
+    case 0x11ec:
+        return HELLO_GROUP_X25519MLKEM768;
+    case 0x001d:
+        return HELLO_GROUP_X25519;
+    case 0x0017:
+        return HELLO_GROUP_P256;
+    case 0x0018:
+        return HELLO_GROUP_P384;
+    case 0x0019:
+        return HELLO_GROUP_P521;
+    default:
+        return 0;
+    }
+}
+
 static bool scan_groups(struct scan *s, struct reader r)
 {
     struct reader list = list_of(&r, 2);
 
     if (list.bad || list.left == 0 || list.left % 2)
         return false;
-    while (list.left)
-        s->hello->has_mlkem |= reader_u16(&list) == GROUP_MLKEM;
+    s->hello->has_groups = true;
+    while (list.left) {
+        uint8_t group = group_of(reader_u16(&list));
+        s->hello->groups |= group;
+        if (s->hello->group32 == 0)
+            s->hello->group32 = group & (HELLO_GROUP_X25519 | HELLO_GROUP_P256);
+    }
     return true;
 }
 
@@ -303,6 +326,7 @@ static struct result parse_body(struct span body, struct hello *ret)
     struct reader r = reader_of(body);
 
     memset(ret, 0, sizeof *ret);
+    ret->records = 1;
     s.legacy_version = reader_u16(&r);
     reader_bytes(&r, 32); /* random */
     struct span session_id = reader_bytes(&r, reader_u8(&r));
@@ -378,7 +402,33 @@ static __attribute__((noinline)) struct result parse_fragments(struct span in, s
         if (part.len < record)
             return result_fail(in.len == HELLO_BYTES_MAX ? ERR_TOO_LARGE : ERR_AGAIN);
     }
-    return parse_body(span_of(flat + HANDSHAKE_HEADER, want - HANDSHAKE_HEADER), ret);
+    TRY(parse_body(span_of(flat + HANDSHAKE_HEADER, want - HANDSHAKE_HEADER), ret));
+    ret->records = 2;
+    return result_ok();
+}
+
+size_t hello_join(uint8_t *in, size_t len)
+{
+    uint8_t flat[HELLO_BYTES_MAX];
+    size_t have = 0, want = SIZE_MAX, at = 0;
+
+    while (have < want) {
+        size_t record = 0;
+        must(result_is_ok(record_header(span_of(in + at, len - at), &record)));
+        must(record <= len - at - RECORD_HEADER && have + record <= sizeof flat);
+        memcpy(flat + have, in + at + RECORD_HEADER, record);
+        have += record;
+        at += RECORD_HEADER + record;
+        if (want == SIZE_MAX)
+            (void)result_is_ok(message_header(span_of(flat, have), &want));
+    }
+    if (want > RECORD_BODY_MAX)
+        return 0; /* one record cannot hold it; its first one is large enough then, or is refused */
+    size_t start = at - want - RECORD_HEADER;
+    uint8_t header[RECORD_HEADER] = {in[0], in[1], in[2], (uint8_t)(want >> 8), (uint8_t)want};
+    memcpy(in + start, header, sizeof header);
+    memcpy(in + start + RECORD_HEADER, flat, want);
+    return start;
 }
 
 struct result hello_parse(struct span in, struct hello *ret)

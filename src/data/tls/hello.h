@@ -11,6 +11,15 @@
 #define HELLO_NAME_MAX  255
 #define HELLO_BYTES_MAX 16640 /* handshake message and record headers; larger is refused */
 
+/* Key exchange groups that ferrule knows. */
+enum hello_group {
+    HELLO_GROUP_X25519MLKEM768 = 1,
+    HELLO_GROUP_X25519 = 2,
+    HELLO_GROUP_P256 = 4,
+    HELLO_GROUP_P384 = 8,
+    HELLO_GROUP_P521 = 16,
+};
+
 struct hello {
     char name[HELLO_NAME_MAX + 1]; /* SNI host name, lower case, no final dot; "" = none */
     uint8_t name_len;
@@ -25,7 +34,10 @@ struct hello {
     bool has_alpn;       /* the extension is there, with known protocols or not */
     bool has_ticket;     /* offers a ticket or PSK: probably a resumption */
     bool has_early_data; /* sends 0-RTT data behind the hello, which is not accepted */
-    bool has_mlkem;      /* offers the group X25519MLKEM768 */
+    bool has_groups;     /* names the groups it can use, */
+    uint8_t groups;      /* these: bits of enum hello_group */
+    uint8_t group32;     /* the first of X25519 and P-256 that it names, or 0 */
+    uint8_t records;     /* that it came in: 1, or 2 for more */
     uint16_t ticket_len; /* bytes of a TLS 1.2 ticket (RFC 5077), 0 = none */
 };
 
@@ -37,3 +49,9 @@ struct hello {
  * On success *ret is filled; a hello of a version that nobody speaks any more succeeds (with
  * neither tls12 nor tls13), so that the session answers it with the alert that fits. */
 struct result hello_parse(struct span in, struct hello *ret);
+
+/* Makes one record of a hello that hello_parse() has found in several: wolfSSL does not put the
+ * header of a message together that is spread over records (RFC 8446 section 5.1 allows it).
+ * in: from the start of the connection, changed in place. Gives how many bytes in front of it are
+ * now void; the record and what followed the hello stand behind them. */
+size_t hello_join(uint8_t *in, size_t len);

@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "base/secret.h"
 #include "data/tls/alloc.h"
+#include "data/tls/client_auth.h"
 #include "data/tls/dialer.h"
 #include "data/tls/random.h"
 #include "data/tls/session_io.h"
@@ -124,15 +125,26 @@ struct result session_open(struct tls_policy *policy, const struct hello *hello,
                            struct tls_session **ret)
 {
     bool tickets = policy->tickets && keys && keys->count && hello->ticket_len <= TICKET_WIRE_MAX;
+    /* In TLS 1.2 wolfSSL does not look at a ticket's age. */
+    if (policy->verifies && !(hello->tls13 && policy->max_version > 0x0303))
+        tickets = false;
+    uint16_t temp_bytes;
+    if (!tls_policy_agrees(policy, hello, &temp_bytes))
+        return result_fail(ERR_PEER_TLS);
     struct tls_session *s = XMALLOC(sizeof *s, NULL, DYNAMIC_TYPE_TMP_BUFFER);
 
     if (!s)
         return result_fail(ERR_NO_MEMORY);
     *s = (struct tls_session){.phase = SESSION_PHASE_HANDSHAKE};
-    s->ssl = wolfSSL_new(tickets ? policy->tickets : policy->plain);
+    WOLFSSL_CTX *ctx = tickets ? policy->tickets : policy->plain;
+    s->ssl = wolfSSL_new(ctx);
+    s->clients = policy->asks ? wolfSSL_CTX_GetCertManager(ctx) : NULL;
     struct result r = s->ssl ? result_ok() : result_fail(ERR_NO_MEMORY);
     if (result_is_ok(r))
         r = load_certificate(policy, s->ssl, cert);
+    if (result_is_ok(r) && temp_bytes &&
+        wolfSSL_SetTmpEC_DHE_Sz(s->ssl, temp_bytes) != WOLFSSL_SUCCESS)
+        r = result_fail(ERR_CRYPTO);
     if (result_is_ok(r))
         r = set_alpn(policy, hello, s);
     if (result_is_ok(r) && hello->has_early_data && !(s->early = early_create(s->ssl)))
@@ -168,6 +180,8 @@ struct result session_handshake(struct tls_session *s, struct session_io *io)
     s->io = io;
     int done = s->is_client ? wolfSSL_connect(s->ssl) : wolfSSL_accept(s->ssl);
     s->io = NULL;
+    if (s->clients)
+        client_auth_forget(s->clients);
     if (done == WOLFSSL_SUCCESS && s->is_client && !dialer_accepts(s))
         return session_fail(s, DOMAIN_NAME_MISMATCH);
     if (done == WOLFSSL_SUCCESS) {

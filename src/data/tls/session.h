@@ -37,7 +37,8 @@ void session_thread_end(void);
 
 /* Makes a session for a parsed hello with the chosen certificate (borrowed for the call: DER is
  * loaded into the session). keys: of this step; NULL or without a key: no tickets.
- * ERR_NO_MEMORY, ERR_CRYPTO (the certificate or key cannot be loaded). */
+ * ERR_NO_MEMORY, ERR_CRYPTO (the certificate or key cannot be loaded), ERR_PEER_TLS (no key
+ * exchange group in common: the alert handshake_failure is the caller's). */
 struct result session_open(struct tls_policy *policy, const struct hello *hello,
                            const struct table_cert *cert, const struct ticket_keys *keys,
                            struct tls_session **ret);

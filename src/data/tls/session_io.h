@@ -18,8 +18,9 @@ enum session_phase {
 
 struct tls_session {
     struct WOLFSSL *ssl;
-    struct session_io *io; /* during a call */
-    struct early *early;   /* during a handshake with early data to leave out, else NULL */
+    struct session_io *io;                /* during a call */
+    struct WOLFSSL_CERT_MANAGER *clients; /* roots for client certificates; NULL: none asked */
+    struct early *early; /* during a handshake with early data to leave out, else NULL */
     uint8_t binding[TICKET_BINDING_BYTES];
     int failure;
     uint8_t phase;           /* enum session_phase */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/upstream/lease.h"
 
+#include "data/http/rules.h"
 #include "data/upstream/multi.h"
 #include "data/upstream/upconn.h"
 
@@ -177,6 +178,16 @@ enum http_event_kind lease_head(struct worker *w, struct lease *l, struct http_h
             return HTTP_EVENT_MORE;
     }
     return HTTP_EVENT_MORE;
+}
+
+const struct http_reject *lease_broken_rule(const struct lease *l)
+{
+    const struct http_reject *known =
+        l->shared ? multi_lease_of(l)->reject : upconn_of(l)->h1.reject;
+    if (known)
+        return known;
+    /* What the codec did not refuse was too large for it to see, or is not all there. */
+    return rules_reject(lease_is_over(l) ? HTTP_RULE_truncated : HTTP_RULE_head_too_large);
 }
 
 void lease_head_taken(struct worker *w, struct lease *l)

@@ -67,6 +67,8 @@ bool lease_has_input(const struct lease *l);
  *   HTTP_EVENT_BAD    the upstream broke the protocol, or its head is too large */
 enum http_event_kind lease_head(struct worker *w, struct lease *l, struct http_head **ret);
 void lease_head_taken(struct worker *w, struct lease *l);
+/* The rule that the response broke; to be asked when it did, or when it ended too early. */
+const struct http_reject *lease_broken_rule(const struct lease *l);
 /* Where the response's body is read from, for this turn. */
 struct source lease_source(struct lease *l);
 /* Bytes of it were passed on. */

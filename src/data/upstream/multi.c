@@ -449,8 +449,8 @@ enum http_event_kind multi_head(struct worker *w, struct multi_lease *l, struct 
         return HTTP_EVENT_BAD;
     head->is_response = true;
     head->status = status;
-    const struct http_reject *reject = rules_response(head, (enum http_method)l->method);
-    if (reject)
+    l->reject = rules_response(head, (enum http_method)l->method);
+    if (l->reject)
         return HTTP_EVENT_BAD;
     if (ends && head->body != HTTP_BODY_NONE) {
         head->body = HTTP_BODY_LENGTH;

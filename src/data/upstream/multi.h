@@ -33,18 +33,19 @@ struct multi_lease {
     struct upconn *upconn; /* NULL: the connection is gone */
     int32_t id;            /* 0: the request is not sent yet */
     uint32_t slot;
-    uint8_t method;           /* enum http_method */
-    bool closed;              /* the stream is; nothing comes or goes any more */
-    bool refused;             /* the server has done nothing with the request */
-    bool out_last;            /* nothing follows behind `out` but trailers */
-    bool refill;              /* `out` had no room for what its exchange has */
-    struct body in;           /* received, not yet taken */
-    struct block_queue heads; /* received, one in each block, behind its status */
-    struct block_queue out;   /* payload to be sent */
-    struct block *trailers;   /* lines to be sent behind it, or NULL */
-    struct list all;          /* in multi.leases, or in upconn.waiting */
-    struct list ready;        /* in multi.ready */
-    struct limit limit;       /* as the exchange set it */
+    uint8_t method;                   /* enum http_method */
+    bool closed;                      /* the stream is; nothing comes or goes any more */
+    bool refused;                     /* the server has done nothing with the request */
+    bool out_last;                    /* nothing follows behind `out` but trailers */
+    bool refill;                      /* `out` had no room for what its exchange has */
+    struct body in;                   /* received, not yet taken */
+    struct block_queue heads;         /* received, one in each block, behind its status */
+    struct block_queue out;           /* payload to be sent */
+    struct block *trailers;           /* lines to be sent behind it, or NULL */
+    struct list all;                  /* in multi.leases, or in upconn.waiting */
+    struct list ready;                /* in multi.ready */
+    struct limit limit;               /* as the exchange set it */
+    const struct http_reject *reject; /* the rule that its head broke, or NULL */
 };
 
 static_assert(offsetof(struct multi, codec) == 0, "a codec is its multi");

@@ -25,7 +25,8 @@ class DnsRelay:
     """Set these at any time:
         drop      True: queries are read and never answered
         delay_s   wait before each answer
-        change    function(query bytes, answer bytes, is_tcp) -> answer bytes, or None for no answer
+        change    function(query bytes, answer bytes, is_tcp) -> answer bytes, or None for no answer,
+                  or a list of them (over UDP)
     queries counts what came.
     """
 
@@ -79,8 +80,9 @@ class DnsRelay:
 
         try:
             answer = self._answer(query, ask, False)
-            if answer is not None:
-                self._udp.sendto(answer, client)
+            for one in answer if isinstance(answer, list) else [answer]:
+                if one is not None:
+                    self._udp.sendto(one, client)
         except OSError:
             pass
 

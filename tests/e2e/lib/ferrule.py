@@ -235,18 +235,24 @@ class Ferrule:
 
 
 class Factory:
-    """The `ferrule` fixture: makes any number of them, all stopped and checked at the end of the test."""
+    """The `ferrule` fixture: makes any number of them, all stopped and checked at the end of the test.
+    kept: a set that gets the pids of those that are started at once, when they outlive a test."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, kept=None):
         self.folder = Path(folder)
         self.made = []
+        self.kept = kept
 
     def __call__(self, text, ports=None, start=True, **options):
         """Writes the configuration and starts ferrule; see class Ferrule."""
         name = "ferrule" + (str(len(self.made)) if self.made else "")
         made = Ferrule(self.folder / name, text, ports, **options)
         self.made.append(made)
-        return made.start() if start else made
+        if start:
+            made.start()
+            if self.kept is not None:
+                self.kept.add(made.process.pid)
+        return made
 
     def http(self, *origins, rule="PathPrefix(`/`)", entry="", service="", extra="", **options):
         """One entry point "web", one router, one service over the origins.

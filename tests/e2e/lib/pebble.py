@@ -65,7 +65,7 @@ class Pebble:
             self.port, self.management_port = free_port(), free_port()
             self._launch()
             try:
-                self.process.wait_ready(lambda: self._get(self.directory_url), "Pebble answers", timeout_s=15)
+                self.process.wait_ready(lambda: self._get(self.directory_url), "Pebble answers")
                 self.process.wait_ready(lambda: self._get(self.management_url + "/roots/0"), "Pebble's management answers", 15)
                 return
             except HarnessError:

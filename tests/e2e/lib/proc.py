@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes, ports and waiting: everything here waits for a condition and never for a time."""
 
+import contextlib
 import ctypes
 import os
 import random
@@ -16,6 +17,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None)
 _ports_given = set()
+kept = set()  # pids of processes that outlive a test: those of the fixtures that a whole file shares
 
 
 class HarnessError(AssertionError):
@@ -107,9 +109,9 @@ def is_alive(pid):
 
 
 def end_leftovers():
-    """Kills every child and grandchild this process still has, by pid; returns their commands."""
+    """Kills every child and grandchild this process still has, by pid, but those of `kept`; returns their commands."""
     left = []
-    for pid in descendants(os.getpid()):
+    for pid in [each for child in children() if child not in kept for each in [child, *descendants(child)]]:
         if is_alive(pid):
             left.append(command_of(pid) or f"pid {pid}")
             try:
@@ -117,11 +119,10 @@ def end_leftovers():
             except ProcessLookupError:
                 pass
     deadline = time.monotonic() + PATIENCE_S
-    while children() and time.monotonic() < deadline:
-        try:
-            os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            break
+    while (ending := set(children()) - kept) and time.monotonic() < deadline:
+        for pid in ending:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
         time.sleep(0.005)
     return left
 

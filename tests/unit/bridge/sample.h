@@ -29,17 +29,59 @@ static struct snap_rule_node sample_nodes[] = {
     {SNAP_RULE_OR, {NULL, 0}},
     {SNAP_RULE_AND, {NULL, 0}},
     {SNAP_RULE_ANY, {NULL, 0}},
+    {SNAP_RULE_HEADER_REGEXP, {NULL, 0}, SPAN_LITERAL("X-A"), 1},
+    {SNAP_RULE_AND, {NULL, 0}},
 };
+static struct snap_regex sample_regexes[] = {{SPAN_LITERAL("a+")}, {SPAN_LITERAL("^b")}};
 static struct snap_router sample_routers[] = {
     {.name = SPAN_LITERAL("r1"), .first_node = 0, .node_count = 6, .priority = -5, .entrypoint = 1},
     {.name = SPAN_LITERAL("r2"),
      .first_node = 6,
-     .node_count = 1,
+     .node_count = 3,
      .priority = 1ll << 40,
+     .access_log = true,
      .service = 1,
      .tls = SNAP_NONE,
-     .entrypoint = 1},
+     .entrypoint = 1,
+     .steps = {2, 11}},
 };
+static struct snap_text sample_texts[] = {{SPAN_LITERAL("/a")}, {SPAN_LITERAL("/b")}};
+static struct snap_pair sample_pairs[] = {{SPAN_LITERAL("X-A"), SPAN_LITERAL("1"), true},
+                                          {SPAN_LITERAL("X-B"), {NULL, 0}, false}};
+#define SAMPLE_LIMIT                                                                               \
+    {                                                                                              \
+        .average = 5, .period_ns = 1, .burst = 2, .amount = 3, .source = {                         \
+            SNAP_SOURCE_HEADER,                                                                    \
+            SPAN_LITERAL("X"),                                                                     \
+            {1, {0, 2}, 64}                                                                        \
+        }                                                                                          \
+    }
+static struct snap_middleware sample_middlewares[] = {
+    {.kind = SNAP_MIDDLEWARE_REDIRECT_SCHEME,
+     .redirect = {.scheme = SPAN_LITERAL("https"), .port = SPAN_LITERAL(":1"), .permanent = true}},
+    {.kind = SNAP_MIDDLEWARE_REDIRECT_REGEX,
+     .redirect = {.regex = SPAN_LITERAL("a"), .replacement = SPAN_LITERAL("b")}},
+    {.kind = SNAP_MIDDLEWARE_HEADERS,
+     .headers = {.request = {0, 1},
+                 .response = {1, 1},
+                 .origins = {0, 2},
+                 .allow_methods = SPAN_LITERAL("GET"),
+                 .vary = true}},
+    {.kind = SNAP_MIDDLEWARE_STRIP_PREFIX, .path = {.list = {0, 2}, .force_slash = true}},
+    {.kind = SNAP_MIDDLEWARE_STRIP_PREFIX_REGEX, .path = {.list = {1, 1}}},
+    {.kind = SNAP_MIDDLEWARE_ADD_PREFIX, .path = {.text = SPAN_LITERAL("/p")}},
+    {.kind = SNAP_MIDDLEWARE_REPLACE_PATH, .path = {.text = SPAN_LITERAL("/q")}},
+    {.kind = SNAP_MIDDLEWARE_REPLACE_PATH_REGEX, .redirect = {.regex = SPAN_LITERAL("c")}},
+    {.kind = SNAP_MIDDLEWARE_ALLOW_LIST,
+     .allow = {.ranges = {1, 1}, .ip = {0, {0, 1}, 128}, .status = 403}},
+    {.name = SPAN_LITERAL("rate"), .kind = SNAP_MIDDLEWARE_RATE_LIMIT, .limit = SAMPLE_LIMIT},
+    {.kind = SNAP_MIDDLEWARE_IN_FLIGHT, .limit = SAMPLE_LIMIT},
+    {.kind = SNAP_MIDDLEWARE_BASIC_AUTH,
+     .auth = {.realm = SPAN_LITERAL("r"), .users = {0, 2}, .remove_header = true}},
+    {.kind = SNAP_MIDDLEWARE_RETRY, .retry = {4, 100}},
+};
+static struct snap_step sample_steps[] = {{0}, {1}, {2}, {3},  {4},  {5}, {6},
+                                          {7}, {8}, {9}, {10}, {11}, {12}};
 static struct snap_server sample_servers[] = {
     {.url = SPAN_LITERAL("http://one:80"), .host = SPAN_LITERAL("one"), .port = 80, .weight = 1},
     {.url = SPAN_LITERAL("https://two"), .host = SPAN_LITERAL("two"), .port = 443, .https = true},
@@ -74,6 +116,19 @@ static struct snap_tls sample_tls[] = {
      .max_version = 0x0304,
      .sni_strict = true,
      .groups = SPAN_LITERAL("X25519")},
+    {.name = SPAN_LITERAL("strict"),
+     .min_version = 0x0304,
+     .max_version = 0x0304,
+     .client_auth = SNAP_CLIENT_AUTH_VERIFY,
+     .ciphers = SPAN_LITERAL("TLS_AES_128_GCM_SHA256"),
+     .alpn = SPAN_LITERAL("h2:http/1.1"),
+     .client_cas = SPAN_LITERAL("\0\0\3abc")},
+};
+static struct snap_tls_host sample_tls_hosts[] = {
+    {.entrypoint = 0, .tls = 1, .host = SPAN_LITERAL("a.test")},
+    {.entrypoint = 0, .tls = 0, .host = SPAN_LITERAL("a.test.b")},
+    {.entrypoint = 0, .tls = 1, .host = SPAN_LITERAL("b.test")},
+    {.entrypoint = 1, .tls = 1, .host = SPAN_LITERAL("a.test")},
 };
 
 static inline struct snapshot sample_snapshot(uint64_t version)
@@ -86,7 +141,9 @@ static inline struct snapshot sample_snapshot(uint64_t version)
         .routers = sample_routers,
         .router_count = 2,
         .rule_nodes = sample_nodes,
-        .rule_node_count = 7,
+        .rule_node_count = 9,
+        .regexes = sample_regexes,
+        .regex_count = 2,
         .services = sample_services,
         .service_count = 2,
         .servers = sample_servers,
@@ -96,9 +153,19 @@ static inline struct snapshot sample_snapshot(uint64_t version)
         .roots = sample_roots,
         .roots_count = 1,
         .tls = sample_tls,
-        .tls_count = 1,
+        .tls_count = 2,
+        .tls_hosts = sample_tls_hosts,
+        .tls_host_count = 4,
         .prefixes = sample_prefixes,
         .prefix_count = 2,
+        .middlewares = sample_middlewares,
+        .middleware_count = 13,
+        .steps = sample_steps,
+        .step_count = 13,
+        .texts = sample_texts,
+        .text_count = 2,
+        .pairs = sample_pairs,
+        .pair_count = 2,
     };
 }
 

@@ -31,6 +31,10 @@ static void round_trips(void **state)
     assert_int_equal(s->routers[1].priority, 1ll << 40);
     assert_int_equal(s->routers[1].tls, SNAP_NONE);
     assert_true(span_eq(s->rule_nodes[1].text, SPAN_LITERAL("/api")));
+    assert_true(span_eq(s->rule_nodes[7].name, SPAN_LITERAL("X-A")));
+    assert_int_equal(s->rule_nodes[7].number, 1);
+    assert_true(span_eq(s->regexes[1].pattern, SPAN_LITERAL("^b")));
+    assert_true(s->routers[1].access_log && !s->routers[1].metrics);
     assert_int_equal(s->services[1].max_idle_per_server, 7);
     assert_true(s->servers[1].https);
     assert_int_equal(s->servers[1].port, 443);
@@ -39,6 +43,12 @@ static void round_trips(void **state)
     assert_int_equal(s->transports[1].id, 1ull << 63);
     assert_true(span_eq(s->roots[0].certs, sample_roots[0].certs));
     assert_int_equal(s->tls[0].max_version, 0x0304);
+    assert_int_equal(s->middleware_count, 13);
+    assert_true(span_eq(s->middlewares[9].name, SPAN_LITERAL("rate")));
+    assert_int_equal(s->middlewares[9].limit.source.ip.excluded.count, 2);
+    assert_int_equal(s->middlewares[12].retry.interval_ms, 100);
+    assert_int_equal(s->routers[1].steps.count, 11);
+    assert_true(s->pairs[0].only_tls);
     assert_null(s->owner);
     snapshot_free(s);
     snapshot_free(NULL);
@@ -48,7 +58,7 @@ static void round_trips(void **state)
 
 static void empty_round_trips(void **state)
 {
-    struct snapshot empty = {.version = 1}, *s;
+    struct snapshot empty = {.version = 1, .tls = sample_tls, .tls_count = 1}, *s;
     struct buf b = {0};
     snapshot_encode(&empty, &b);
     assert_true(result_is_ok(snapshot_decode(buf_span(&b), &s)));
@@ -72,6 +82,38 @@ static void smallest_elements(void **state)
     ARRAYS(CHECK)
 #undef CHECK
     buf_free(&b);
+}
+
+static void options_of_hosts(void **state)
+{
+    struct snapshot s = sample_snapshot(1);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.test")), 1);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("b.test")), 1);
+    assert_int_equal(snapshot_tls(&s, 1, SPAN_LITERAL("a.test")), 1);
+    assert_int_equal(snapshot_tls(&s, 1, SPAN_LITERAL("b.test")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.tes")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.test.")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("c.test")), 0);
+    assert_int_equal(snapshot_tls(&s, 0, (struct span){0}), 0);
+    s.tls_host_count = 0;
+    assert_int_equal(snapshot_tls(&s, 0, SPAN_LITERAL("a.test")), 0);
+}
+
+/* Out of order a look-up would miss, and a host would be served under weaker options. */
+static void hosts_out_of_order_are_refused(void **state)
+{
+    struct snap_tls_host hosts[2] = {sample_tls_hosts[2], sample_tls_hosts[0]};
+    struct snapshot s = sample_snapshot(1);
+    assert_true(result_is_ok(snapshot_check(&s)));
+    s.tls_hosts = hosts;
+    s.tls_host_count = 2;
+    assert_int_equal(snapshot_check(&s).code, ERR_FORMAT);
+    hosts[0] = hosts[1]; /* twice the same */
+    assert_int_equal(snapshot_check(&s).code, ERR_FORMAT);
+    s.tls_host_count = 1;
+    assert_true(result_is_ok(snapshot_check(&s)));
+    hosts[0].tls = 2;
+    assert_int_equal(snapshot_check(&s).code, ERR_FORMAT);
 }
 
 static void refuses_truncation_and_more(void **state)
@@ -120,7 +162,7 @@ static void huge_counts_take_no_memory(void **state)
     buf_put_be(&b, FORMAT, 4);
     buf_put_be(&b, 1, 8);
     buf_put_be(&b, 1, 4);
-    for (int i = 0; i < 16; i++)
+    for (int i = 0; i < ARRAY_COUNT; i++)
         buf_put_be(&b, 0xffffffff, 4);
     assert_int_equal(snapshot_decode(buf_span(&b), &s).code, ERR_FORMAT);
     buf_free(&b);
@@ -136,21 +178,54 @@ static void checks_rules(void **state)
         {{H}, 1, true},     {{H, N, N}, 3, true}, {{H, H, A, H, O}, 5, true},
         {{0}, 0, false},    {{N}, 1, false},      {{H, A}, 2, false},
         {{H, H}, 2, false}, {{A}, 1, false},      {{H, H, A, A}, 4, false},
-        {{0}, 1, false},    {{8}, 1, false},      {{SNAP_RULE_ANY}, 1, true},
+        {{0}, 1, false},    {{17}, 1, false},     {{SNAP_RULE_ANY}, 1, true},
     };
+    struct snapshot s = {.prefix_count = 1, .regex_count = 1};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct snap_rule_node nodes[8] = {0};
         for (uint32_t k = 0; k < cases[i].count; k++)
             nodes[k].op = cases[i].ops[k];
-        assert_int_equal(rule_ok(nodes, cases[i].count), cases[i].ok);
+        assert_int_equal(rule_ok(&s, nodes, cases[i].count), cases[i].ok);
     }
     struct snap_rule_node deep[2 * SNAP_RULE_DEPTH_MAX + 1] = {0};
     for (uint32_t i = 0; i < 2 * SNAP_RULE_DEPTH_MAX + 1; i++)
         deep[i].op = i <= SNAP_RULE_DEPTH_MAX ? SNAP_RULE_HOST : SNAP_RULE_AND;
-    assert_false(rule_ok(deep, 2 * SNAP_RULE_DEPTH_MAX + 1));
-    assert_true(rule_ok(deep + 1, SNAP_RULE_DEPTH_MAX + SNAP_RULE_DEPTH_MAX - 1));
+    assert_false(rule_ok(&s, deep, 2 * SNAP_RULE_DEPTH_MAX + 1));
+    assert_true(rule_ok(&s, deep + 1, SNAP_RULE_DEPTH_MAX + SNAP_RULE_DEPTH_MAX - 1));
     deep[0] = (struct snap_rule_node){SNAP_RULE_ANY, SPAN_LITERAL("text")};
-    assert_false(rule_ok(deep, 1));
+    assert_false(rule_ok(&s, deep, 1));
+}
+
+/* A matcher has exactly what its operator needs, and points to what is there. */
+static void checks_operands(void **state)
+{
+    struct snapshot s = {.prefix_count = 2, .regex_count = 3};
+    struct span t = SPAN_LITERAL("t"), none = {NULL, 0};
+    const struct {
+        struct snap_rule_node node;
+        bool ok;
+    } cases[] = {
+        {{SNAP_RULE_HOST_REGEXP, none, none, 2}, true},
+        {{SNAP_RULE_HOST_REGEXP, none, none, 3}, false},
+        {{SNAP_RULE_PATH_REGEXP, t, none, 0}, false},
+        {{SNAP_RULE_METHOD, t, none, 0}, true},
+        {{SNAP_RULE_METHOD, t, t, 0}, false},
+        {{SNAP_RULE_HEADER, t, t, 0}, true},
+        {{SNAP_RULE_HEADER, t, none, 0}, false},
+        {{SNAP_RULE_HEADER_REGEXP, none, t, 2}, true},
+        {{SNAP_RULE_HEADER_REGEXP, none, t, 3}, false},
+        {{SNAP_RULE_HEADER_REGEXP, none, none, 2}, false},
+        {{SNAP_RULE_QUERY, none, t, 0}, true},
+        {{SNAP_RULE_QUERY_REGEXP, t, t, 0}, false},
+        {{SNAP_RULE_CLIENT_IP, none, none, 1}, true},
+        {{SNAP_RULE_CLIENT_IP, none, none, 2}, false},
+        {{SNAP_RULE_ALPN, t, none, 0}, true},
+        {{SNAP_RULE_ANY, none, t, 0}, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (rule_ok(&s, &cases[i].node, 1) != cases[i].ok)
+            fail_msg("case %zu", i);
+    }
 }
 
 static void checks_indices(void **state)
@@ -160,6 +235,8 @@ static void checks_indices(void **state)
     s.routers = &router;
     s.router_count = 1;
     s.entrypoint_count = 1; /* the one without routers */
+    s.tls_count = 1;
+    s.tls_host_count = 0;
     router.entrypoint = 0;
     assert_true(result_is_ok(snapshot_check(&s)));
 #define BAD(field, value)                                                                          \
@@ -172,9 +249,9 @@ static void checks_indices(void **state)
     BAD(service, 2);
     BAD(tls, 1);
     BAD(entrypoint, 1);
-    BAD(first_node, 8);
+    BAD(first_node, 10);
     BAD(first_node, UINT32_MAX);
-    BAD(node_count, 8);
+    BAD(node_count, 10);
     BAD(node_count, UINT32_MAX);
 #undef BAD
     struct snap_transport transport = sample_transports[1];
@@ -195,7 +272,69 @@ static void checks_indices(void **state)
     assert_false(range_ok(1, UINT32_MAX, 7));
 }
 
+static void checks_ranges(void **state)
+{
+    struct snapshot s = sample_snapshot(1);
+    struct snap_service services[2] = {sample_services[0], sample_services[1]};
+    struct snap_router routers[2] = {sample_routers[0], sample_routers[1]};
+    s.services = services;
+    s.routers = routers;
+    assert_true(result_is_ok(snapshot_check(&s)));
+    services[1].first_server = 1; /* of the first service, too */
+    services[1].server_count = 2;
+    assert_false(result_is_ok(snapshot_check(&s)));
+    services[1] = (struct snap_service){.first_server = 3};
+    assert_true(result_is_ok(snapshot_check(&s)));
+    services[1].first_server = 4;
+    assert_false(result_is_ok(snapshot_check(&s)));
+    services[1].first_server = 0; /* of none: the range says nothing */
+    assert_true(result_is_ok(snapshot_check(&s)));
+    routers[1].entrypoint = 0; /* in the range of the other one */
+    assert_false(result_is_ok(snapshot_check(&s)));
+    routers[1].entrypoint = 1;
+    s.tls_count = 0;
+    routers[0].tls = SNAP_NONE;
+    assert_false(result_is_ok(snapshot_check(&s)));
+}
+
+static void checks_middlewares(void **state)
+{
+    struct snapshot s = sample_snapshot(1);
+    for (uint32_t i = 0; i < s.middleware_count; i++) {
+        struct snap_middleware m = s.middlewares[i];
+        assert_true(snapshot_middleware_ok(&s, &m));
+        m.kind = SNAP_MIDDLEWARE_KINDS;
+        assert_false(snapshot_middleware_ok(&s, &m));
+    }
+    struct snap_middleware m = s.middlewares[2];
+    m.headers.response = (struct snap_range){2, 1};
+    assert_false(snapshot_middleware_ok(&s, &m));
+    m = s.middlewares[3];
+    m.path.list.count = 3;
+    assert_false(snapshot_middleware_ok(&s, &m));
+    m = s.middlewares[8];
+    m.allow.ip.excluded = (struct snap_range){2, UINT32_MAX};
+    assert_false(snapshot_middleware_ok(&s, &m));
+    m = s.middlewares[9];
+    m.limit.burst = 0;
+    assert_false(snapshot_middleware_ok(&s, &m));
+    m = s.middlewares[11];
+    m.auth.users.count = 0;
+    assert_false(snapshot_middleware_ok(&s, &m));
+    struct snap_step five[] = {{10}, {10}, {10}, {10}, {10}};
+    s.steps = five;
+    s.step_count = 5;
+    assert_true(snapshot_steps_ok(&s, (struct snap_range){1, 4}));
+    assert_false(snapshot_steps_ok(&s, (struct snap_range){0, 5})); /* too many inFlightReq */
+    assert_false(snapshot_steps_ok(&s, (struct snap_range){2, 4}));
+    five[4].middleware = 13;
+    assert_false(snapshot_steps_ok(&s, (struct snap_range){4, 1}));
+}
+
 UNIT_TESTS(cmocka_unit_test(round_trips), cmocka_unit_test(empty_round_trips),
-           cmocka_unit_test(smallest_elements), cmocka_unit_test(refuses_truncation_and_more),
-           cmocka_unit_test(survives_garbage), cmocka_unit_test(huge_counts_take_no_memory),
-           cmocka_unit_test(checks_rules), cmocka_unit_test(checks_indices))
+           cmocka_unit_test(smallest_elements), cmocka_unit_test(options_of_hosts),
+           cmocka_unit_test(hosts_out_of_order_are_refused),
+           cmocka_unit_test(refuses_truncation_and_more), cmocka_unit_test(survives_garbage),
+           cmocka_unit_test(huge_counts_take_no_memory), cmocka_unit_test(checks_rules),
+           cmocka_unit_test(checks_operands), cmocka_unit_test(checks_ranges),
+           cmocka_unit_test(checks_middlewares), cmocka_unit_test(checks_indices))

@@ -54,7 +54,7 @@ static void finds_children(void **state)
     assert_true(options_at(root, "tls.certificates")->list);
     assert_null(options_child(root, "entryPoint"));
     assert_true(options_at(root, "tcp")->later);
-    assert_true(options_at(root, "http.middlewares")->later);
+    assert_false(options_at(root, "http.middlewares")->later);
     assert_false(options_at(root, "http")->later);
     assert_false(options_at(root, "http.services.x.loadBalancer")->later);
     assert_true(options_at(root, "http.services.x.loadBalancer.sticky")->later);

@@ -32,6 +32,13 @@ static int tear_down(void **state)
     return 0;
 }
 
+static const char *order_url(int number)
+{
+    static char url[64];
+    snprintf(url, sizeof url, "https://ca/o/%d", number);
+    return url;
+}
+
 static void fail_at(int64_t at_s, uint32_t retry_after_s, uint32_t cap_s)
 {
     struct ledger_failure f = {ACME_RATE, "urn:x", "the CA said no", retry_after_s, cap_s};
@@ -111,7 +118,8 @@ static void test_duplicate_budget(void **state)
     int64_t at;
     for (int i = 0; i < 5; i++) {
         assert_true(allowed(now + i * 3600, 5, &at));
-        assert_true(result_is_ok(ledger_certificate_asked(ledger, &key, now + i * 3600, &why)));
+        assert_true(result_is_ok(
+            ledger_certificate_asked(ledger, &key, order_url(i), now + i * 3600, &why)));
     }
     assert_false(allowed(now + 5 * 3600, 5, &at));
     assert_int_equal(at, now + LEDGER_WINDOW_S);
@@ -119,6 +127,41 @@ static void test_duplicate_budget(void **state)
     assert_true(allowed(now + 5 * 3600, 6, &at));
     assert_true(allowed(now + 5 * 3600, 0, &at)); /* 0 = none */
     assert_true(allowed(now + LEDGER_WINDOW_S, 5, &at));
+}
+
+/* A request that is sent again after a crash asks for no second certificate. */
+static void test_same_order_counts_once(void **state)
+{
+    struct ledger_entry e;
+    for (int i = 0; i < 3; i++)
+        assert_true(
+            result_is_ok(ledger_certificate_asked(ledger, &key, "https://ca/o/1", now + i, &why)));
+    ledger_read(ledger, &key, now + 10, &e);
+    assert_int_equal(e.cert_count, 1);
+    assert_true(
+        result_is_ok(ledger_certificate_asked(ledger, &key, "https://ca/o/2", now + 20, &why)));
+    ledger_read(ledger, &key, now + 30, &e);
+    assert_int_equal(e.cert_count, 2);
+}
+
+/* Requests of a clock that was years ahead grow old from the moment when that is seen, and stay
+ * in order with those before. */
+static void test_requests_of_a_future_clock_grow_old(void **state)
+{
+    int64_t at;
+    struct ledger_entry e;
+    const int64_t year = 365ll * 86400;
+    for (int i = 0; i < 2; i++)
+        assert_true(result_is_ok(
+            ledger_certificate_asked(ledger, &key, order_url(i), now + year + i, &why)));
+    assert_false(allowed(now, 2, &at));
+    assert_int_equal(at, now + LEDGER_WINDOW_S);
+    assert_false(allowed(now + 86400, 2, &at));
+    assert_int_equal(at, now + LEDGER_WINDOW_S); /* not a day later */
+    assert_true(result_is_ok(ledger_order_begins(ledger, &key, now + 86400, &why)));
+    ledger_read(ledger, &key, now + 86400, &e);
+    assert_int_equal(e.certs[0], now);
+    assert_true(allowed(now + LEDGER_WINDOW_S, 2, &at));
 }
 
 /* A person repaired the settings: try at once, but never against the CA's own Retry-After. */
@@ -144,7 +187,8 @@ static void test_clock_set_back(void **state)
     fail_at(now, 0, 0);
     assert_false(allowed(now - 30, 1, &at));
     assert_in_range(at - now, 0, 750);
-    assert_true(result_is_ok(ledger_certificate_asked(ledger, &key, now + year, &why)));
+    assert_true(
+        result_is_ok(ledger_certificate_asked(ledger, &key, "https://ca/o/1", now + year, &why)));
     assert_false(allowed(now, 1, &at));
     assert_in_range(at - now, 0, LEDGER_RETRY_MAX_S);
 }
@@ -191,4 +235,5 @@ static void test_damaged_record(void **state)
 UNIT_TESTS(TEST(test_unknown_is_allowed), TEST(test_backoff_grows_to_its_cap),
            TEST(test_cap_and_retry_after), TEST(test_survives_a_restart),
            TEST(test_duplicate_budget), TEST(test_changed_settings), TEST(test_clock_set_back),
+           TEST(test_same_order_counts_once), TEST(test_requests_of_a_future_clock_grow_old),
            TEST(test_many_times_stay_bounded), TEST(test_damaged_record), TEST(test_prune))

@@ -239,6 +239,46 @@ static void test_bad_chain(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+/* A certificate whose last name went has to be sent again before it is named again. */
+static void test_sources_take_turns(void **state)
+{
+    put(PUBLISH_SOURCE_PROVIDED, "f", ec, 10, "a.test", NULL);
+    put(PUBLISH_SOURCE_ACME, "r", ec, 20, "a.test", NULL);
+    update();
+    for (int i = 0; i < 3; i++) {
+        struct buf out = {0};
+        told[0] = 0;
+        publish_state_prefer(ps, i % 2 == 0);
+        publish_state_reorder(ps, now, &out);
+        buf_free(&out);
+        assert_string_equal(told, "cert 0\nname a.test 10\n");
+    }
+}
+
+static void test_what_is_put_again_stays(void **state)
+{
+    const struct publish_candidate *a = put(PUBLISH_SOURCE_PROVIDED, "fa", ec, 10, "a.test", NULL);
+    const struct publish_candidate *again = NULL;
+    put(PUBLISH_SOURCE_PROVIDED, "fb", ec, 10, "b.test", NULL);
+    put(PUBLISH_SOURCE_PROVIDED, "fc", ec, 10, "c.test", NULL);
+    put(PUBLISH_SOURCE_ACME, "r", ec, 20, "r.test", NULL);
+    update();
+    assert_true(
+        result_is_ok(publish_state_put(ps, PUBLISH_SOURCE_PROVIDED, "origin", "fa",
+                                       buf_span(&a->chain), buf_span(&a->key), &again, &why)));
+    assert_ptr_equal(again, a); /* the same one: nothing is made anew */
+    publish_state_drop(ps, "fb");
+    update();
+    assert_string_equal(told, "remove b.test\n");
+    assert_int_equal(publish_state_count(ps), 3);
+    assert_non_null(publish_state_find(ps, "fa"));
+    assert_null(publish_state_find(ps, "fb"));
+    publish_state_drop(ps, "r");
+    publish_state_drop(ps, "nothing");
+    update();
+    assert_string_equal(told, "remove r.test\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +293,8 @@ int main(void)
         TEST(test_sync_sends_everything_again),
         TEST(test_many_slots),
         TEST(test_bad_chain),
+        cmocka_unit_test_setup_teardown(test_sources_take_turns, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_put_again_stays, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, set_up_keys, tear_down_keys);
 }

@@ -35,7 +35,7 @@ static void know(int64_t from_s, int64_t to_s)
 static void on_publish(void *arg, const struct store_cert *cert)
 {
     w->published++;
-    know(w->stored_from_s, w->stored_to_s);
+    know(clock_wall_s(), clock_wall_s() + w->life_s - 1);
 }
 
 static bool is_settled(void)
@@ -86,6 +86,51 @@ static bool life(uint64_t limit_ns, int certificates)
     return WEXITSTATUS(status) == DIED;
 }
 
+/* Another configuration after `turns` turns of the loop: the same names (gone: none) with resolvers
+ * of its own, as after a reload. Then until all has settled. */
+static void live_with_reload(int turns, bool gone)
+{
+    struct resolver old = {.config = &config_resolver,
+                           .acme = (struct acme *)1,
+                           .store = (struct store *)1,
+                           .provider = (struct provider *)1};
+    struct resolver new = old;
+    struct resolver_set before = {.items = &old, .count = 1}, after = {.items = &new, .count = 1};
+    struct config without = config;
+    without.router_count = 0;
+    list_init(&queue);
+    list_init(&timers);
+    struct scheduler_options options = {.config = &config,
+                                        .resolvers = &before,
+                                        .ledger = ledger_create(NULL),
+                                        .publish = on_publish};
+    scheduler = scheduler_create(&options);
+    scheduler_start(scheduler);
+    while (turns-- > 0 && turn(DAY_NS))
+        ;
+    scheduler_reload(scheduler, gone ? &without : &config, &after);
+    scheduler_wake(scheduler);
+    while (turn(DAY_NS))
+        if ((gone || w->stored) && is_settled() && !journal_count())
+            break;
+    must(old.running == 0);
+    ledger_destroy(options.ledger);
+    scheduler_destroy(scheduler);
+    _exit(0);
+}
+
+static void run_with_reload(int turns, bool gone)
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_int_not_equal(child, -1);
+    if (child == 0)
+        live_with_reload(turns, gone);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 static int set_up(void **state)
 {
     if (!w)
@@ -104,6 +149,16 @@ static void assert_clean(int certificates)
     assert_int_equal(journal_count(), 0);
 }
 
+static struct ledger_entry read_ledger(void)
+{
+    struct ledger_entry e = {0};
+    for (int i = 0; i < 16; i++)
+        if (w->records[i].used && w->records[i].table == STATE_LEDGER)
+            assert_true(
+                result_is_ok(ledger_decode(span_of(w->records[i].value, w->records[i].len), &e)));
+    return e;
+}
+
 static void test_obtains(void **state)
 {
     assert_false(life(DAY_NS, 1));
@@ -111,6 +166,28 @@ static void test_obtains(void **state)
     assert_int_equal(w->order_count, 1);
     assert_int_equal(w->published, 1);
     assert_true(w->now_ns < 20 * NS_PER_S);
+}
+
+/* At whatever moment the configuration changes: one order, one certificate, nothing left over. */
+static void test_reload_at_every_moment(void **state)
+{
+    for (int turns = 0; turns < 60; turns++) {
+        set_up(NULL);
+        run_with_reload(turns, false);
+        assert_clean(1);
+        assert_int_equal(w->order_count, 1);
+    }
+}
+
+static void test_names_that_leave_are_not_ordered_again(void **state)
+{
+    for (int turns = 0; turns < 60; turns++) {
+        set_up(NULL);
+        run_with_reload(turns, true);
+        assert_true(w->order_count <= 1);
+        assert_int_equal(txt_count(), 0);
+        assert_int_equal(journal_count(), 0);
+    }
 }
 
 /* The heart of it: death before and after every single effect. */
@@ -171,14 +248,78 @@ static void test_crash_loop(void **state)
     assert_clean(1);
 }
 
-static struct ledger_entry read_ledger(void)
+/* ... and is started again ever more rarely, also when no order was placed yet. */
+static void test_crash_loop_before_the_order(void **state)
 {
-    struct ledger_entry e = {0};
-    for (int i = 0; i < 16; i++)
-        if (w->records[i].used && w->records[i].table == STATE_LEDGER)
-            assert_true(
-                result_is_ok(ledger_decode(span_of(w->records[i].value, w->records[i].len), &e)));
-    return e;
+    for (int i = 0; i < 300; i++) {
+        w->crash_at = 6; /* in ACCOUNT */
+        w->now_ns += NS_PER_S;
+        life(w->now_ns + NS_PER_S, 1);
+    }
+    assert_int_equal(w->order_count, 0);
+    assert_in_range(w->questions, 4, 12);
+    w->crash_at = 0;
+    assert_false(life(w->now_ns + 3600 * NS_PER_S, 1));
+    assert_clean(1);
+}
+
+/* The CA, or what stands before it, answers questions with a page instead of a document. */
+static void garbled_at(const char *url)
+{
+    w->garbled_url = url;
+    w->garbled_ns = 100 * NS_PER_S;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_int_equal(w->order_count, 1);
+    assert_in_range(w->now_ns / NS_PER_S, 100, 240);
+    assert_in_range(w->questions, 10, 40);
+}
+
+static void test_garbled_while_polling(void **state)
+{
+    garbled_at("https://ca/o/");
+}
+
+static void test_garbled_download(void **state)
+{
+    garbled_at("https://ca/cert/");
+}
+
+/* For longer than an order waits: it fails, but the next try takes it up. */
+static void test_garbled_for_an_hour(void **state)
+{
+    w->garbled_url = "https://ca/cert/";
+    w->garbled_ns = 3600 * NS_PER_S;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_int_equal(w->order_count, 1);
+}
+
+/* A request whose fate is unknown is sent again, and counts once. */
+static void test_request_counts_once_over_deaths(void **state)
+{
+    for (int at = 1;; at++) {
+        set_up(NULL);
+        w->crash_at = at;
+        if (!life(DAY_NS, 1))
+            break;
+        w->crash_at = 0;
+        assert_false(life(2 * DAY_NS, 1));
+        assert_int_equal(read_ledger().cert_count, 1);
+    }
+}
+
+/* The new certificate serves while the store's disk is full, and is stored when there is room. */
+static void test_store_full(void **state)
+{
+    w->store_full_ns = 1800 * NS_PER_S;
+    assert_false(life(600 * NS_PER_S, 1));
+    assert_int_equal(w->published, 1);
+    assert_int_equal(w->stored, 0);
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_int_equal(w->order_count, 1);
+    assert_in_range(w->now_ns / NS_PER_S, 1800, 3000);
 }
 
 static void test_wrong_credentials(void **state)
@@ -327,9 +468,13 @@ static void test_duplicate_budget(void **state)
 
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
 UNIT_TESTS(TEST(test_obtains), TEST(test_death_at_every_boundary), TEST(test_two_deaths),
-           TEST(test_crash_loop), TEST(test_wrong_credentials), TEST(test_ca_refuses_the_proof),
+           TEST(test_crash_loop), TEST(test_crash_loop_before_the_order),
+           TEST(test_garbled_while_polling), TEST(test_garbled_download),
+           TEST(test_garbled_for_an_hour), TEST(test_request_counts_once_over_deaths),
+           TEST(test_store_full), TEST(test_wrong_credentials), TEST(test_ca_refuses_the_proof),
            TEST(test_rate_limit_is_waited_out), TEST(test_ca_down_after_finalize),
            TEST(test_ca_down_at_start), TEST(test_disk_full), TEST(test_cleanup_refused_for_hours),
            TEST(test_renews_beside_leftovers), TEST(test_shorter_life),
            TEST(test_names_not_configured_any_more), TEST(test_renews_in_time),
-           TEST(test_duplicate_budget))
+           TEST(test_duplicate_budget), TEST(test_reload_at_every_moment),
+           TEST(test_names_that_leave_are_not_ordered_again))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/snapshot_build.c"
+#include "control/snapshot_rules.c"
 
 #include "unit.h"
 
@@ -28,6 +29,16 @@ static const char toml[] = "[entryPoints.web]\n"
                            "url = \"http://[::1]:9000\"\n"
                            "[[http.services.s.loadBalancer.servers]]\n"
                            "url = \"http://up.test\"\n"
+                           "[http.routers.rich]\n"
+                           "rule = \"Method(`get`) && HostRegexp(`^a`) && PathRegexp(`^/b`) && "
+                           "HeaderRegexp(`X-A`, `^a`) && Query(`q`, `v`) && "
+                           "ClientIP(`10.0.0.0/8`, `::1`)\"\n"
+                           "service = \"s\"\n"
+                           "priority = 1\n"
+                           "[http.routers.rich.observability]\n"
+                           "metrics = false\n"
+                           "[entryPoints.web.observability]\n"
+                           "accessLogs = false\n"
                            "[tls.options.strict]\n"
                            "minVersion = \"VersionTLS13\"\n"
                            "sniStrict = true\n";
@@ -86,7 +97,7 @@ static void test_routers_best_first(void **state)
     struct config *config = load();
     struct snapshot *s = snapshot_build(config, 1);
     const struct snap_entrypoint *secure = entrypoint(s, "websecure");
-    assert_int_equal(secure->router_count, 2);
+    assert_int_equal(secure->router_count, 3);
     const struct snap_router *r = &s->routers[secure->first_router];
     assert_true(span_eq(r[0].name, SPAN_LITERAL("high")));
     assert_true(span_eq(r[1].name, SPAN_LITERAL("low")));
@@ -100,6 +111,42 @@ static void test_routers_best_first(void **state)
     assert_true(span_eq(n[0].text, SPAN_LITERAL("a.test")));
     assert_int_equal(n[2].op, SNAP_RULE_NOT);
     assert_int_equal(n[3].op, SNAP_RULE_AND);
+    snapshot_build_free(s);
+    config_free(config);
+}
+
+/* An expression stands in the snapshot once, whoever has it. */
+static void test_rules(void **state)
+{
+    struct config *config = load();
+    struct snapshot *s = snapshot_build(config, 1);
+    for (uint32_t e = 0; e < 2; e++) {
+        const struct snap_entrypoint *at = entrypoint(s, e ? "websecure" : "web");
+        const struct snap_router *r = &s->routers[at->first_router + at->router_count - 1];
+        assert_true(span_eq(r->name, SPAN_LITERAL("rich")));
+        assert_int_equal(r->access_log, e);
+        assert_false(r->metrics);
+        const struct snap_rule_node *n = &s->rule_nodes[r->first_node];
+        assert_true(span_eq(n[0].text, SPAN_LITERAL("GET")));
+        assert_int_equal(n[1].op, SNAP_RULE_HOST_REGEXP);
+        assert_true(span_eq(s->regexes[n[1].number].pattern, SPAN_LITERAL("^a")));
+        assert_true(span_eq(s->regexes[n[3].number].pattern, SPAN_LITERAL("^/b")));
+        assert_int_equal(n[5].number, n[1].number);
+        assert_true(span_eq(n[5].name, SPAN_LITERAL("X-A")));
+        assert_true(span_eq(n[7].name, SPAN_LITERAL("q")) && span_eq(n[7].text, SPAN_LITERAL("v")));
+        assert_int_equal(s->prefixes[n[9].number].bits, 96 + 8);
+        assert_int_equal(s->prefixes[n[10].number].bits, 128);
+    }
+    assert_int_equal(s->regex_count, 2);
+    struct snapshot_rules *rules = snapshot_rules_create(&(struct snapshot){0});
+    char text[1000][8];
+    for (uint32_t i = 0; i < 1000; i++) {
+        snprintf(text[i], sizeof text[i], "%u", i);
+        assert_int_equal(snapshot_rules_regex(rules, span_str(text[i])), i);
+        assert_int_equal(snapshot_rules_regex(rules, span_str(text[i / 2])), i / 2);
+    }
+    free(rules->s->regexes);
+    snapshot_rules_destroy(rules);
     snapshot_build_free(s);
     config_free(config);
 }
@@ -119,4 +166,4 @@ static void test_servers(void **state)
 }
 
 UNIT_TESTS(cmocka_unit_test(test_entrypoints), cmocka_unit_test(test_routers_best_first),
-           cmocka_unit_test(test_servers))
+           cmocka_unit_test(test_rules), cmocka_unit_test(test_servers))

@@ -202,24 +202,17 @@ static void a_watched_folder_tells_of_all_in_it(void **state)
     assert_string_equal(wait_told(world), "conf ");
 }
 
-static int64_t wall_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return t.tv_sec * (int64_t)NS_PER_S + t.tv_nsec;
-}
-
 static void what_changed_since_it_was_read_is_told(void **state)
 {
     struct world *world = *state;
     const char *paths[] = {"cert", "key", "cert"};
-    int64_t before_ns = wall_ns();
+    int64_t before_ns = clock_wall_ns();
     put("cert", "1");
     put("key", "1");
-    watch_files(world->watch, paths, 3, wall_ns() + (int64_t)NS_PER_S);
+    watch_files(world->watch, paths, 3, clock_wall_ns() + (int64_t)NS_PER_S);
     expect_silence(world);
     put("key", "2"); /* its event may not have been read when the set is replaced */
-    watch_files(world->watch, paths, 3, wall_ns() + (int64_t)NS_PER_S);
+    watch_files(world->watch, paths, 3, clock_wall_ns() + (int64_t)NS_PER_S);
     assert_string_equal(wait_told(world), "key ");
     watch_files(world->watch, paths, 0, 0);
     watch_files(world->watch, paths, 1, before_ns);

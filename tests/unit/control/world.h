@@ -59,6 +59,10 @@ struct world {
     uint64_t ca_down_ns, cleanup_down_ns, present_denied_ns, validation_bad_ns, disk_full_ns;
     uint32_t retry_after_s; /* of newOrder while rate_limited_ns */
     uint64_t rate_limited_ns;
+    uint64_t store_full_ns;  /* the store's disk alone */
+    uint64_t garbled_ns;     /* a proxy before the CA answers 200 with a page of its own */
+    const char *garbled_url; /* ... at URLs that begin so */
+    int questions;           /* that the CA got */
     bool quiet_ca_after_finalize;
     char last_warning[2048];
 };

@@ -174,8 +174,12 @@ static void run_acme(struct event *e)
 {
     struct acme_call *c = e->subject;
     int i = 0, n = 0;
+    w->questions++;
     if (c->off) {
         /* nobody waits */
+    } else if (w->now_ns < w->garbled_ns &&
+               !strncmp(c->url, w->garbled_url, strlen(w->garbled_url))) {
+        reply(c, (struct acme_answer){.status = 200, .body = SPAN_LITERAL("<html>busy</html>")});
     } else if (w->now_ns < w->ca_down_ns) {
         reply(c, (struct acme_answer){.class = ACME_NETWORK, .text = "the CA is down"});
     } else if (!c->url[0]) {
@@ -257,7 +261,7 @@ struct result store_put_cert(struct store *store, const struct store_cert *cert,
     struct buf chain = {0};
     struct x509 leaf;
     boundary();
-    if (w->now_ns < w->disk_full_ns)
+    if (w->now_ns < w->disk_full_ns || w->now_ns < w->store_full_ns)
         return why_fail(why, ERR_STORE, "no space left on device");
     must(result_is_ok(x509_chain_from_pem(buf_span(&cert->chain_pem), &chain, &leaf, why)));
     w->stored++;

@@ -53,14 +53,15 @@ static void untrusted_fields_are_replaced(void **state)
     char memory[512];
     struct writer lines = writer_of(memory, sizeof memory);
     struct forward_client c = {.ip = SPAN_LITERAL("1.2.3.4"), .server = SPAN_LITERAL("edge")};
-    assert_true(result_is_ok(forward_apply(&h, &c, &lines)));
+    assert_true(result_is_ok(forward_apply(&h, &c)));
+    assert_true(result_is_ok(forward_add_client(&h, c.ip, &lines)));
     assert_added(&h, 7,
-                 "X-Forwarded-For: 1.2.3.4\r\n"
                  "X-Forwarded-Host: a.test:8443\r\n"
                  "X-Forwarded-Port: 8443\r\n"
                  "X-Forwarded-Proto: http\r\n"
                  "X-Forwarded-Server: edge\r\n"
-                 "X-Real-Ip: 1.2.3.4\r\n");
+                 "X-Real-Ip: 1.2.3.4\r\n"
+                 "X-Forwarded-For: 1.2.3.4\r\n");
     assert_false(h.fields[0].drop);
     for (int i = 1; i < 7; i++)
         assert_true(h.fields[i].drop);
@@ -74,12 +75,14 @@ static void trusted_fields_are_kept_and_added_to(void **state)
     struct writer lines = writer_of(memory, sizeof memory);
     struct forward_client c = {
         .ip = SPAN_LITERAL("1.2.3.4"), .server = SPAN_LITERAL("edge"), .trusted = true};
-    assert_true(result_is_ok(forward_apply(&h, &c, &lines)));
+    assert_true(result_is_ok(forward_apply(&h, &c)));
+    assert_false(h.fields[1].drop); /* middlewares still see it */
+    assert_true(result_is_ok(forward_add_client(&h, c.ip, &lines)));
     assert_added(&h, 7,
-                 "X-Forwarded-For: 9.9.9.9, 8.8.8.8, 1.2.3.4\r\n"
                  "X-Forwarded-Host: a.test\r\n"
                  "X-Forwarded-Port: 443\r\n"
-                 "X-Forwarded-Server: edge\r\n");
+                 "X-Forwarded-Server: edge\r\n"
+                 "X-Forwarded-For: 9.9.9.9, 8.8.8.8, 1.2.3.4\r\n");
     bool dropped[] = {false, true, true, false, false, false, true};
     for (int i = 0; i < 7; i++)
         assert_int_equal(h.fields[i].drop, dropped[i]);
@@ -91,7 +94,9 @@ static void no_room_is_an_error(void **state)
     char memory[16];
     struct writer lines = writer_of(memory, sizeof memory);
     struct forward_client c = {.ip = SPAN_LITERAL("1.2.3.4"), .trusted = true};
-    assert_int_equal(forward_apply(&h, &c, &lines).code, ERR_TOO_LARGE);
+    assert_int_equal(forward_add_client(&h, c.ip, &lines).code, ERR_TOO_LARGE);
+    h.field_count = sizeof h.fields / sizeof *h.fields;
+    assert_int_equal(forward_apply(&h, &c).code, ERR_TOO_LARGE);
 }
 
 static void prefixes(void **state)

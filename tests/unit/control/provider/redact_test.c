@@ -39,6 +39,21 @@ static void test_cut_values(void **state)
     redact_fini(&r);
 }
 
+static void test_text_that_was_cut(void **state)
+{
+    struct redact r = {0};
+    char text[64];
+    redact_add(&r, SPAN_LITERAL("0123456789"));
+    for (size_t kept = 1; kept < 10; kept++) {
+        snprintf(text, sizeof text, "token %.*s", (int)kept, "0123456789");
+        redact_cut_text(&r, text);
+        assert_null(strpbrk(text, "0123456789"));
+        assert_memory_equal(text, "token *", 7);
+        assert_true(strlen(text) <= 6 + kept);
+    }
+    redact_fini(&r);
+}
+
 static void test_lines_of_a_value(void **state)
 {
     struct redact r = {0};
@@ -48,4 +63,4 @@ static void test_lines_of_a_value(void **state)
 }
 
 UNIT_TESTS(cmocka_unit_test(test_values_disappear), cmocka_unit_test(test_cut_values),
-           cmocka_unit_test(test_lines_of_a_value))
+           cmocka_unit_test(test_text_that_was_cut), cmocka_unit_test(test_lines_of_a_value))

@@ -19,9 +19,12 @@ static void each_rule_is_counted_on_its_own(void **state)
     static struct report_page page;
     rules_count(&page, rules_reject(HTTP_RULE_host_bad), false);
     rules_count(&page, rules_reject(HTTP_RULE_expectation), true);
+    rules_count(&page, rules_reject(HTTP_RULE_truncated), false); /* left, was not refused */
     for (int c = 0; c < REPORT_COUNT; c++)
-        assert_int_equal(page.values[c],
-                         c == REPORT_RULE_host_bad || c == REPORT_UPSTREAM_RULE_expectation);
+        assert_int_equal(page.values[c], c == REPORT_RULE_host_bad || c == REPORT_REQUESTS_BAD ||
+                                             c == REPORT_UPSTREAM_RULE_expectation ||
+                                             c == REPORT_UPSTREAM_BAD ||
+                                             c == REPORT_RULE_truncated);
 }
 
 static void authorities(void **state)
@@ -99,6 +102,39 @@ static void an_authority_stands_for_host(void **state)
     assert_string_equal(rules_request(&head)->id, "host_bad");
 }
 
+/* The parser of HTTP/1 refuses these as well; the rules must not count on that. */
+static void framing_is_judged_here(void **state)
+{
+    static const struct {
+        const char *names[2], *values[2], *rule;
+    } rows[] = {
+        {{"Content-Length", "Content-Length"}, {"5", "5"}, "length_twice"},
+        {{"Content-Length", "content-length"}, {"5", "6"}, "length_twice"},
+        {{"Content-Length", "Transfer-Encoding"}, {"5", "chunked"}, "length_and_coding"},
+        {{"Transfer-Encoding", "Content-Length"}, {"chunked", "0"}, "length_and_coding"},
+        {{"Transfer-Encoding", "X"}, {"chunked, gzip", ""}, "coding_bad"},
+        {{"Content-Length", "X"}, {"5,5", ""}, "length_bad"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        for (int response = 0; response < 2; response++) {
+            struct http_head head = h2_head("h");
+            head.major = 1;
+            head.fields[0] =
+                (struct http_field){.name = SPAN_LITERAL("Host"), .value = SPAN_LITERAL("h")};
+            for (int f = 0; f < 2; f++)
+                head.fields[1 + f] = (struct http_field){.name = span_str(rows[i].names[f]),
+                                                         .value = span_str(rows[i].values[f])};
+            head.field_count = 3;
+            head.is_response = response;
+            head.status = response ? 200 : 0;
+            const struct http_reject *bad =
+                response ? rules_response(&head, HTTP_GET) : rules_request(&head);
+            assert_non_null(bad);
+            assert_string_equal(bad->id, rows[i].rule);
+        }
+    }
+}
+
 static void names_are_found_whatever_their_case(void **state)
 {
     static const struct {
@@ -171,7 +207,7 @@ static void an_upgrade_is_passed_only_when_asked_for(void **state)
 
 UNIT_TESTS(cmocka_unit_test(every_rule_has_a_row),
            cmocka_unit_test(each_rule_is_counted_on_its_own), cmocka_unit_test(authorities),
-           cmocka_unit_test(an_authority_stands_for_host),
+           cmocka_unit_test(an_authority_stands_for_host), cmocka_unit_test(framing_is_judged_here),
            cmocka_unit_test(names_are_found_whatever_their_case),
            cmocka_unit_test(methods_are_found),
            cmocka_unit_test(an_upgrade_is_passed_only_when_asked_for))

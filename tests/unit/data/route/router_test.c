@@ -3,16 +3,59 @@
 
 #include "unit.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 
 /* A snapshot under construction: rules are given as words in postfix order, such as
- * "h:a.test p:/x &". */
+ * "h:a.test p:/x &". H, P: expressions for host and path. m: method. f:NAME=VALUE, F: field.
+ * q:NAME=VALUE, Q: parameter. c: IPv4 address and bits. */
 struct sketch {
     struct snapshot s;
     struct snap_entrypoint entrypoints[2];
     struct snap_router routers[64];
     struct snap_rule_node nodes[512];
+    struct snap_regex regexes[64];
+    struct snap_prefix prefixes[16];
 };
+
+static const struct {
+    char letter;
+    enum snap_rule_op op;
+} letters[] = {
+    {'h', SNAP_RULE_HOST},   {'e', SNAP_RULE_PATH},         {'p', SNAP_RULE_PATH_PREFIX},
+    {'&', SNAP_RULE_AND},    {'|', SNAP_RULE_OR},           {'!', SNAP_RULE_NOT},
+    {'*', SNAP_RULE_ANY},    {'H', SNAP_RULE_HOST_REGEXP},  {'P', SNAP_RULE_PATH_REGEXP},
+    {'m', SNAP_RULE_METHOD}, {'f', SNAP_RULE_HEADER},       {'F', SNAP_RULE_HEADER_REGEXP},
+    {'q', SNAP_RULE_QUERY},  {'Q', SNAP_RULE_QUERY_REGEXP}, {'c', SNAP_RULE_CLIENT_IP},
+};
+
+static void add_node(struct sketch *k, struct span word)
+{
+    struct snap_rule_node *n = &k->nodes[k->s.rule_node_count++];
+    for (size_t i = 0; i < sizeof letters / sizeof *letters; i++)
+        n->op = letters[i].letter == word.ptr[0] ? letters[i].op : n->op;
+    n->text = span_skip(word, 2);
+    bool regex = strchr("HPFQ", word.ptr[0]) != NULL;
+    if (strchr("fFqQ", word.ptr[0])) {
+        n->name = span_first(n->text, span_find(n->text, '='));
+        n->text = span_skip(n->text, n->name.len + 1);
+    }
+    if (regex) {
+        n->number = k->s.regex_count;
+        k->regexes[k->s.regex_count++].pattern = n->text;
+    } else if (n->op == SNAP_RULE_CLIENT_IP) {
+        char address[32] = {0};
+        size_t slash = span_find(n->text, '/');
+        struct snap_prefix *p = &k->prefixes[k->s.prefix_count];
+        memcpy(address, n->text.ptr, slash);
+        p->address[10] = p->address[11] = 0xff;
+        assert_int_equal(inet_pton(AF_INET, address, p->address + 12), 1);
+        p->bits = (uint8_t)(96 + atoi((const char *)n->text.ptr + slash + 1));
+        n->number = k->s.prefix_count++;
+    }
+    if (regex || n->op == SNAP_RULE_CLIENT_IP)
+        n->text.len = 0;
+}
 
 static void add(struct sketch *k, uint32_t entrypoint, bool tls, const char *rule)
 {
@@ -23,15 +66,7 @@ static void add(struct sketch *k, uint32_t entrypoint, bool tls, const char *rul
     for (struct span rest = span_str(rule); rest.len;) {
         struct span word = span_first(rest, span_find(rest, ' '));
         rest = span_skip(rest, word.len + 1);
-        struct snap_rule_node *n = &k->nodes[k->s.rule_node_count++];
-        n->text = span_skip(word, 2);
-        n->op = word.ptr[0] == 'h'   ? SNAP_RULE_HOST
-                : word.ptr[0] == 'e' ? SNAP_RULE_PATH
-                : word.ptr[0] == 'p' ? SNAP_RULE_PATH_PREFIX
-                : word.ptr[0] == '&' ? SNAP_RULE_AND
-                : word.ptr[0] == '|' ? SNAP_RULE_OR
-                : word.ptr[0] == '!' ? SNAP_RULE_NOT
-                                     : SNAP_RULE_ANY;
+        add_node(k, word);
         r->node_count++;
     }
     k->s.router_count++;
@@ -45,17 +80,29 @@ static struct router_index *finish(struct sketch *k)
     k->s.entrypoint_count = 2;
     k->s.routers = k->routers;
     k->s.rule_nodes = k->nodes;
+    k->s.regexes = k->regexes;
+    k->s.prefixes = k->prefixes;
     k->entrypoints[1].first_router = k->entrypoints[0].router_count;
     return router_index_create(&k->s);
 }
 
-static int match(const struct router_index *x, uint32_t entrypoint, bool tls, const char *authority,
-                 const char *path)
+static int match_request(const struct router_index *x, struct router_request *r,
+                         const char *authority, const char *target)
 {
     char memory[ROUTER_HOST_MAX + 1];
-    struct span host = router_host(span_str(authority), memory);
-    const struct snap_router *r = router_match(x, entrypoint, tls, host, span_str(path));
-    return r ? (int)(r - x->snapshot->routers) : -1;
+    r->host = router_host(span_str(authority), memory);
+    r->query = target_query(span_str(target));
+    if (!result_is_ok(router_path(x, span_str(target), &r->path)))
+        return -2;
+    const struct snap_router *found = router_match(x, r);
+    return found ? (int)(found - x->snapshot->routers) : -1;
+}
+
+static int match(const struct router_index *x, uint32_t entrypoint, bool tls, const char *authority,
+                 const char *target)
+{
+    struct router_request r = {.entrypoint = entrypoint, .tls = tls, .method = span_str("GET")};
+    return match_request(x, &r, authority, target);
 }
 
 static void hosts_and_paths(void **state)
@@ -111,29 +158,6 @@ static void tls_and_plain_do_not_mix(void **state)
     assert_int_equal(match(x, 0, true, "a.test", "/"), 0);
     assert_int_equal(match(x, 0, false, "a.test", "/"), 1);
     assert_int_equal(match(x, 0, false, "b.test", "/x"), -1);
-    assert_int_equal(router_tls(x, 0, SPAN_LITERAL("b.test")), 2);
-    assert_int_equal(router_tls(x, 0, SPAN_LITERAL("unknown.test")), 0);
-    assert_int_equal(router_tls(x, 1, SPAN_LITERAL("b.test")), 0);
-    router_index_destroy(x);
-}
-
-static void options_belong_to_names(void **state)
-{
-    struct sketch k = {0};
-    add(&k, 0, true, "p:/.well-known"); /* 0: any host */
-    add(&k, 0, true, "h:a.test");       /* 1 */
-    add(&k, 0, false, "h:plain.test");  /* 2 */
-    struct router_index *x = finish(&k);
-    assert_int_equal(router_tls(x, 0, SPAN_LITERAL("a.test")), 1);
-    assert_int_equal(router_tls(x, 0, SPAN_LITERAL("plain.test")), 0);
-    router_index_destroy(x);
-    k = (struct sketch){0};
-    add(&k, 0, false, "p:/x");
-    add(&k, 0, true, "p:/");
-    x = finish(&k);
-    assert_int_equal(router_tls(x, 0, SPAN_LITERAL("any.test")), 1);
-    assert_int_equal(router_tls(x, 0, (struct span){0}), 1);
-    assert_int_equal(router_tls(x, 1, SPAN_LITERAL("any.test")), 0);
     router_index_destroy(x);
 }
 
@@ -153,6 +177,100 @@ static void precedence_of_operators_is_the_postfix_order(void **state)
     router_index_destroy(x);
 }
 
+static void methods_fields_and_addresses(void **state)
+{
+    struct sketch k = {0};
+    add(&k, 0, false, "m:POST");                         /* 0 */
+    add(&k, 0, false, "f:X-A=b");                        /* 1 */
+    add(&k, 0, false, "F:x-a=^c+$ F:X-B= ! &");          /* 2 */
+    add(&k, 0, false, "c:192.0.2.0/24 c:10.0.0.1/32 |"); /* 3 */
+    add(&k, 0, false, "f:X-Forwarded-Proto=https");      /* 4 */
+    add(&k, 0, false, "f:X-Real-Ip=1.2.3.4");            /* 5 */
+    struct router_index *x = finish(&k);
+    struct http_field fields[2] = {{.name = SPAN_LITERAL("x-A"), .value = SPAN_LITERAL("z")},
+                                   {.name = SPAN_LITERAL("X-A"), .value = SPAN_LITERAL("b")}};
+    struct router_request r = {.method = SPAN_LITERAL("POST")};
+    assert_int_equal(match_request(x, &r, "a", "/"), 0);
+    r.method = SPAN_LITERAL("post");
+    assert_int_equal(match_request(x, &r, "a", "/"), -1);
+    r.fields = fields;
+    r.field_count = 2;
+    assert_int_equal(match_request(x, &r, "a", "/"), 1);
+    fields[1].value = SPAN_LITERAL("B");
+    assert_int_equal(match_request(x, &r, "a", "/"), -1);
+    fields[1].value = SPAN_LITERAL("ccc");
+    assert_int_equal(match_request(x, &r, "a", "/"), 2);
+    fields[0].name = SPAN_LITERAL("X-B");
+    assert_int_equal(match_request(x, &r, "a", "/"), -1);
+    struct net_addr peer;
+    assert_true(result_is_ok(net_addr_parse(SPAN_LITERAL("192.0.2.200:1"), 0, &peer)));
+    router_client(&peer, r.client);
+    assert_int_equal(match_request(x, &r, "a", "/"), 3);
+    assert_true(result_is_ok(net_addr_parse(SPAN_LITERAL("[::ffff:10.0.0.1]:1"), 0, &peer)));
+    router_client(&peer, r.client);
+    assert_int_equal(match_request(x, &r, "a", "/"), 3);
+    assert_true(result_is_ok(net_addr_parse(SPAN_LITERAL("10.0.0.2:1"), 0, &peer)));
+    router_client(&peer, r.client);
+    assert_int_equal(match_request(x, &r, "a", "/"), -1);
+    fields[0] = (struct http_field){.name = SPAN_LITERAL("X-Forwarded-Proto"),
+                                    .value = SPAN_LITERAL("https")};
+    fields[1] =
+        (struct http_field){.name = SPAN_LITERAL("x-real-ip"), .value = SPAN_LITERAL("1.2.3.4")};
+    assert_int_equal(match_request(x, &r, "a", "/"), -1);
+    r.trusted = true;
+    assert_int_equal(match_request(x, &r, "a", "/"), 4);
+    fields[0].value = SPAN_LITERAL("http");
+    assert_int_equal(match_request(x, &r, "a", "/"), 5);
+    router_index_destroy(x);
+}
+
+static void parameters(void **state)
+{
+    struct sketch k = {0};
+    add(&k, 0, false, "q:a=b"); /* 0 */
+    k.nodes[0].text = SPAN_LITERAL("b c");
+    add(&k, 0, false, "q:flag=");      /* 1 */
+    add(&k, 0, false, "Q:n=^[0-9]+$"); /* 2 */
+    struct router_index *x = finish(&k);
+    static const struct {
+        const char *target;
+        int want;
+    } cases[] = {
+        {"/?a=b+c", 0},   {"/?a=b%20c", 0},   {"/?x&a=1&a=b%20c", 0},
+        {"/?%61=b+c", 0}, {"/?a=b%2Bc", -1},  {"/?a=b", -1},
+        {"/?flag", 1},    {"/?flag=", 1},     {"/?flag=1", -1},
+        {"/?n=42", 2},    {"/?n=%34%32", 2},  {"/?n=4a", -1},
+        {"/?n=a&n=7", 2}, {"/?n", -1},        {"/?n=4;x", -1},
+        {"/?n=%zz", -1},  {"/?n=%zz&n=1", 2}, {"/?", -1},
+        {"/", -1},        {"/?a=b+c#", -1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int got = match(x, 0, false, "a", cases[i].target);
+        if (got != cases[i].want)
+            fail_msg("%s: %d", cases[i].target, got);
+    }
+    router_index_destroy(x);
+}
+
+static void expressions_and_paths(void **state)
+{
+    struct sketch k = {0};
+    add(&k, 0, false, "H:^[a-z]+\\.a\\.test$ e:/only &"); /* 0 */
+    add(&k, 0, false, "P:\\.(png|jpg)$");                 /* 1 */
+    add(&k, 0, false, "p:/admin");                        /* 2 */
+    struct router_index *x = finish(&k);
+    assert_int_equal(match(x, 0, false, "SUB.a.test:80", "/only?x"), 0);
+    assert_int_equal(match(x, 0, false, "sub.b.test", "/only"), -1);
+    assert_int_equal(match(x, 0, false, "z", "/i/%6dage.%70ng"), 1);
+    assert_int_equal(match(x, 0, false, "z", "/public/../admin"), 2);
+    assert_int_equal(match(x, 0, false, "z", "//admin"), 2);
+    assert_int_equal(match(x, 0, false, "z", "/public/%2e%2E/admin"), 2);
+    assert_int_equal(match(x, 0, false, "z", "/public%2Fadmin"), -1);
+    assert_int_equal(match(x, 0, false, "z", "/public/..%2fadmin"), -2);
+    assert_int_equal(match(x, 0, false, "z", "/%"), -2);
+    router_index_destroy(x);
+}
+
 static unsigned next(unsigned below)
 {
     static uint64_t seed = 88172645463325252ull;
@@ -160,6 +278,27 @@ static unsigned next(unsigned below)
     seed ^= seed >> 7;
     seed ^= seed << 17;
     return (unsigned)(seed % below);
+}
+
+/* The program evaluated as it stands, whole. */
+static bool walk_holds(const struct sketch *k, const struct snap_router *router, const char *host,
+                       const char *path)
+{
+    bool stack[RULE_DEPTH_MAX];
+    uint32_t depth = 0;
+    for (uint32_t i = 0; i < router->node_count; i++) {
+        const struct snap_rule_node *n = &k->nodes[router->first_node + i];
+        if (n->op == SNAP_RULE_NOT) {
+            stack[depth - 1] = !stack[depth - 1];
+        } else if (n->op == SNAP_RULE_AND || n->op == SNAP_RULE_OR) {
+            bool b = stack[--depth], a = stack[depth - 1];
+            stack[depth - 1] = n->op == SNAP_RULE_AND ? a && b : a || b;
+        } else {
+            stack[depth++] = n->op == SNAP_RULE_HOST ? span_eq(n->text, span_str(host))
+                                                     : span_starts_with(span_str(path), n->text);
+        }
+    }
+    return stack[0];
 }
 
 /* The index must give what walking over all routers gives, whatever the rules are. */
@@ -197,7 +336,7 @@ static void index_agrees_with_walking(void **state)
                     int want = -1;
                     for (uint32_t i = 0; i < k.s.router_count && want < 0; i++)
                         if ((k.routers[i].tls != SNAP_NONE) == tls &&
-                            rule_holds(&k.s, &k.routers[i], span_str(h), span_str(p)))
+                            walk_holds(&k, &k.routers[i], h, p))
                             want = (int)i;
                     assert_int_equal(match(x, 0, tls, h, p), want);
                 }
@@ -220,6 +359,8 @@ static void host_of_authority(void **state)
 }
 
 UNIT_TESTS(cmocka_unit_test(hosts_and_paths), cmocka_unit_test(order_is_kept_across_lists),
-           cmocka_unit_test(tls_and_plain_do_not_mix), cmocka_unit_test(options_belong_to_names),
+           cmocka_unit_test(tls_and_plain_do_not_mix),
            cmocka_unit_test(precedence_of_operators_is_the_postfix_order),
-           cmocka_unit_test(index_agrees_with_walking), cmocka_unit_test(host_of_authority))
+           cmocka_unit_test(methods_fields_and_addresses), cmocka_unit_test(parameters),
+           cmocka_unit_test(expressions_and_paths), cmocka_unit_test(index_agrees_with_walking),
+           cmocka_unit_test(host_of_authority))

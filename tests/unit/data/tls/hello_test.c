@@ -113,6 +113,29 @@ static struct result parse(struct span message, struct hello *ret)
     return hello_parse(records(message, RECORD_BODY_MAX, &w), ret);
 }
 
+/* Cut into records of any size and joined again, the hello is what it was. */
+static void one_record_of_many(void **state)
+{
+    static uint8_t mem[40000], whole[40000];
+    struct build b;
+    struct span message = build_modern(&b);
+    struct writer expected = writer_of(whole, sizeof whole);
+    records(message, RECORD_BODY_MAX, &expected);
+    writer_bytes(&expected, "next", 4);
+    for (size_t part = 1; part < message.len; part += 1 + part / 3) {
+        struct writer w = writer_of(mem, sizeof mem);
+        struct hello h;
+        assert_int_equal(hello_parse(records(message, part, &w), &h).code, ERR_NONE);
+        assert_int_equal(h.records, 2);
+        writer_bytes(&w, "next", 4);
+        size_t void_bytes = hello_join(mem, w.len);
+        assert_int_equal(w.len - void_bytes, expected.len);
+        assert_memory_equal(mem + void_bytes, whole, expected.len);
+        assert_int_equal(hello_parse(span_of(mem + void_bytes, expected.len), &h).code, ERR_NONE);
+        assert_int_equal(h.records, 1);
+    }
+}
+
 static enum err_code code_of(struct span message)
 {
     struct hello h;
@@ -126,7 +149,7 @@ static void assert_modern(const struct hello *h)
     assert_false(h->name_refused);
     assert_true(h->tls12 && h->tls13 && h->ecdsa && h->rsa);
     assert_true(h->has_alpn && h->alpn_h2 && h->alpn_http11 && !h->alpn_acme);
-    assert_true(h->has_mlkem);
+    assert_true(h->has_groups && (h->groups & HELLO_GROUP_X25519MLKEM768));
     assert_false(h->has_ticket);
     assert_int_equal(h->ticket_len, 0);
 }
@@ -557,7 +580,8 @@ static void any_byte_may_be_wrong(void **state)
     free(mem);
 }
 
-UNIT_TESTS(cmocka_unit_test(a_browsers_hello), cmocka_unit_test(every_truncation_asks_for_more),
+UNIT_TESTS(cmocka_unit_test(one_record_of_many), cmocka_unit_test(a_browsers_hello),
+           cmocka_unit_test(every_truncation_asks_for_more),
            cmocka_unit_test(every_split_into_two_records),
            cmocka_unit_test(small_records_at_every_length),
            cmocka_unit_test(bytes_behind_the_hello), cmocka_unit_test(not_tls_is_said_at_once),

@@ -96,7 +96,9 @@ static inline void pair_cert_make(struct pair_cert *ret, enum pair_key type, con
     assert_true(middles < 4);
     memset(ret, 0, sizeof *ret);
     pair_make_key(&ret->root, PAIR_P256);
-    pair_sign(&ret->root, "root", true, &ret->root);
+    /* Roots of one name are told apart by key identifiers only, which these do not have. */
+    static const char *const roots[] = {"root A", "root B", "root C"};
+    pair_sign(&ret->root, roots[type], true, &ret->root);
     struct pair_issuer *by = &ret->root;
     for (int i = 0; i < middles; i++) {
         pair_make_key(&issuers[i], PAIR_P256);
@@ -176,7 +178,26 @@ struct pair_options {
     const char *alpn;            /* comma list, NULL = none */
     WOLFSSL_SESSION *resume;
     const struct pair_cert *trust; /* verify against its root; NULL = do not verify */
+    const struct pair_cert *show;  /* the client's own certificate; NULL = none */
+    bool leaf_only;                /* shown without what stands between it and its root */
 };
+
+/* Gives the client a certificate of its own. */
+static inline void pair_show(WOLFSSL_CTX *ctx, const struct pair_cert *cert, bool leaf_only)
+{
+    struct buf joined = {0};
+    struct reader r = reader_of(buf_span(&cert->chain));
+    do
+        buf_put_span(&joined, reader_bytes(&r, reader_be(&r, 3)));
+    while (r.left && !leaf_only);
+    assert_int_equal(wolfSSL_CTX_use_certificate_chain_buffer_format(
+                         ctx, joined.ptr, (long)joined.len, WOLFSSL_FILETYPE_ASN1),
+                     WOLFSSL_SUCCESS);
+    assert_int_equal(wolfSSL_CTX_use_PrivateKey_buffer(ctx, cert->key.ptr, (long)cert->key.len,
+                                                       WOLFSSL_FILETYPE_ASN1),
+                     WOLFSSL_SUCCESS);
+    buf_free(&joined);
+}
 
 static inline void pair_open(struct pair *p, struct tls_policy *policy,
                              const struct table_cert *cert, const struct ticket_keys *keys,
@@ -198,6 +219,8 @@ static inline void pair_open(struct pair *p, struct tls_policy *policy,
                          WOLFSSL_SUCCESS);
     else
         wolfSSL_CTX_set_verify(p->client_ctx, WOLFSSL_VERIFY_NONE, NULL);
+    if (o->show)
+        pair_show(p->client_ctx, o->show, o->leaf_only);
     if (o->suites)
         assert_int_equal(wolfSSL_CTX_set_cipher_list(p->client_ctx, o->suites), WOLFSSL_SUCCESS);
     p->client = wolfSSL_new(p->client_ctx);

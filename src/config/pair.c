@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config/pair.h"
+
+#include "config/build.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#define CHAIN_MAX  32
+#define RSA_STRONG 2048
+
+struct link {
+    struct x509 cert;
+    struct span der;
+    bool used;
+};
+
+/* A pair while it is being read. */
+struct work {
+    const struct pair_source *source;
+    struct buf pem[2];
+    struct buf file_chain; /* in the order of the file */
+    struct link links[CHAIN_MAX];
+    uint32_t count;
+    struct key *key;
+};
+
+static void say(const struct work *w, enum pair_part about, bool warning, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void say(const struct work *w, enum pair_part about, bool warning, const char *fmt, ...)
+{
+    struct buf text = {0};
+    va_list ap;
+    if (!w->source->say)
+        return;
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    w->source->say(w->source->arg, about, warning, buf_cstr(&text));
+    buf_free(&text);
+}
+
+bool pair_is_text(const char *value)
+{
+    return strncmp(value, "-----BEGIN ", 11) == 0;
+}
+
+static bool read_part(struct work *w, enum pair_part part)
+{
+    const char *text = w->source->text[part];
+    struct why why;
+    if (pair_is_text(text)) {
+        buf_put_str(&w->pem[part], text);
+        return true;
+    }
+    if (result_is_ok(build_read(text, PAIR_BYTES_MAX, &w->pem[part], &why)))
+        return true;
+    say(w, part, false, "%s: %s", part == PAIR_CERT ? "certFile" : "keyFile", why.text);
+    return false;
+}
+
+static bool parse_chain(struct work *w)
+{
+    const char *name = w->source->name[PAIR_CERT];
+    struct why why;
+    struct result r = x509_chain_from_pem(buf_span(&w->pem[PAIR_CERT]), &w->file_chain, NULL, &why);
+    struct reader in = reader_of(buf_span(&w->file_chain));
+    while (result_is_ok(r) && in.left) {
+        struct span der = reader_bytes(&in, reader_be(&in, 3));
+        if (w->count == CHAIN_MAX)
+            r = why_fail(&why, ERR_TOO_LARGE, "more than %d certificates", CHAIN_MAX);
+        else
+            r = x509_parse(der, &w->links[w->count].cert, &why);
+        if (result_is_ok(r))
+            w->links[w->count++].der = der;
+    }
+    if (!result_is_ok(r))
+        say(w, PAIR_CERT, false, "%s: %s", name, why.text);
+    return result_is_ok(r);
+}
+
+static bool parse_key(struct work *w)
+{
+    struct why why;
+    if (result_is_ok(key_from_pem(buf_span(&w->pem[PAIR_KEY]), &w->key, &why)))
+        return true;
+    say(w, PAIR_KEY, false, "%s: %s", w->source->name[PAIR_KEY], why.text);
+    return false;
+}
+
+/* The certificate of the key: the first one, or else another one of the file. */
+static struct link *find_leaf(struct work *w)
+{
+    struct why why, first;
+    for (uint32_t i = 0; i < w->count; i++)
+        if (result_is_ok(x509_check_key(&w->links[i].cert, w->key, i ? &why : &first)))
+            return &w->links[i];
+    say(w, PAIR_KEY, false, "%s for %s: %s", w->source->name[PAIR_KEY], w->source->name[PAIR_CERT],
+        first.text);
+    return NULL;
+}
+
+static bool is_self_issued(const struct x509 *cert)
+{
+    return strcmp(cert->issuer, cert->subject) == 0;
+}
+
+static struct link *find_issuer(struct work *w, const struct x509 *cert)
+{
+    for (uint32_t i = 0; i < w->count && !is_self_issued(cert); i++)
+        if (!w->links[i].used && strcmp(w->links[i].cert.subject, cert->issuer) == 0)
+            return &w->links[i];
+    return NULL;
+}
+
+static const char *title(const struct x509 *cert)
+{
+    return cert->name_count ? cert->names[0] : cert->subject;
+}
+
+/* Each behind its length: the leaf, its issuer, and so on (RFC 8446 section 4.4.2). */
+static void order_chain(struct work *w, struct link *leaf, struct buf *out)
+{
+    const char *name = w->source->name[PAIR_CERT];
+    uint32_t placed = 0;
+    bool moved = false;
+    struct link *last = leaf;
+    for (struct link *l = leaf; l; l = find_issuer(w, &l->cert)) {
+        l->used = true;
+        moved = moved || l != &w->links[placed];
+        placed++;
+        buf_put_be(out, l->der.len, 3);
+        buf_put_span(out, l->der);
+        last = l;
+    }
+    if (moved)
+        say(w, PAIR_CERT, true,
+            "%s: the certificates are served in another order than that of the file: that of %s "
+            "first, each followed by its issuer's",
+            name, title(&leaf->cert));
+    for (uint32_t i = 0; i < w->count; i++)
+        if (!w->links[i].used)
+            say(w, PAIR_CERT, true, "%s: the certificate of %s is no part of the chain: left out",
+                name, title(&w->links[i].cert));
+    if (!is_self_issued(&last->cert) &&
+        (placed < w->count || (placed == 1 && last->cert.has_issuer_url)))
+        say(w, PAIR_CERT, true,
+            "%s: the chain is not complete: the certificate of \"%s\", the issuer of %s, is "
+            "missing, and clients that do not have it will refuse the connection",
+            name, last->cert.issuer, title(&last->cert));
+}
+
+static void judge_dates(const struct work *w, const struct x509 *cert)
+{
+    char text[32];
+    struct tm tm;
+    bool expired = cert->not_after_s < w->source->now_s;
+    time_t when_s = (time_t)(expired ? cert->not_after_s : cert->not_before_s);
+    if (!expired && cert->not_before_s <= w->source->now_s)
+        return;
+    gmtime_r(&when_s, &tm);
+    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &tm);
+    say(w, PAIR_CERT, true,
+        expired ? "%s: the certificate of %s expired on %s"
+                : "%s: the certificate of %s is not valid before %s",
+        w->source->name[PAIR_CERT], title(cert), text);
+}
+
+static void judge(const struct work *w, const struct link *leaf)
+{
+    const char *name = w->source->name[PAIR_CERT];
+    if (leaf->cert.name_count == 0)
+        say(w, PAIR_CERT, true, "%s: the certificate has no host names: no client will ask for it",
+            name);
+    for (uint32_t i = 0; i < w->count; i++) {
+        const struct x509 *cert = &w->links[i].cert;
+        char kind[X509_KEY_TEXT_MAX];
+        if (!w->links[i].used)
+            continue;
+        judge_dates(w, cert);
+        if (cert->weak_signature && !is_self_issued(cert))
+            say(w, PAIR_CERT, true,
+                "%s: the certificate of %s is signed with %s, which clients refuse", name,
+                title(cert), cert->weak_signature);
+        if (cert->is_rsa && cert->key_bits < RSA_STRONG)
+            say(w, PAIR_CERT, true, "%s: the key of %s (%s) is too short: clients want %d bits",
+                name, title(cert), x509_key_text(cert, kind), RSA_STRONG);
+    }
+    if (key_type_of(w->key) == KEY_EC521 || key_type_of(w->key) == KEY_ED25519)
+        say(w, PAIR_KEY, true, "%s: most clients do not know keys of the kind %s",
+            w->source->name[PAIR_KEY], key_type_name(key_type_of(w->key)));
+}
+
+static bool use(struct work *w, struct pair *ret)
+{
+    struct link *leaf = find_leaf(w);
+    struct why why;
+    if (!leaf)
+        return false;
+    if (!result_is_ok(key_to_der(w->key, &ret->key))) {
+        say(w, PAIR_KEY, false, "%s: the key cannot be used", w->source->name[PAIR_KEY]);
+        return false;
+    }
+    order_chain(w, leaf, &ret->chain);
+    judge(w, leaf);
+    return result_is_ok(x509_parse(leaf->der, &ret->leaf, &why));
+}
+
+bool pair_read(const struct pair_source *source, struct pair *ret)
+{
+    struct work *w = mem_zalloc(sizeof *w);
+    struct pair pair = {0};
+    w->source = source;
+    bool good = read_part(w, PAIR_CERT) && parse_chain(w);
+    good = read_part(w, PAIR_KEY) && parse_key(w) && good;
+    good = good && use(w, &pair);
+    if (good)
+        *ret = pair;
+    else
+        pair_free(&pair);
+    for (uint32_t i = 0; i < w->count; i++)
+        x509_free(&w->links[i].cert);
+    key_free(w->key);
+    buf_free(&w->file_chain);
+    buf_wipe_free(&w->pem[PAIR_CERT]); /* files that hold both are common */
+    buf_wipe_free(&w->pem[PAIR_KEY]);
+    free(w);
+    return good;
+}
+
+void pair_free(struct pair *pair)
+{
+    x509_free(&pair->leaf);
+    buf_free(&pair->chain);
+    buf_wipe_free(&pair->key);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control/cert_files.h - certificates that people keep in files: publishes those of the
+ * configuration, watches their files, and publishes each again when its files have changed.
+ * Thread: control's main thread.   Owns: its watch, copies of the paths.
+ * Never: takes a bad pair of files for a good one (the certificate before stays, and the log says
+ * so); takes part in what the configuration says (a reload does that, with cert_files_set()). */
+#pragma once
+
+#include "config/config.h"
+#include "control/loop.h"
+#include "control/publish_state.h"
+
+/* A pair is written in two steps: what does not fit together gets so much time. */
+#define CERT_FILES_PATIENCE_MS 3000
+
+struct cert_files;
+
+struct cert_files_options {
+    struct loop *loop;
+    struct publish_state *certificates;
+    uint32_t patience_ms;       /* CERT_FILES_PATIENCE_MS, but in tests */
+    void (*changed)(void *arg); /* some were put into `certificates`: publish them */
+    void *arg;
+};
+
+/* The kernel may refuse to watch files: then the log says so, and a reload is what notices. */
+struct cert_files *cert_files_create(const struct cert_files_options *options);
+/* NULL is fine. */
+void cert_files_destroy(struct cert_files *f);
+/* Takes over the certificates of a configuration, the default one too when it has one: puts them
+ * into `certificates` and drops those of the configuration before. read_ns: the wall clock when the
+ * configuration began to be read; files that have changed since are read again. */
+void cert_files_set(struct cert_files *f, const struct config *config, int64_t read_ns);

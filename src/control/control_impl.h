@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control/control_impl.h - what the files of the control process share: all of its state.
+ * Thread: control.   Owns: nothing.
+ * Never: included by another than control.c, certificates.c and reload.c. */
+#pragma once
+
+#include "control/admin.h"
+#include "control/bridge_link.h"
+#include "control/cert_files.h"
+#include "control/control.h"
+#include "control/ticket_store.h"
+#include "control/upstreams.h"
+#include "control/watch.h"
+
+/* One configuration and what was made of it. One that was replaced lives on while orders run by its
+ * resolvers. */
+struct generation {
+    struct list node; /* in control.retired */
+    struct config *config;
+    struct resolver_set resolvers;
+    struct snapshot *snapshot;   /* NULL when retired */
+    struct upstreams *upstreams; /* the same */
+};
+
+/* What a reload has come to so far. */
+enum reload_phase {
+    RELOAD_PHASE_IDLE = 0,
+    RELOAD_PHASE_LOADING, /* the helper thread reads and checks */
+    RELOAD_PHASE_ASKING,  /* the supervisor opens sockets */
+};
+
+struct reload {
+    enum reload_phase phase;
+    uint64_t run;          /* number of the present one, or the last */
+    bool again;            /* asked for while one was running */
+    bool is_at_start;      /* ASKING: not a reload, but the start of control */
+    int64_t began_ns;      /* wall clock */
+    struct config *config; /* loaded, not yet in use */
+    struct config_problems problems;
+    bool good;                /* of the load in the helper thread */
+    struct admin_reload last; /* for people */
+};
+
+/* All of the control process. */
+struct control {
+    const struct control_config *args;
+    struct generation *now;
+    struct list retired;
+    struct loop *loop;
+    struct loop_fd supervisor;
+    struct report *report;
+    struct state *state;
+    struct ledger *ledger;
+    struct provider_host *host;
+    struct store_pool stores;
+    struct scheduler *scheduler;
+    struct publish_state *certificates;
+    struct cert_files *cert_files;
+    struct ticket_store tickets;
+    struct bridge_link link;
+    struct reload reload;
+    struct watch *watch;
+    struct admin_view view;
+    struct admin *admin;
+    struct loop_timer housekeeping;
+};
+
+/* ---- control.c ------------------------------------------------------------------------------ */
+
+/* A message to the supervisor: a letter and what belongs to it. False when it does not hear. */
+bool control_tell_supervisor(struct control *c, struct span message);
+/* To the workers; wipes `out`. */
+void control_send_and_wipe(struct control *c, struct buf *out);
+/* The next change by time alone. */
+void control_plan_housekeeping(struct control *c);
+/* Prints problems to the log, one a line. */
+void control_log_problems(const struct config_problems *problems);
+/* Makes everything of a configuration but the upstreams' questions; takes it. */
+struct generation *control_generation_create(struct control *c, struct config *config);
+void control_generation_destroy(struct generation *g);
+
+/* ---- certificates.c ------------------------------------------------------------------------- */
+
+/* A stored certificate becomes one that is served; the scheduler is told. */
+struct result certificates_put_acme(struct control *c, const struct store_cert *cert,
+                                    struct why *why);
+void certificates_load_store(struct control *c, struct store *store);
+/* All stores; `but` those of the generation before are left out (NULL = none). */
+void certificates_load_stores(struct control *c, const struct resolver_set *but);
+/* Those of stores that the present generation does not use any more. */
+void certificates_drop_stores(struct control *c, const struct resolver_set *old);
+/* For names without a certificate, unless the configuration brings one for them: the self-signed
+ * one that is kept in the state directory. */
+struct result certificates_load_default(struct control *c, struct why *why);
+/* Tells the scheduler of certificates for wants that are new. */
+void certificates_know_wants(struct control *c);
+
+/* ---- reload.c ------------------------------------------------------------------------------- */
+
+/* Loads the configuration again, now or after the reload that runs. Returns the number of the run
+ * whose end says what came of it. */
+uint64_t reload_request(struct control *c, const char *cause);
+/* Tells the supervisor of the first configuration. */
+void reload_start(struct control *c);
+/* The supervisor's answer to a plan. */
+void reload_answered(struct control *c, bool good, struct span text);
+/* Watches what the configuration says. */
+void reload_watch(struct control *c, int64_t since_ns);
+/* Frees generations that nothing uses any more. */
+void reload_collect(struct control *c);
+void reload_fini(struct control *c);

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/passage.h"
+
+#include "data/conn.h"
+#include "data/forward.h"
+
+/* Sends what stands in w->response. */
+static void send_answer(struct worker *w, struct stream *s, const struct snapshot *snapshot,
+                        const struct middleware_notes *notes, struct http_answer *answer,
+                        bool whole)
+{
+    middleware_response(snapshot, notes, &w->response);
+    answer->status = w->response.status;
+    answer->fields = w->response.fields;
+    answer->field_count = w->response.field_count;
+    stream_reply(w, s, answer, whole);
+}
+
+void passage_answer(struct worker *w, struct stream *s, const struct snapshot *snapshot,
+                    const struct middleware_notes *notes, uint16_t status, bool whole)
+{
+    w->response.is_response = true;
+    w->response.status = status;
+    w->response.field_count = 0;
+    send_answer(w, s, snapshot, notes, &(struct http_answer){0}, whole);
+}
+
+bool passage_is_trusted(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep)
+{
+    if (conn->trusted_version != w->snapshot->version + 1) {
+        conn->trusted = forward_is_trusted(w->snapshot, ep, &conn->peer);
+        conn->trusted_version = w->snapshot->version + 1;
+    }
+    return conn->trusted;
+}
+
+/* What middlewares may read and change of what the upstream is told. */
+static bool introduce(struct worker *w, struct request *rq)
+{
+    struct forward_client client = {
+        .ip = conn_ip(w, rq->conn),
+        .server = span_str(w->config->host_name),
+        .tls = rq->conn->is_tls,
+        .trusted = passage_is_trusted(w, rq->conn, rq->entrypoint),
+    };
+    return result_is_ok(forward_apply(rq->head, &client));
+}
+
+/* Makes the response that a middleware decided on. */
+static void answer_run(struct worker *w, struct request *rq, const struct middleware_run *run)
+{
+    struct http_answer answer = {.body = run->body, .bare = run->bare};
+    if (run->body.len)
+        (void)http_head_add(&w->response, SPAN_LITERAL("Content-Type"),
+                            SPAN_LITERAL("text/plain; charset=utf-8"));
+    send_answer(w, rq->stream, w->snapshot, &rq->notes, &answer, rq->whole);
+}
+
+bool passage_go(struct worker *w, struct request *rq)
+{
+    if (!introduce(w, rq)) {
+        passage_answer(w, rq->stream, w->snapshot, &rq->notes, 431, rq->whole);
+        return false;
+    }
+    if (rq->router->steps.count == 0)
+        return true;
+    struct middleware_run run = {
+        .snapshot = w->snapshot,
+        .set = w->middleware_set,
+        .tables = &w->middlewares,
+        .head = rq->head,
+        .answer = &w->response,
+        .peer_text = conn_ip(w, rq->conn),
+        .peer = &rq->conn->peer,
+        .tls = rq->conn->is_tls,
+        .now_ns = w->now_ns,
+        .text = &rq->text,
+        .notes = &rq->notes,
+    };
+    switch (middleware_request(&run, rq->router->steps, &rq->step)) {
+    case MIDDLEWARE_PASS:
+        return true;
+    case MIDDLEWARE_ANSWER:
+        answer_run(w, rq, &run);
+        break;
+    case MIDDLEWARE_WAIT:
+        passage_answer(w, rq->stream, w->snapshot, &rq->notes, 503, rq->whole);
+        break;
+    }
+    middleware_end(&w->middlewares, &rq->notes);
+    return false;
+}
