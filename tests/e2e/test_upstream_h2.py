@@ -242,8 +242,8 @@ def test_clients_that_go_away_cancel_their_stream(plain):
     proxy, origin = plain()
     with proxy.connect() as client:
         client.send("GET /never HTTP/1.1\r\nHost: a.test\r\n\r\n")
-        wait_until(lambda: origin.connection_count, "the origin was asked")
-        time.sleep(0.2)
+        wait_until(lambda: origin.most_at_once, "the origin was asked")
+        client.reset()
     wait_until(lambda: origin.resets == [8], "RST_STREAM with CANCEL")
     assert proxy.get("/bytes/5").status == 200 and origin.connection_count == 1
 
