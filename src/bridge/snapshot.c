@@ -24,6 +24,14 @@ static void code_entrypoint(struct coder *c, struct snap_entrypoint *e)
     code_u32(c, &e->idle_timeout_ms);
     code_u32(c, &e->handshake_timeout_ms);
     code_u32(c, &e->head_max_bytes);
+    code_u32(c, &e->h2.streams_max);
+    code_u32(c, &e->h2.stream_window_bytes);
+    code_u32(c, &e->h2.conn_window_bytes);
+    code_u32(c, &e->h2.head_frames);
+    code_u32(c, &e->h2.resets);
+    code_u32(c, &e->h2.control_frames);
+    code_u32(c, &e->h2.empty_frames);
+    code_u32(c, &e->h2.glitches);
     code_u32(c, &e->grace_timeout_ms);
     code_bool(c, &e->forwarded_insecure);
     code_u32(c, &e->trusted_first);
@@ -72,6 +80,15 @@ static void code_service(struct coder *c, struct snap_service *s)
     code_u32(c, &s->idle_timeout_ms);
     code_u32(c, &s->max_idle_per_server);
     code_u32(c, &s->transport);
+    code_u8(c, &s->kind);
+    code_u8(c, &s->strategy);
+    code_u8(c, &s->level);
+    code_u32(c, &s->first_member);
+    code_u32(c, &s->member_count);
+    code_span(c, &s->cookie_name);
+    code_span(c, &s->cookie_attributes);
+    code_u32(c, &s->passive_failures);
+    code_u32(c, &s->passive_window_ms);
 }
 
 static void code_transport(struct coder *c, struct snap_transport *t)
@@ -94,6 +111,13 @@ static void code_roots(struct coder *c, struct snap_roots *r)
     code_span(c, &r->certs);
 }
 
+static void code_member(struct coder *c, struct snap_member *m)
+{
+    code_u32(c, &m->service);
+    code_u32(c, &m->weight);
+    code_span(c, &m->cookie);
+}
+
 static void code_server(struct coder *c, struct snap_server *s)
 {
     code_span(c, &s->url);
@@ -102,6 +126,7 @@ static void code_server(struct coder *c, struct snap_server *s)
     code_bool(c, &s->https);
     code_bool(c, &s->h2c);
     code_u32(c, &s->weight);
+    code_span(c, &s->cookie);
 }
 
 static void code_tls(struct coder *c, struct snap_tls *t)
@@ -133,17 +158,18 @@ static void code_prefix(struct coder *c, struct snap_prefix *p)
 
 /* Array members: type, member, counter, bytes of the smallest element on the wire. */
 #define ARRAYS(X)                                                                                  \
-    X(entrypoint, entrypoints, entrypoint_count, 60)                                               \
+    X(entrypoint, entrypoints, entrypoint_count, 92)                                               \
     X(router, routers, router_count, 42)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 16)                                                  \
-    X(service, services, service_count, 33)                                                        \
-    X(server, servers, server_count, 16)                                                           \
+    X(service, services, service_count, 60)                                                        \
+    X(server, servers, server_count, 20)                                                           \
     X(transport, transports, transport_count, 42)                                                  \
     X(roots, roots, roots_count, 4)                                                                \
     X(tls, tls, tls_count, 27)                                                                     \
     X(tls_host, tls_hosts, tls_host_count, 12)                                                     \
     X(prefix, prefixes, prefix_count, 17)                                                          \
     X(regex, regexes, regex_count, 4)                                                              \
+    X(member, members, member_count, 12)                                                           \
     X(middleware, middlewares, middleware_count, 8)                                                \
     X(step, steps, step_count, 4)                                                                  \
     X(text, texts, text_count, 4)                                                                  \
@@ -226,12 +252,20 @@ static bool rule_ok(const struct snapshot *s, const struct snap_rule_node *nodes
     return depth == 1;
 }
 
+static bool h2_ok(const struct snap_h2 *h2)
+{
+    return h2->streams_max == 0 ||
+           (h2->stream_window_bytes > 0 && h2->stream_window_bytes <= INT32_MAX &&
+            h2->conn_window_bytes > 0 && h2->conn_window_bytes <= INT32_MAX && h2->head_frames &&
+            h2->resets && h2->control_frames && h2->empty_frames && h2->glitches);
+}
+
 static bool entrypoint_ok(const struct snapshot *s, const struct snap_entrypoint *e)
 {
     uint32_t status = e->redirect_status;
     if (status != 0 && status != 301 && status != 302 && status != 307 && status != 308)
         return false;
-    if (!range_ok(e->trusted_first, e->trusted_count, s->prefix_count) ||
+    if (!h2_ok(&e->h2) || !range_ok(e->trusted_first, e->trusted_count, s->prefix_count) ||
         !range_ok(e->first_router, e->router_count, s->router_count))
         return false;
     uint32_t self = (uint32_t)(e - s->entrypoints);
@@ -263,6 +297,25 @@ static bool router_ok(const struct snapshot *s, const struct snap_router *r)
            r->service < s->service_count && r->entrypoint < s->entrypoint_count &&
            (r->tls == SNAP_NONE || r->tls < s->tls_count) && snapshot_steps_ok(s, r->steps) &&
            rule_ok(s, s->rule_nodes + r->first_node, r->node_count);
+}
+
+static bool service_ok(const struct snapshot *s, const struct snap_service *v)
+{
+    if (v->transport >= s->transport_count || v->kind > SNAP_SERVICE_FAILOVER ||
+        v->strategy > SNAP_STRATEGY_LEAST_TIME || v->level >= SNAP_SERVICE_LEVELS ||
+        !range_ok(v->first_server, v->server_count, s->server_count) ||
+        !range_ok(v->first_member, v->member_count, s->member_count))
+        return false;
+    if (v->kind == SNAP_SERVICE_SERVERS ? v->member_count > 0 : v->server_count > 0)
+        return false;
+    if (v->kind == SNAP_SERVICE_FAILOVER && v->member_count != 2)
+        return false;
+    for (uint32_t i = 0; i < v->member_count; i++) {
+        uint32_t below = s->members[v->first_member + i].service;
+        if (below >= s->service_count || s->services[below].level >= v->level)
+            return false;
+    }
+    return true;
 }
 
 static bool tls_ok(const struct snap_tls *t)
@@ -332,7 +385,7 @@ struct result snapshot_check(const struct snapshot *s)
     for (uint32_t i = 0; i < s->router_count; i++)
         ok = ok && router_ok(s, &s->routers[i]);
     for (uint32_t i = 0; i < s->service_count; i++)
-        ok = ok && s->services[i].transport < s->transport_count;
+        ok = ok && service_ok(s, &s->services[i]);
     for (uint32_t i = 0; i < s->transport_count; i++)
         ok = ok && transport_ok(s, &s->transports[i]);
     for (uint32_t i = 0; i < s->roots_count; i++)

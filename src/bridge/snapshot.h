@@ -13,6 +13,12 @@
 
 #define SNAP_NONE UINT32_MAX
 
+/* Bounds of HTTP/2 on an entry point; the last four within ten seconds. All 0: none is spoken. */
+struct snap_h2 {
+    uint32_t streams_max, stream_window_bytes, conn_window_bytes, head_frames;
+    uint32_t resets, control_frames, empty_frames, glitches;
+};
+
 /* An entry point. Listening sockets are found by `name`: the supervisor opened them. */
 struct snap_entrypoint {
     struct span name;
@@ -25,6 +31,7 @@ struct snap_entrypoint {
     uint32_t idle_timeout_ms;
     uint32_t handshake_timeout_ms;
     uint32_t head_max_bytes;
+    struct snap_h2 h2;
     uint32_t grace_timeout_ms;             /* drain */
     bool forwarded_insecure;               /* X-Forwarded-* of every client are trusted */
     uint32_t trusted_first, trusted_count; /* range in snapshot.prefixes */
@@ -102,18 +109,51 @@ struct snap_server {
     struct span url;  /* as configured, for messages */
     struct span host; /* name or address; control resolves names */
     uint16_t port;
-    bool https; /* TLS to the upstream */
-    bool h2c;   /* HTTP/2 without TLS */
-    uint32_t weight;
+    bool https;         /* TLS to the upstream */
+    bool h2c;           /* HTTP/2 without TLS */
+    uint32_t weight;    /* 0: chosen by a cookie alone */
+    struct span cookie; /* what a sticky cookie calls it */
 };
+
+enum snap_service_kind {
+    SNAP_SERVICE_SERVERS = 0,
+    SNAP_SERVICE_WEIGHTED, /* requests are shared out by weight */
+    SNAP_SERVICE_HASHED,   /* clients are, by their address */
+    SNAP_SERVICE_FAILOVER, /* two members: the second when the first has no good server */
+};
+
+enum snap_strategy {
+    SNAP_STRATEGY_WRR = 0,
+    SNAP_STRATEGY_P2C,
+    SNAP_STRATEGY_HRW,
+    SNAP_STRATEGY_LEAST_TIME,
+};
+
+/* A service of a service. */
+struct snap_member {
+    uint32_t service; /* of a lower level */
+    uint32_t weight;
+    struct span cookie;
+};
+
+/* Services stand in at most so many levels: those with servers are level 0. */
+#define SNAP_SERVICE_LEVELS 4
 
 struct snap_service {
     struct span name;
     uint32_t first_server, server_count; /* range in snapshot.servers */
     bool pass_host_header;
     uint32_t dial_timeout_ms, response_header_timeout_ms, idle_timeout_ms;
-    uint32_t max_idle_per_server; /* per worker */
-    uint32_t transport;           /* index in snapshot.transports */
+    uint32_t max_idle_per_server;        /* per worker */
+    uint32_t transport;                  /* index in snapshot.transports */
+    uint8_t kind;                        /* enum snap_service_kind */
+    uint8_t strategy;                    /* enum snap_strategy; of servers */
+    uint8_t level;                       /* above those of its members */
+    uint32_t first_member, member_count; /* range in snapshot.members */
+    struct span cookie_name;             /* of the sticky cookie; empty = none */
+    struct span cookie_attributes;       /* "; Path=/; HttpOnly" */
+    uint32_t passive_failures;           /* in `passive_window_ms` take a server out; 0 = never */
+    uint32_t passive_window_ms;          /* also for how long */
 };
 
 /* What is asked of clients; the names are Go's. */
@@ -154,6 +194,7 @@ struct snapshot {
     struct snap_rule_node *rule_nodes;
     struct snap_service *services;
     struct snap_server *servers;
+    struct snap_member *members;
     struct snap_transport *transports;
     struct snap_roots *roots;
     struct snap_tls *tls;            /* [0] is "default" */
@@ -166,7 +207,7 @@ struct snapshot {
     struct snap_pair *pairs;
     uint32_t entrypoint_count, router_count, rule_node_count, service_count, server_count,
         transport_count, roots_count, tls_count, tls_host_count, prefix_count, regex_count,
-        middleware_count, step_count, text_count, pair_count;
+        member_count, middleware_count, step_count, text_count, pair_count;
 };
 
 struct buf;

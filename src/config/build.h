@@ -45,6 +45,8 @@ void build_tls(struct build *b);
 void build_transports(struct build *b);
 void build_services(struct build *b);
 void build_middlewares(struct build *b);
+/* Members of services, once their names are known. */
+void build_balance(struct build *b);
 void build_routers(struct build *b);
 void build_tls_hosts(struct build *b);
 void build_cover(struct build *b);
@@ -103,6 +105,10 @@ void build_middlewares_auth(struct build *b, struct place p, struct config_middl
 /* Reports what cannot stand in a header field's name or value; true when both are good. */
 bool build_field_is_good(struct build *b, const struct node *n, const char *name,
                          const char *value);
+/* Sets the kind of a service. */
+void build_balance_kind(struct build *b, struct place p, struct config_service *s);
+/* Strategy, cookie and health checks of a service with servers. */
+void build_balance_servers(struct build *b, struct place balancer, struct config_service *s);
 
 /* "main" and "sans" of each element, lower case, without duplicates. */
 struct config_domain *build_domains(struct build *b, struct place list, uint32_t *ret_count);

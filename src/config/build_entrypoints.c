@@ -81,6 +81,18 @@ static void build_redirect(struct build *b, struct place p, struct config_entryp
     }
 }
 
+static void build_h2(struct place p, struct config_h2 *h2)
+{
+    h2->streams_max = (uint32_t)build_int(p, "http2.maxConcurrentStreams");
+    h2->stream_window_bytes = (uint32_t)build_int(p, "http2.streamWindow");
+    h2->conn_window_bytes = (uint32_t)build_int(p, "http2.connectionWindow");
+    h2->head_frames = (uint32_t)build_int(p, "http2.maxHeaderFrames");
+    h2->resets = (uint32_t)build_int(p, "http2.maxResets");
+    h2->control_frames = (uint32_t)build_int(p, "http2.maxControlFrames");
+    h2->empty_frames = (uint32_t)build_int(p, "http2.maxEmptyFrames");
+    h2->glitches = (uint32_t)build_int(p, "http2.maxGlitches");
+}
+
 static void build_one(struct build *b, struct place p, struct config_entrypoint *e)
 {
     e->name = arena_strdup(b->arena, p.node->key);
@@ -90,6 +102,7 @@ static void build_one(struct build *b, struct place p, struct config_entrypoint 
     e->tls_resolver = UINT32_MAX;
     e->tls = build_at(p, "http.tls").node != NULL;
     e->head_max_bytes = (uint32_t)build_int(p, "http.maxHeaderBytes");
+    build_h2(p, &e->h2);
     e->forwarded_insecure = build_bool(p, "forwardedHeaders.insecure");
     e->trusted_ips = build_list(b, p, "forwardedHeaders.trustedIPs", &e->trusted_count);
     e->default_of_routers = build_bool(p, "asDefault");

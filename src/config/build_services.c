@@ -75,10 +75,11 @@ static void choose_transport(struct build *b, struct place balancer, struct conf
 
 static void build_one(struct build *b, struct place p, struct config_service *s)
 {
-    struct place balancer = build_at(p, "loadBalancer");
-    struct place servers = build_at(balancer, "servers");
     s->name = arena_strdup(b->arena, p.node->key);
     s->where = build_where(b, p.node->key_at);
+    build_balance_kind(b, p, s);
+    struct place balancer = build_at(p, "loadBalancer");
+    struct place servers = build_at(balancer, "servers");
     s->servers = arena_alloc(b->arena, (build_count(servers) + 1) * sizeof *s->servers);
     for (const struct node *n = NULL; (n = build_next(servers, n));) {
         struct place one = {n, servers.schema};
@@ -86,9 +87,9 @@ static void build_one(struct build *b, struct place p, struct config_service *s)
     }
     s->pass_host_header = build_bool(balancer, "passHostHeader");
     choose_transport(b, balancer, s);
-    if (!p.node->first)
-        build_required(b, p, "loadBalancer");
-    else if (balancer.node && !tree_child(balancer.node, "servers"))
+    if (s->kind == CONFIG_SERVICE_SERVERS)
+        build_balance_servers(b, balancer, s);
+    if (balancer.node && !tree_child(balancer.node, "servers"))
         problems_warn(b->problems, p.node->key_at, "service %s has no servers: it answers 503",
                       s->name);
 }
@@ -101,4 +102,5 @@ void build_services(struct build *b)
     for (const struct node *n = NULL; (n = build_next(all, n));)
         build_one(b, build_child(all, n), &c->services[c->service_count++]);
     build_names(b, &b->service_names, c->service_count, service_name);
+    build_balance(b);
 }

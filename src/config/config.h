@@ -20,6 +20,12 @@ struct config_where {
     uint32_t line, column;
 };
 
+/* Bounds of HTTP/2; the last four within ten seconds. */
+struct config_h2 {
+    uint32_t streams_max, stream_window_bytes, conn_window_bytes, head_frames;
+    uint32_t resets, control_frames, empty_frames, glitches;
+};
+
 struct config_entrypoint {
     const char *name;
     const char **addresses;   /* "1.2.3.4:80", ":443" as written */
@@ -35,6 +41,7 @@ struct config_entrypoint {
         handshake_timeout_ms, grace_timeout_ms; /* 0 = no limit */
     uint64_t accept_grace_ms; /* goes on accepting so long after the stop signal */
     uint32_t head_max_bytes;
+    struct config_h2 h2;
     bool forwarded_insecure;
     const char **trusted_ips; /* CIDR or address, checked */
     uint32_t trusted_count;
@@ -104,8 +111,55 @@ struct config_server {
     uint32_t weight;
 };
 
+enum config_service_kind {
+    CONFIG_SERVICE_SERVERS = 0,
+    CONFIG_SERVICE_WEIGHTED,
+    CONFIG_SERVICE_HASHED,
+    CONFIG_SERVICE_FAILOVER,
+};
+
+enum config_strategy {
+    CONFIG_STRATEGY_WRR = 0,
+    CONFIG_STRATEGY_P2C,
+    CONFIG_STRATEGY_HRW,
+    CONFIG_STRATEGY_LEAST_TIME,
+};
+
+struct config_member { /* a service of a service */
+    uint32_t service, weight;
+};
+
+struct config_field {
+    const char *name, *value;
+};
+
+struct config_health { /* loadBalancer.healthCheck */
+    bool on;
+    bool tcp;           /* connects only */
+    const char *scheme; /* "http" or "https"; "" = the server's */
+    const char *path, *method, *hostname;
+    uint16_t port;   /* 0 = the server's */
+    uint32_t status; /* 0 = 2xx and 3xx */
+    uint64_t interval_ms, unhealthy_interval_ms, timeout_ms;
+    bool follow_redirects;
+    struct config_field *headers;
+    uint32_t header_count;
+};
+
+#define CONFIG_SERVICE_LEVELS 4 /* services of services of services of servers */
+
 struct config_service {
     const char *name;
+    uint8_t kind;     /* enum config_service_kind */
+    uint8_t strategy; /* enum config_strategy; of servers */
+    uint8_t level;    /* above those of its members; those with servers are 0 */
+    struct config_member *members;
+    uint32_t member_count;         /* failover: 2, the service and its fallback */
+    const char *cookie_name;       /* of the sticky cookie, NULL = none */
+    const char *cookie_attributes; /* "; Path=/; HttpOnly" */
+    uint32_t passive_failures;     /* 0 = no passive health check */
+    uint64_t passive_window_ms;
+    struct config_health health;
     struct config_server *servers;
     uint32_t server_count;
     bool pass_host_header;

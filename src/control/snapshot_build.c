@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/must.h"
+#include "control/snapshot_balance.h"
 #include "control/snapshot_rules.h"
 #include "crypto/digest.h"
 
@@ -75,6 +76,14 @@ static void build_entrypoint(struct snapshot *s, struct snapshot_rules *rules,
                                   .idle_timeout_ms = ms(c->idle_timeout_ms),
                                   .handshake_timeout_ms = ms(c->handshake_timeout_ms),
                                   .head_max_bytes = c->head_max_bytes,
+                                  .h2 = {.streams_max = c->h2.streams_max,
+                                         .stream_window_bytes = c->h2.stream_window_bytes,
+                                         .conn_window_bytes = c->h2.conn_window_bytes,
+                                         .head_frames = c->h2.head_frames,
+                                         .resets = c->h2.resets,
+                                         .control_frames = c->h2.control_frames,
+                                         .empty_frames = c->h2.empty_frames,
+                                         .glitches = c->h2.glitches},
                                   .grace_timeout_ms = ms(c->grace_timeout_ms),
                                   .forwarded_insecure = c->forwarded_insecure,
                                   .trusted_first = s->prefix_count,
@@ -157,8 +166,12 @@ static void build_services(struct snapshot *s, const struct config *config)
                                   .transport = c->transport};
         for (uint32_t k = 0; k < c->server_count; k++) {
             const struct config_server *v = &c->servers[k];
-            s->servers[s->server_count++] = (struct snap_server){
-                span_str(v->url), span_str(v->host), v->port, v->https, v->h2c, v->weight};
+            s->servers[s->server_count++] = (struct snap_server){.url = span_str(v->url),
+                                                                 .host = span_str(v->host),
+                                                                 .port = v->port,
+                                                                 .https = v->https,
+                                                                 .h2c = v->h2c,
+                                                                 .weight = v->weight};
         }
     }
 }
@@ -270,6 +283,7 @@ struct snapshot *snapshot_build(const struct config *config, uint64_t version)
     free(middlewares);
     build_transports(s, config);
     build_services(s, config);
+    snapshot_balance_put(s, config);
     build_tls(s, config);
     return s;
 }
@@ -286,6 +300,7 @@ void snapshot_build_free(struct snapshot *s)
     free(s->entrypoints);
     free(s->routers);
     free(s->rule_nodes);
+    snapshot_balance_free(s);
     free(s->services);
     free(s->servers);
     free(s->transports);

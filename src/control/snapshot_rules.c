@@ -13,6 +13,7 @@ _Static_assert(SAME(RULE_HOST) && SAME(RULE_PATH) && SAME(RULE_PATH_PREFIX) && S
                    SAME(RULE_HEADER_REGEXP) && SAME(RULE_QUERY) && SAME(RULE_QUERY_REGEXP) &&
                    SAME(RULE_CLIENT_IP) && SAME(RULE_ALPN),
                "rules are copied operator by operator");
+#undef SAME
 
 struct snapshot_rules {
     struct snapshot *s;

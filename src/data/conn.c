@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "data/exchange.h"
+#include "data/h2_conn.h"
 #include "data/handshake.h"
 #include "data/http/rules.h"
 #include "data/request.h"
@@ -21,9 +22,10 @@ static const uint16_t allowed[CONN_PHASES] = {
     [CONN_PHASE_FREE] = TO(HELLO) | TO(IDLE),
     [CONN_PHASE_HELLO] = TO(HANDSHAKE) | TO(FLUSH) | TO(CLOSING),
     [CONN_PHASE_HANDSHAKE] = TO(IDLE) | TO(FLUSH) | TO(CLOSING),
-    [CONN_PHASE_IDLE] = TO(HEAD) | TO(EXCHANGE) | TO(FLUSH) | TO(CLOSING),
-    [CONN_PHASE_HEAD] = TO(EXCHANGE) | TO(FLUSH) | TO(CLOSING),
+    [CONN_PHASE_IDLE] = TO(HEAD) | TO(H2) | TO(EXCHANGE) | TO(FLUSH) | TO(CLOSING),
+    [CONN_PHASE_HEAD] = TO(H2) | TO(EXCHANGE) | TO(FLUSH) | TO(CLOSING),
     [CONN_PHASE_EXCHANGE] = TO(FLUSH) | TO(CLOSING),
+    [CONN_PHASE_H2] = TO(FLUSH) | TO(CLOSING),
     [CONN_PHASE_FLUSH] = TO(IDLE) | TO(LINGER) | TO(CLOSING),
     [CONN_PHASE_LINGER] = TO(CLOSING),
     [CONN_PHASE_CLOSING] = TO(FREE),
@@ -260,6 +262,33 @@ void conn_abort(struct worker *w, struct conn *conn)
     conn_close_begin(w, conn);
 }
 
+void conn_h2_over(struct worker *w, struct conn *conn)
+{
+    h2_conn_close(w, conn->h2);
+    conn->h2 = NULL;
+    conn->close_after = conn->linger = true;
+    if (conn->tls)
+        end_tls(w, conn);
+    set_phase(conn, CONN_PHASE_FLUSH);
+    limit_clear(&conn->in);
+    conn_settle(w, conn, WIRE_WANT_SMALL);
+    if (wire_send_is_empty(&conn->wire))
+        worker_ready(w, &conn->wire);
+}
+
+/* From the client's preface on, or by ALPN. */
+static bool become_h2(struct worker *w, struct conn *conn)
+{
+    if (!h2_conn_open(w, conn)) {
+        conn_close_begin(w, conn);
+        return false;
+    }
+    set_phase(conn, CONN_PHASE_H2);
+    if (worker_is_draining(w))
+        h2_conn_drain(w, conn);
+    return true;
+}
+
 /* ---- close ---------------------------------------------------------------------------------- */
 
 void conn_close_begin(struct worker *w, struct conn *conn)
@@ -275,6 +304,9 @@ void conn_close_begin(struct worker *w, struct conn *conn)
         conn->reset = true;
     if (x)
         exchange_cancel(w, x);
+    if (conn->h2)
+        h2_conn_close(w, conn->h2);
+    conn->h2 = NULL;
     set_phase(conn, CONN_PHASE_CLOSING);
     limit_remove(&conn->in);
     limit_remove(&conn->out);
@@ -314,6 +346,10 @@ static void end_idle(struct worker *w, struct conn *conn)
 
 void conn_drain(struct worker *w, struct conn *conn)
 {
+    if (conn->phase == CONN_PHASE_H2) {
+        h2_conn_drain(w, conn);
+        return;
+    }
     if (conn->phase != CONN_PHASE_IDLE || conn_input(conn)->first)
         return;
     if (conn->served)
@@ -342,7 +378,10 @@ void conn_handshake_begin(struct worker *w, struct conn *conn)
 
 void conn_handshake_done(struct worker *w, struct conn *conn)
 {
+    const char *protocol = session_alpn(conn->tls);
     become_idle(w, conn);
+    if (protocol && strcmp(protocol, "h2") == 0)
+        (void)become_h2(w, conn);
 }
 
 void conn_handshake_failed(struct worker *w, struct conn *conn)
@@ -387,6 +426,18 @@ static bool head_is_partial(struct worker *w, struct conn *conn, struct block_qu
     return more && result_is_ok(r);
 }
 
+/* HTTP/2 by prior knowledge (RFC 9113 section 3.3): a connection without TLS that begins with its
+ * preface. *ret_more: what is there may become one. */
+static bool begins_h2(struct conn *conn, bool *ret_more)
+{
+    *ret_more = false;
+    if (conn->is_tls || conn->served || !conn->wire.received.first)
+        return false;
+    int is = h2_is_preface(block_span(conn->wire.received.first));
+    *ret_more = is < 0;
+    return is > 0;
+}
+
 static bool head_turn(struct worker *w, struct conn *conn)
 {
     for (;;) {
@@ -400,8 +451,13 @@ static bool head_turn(struct worker *w, struct conn *conn)
                 conn_drain(w, conn);
             return false;
         }
+        bool more;
+        if (begins_h2(conn, &more))
+            return become_h2(w, conn);
         size_t used = 0;
-        struct http_event ev = h1_feed(&conn->h1, block_span(in->first), &used);
+        struct http_event ev = {.kind = HTTP_EVENT_MORE};
+        if (!more)
+            ev = h1_feed(&conn->h1, block_span(in->first), &used);
         if (ev.kind == HTTP_EVENT_MORE) {
             if (used) /* empty lines before a request */
                 block_queue_take(&w->blocks, in, (uint32_t)used);
@@ -430,6 +486,12 @@ static bool exchange_phase_turn(struct worker *w, struct conn *conn)
     must(x);
     exchange_turn(w, x);
     return conn->phase == CONN_PHASE_FLUSH;
+}
+
+static bool h2_phase_turn(struct worker *w, struct conn *conn)
+{
+    h2_conn_turn(w, conn);
+    return false;
 }
 
 static bool flush_turn(struct worker *w, struct conn *conn)
@@ -479,6 +541,7 @@ void conn_run(struct worker *w, struct conn *conn)
         [CONN_PHASE_IDLE] = head_turn,
         [CONN_PHASE_HEAD] = head_turn,
         [CONN_PHASE_EXCHANGE] = exchange_phase_turn,
+        [CONN_PHASE_H2] = h2_phase_turn,
         [CONN_PHASE_FLUSH] = flush_turn,
         [CONN_PHASE_LINGER] = linger_turn,
     };
@@ -490,13 +553,18 @@ void conn_run(struct worker *w, struct conn *conn)
     }
     while (turns[conn->phase](w, conn))
         must(conn->phase != CONN_PHASE_CLOSING && conn->phase != CONN_PHASE_FREE);
-    if (conn->phase != CONN_PHASE_CLOSING && conn->phase != CONN_PHASE_EXCHANGE)
+    if (conn->phase != CONN_PHASE_CLOSING && conn->phase != CONN_PHASE_EXCHANGE &&
+        conn->phase != CONN_PHASE_H2)
         conn_settle(w, conn, want_of(conn));
 }
 
 void conn_limit_in(struct worker *w, struct conn *conn)
 {
     struct exchange *x;
+    if (conn->phase == CONN_PHASE_H2) {
+        h2_conn_limit(w, conn);
+        return;
+    }
     report_add(w->report, REPORT_TIMEOUTS, 1);
     switch ((enum conn_phase)conn->phase) {
     case CONN_PHASE_HEAD:

@@ -20,6 +20,7 @@ enum conn_phase {
     CONN_PHASE_IDLE,      /* between requests */
     CONN_PHASE_HEAD,      /* a request head is incomplete */
     CONN_PHASE_EXCHANGE,  /* a request is with its exchange */
+    CONN_PHASE_H2,        /* HTTP/2: any number of requests */
     CONN_PHASE_FLUSH,     /* the whole response is queued and being sent */
     CONN_PHASE_LINGER,    /* everything is sent and our side shut; the client still sends */
     CONN_PHASE_CLOSING,   /* begun: waits until the kernel has nothing of it */
@@ -47,6 +48,7 @@ struct conn {
     uint64_t trusted_version; /* snapshot for which `trusted` holds, + 1; 0 = none */
     struct stream stream;     /* HTTP/1: the present request */
     struct h1 h1;
+    struct h2_conn *h2; /* HTTP/2, else NULL */
     struct tls_session *tls;
     struct block_queue plain; /* TLS: decrypted and not yet used */
     struct limit in;          /* handshake, idle, head, whole request, linger */
@@ -94,6 +96,8 @@ void conn_reply(struct worker *w, struct conn *conn, const struct http_answer *a
 void conn_response_done(struct worker *w, struct conn *conn, bool whole);
 /* HTTP/1: the client holds a part of a response that will never be whole: ends with RST. */
 void conn_abort(struct worker *w, struct conn *conn);
+/* HTTP/2: the codec is at its end; closes when everything is sent. */
+void conn_h2_over(struct worker *w, struct conn *conn);
 /* For handshake.c: the handshake is over, or gave up after sending an alert. */
 void conn_handshake_begin(struct worker *w, struct conn *conn);
 void conn_handshake_done(struct worker *w, struct conn *conn);

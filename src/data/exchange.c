@@ -46,7 +46,7 @@ static void drop_head(struct worker *w, struct exchange *x)
 }
 
 struct exchange *exchange_open(struct worker *w, struct stream *s, const struct http_head *head,
-                               const struct snap_router *router, uint32_t server)
+                               const struct snap_router *router, const struct pick *pick)
 {
     uint32_t index;
     struct exchange *x = slab_take(&w->exchanges, &index);
@@ -58,9 +58,10 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
     x->snapshot = w->snapshot;
     reader_pin(w->reader, x->snapshot);
     x->router = router;
-    x->service = &w->snapshot->services[router->service];
-    x->server = w->pool.servers[server];
-    x->server_index = server;
+    x->pick = *pick;
+    x->service = pick->service;
+    x->server = w->pool.servers[pick->server];
+    x->server_index = pick->server;
     pool_hold(x->server);
     x->request.begun_ns = w->now_ns;
     x->request.method = (uint8_t)head->method;
@@ -137,6 +138,8 @@ static void give_up(struct worker *w, struct exchange *x, uint16_t status, bool 
 static void fail(struct worker *w, struct exchange *x, uint16_t status)
 {
     report_add(w->report, REPORT_UPSTREAM_FAILED, 1);
+    if (status != 503) /* then we were short of something */
+        pick_note(w, x->service, x->server, false);
     give_up(w, x, status, x->request_done || !x->has_body);
 }
 
@@ -191,6 +194,7 @@ static void limit_answer(struct worker *w, const struct exchange *x, struct leas
 static void send_head(struct worker *w, struct exchange *x, struct lease *l)
 {
     set_phase(x, EXCHANGE_PHASE_WAIT);
+    x->asked_ns = w->now_ns;
     bool keep = !x->retried && (l->shared || (x->reused && x->idempotent));
     if (keep)
         x->head->refs++;
@@ -318,7 +322,13 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
                       struct http_head *head, struct sink *sink)
 {
     enum http_body framing = stream_framing(s, head);
+    char memory[SNAP_SERVICE_LEVELS * 800];
+    struct writer cookies = writer_of(memory, sizeof memory);
+    pick_note(w, x->service, x->server, head->status < 500);
+    pick_note_time(x->server, w->now_ns - x->asked_ns);
     middleware_response(x->snapshot, &x->notes, head);
+    if (!pick_set_cookies(&x->pick, head, &cookies))
+        return false;
     if (!stream_respond(w, s, head, framing, x->request_done, sink))
         return false;
     relay_init(&x->down, framing);

@@ -11,6 +11,7 @@
 #include "data/route/middleware.h"
 #include "data/stream.h"
 #include "data/upstream/lease.h"
+#include "data/upstream/pick.h"
 
 enum exchange_phase {
     EXCHANGE_PHASE_FREE = 0,
@@ -42,8 +43,10 @@ struct exchange {
     const struct snapshot *snapshot; /* pinned */
     const struct snap_router *router;
     const struct snap_service *service;
+    struct pick pick;           /* how it came to its server */
     struct pool_server *server; /* held */
     uint32_t server_index;      /* in its snapshot */
+    uint64_t asked_ns;          /* when the request's head went out */
     struct block *head;         /* the request head as it is sent */
     uint32_t head_start;        /* where it starts: sending moves block->start */
     uint64_t dial_until_ns;
@@ -62,10 +65,10 @@ struct exchange {
     struct middleware_notes notes;
 };
 
-/* A slot for a request whose head was just read, bound to a router and one of its servers of the
- * present snapshot. NULL: none is free. */
+/* A slot for a request whose head was just read, bound to a router and to one of its servers,
+ * picked from the present snapshot. NULL: none is free. */
 struct exchange *exchange_open(struct worker *w, struct stream *s, const struct http_head *head,
-                               const struct snap_router *router, uint32_t server);
+                               const struct snap_router *router, const struct pick *pick);
 /* Notes what was asked for, as it was before middlewares changed it. */
 void exchange_note(struct exchange *x, struct span host, struct span target);
 /* Finds it a connection. Takes `head`, the request's head in wire form. May end the exchange. */

@@ -47,5 +47,6 @@ struct tls_policy *policy_get(struct policy_set *set, const struct snapshot *s, 
         log_error("TLS options '%.*s': %s", SPAN_FMT(s->tls[tls].name), why.text);
         return NULL;
     }
+    tls_policy_offer(e->policy, TLS_ALPN_H2 | TLS_ALPN_HTTP11);
     return e->policy;
 }

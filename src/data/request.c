@@ -107,9 +107,13 @@ static uint16_t write_head(struct worker *w, struct request *rq, const struct ex
 static void begin_exchange(struct worker *w, struct request *rq)
 {
     const struct snap_service *service = &w->snapshot->services[rq->router->service];
-    uint32_t server = pick_server(w, service, SNAP_NONE);
-    struct exchange *x =
-        server == SNAP_NONE ? NULL : exchange_open(w, rq->stream, rq->head, rq->router, server);
+    uint8_t client[16];
+    router_client(&rq->conn->peer, client);
+    struct pick_request asked = {.head = rq->head, .client = client};
+    struct pick pick;
+    struct exchange *x = pick_server(w, service, &asked, &pick)
+                             ? exchange_open(w, rq->stream, rq->head, rq->router, &pick)
+                             : NULL;
     if (!x) {
         answer(w, rq, 503);
         return;

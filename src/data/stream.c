@@ -2,10 +2,16 @@
 #include "data/stream.h"
 
 #include "data/conn.h"
+#include "data/h2_stream.h"
 #include "data/http/rules.h"
 
 /* How long nothing may come of an answer whose client has closed its side. */
 #define HALF_CLOSED_MS 30000u
+
+static bool is_h2(const struct stream *s)
+{
+    return s->version == STREAM_HTTP2;
+}
 
 static struct conn *conn_of(const struct stream *s)
 {
@@ -15,6 +21,11 @@ static struct conn *conn_of(const struct stream *s)
 
 struct stream_ref stream_ref_of(struct worker *w, const struct stream *s)
 {
+    if (is_h2(s)) {
+        const struct h2_stream *h2 = (const struct h2_stream *)(const void *)s;
+        return (struct stream_ref){.slot = {h2->slot, slab_gen(&w->streams, h2->slot)},
+                                   .version = s->version};
+    }
     const struct conn *conn = conn_of(s);
     return (struct stream_ref){.slot = {conn->wire.id.slot, conn->wire.id.gen},
                                .version = s->version};
@@ -22,6 +33,11 @@ struct stream_ref stream_ref_of(struct worker *w, const struct stream *s)
 
 struct stream *stream_get(struct worker *w, struct stream_ref ref)
 {
+    if (ref.version == STREAM_HTTP2) {
+        struct h2_stream *h2 = slab_get(&w->streams, ref.slot.index, ref.slot.gen);
+        must(h2);
+        return &h2->stream;
+    }
     struct conn *conn = slab_get(&w->conns, ref.slot.index, ref.slot.gen);
     must(conn);
     return &conn->stream;
@@ -29,13 +45,15 @@ struct stream *stream_get(struct worker *w, struct stream_ref ref)
 
 struct conn *stream_conn(struct worker *w, struct stream *s)
 {
-    return conn_of(s);
+    return is_h2(s) ? h2_stream_of(s)->owner->conn : conn_of(s);
 }
 
 /* ---- request -------------------------------------------------------------------------------- */
 
 void stream_take_end(struct worker *w, struct stream *s)
 {
+    if (is_h2(s)) /* what follows, if anything, has no bytes */
+        return;
     size_t used = 0;
     struct http_event ev = h1_feed(&conn_of(s)->h1, (struct span){0}, &used);
     must(ev.kind == HTTP_EVENT_END && used == 0);
@@ -43,34 +61,44 @@ void stream_take_end(struct worker *w, struct stream *s)
 
 void stream_limit_in(struct worker *w, struct stream *s, uint32_t ms)
 {
-    limit_set_ms(&w->wheel, &conn_of(s)->in, w->now_ns, ms);
+    if (is_h2(s))
+        h2_stream_limit_in(w, h2_stream_of(s), ms);
+    else
+        limit_set_ms(&w->wheel, &conn_of(s)->in, w->now_ns, ms);
 }
 
 void stream_limit_out(struct worker *w, struct stream *s, uint32_t ms)
 {
-    if (ms)
+    if (is_h2(s))
+        h2_stream_limit_out(w, h2_stream_of(s), ms);
+    else if (ms)
         conn_of(s)->send_limit_ns = w->now_ns + ms * 1000000ull;
 }
 
 void stream_close_after(struct worker *w, struct stream *s)
 {
-    conn_of(s)->close_after = true;
+    if (!is_h2(s))
+        conn_of(s)->close_after = true;
 }
 
 bool stream_fill(struct worker *w, struct stream *s)
 {
-    return conn_fill(w, conn_of(s));
+    return is_h2(s) || conn_fill(w, conn_of(s));
 }
 
 /* Only a trailer section can be too large for the codec to see. */
 const struct http_reject *stream_broken_rule(const struct stream *s)
 {
-    const struct http_reject *broken = conn_of(s)->h1.reject;
+    const struct http_reject *broken = is_h2(s) ? NULL : conn_of(s)->h1.reject;
     return broken ? broken : rules_reject(HTTP_RULE_trailers_too_large);
 }
 
 struct source stream_source(struct worker *w, struct stream *s)
 {
+    if (is_h2(s)) {
+        struct body *body = &h2_stream_of(s)->in;
+        return (struct source){.in = &body->queue, .body = body};
+    }
     struct conn *conn = conn_of(s);
     return (struct source){.h1 = &conn->h1, .in = conn_input(conn)};
 }
@@ -78,17 +106,18 @@ struct source stream_source(struct worker *w, struct stream *s)
 /* Decryption stops at a bound. */
 bool stream_fills_again(const struct stream *s)
 {
-    return conn_of(s)->tls;
+    return !is_h2(s) && conn_of(s)->tls;
 }
 
-/* TCP has its own window. */
 void stream_took(struct worker *w, struct stream *s, uint64_t bytes)
 {
+    if (is_h2(s)) /* TCP has its own window */
+        h2_stream_took(w, h2_stream_of(s), bytes);
 }
 
 bool stream_is_half_closed(struct worker *w, struct stream *s)
 {
-    return conn_of(s)->wire.eof;
+    return !is_h2(s) && conn_of(s)->wire.eof;
 }
 
 bool stream_may_hold_more(struct worker *w, struct stream *s, bool untouched)
@@ -109,7 +138,10 @@ void stream_await(struct worker *w, struct stream *s, bool anew)
 
 void stream_reply(struct worker *w, struct stream *s, const struct http_answer *answer, bool whole)
 {
-    conn_reply(w, conn_of(s), answer, whole);
+    if (is_h2(s))
+        h2_stream_reply(w, h2_stream_of(s), answer);
+    else
+        conn_reply(w, conn_of(s), answer, whole);
 }
 
 void stream_reply_status(struct worker *w, struct stream *s, uint16_t status, bool whole)
@@ -119,13 +151,15 @@ void stream_reply_status(struct worker *w, struct stream *s, uint16_t status, bo
 
 struct sink stream_sink(struct worker *w, struct stream *s)
 {
-    return conn_sink(w, conn_of(s));
+    return is_h2(s) ? h2_stream_sink(w, h2_stream_of(s)) : conn_sink(w, conn_of(s));
 }
 
 enum http_body stream_framing(const struct stream *s, const struct http_head *head)
 {
     if (head->body == HTTP_BODY_NONE || head->body == HTTP_BODY_LENGTH)
         return head->body;
+    if (is_h2(s))
+        return HTTP_BODY_FRAMES;
     return s->minor == 0 ? HTTP_BODY_UNTIL_CLOSE : HTTP_BODY_CHUNKED;
 }
 
@@ -149,6 +183,8 @@ static bool put_head(struct sink *sink, const struct stream *s, const struct htt
 bool stream_respond(struct worker *w, struct stream *s, const struct http_head *head,
                     enum http_body framing, bool whole, struct sink *sink)
 {
+    if (is_h2(s))
+        return h2_stream_respond(w, h2_stream_of(s), head, framing);
     struct conn *conn = conn_of(s);
     if (head->status < 200) /* HTTP/1.0 knows none */
         return s->minor == 0 || put_head(sink, s, head, HTTP_BODY_NONE, true);
@@ -159,11 +195,15 @@ bool stream_respond(struct worker *w, struct stream *s, const struct http_head *
 
 bool stream_is_full(struct worker *w, struct stream *s)
 {
-    return wire_send_is_full(&conn_of(s)->wire);
+    return is_h2(s) ? h2_stream_is_full(h2_stream_of(s)) : wire_send_is_full(&conn_of(s)->wire);
 }
 
 void stream_settle(struct worker *w, struct stream *s, enum stream_want want)
 {
+    if (is_h2(s)) {
+        h2_stream_settle(w, h2_stream_of(s));
+        return;
+    }
     struct conn *conn = conn_of(s);
     uint32_t waiting = conn->wire.received.bytes + conn->plain.bytes;
     uint32_t enough = want == STREAM_WANT_WATCH ? WIRE_RECV_HIGH : CONN_HEAD_MAX;
@@ -175,13 +215,20 @@ void stream_settle(struct worker *w, struct stream *s, enum stream_want want)
 
 void stream_done(struct worker *w, struct stream *s, bool whole, struct block *trailers)
 {
+    if (is_h2(s)) {
+        h2_stream_done(w, h2_stream_of(s), trailers);
+        return;
+    }
     must(!trailers); /* the sink took them */
     conn_response_done(w, conn_of(s), whole);
 }
 
 void stream_abort(struct worker *w, struct stream *s)
 {
-    conn_abort(w, conn_of(s));
+    if (is_h2(s))
+        h2_stream_abort(w, h2_stream_of(s), H2_INTERNAL_ERROR);
+    else
+        conn_abort(w, conn_of(s));
 }
 
 void stream_hang_up(struct worker *w, struct stream *s)

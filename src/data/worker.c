@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "data/conn.h"
 #include "data/exchange.h"
+#include "data/h2_conn.h"
 #include "data/handshake.h"
 #include "data/tls/session.h"
 #include "data/upstream/multi.h"
@@ -26,6 +27,8 @@
 #define CQ_ENTRIES       32768u
 /* A worker without anything to do looks around so often. */
 #define LOOK_NS (10 * NS_PER_S)
+/* Streams of HTTP/2 beside one for each connection. */
+#define HTTP2_STREAMS 1024u
 /* Parked receives are armed again when this share of their group is free. */
 #define STARVED_SHARE 8
 
@@ -81,9 +84,12 @@ static struct result open_memory(struct worker *w)
 {
     const struct worker_config *c = w->config;
     TRY(slab_init(&w->conns, c->conns, sizeof(struct conn)));
-    TRY(slab_init(&w->exchanges, c->conns, sizeof(struct exchange)));
-    TRY(middleware_tables_init(&w->middlewares, c->conns));
-    TRY(slab_init(&w->upconns, c->conns * 2 + 64, sizeof(struct upconn)));
+    uint32_t streams = c->conns + HTTP2_STREAMS;
+    TRY(slab_init(&w->h2_conns, c->conns, sizeof(struct h2_conn)));
+    TRY(slab_init(&w->streams, streams, sizeof(struct h2_stream)));
+    TRY(slab_init(&w->exchanges, c->conns + streams, sizeof(struct exchange)));
+    TRY(middleware_tables_init(&w->middlewares, c->conns + streams));
+    TRY(slab_init(&w->upconns, c->conns * 2 + streams + 64, sizeof(struct upconn)));
     TRY(slab_init(&w->multis, c->conns + 64, sizeof(struct multi)));
     TRY(slab_init(&w->leases, w->exchanges.count, sizeof(struct multi_lease)));
     w->stage = map_scratch(WORKER_STAGE_BYTES);
@@ -156,6 +162,8 @@ void worker_close(struct worker *w)
         ring_close(w->ring);
         blocks_fini(&w->blocks);
         slab_fini(&w->conns);
+        slab_fini(&w->h2_conns);
+        slab_fini(&w->streams);
         slab_fini(&w->exchanges);
         slab_fini(&w->upconns);
         slab_fini(&w->multis);
@@ -288,6 +296,12 @@ static void run_timers(struct worker *w)
             break;
         case WORKER_LIMIT_CONN_OUT:
             conn_limit_out(w, LIST_ENTRY(l, struct conn, out));
+            break;
+        case WORKER_LIMIT_STREAM_IN:
+            h2_conn_limit_in(w, LIST_ENTRY(l, struct h2_stream, in_limit));
+            break;
+        case WORKER_LIMIT_STREAM_OUT:
+            h2_conn_limit_out(w, LIST_ENTRY(l, struct h2_stream, out_limit));
             break;
         case WORKER_LIMIT_UPCONN:
             upconn_limit(w, LIST_ENTRY(l, struct upconn, limit));

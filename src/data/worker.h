@@ -71,6 +71,8 @@ enum worker_phase {
 enum worker_limit {
     WORKER_LIMIT_CONN_IN = 0,
     WORKER_LIMIT_CONN_OUT,
+    WORKER_LIMIT_STREAM_IN,
+    WORKER_LIMIT_STREAM_OUT,
     WORKER_LIMIT_UPCONN,
     WORKER_LIMIT_LEASE,
     WORKER_LIMIT_LISTENER,
@@ -96,6 +98,7 @@ struct worker {
     struct pool pool;
 
     struct slab conns, exchanges, upconns;
+    struct slab h2_conns, streams; /* HTTP/2 */
     struct slab multis, leases; /* HTTP/2 to servers */
     struct blocks blocks;
     uint64_t blocks_seen; /* blocks.given_back when `hungry` was last woken */

@@ -15,6 +15,7 @@ from lib.bind import Bind  # noqa: E402
 from lib.certs import Authority  # noqa: E402
 from lib.dnsrelay import DnsRelay  # noqa: E402
 from lib.ferrule import Factory  # noqa: E402
+from lib.named import Named  # noqa: E402
 from lib.nginx import Nginx  # noqa: E402
 from lib.origin import Origin  # noqa: E402
 from lib.pebble import Pebble  # noqa: E402
@@ -142,6 +143,19 @@ def shared_ferrule():
     factory.finish()
     proc.kept.clear()
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def make_named():
+    """make_named("a", "b"): servers that answer with their names."""
+    made = []
+
+    def make(*names):
+        made.extend(Named(name) for name in names)
+        return made[-len(names):]
+    yield make
+    for server in made:
+        server.stop()
 
 
 @pytest.fixture

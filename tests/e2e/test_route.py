@@ -4,7 +4,6 @@
 import pytest
 
 from lib import config
-from lib.named import Named
 from lib.proc import free_port
 
 
@@ -16,25 +15,12 @@ def answers(proxy, **asked):
 
 
 @pytest.fixture
-def named():
-    """Makes servers that answer with their names."""
-    made = []
-
-    def make(*names):
-        made.extend(Named(name) for name in names)
-        return made[-len(names):]
-    yield make
-    for server in made:
-        server.stop()
-
-
-@pytest.fixture
-def routed(ferrule, named):
+def routed(ferrule, make_named):
     """ferrule with one router for each rule; a request is answered with its router's name."""
     def start(rules, more="", lines=None):
         port, text = free_port(), [more]
         text.append(config.entrypoint("web", port))
-        for server, rule in zip(named(*(f"r{number}" for number in range(len(rules)))), rules):
+        for server, rule in zip(make_named(*(f"r{number}" for number in range(len(rules)))), rules):
             text += [config.router(server.name, server.name, rule=rule, more=(lines or {}).get(server.name, "")),
                      config.service(server.name, server.url)]
         return ferrule("\n".join(text), {"web": port}, workers=1)

@@ -45,6 +45,8 @@ static void feed(struct world *world, struct buf *out)
     buf_free(out);
 }
 
+static const struct snap_h2 h2_bounds = {250, 65535, 1048576, 8, 200, 1000, 100, 100};
+
 static void put_snapshot(struct world *world, struct buf *out)
 {
     static char urls[WORLD_SERVERS][32];
@@ -56,6 +58,7 @@ static void put_snapshot(struct world *world, struct buf *out)
         .idle_timeout_ms = 10000,
         .handshake_timeout_ms = 5000,
         .head_max_bytes = world->head_max ? world->head_max : 16384,
+        .h2 = h2_bounds,
         .grace_timeout_ms = 5000,
         .router_count = 1,
     }};

@@ -107,6 +107,8 @@ static int listen_on(uint16_t port)
     return fd;
 }
 
+static const struct snap_h2 h2_bounds = {250, 65535, 1048576, 8, 200, 1000, 100, 100};
+
 static void put_snapshot(const struct driver *d, struct buf *out)
 {
     static char urls[MAX][80];
@@ -138,6 +140,7 @@ static void put_snapshot(const struct driver *d, struct buf *out)
             .idle_timeout_ms = 60000,
             .handshake_timeout_ms = 5000,
             .head_max_bytes = 65536,
+            .h2 = h2_bounds,
             .grace_timeout_ms = 5000,
             .first_router = i,
             .router_count = 1,

@@ -400,6 +400,8 @@ static const struct http_reject *judge_host(struct http_head *head, const struct
         return REFUSE(host_bad);
     if (head->authority.len == 0 && head->major > 1)
         return REFUSE(host_missing);
+    if (head->major > 1 && f->hosts && !span_eq_nocase(f->host, head->authority))
+        return REFUSE(host_bad); /* RFC 9113 section 8.3.1 */
     return NULL;
 }
 
@@ -415,7 +417,10 @@ const struct http_reject *rules_request(struct http_head *head)
     bad = bad ? bad : judge_host(head, &f);
     if (bad)
         return bad;
+    bool frames = head->body == HTTP_BODY_FRAMES;
     head->body = f.codings ? HTTP_BODY_CHUNKED : f.lengths ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
+    if (frames && head->body == HTTP_BODY_NONE)
+        head->body = HTTP_BODY_CHUNKED; /* of no known length */
     head->expect_continue &= head->minor > 0 && head->body != HTTP_BODY_NONE;
     return NULL;
 }

@@ -33,6 +33,7 @@ void rules_count(struct report_page *page, const struct http_reject *broken, boo
  * an empty span, path, field names and values) and fills method, authority, body, content_length,
  * keep_alive, expect_continue, upgrade, has_trailer, and of each field `known` and `drop`
  * (RFC 9112 section 6.3, 7; RFC 9110 section 7.6.1). Returns NULL when it may pass.
+ * In HTTP/2 `body` says beforehand whether frames with a body follow (HTTP_BODY_FRAMES).
  * Dropped are: Host, Connection and what it lists, Keep-Alive, Proxy-Connection, Upgrade, Expect,
  * Content-Length, Transfer-Encoding (the writer makes those that are needed), TE but for
  * "trailers", and names that only an underscore tells from one of enum http_name. */

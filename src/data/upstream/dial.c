@@ -18,13 +18,13 @@ static bool next_server(struct worker *w, struct exchange *x)
 {
     if (!x->can_move || ++x->servers_tried >= SERVERS_MAX || x->snapshot != w->snapshot)
         return false;
-    uint32_t index = pick_server(w, x->service, x->server_index);
-    if (index == SNAP_NONE)
+    if (!pick_other(w, &x->pick))
         return false;
+    pick_note(w, x->service, x->server, false);
     pool_drop(x->server);
-    x->server = w->pool.servers[index];
+    x->server_index = x->pick.server;
+    x->server = w->pool.servers[x->server_index];
     pool_hold(x->server);
-    x->server_index = index;
     x->addresses_tried = 0;
     return true;
 }

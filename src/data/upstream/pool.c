@@ -125,6 +125,7 @@ void pool_adopt(struct worker *w, const struct snapshot *s)
     struct pool next = {.count = s->server_count, .dialers = w->pool.dialers};
     struct by_key old;
     next.servers = mem_zalloc((s->server_count + 1) * sizeof(struct pool_server *));
+    next.member_turns = mem_zalloc((s->member_count + 1) * sizeof *next.member_turns);
     by_key_fill(&old, &w->pool);
     for (uint32_t i = 0; i < s->service_count; i++) {
         const struct snap_service *service = &s->services[i];
@@ -154,6 +155,7 @@ void pool_adopt(struct worker *w, const struct snapshot *s)
         if (w->pool.servers[i]->index == SNAP_NONE)
             retire(w, w->pool.servers[i]);
     free(w->pool.servers);
+    free(w->pool.member_turns);
     free(old.slots);
     dialers_adopt(&next.dialers, s);
     w->pool = next;
@@ -171,6 +173,7 @@ void pool_clear(struct worker *w)
         retire(w, w->pool.servers[i]);
     free(w->pool.servers);
     dialers_clear(&w->pool.dialers);
+    free(w->pool.member_turns);
     w->pool = (struct pool){0};
 }
 

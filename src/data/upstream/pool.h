@@ -32,6 +32,10 @@ struct pool_server {
     uint64_t transport_id;  /* what its connections were made under; 0 = plain */
     uint64_t told_ns;       /* when a TLS failure of it was last logged; 0 = never */
     struct tls_resume resume;
+    uint64_t answer_ns; /* from a request to the head of its answer, of late; 0 = never asked */
+    uint32_t failures;  /* since failed_ns, for the passive health check */
+    uint64_t failed_ns;
+    uint64_t out_until_ns; /* the passive health check has taken it out until then */
     size_t service_len, url_len;
     char key[]; /* service name, then URL */
 };
@@ -40,6 +44,7 @@ struct pool {
     struct pool_server **servers; /* by index in snapshot.servers */
     uint32_t count;
     struct dialers dialers;
+    int64_t *member_turns; /* by index in snapshot.members: smooth weighted round robin */
 };
 
 /* Answers from here on are expected to be large: they are received into large buffers at once. */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servers that answer every request with their name: tests of routing and balancing see who got a request."""
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -35,6 +36,16 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
+    def process_request(self, request, client_address):
+        with self.named.lock:
+            self.named.sockets.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request):
+        with self.named.lock:
+            self.named.sockets.discard(request)
+        super().shutdown_request(request)
+
     def handle_error(self, *_):
         pass  # clients may go at any time
 
@@ -45,7 +56,7 @@ class Named:
 
     def __init__(self, name, port=0):
         self.name, self.status, self.wait = name, 200, None
-        self.requests, self.lock, self.port = [], threading.Lock(), port
+        self.requests, self.sockets, self.lock, self.port = [], set(), threading.Lock(), port
         self.start()
 
     def respond(self, _method, _path, _headers):
@@ -68,6 +79,12 @@ class Named:
             self.server.server_close()
             self.thread.join()
             self.server = None
+            with self.lock:
+                for kept in self.sockets:
+                    try:
+                        kept.shutdown(socket.SHUT_RDWR)
+                    except OSError:
+                        pass  # it is gone already
 
     def count(self, path=None):
         with self.lock:

@@ -15,6 +15,7 @@ static struct snap_entrypoint sample_entrypoints[] = {
      .idle_timeout_ms = 180000},
     {.name = SPAN_LITERAL("websecure"),
      .head_max_bytes = 65536,
+     .h2 = {250, 65535, 1048576, 8, 200, 1000, 100, 101},
      .trusted_first = 0,
      .trusted_count = 2,
      .first_router = 0,
@@ -83,7 +84,11 @@ static struct snap_middleware sample_middlewares[] = {
 static struct snap_step sample_steps[] = {{0}, {1}, {2}, {3},  {4},  {5}, {6},
                                           {7}, {8}, {9}, {10}, {11}, {12}};
 static struct snap_server sample_servers[] = {
-    {.url = SPAN_LITERAL("http://one:80"), .host = SPAN_LITERAL("one"), .port = 80, .weight = 1},
+    {.url = SPAN_LITERAL("http://one:80"),
+     .host = SPAN_LITERAL("one"),
+     .port = 80,
+     .weight = 1,
+     .cookie = SPAN_LITERAL("x")},
     {.url = SPAN_LITERAL("https://two"), .host = SPAN_LITERAL("two"), .port = 443, .https = true},
     {.url = SPAN_LITERAL("http://three"), .host = SPAN_LITERAL("three"), .port = 80},
 };
@@ -93,7 +98,16 @@ static struct snap_service sample_services[] = {
      .first_server = 2,
      .server_count = 1,
      .max_idle_per_server = 7,
-     .transport = 1},
+     .transport = 1,
+     .strategy = SNAP_STRATEGY_HRW,
+     .cookie_name = SPAN_LITERAL("c"),
+     .passive_failures = 3,
+     .passive_window_ms = 10000},
+    {.name = SPAN_LITERAL("s3"),
+     .kind = SNAP_SERVICE_WEIGHTED,
+     .level = 1,
+     .first_member = 0,
+     .member_count = 2},
 };
 static struct snap_roots sample_roots[] = {{SPAN_LITERAL("\0\0\1A\0\0\2BB")}};
 static struct snap_transport sample_transports[] = {
@@ -110,6 +124,7 @@ static struct snap_transport sample_transports[] = {
      .read_idle_timeout_ms = 5000,
      .ping_timeout_ms = 15000},
 };
+static struct snap_member sample_members[] = {{0, 1, SPAN_LITERAL("m")}, {1, 5, {NULL, 0}}};
 static struct snap_tls sample_tls[] = {
     {.name = SPAN_LITERAL("default"),
      .min_version = 0x0303,
@@ -145,7 +160,9 @@ static inline struct snapshot sample_snapshot(uint64_t version)
         .regexes = sample_regexes,
         .regex_count = 2,
         .services = sample_services,
-        .service_count = 2,
+        .service_count = 3,
+        .members = sample_members,
+        .member_count = 2,
         .servers = sample_servers,
         .server_count = 3,
         .transports = sample_transports,

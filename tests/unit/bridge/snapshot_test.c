@@ -35,6 +35,14 @@ static void round_trips(void **state)
     assert_int_equal(s->rule_nodes[7].number, 1);
     assert_true(span_eq(s->regexes[1].pattern, SPAN_LITERAL("^b")));
     assert_true(s->routers[1].access_log && !s->routers[1].metrics);
+    assert_int_equal(s->services[2].kind, SNAP_SERVICE_WEIGHTED);
+    assert_int_equal(s->services[2].level, 1);
+    assert_int_equal(s->services[1].strategy, SNAP_STRATEGY_HRW);
+    assert_int_equal(s->services[1].passive_failures, 3);
+    assert_int_equal(s->services[1].passive_window_ms, 10000);
+    assert_true(span_eq(s->services[1].cookie_name, SPAN_LITERAL("c")));
+    assert_true(span_eq(s->servers[0].cookie, SPAN_LITERAL("x")));
+    assert_int_equal(s->members[1].weight, 5);
     assert_int_equal(s->services[1].max_idle_per_server, 7);
     assert_true(s->servers[1].https);
     assert_int_equal(s->servers[1].port, 443);
@@ -246,7 +254,7 @@ static void checks_indices(void **state)
         assert_false(result_is_ok(snapshot_check(&s)));                                            \
         router = was;                                                                              \
     }
-    BAD(service, 2);
+    BAD(service, 3);
     BAD(tls, 1);
     BAD(entrypoint, 1);
     BAD(first_node, 10);
@@ -275,7 +283,7 @@ static void checks_indices(void **state)
 static void checks_ranges(void **state)
 {
     struct snapshot s = sample_snapshot(1);
-    struct snap_service services[2] = {sample_services[0], sample_services[1]};
+    struct snap_service services[3] = {sample_services[0], sample_services[1], sample_services[2]};
     struct snap_router routers[2] = {sample_routers[0], sample_routers[1]};
     s.services = services;
     s.routers = routers;
@@ -331,10 +339,42 @@ static void checks_middlewares(void **state)
     assert_false(snapshot_steps_ok(&s, (struct snap_range){4, 1}));
 }
 
+/* Workers walk down from level to level: there must be no circle. */
+static void checks_services(void **state)
+{
+    struct snapshot s = sample_snapshot(1);
+    struct snap_service services[3];
+    memcpy(services, sample_services, sizeof services);
+    s.services = services;
+    assert_true(result_is_ok(snapshot_check(&s)));
+#define BAD(index, field, value)                                                                   \
+    {                                                                                              \
+        struct snap_service was = services[index];                                                 \
+        services[index].field = value;                                                             \
+        assert_false(result_is_ok(snapshot_check(&s)));                                            \
+        services[index] = was;                                                                     \
+    }
+    BAD(0, kind, SNAP_SERVICE_FAILOVER + 1);
+    BAD(0, kind, SNAP_SERVICE_WEIGHTED);
+    BAD(0, strategy, SNAP_STRATEGY_LEAST_TIME + 1);
+    BAD(0, server_count, 4);
+    BAD(0, level, 1);
+    BAD(2, level, 0);
+    BAD(2, level, SNAP_SERVICE_LEVELS);
+    BAD(2, kind, SNAP_SERVICE_SERVERS);
+    BAD(2, first_member, 1);
+#undef BAD
+    services[2].kind = SNAP_SERVICE_FAILOVER;
+    assert_true(result_is_ok(snapshot_check(&s)));
+    services[2].member_count = 1;
+    assert_false(result_is_ok(snapshot_check(&s)));
+}
+
 UNIT_TESTS(cmocka_unit_test(round_trips), cmocka_unit_test(empty_round_trips),
            cmocka_unit_test(smallest_elements), cmocka_unit_test(options_of_hosts),
            cmocka_unit_test(hosts_out_of_order_are_refused),
            cmocka_unit_test(refuses_truncation_and_more), cmocka_unit_test(survives_garbage),
            cmocka_unit_test(huge_counts_take_no_memory), cmocka_unit_test(checks_rules),
            cmocka_unit_test(checks_operands), cmocka_unit_test(checks_ranges),
-           cmocka_unit_test(checks_middlewares), cmocka_unit_test(checks_indices))
+           cmocka_unit_test(checks_middlewares), cmocka_unit_test(checks_indices),
+           cmocka_unit_test(checks_services))

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "control/snapshot_balance.c"
 #include "control/snapshot_build.c"
 #include "control/snapshot_rules.c"
 
@@ -39,6 +40,23 @@ static const char toml[] = "[entryPoints.web]\n"
                            "metrics = false\n"
                            "[entryPoints.web.observability]\n"
                            "accessLogs = false\n"
+                           "[http.services.s.loadBalancer]\n"
+                           "strategy = \"leasttime\"\n"
+                           "[http.services.s.loadBalancer.sticky.cookie]\n"
+                           "name = \"here\"\n"
+                           "secure = true\n"
+                           "httpOnly = true\n"
+                           "sameSite = \"none\"\n"
+                           "maxAge = -1\n"
+                           "domain = \"a.test\"\n"
+                           "[http.services.s.loadBalancer.passiveHealthCheck]\n"
+                           "maxFailedAttempts = 4\n"
+                           "[http.services.f.failover]\n"
+                           "service = \"w\"\n"
+                           "fallback = \"s\"\n"
+                           "[http.services.w.weighted]\n"
+                           "services = [{name = \"s\", weight = 3}, {name = \"s\"}]\n"
+                           "[http.services.w.weighted.sticky.cookie]\n"
                            "[tls.options.strict]\n"
                            "minVersion = \"VersionTLS13\"\n"
                            "sniStrict = true\n";
@@ -151,11 +169,58 @@ static void test_rules(void **state)
     config_free(config);
 }
 
+static const struct snap_service *service(const struct snapshot *s, const char *name)
+{
+    for (uint32_t i = 0; i < s->service_count; i++)
+        if (span_eq(s->services[i].name, span_str(name)))
+            return &s->services[i];
+    fail();
+    return NULL;
+}
+
+static void test_balance(void **state)
+{
+    struct config *config = load();
+    struct snapshot *s = snapshot_build(config, 1);
+    assert_true(result_is_ok(snapshot_check(s)));
+    const struct snap_service *low = service(s, "s"), *w = service(s, "w"), *f = service(s, "f");
+    assert_int_equal(low->strategy, SNAP_STRATEGY_LEAST_TIME);
+    assert_int_equal(low->passive_failures, 4);
+    assert_int_equal(low->passive_window_ms, 10000);
+    assert_true(span_eq(low->cookie_name, SPAN_LITERAL("here")));
+    assert_true(span_eq(low->cookie_attributes,
+                        SPAN_LITERAL("; Path=/; Domain=a.test; Max-Age=0; HttpOnly; Secure; "
+                                     "SameSite=None")));
+    assert_int_equal(s->servers[0].cookie.len, 16);
+    assert_false(span_eq(s->servers[0].cookie, s->servers[1].cookie));
+    assert_int_equal(w->kind, SNAP_SERVICE_WEIGHTED);
+    assert_int_equal(w->level, 1);
+    assert_int_equal(w->member_count, 2);
+    assert_int_equal(s->members[w->first_member].weight, 3);
+    assert_int_equal(s->members[w->first_member].service, low - s->services);
+    assert_int_equal(s->members[w->first_member + 1].weight, 1);
+    assert_int_equal(w->cookie_name.len, 11);
+    assert_int_equal(f->kind, SNAP_SERVICE_FAILOVER);
+    assert_int_equal(f->level, 2);
+    assert_int_equal(s->members[f->first_member].service, w - s->services);
+    assert_int_equal(f->cookie_name.len, 0);
+    snapshot_build_free(s);
+    config_free(config);
+}
+
+/* The names that Traefik gives to a server: clients that move over find theirs again. */
+static void test_cookies_of_servers(void **state)
+{
+    struct span got = server_cookie("http://127.0.0.1:9000");
+    assert_true(span_eq(got, SPAN_LITERAL("450bb0aae979edf3")));
+    free((void *)got.ptr);
+}
+
 static void test_servers(void **state)
 {
     struct config *config = load();
     struct snapshot *s = snapshot_build(config, 1);
-    assert_int_equal(s->service_count, 1);
+    assert_int_equal(s->service_count, 3);
     assert_int_equal(s->services[0].server_count, 2);
     assert_int_equal(s->servers[0].port, 9000);
     assert_true(span_eq(s->servers[0].host, SPAN_LITERAL("::1")));
@@ -166,4 +231,5 @@ static void test_servers(void **state)
 }
 
 UNIT_TESTS(cmocka_unit_test(test_entrypoints), cmocka_unit_test(test_routers_best_first),
-           cmocka_unit_test(test_rules), cmocka_unit_test(test_servers))
+           cmocka_unit_test(test_rules), cmocka_unit_test(test_balance),
+           cmocka_unit_test(test_cookies_of_servers), cmocka_unit_test(test_servers))

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/http/h2.h"
+
+#include "data/http/h2_head.h"
+
+#include <nghttp2/nghttp2.h>
+
+#define BUDGET_NS 10000000000ull
+
+static_assert((int)H2_INTERNAL_ERROR == NGHTTP2_INTERNAL_ERROR, "");
+static_assert((int)H2_REFUSED_STREAM == NGHTTP2_REFUSED_STREAM, "");
+static_assert((int)H2_CANCEL == NGHTTP2_CANCEL, "");
+
+int h2_is_preface(struct span bytes)
+{
+    struct span preface = span_of(NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN);
+    static_assert(NGHTTP2_CLIENT_MAGIC_LEN == H2_PREFACE_BYTES, "");
+    if (bytes.len >= preface.len)
+        return span_starts_with(bytes, preface);
+    return span_starts_with(preface, bytes) ? -1 : 0;
+}
+
+/* ---- bounds --------------------------------------------------------------------------------- */
+
+/* The connection is given up; the callback fails, so that nothing more is looked at. */
+static int exceed(struct h2 *h2, enum h2_excess excess)
+{
+    if (!h2->excess) {
+        h2->excess = (uint8_t)excess;
+        (void)nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
+    }
+    return NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
+/* One of `allowed` in ten seconds. `full` is when the whole budget is there again. */
+static bool spend(const struct h2 *h2, uint64_t *full, uint32_t allowed)
+{
+    if (*full < h2->now_ns)
+        *full = h2->now_ns;
+    *full += BUDGET_NS / allowed;
+    return *full - h2->now_ns <= BUDGET_NS;
+}
+
+static int glitch(struct h2 *h2)
+{
+    return spend(h2, &h2->glitches, h2->bounds.glitches) ? 0 : exceed(h2, H2_EXCESS_GLITCHES);
+}
+
+/* Every frame's header passes here before anything is done with the frame. */
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
+{
+    struct h2 *h2 = user;
+    switch (hd->type) {
+    case NGHTTP2_HEADERS:
+        h2->frames = 1;
+        return 0;
+    case NGHTTP2_CONTINUATION:
+        return ++h2->frames > h2->bounds.head_frames ? exceed(h2, H2_EXCESS_HEAD_FRAMES) : 0;
+    case NGHTTP2_DATA:
+        if (hd->length > 0 || (hd->flags & NGHTTP2_FLAG_END_STREAM))
+            return 0;
+        return spend(h2, &h2->empties, h2->bounds.empty_frames) ? 0 : exceed(h2, H2_EXCESS_EMPTY);
+    case NGHTTP2_RST_STREAM:
+        return spend(h2, &h2->resets, h2->bounds.resets) ? 0 : exceed(h2, H2_EXCESS_RESETS);
+    case NGHTTP2_WINDOW_UPDATE:
+    case NGHTTP2_GOAWAY:
+        return 0;
+    default: /* SETTINGS, PING, PRIORITY; unknown ones do not come here and cost nothing */
+        return spend(h2, &h2->controls, h2->bounds.control_frames) ? 0
+                                                                   : exceed(h2, H2_EXCESS_CONTROL);
+    }
+}
+
+static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error,
+                            void *user)
+{
+    return glitch(user);
+}
+
+/* ---- from the client ------------------------------------------------------------------------ */
+
+static void forget_gathered(struct h2 *h2)
+{
+    if (h2->gathered)
+        block_give_back(h2->blocks, h2->gathered);
+    h2->gathered = NULL;
+    h2->list_bytes = h2->list_fields = 0;
+    h2->too_large = h2->no_block = false;
+}
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+    struct h2 *h2 = user;
+    int32_t id = frame->hd.stream_id;
+    forget_gathered(h2);
+    if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return 0;
+    void *stream = h2->handler->open(h2, id);
+    if (stream)
+        (void)nghttp2_session_set_stream_user_data(session, id, stream);
+    else
+        (void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
+    return 0;
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                     void *user)
+{
+    struct h2 *h2 = user;
+    h2->list_bytes += (uint32_t)(name_len + value_len + 32);
+    h2->list_fields++;
+    if (h2->list_bytes > h2->bounds.head_max) {
+        h2->too_large = true;
+        /* Fields have to be decoded to keep the compression's state, but not for ever. */
+        return h2->list_bytes / 8 > h2->bounds.head_max ? exceed(h2, H2_EXCESS_HEAD_BYTES) : 0;
+    }
+    if (!h2->no_block && !h2_head_gather(h2->blocks, &h2->gathered, span_of(name, name_len),
+                                         span_of(value, value_len)))
+        h2->no_block = true;
+    return 0;
+}
+
+/* A request's head is complete. */
+static int head_done(struct h2 *h2, void *stream, int32_t id, bool ends)
+{
+    const struct http_reject *reject = NULL;
+    int rv = 0;
+    if (h2->no_block)
+        h2_reset(h2, id, H2_REFUSED_STREAM);
+    else if (h2->too_large)
+        reject = rules_reject(HTTP_RULE_head_too_large);
+    else
+        reject = h2_head_read(h2->blocks, &h2->gathered, h2->head, !ends);
+    if (reject) {
+        rv = glitch(h2);
+        h2->handler->reject(h2, stream, reject);
+    } else if (!h2->no_block) {
+        h2->handler->head(h2, stream, h2->head);
+    }
+    forget_gathered(h2);
+    return rv;
+}
+
+/* Trailers that break a rule, or have no memory, are worth a reset: they end the body. */
+static int trailers_done(struct h2 *h2, void *stream, int32_t id)
+{
+    bool bad = h2->no_block || h2->too_large;
+    if (!bad)
+        bad = h2_head_read_trailers(h2->gathered, h2->head) != NULL;
+    if (bad)
+        h2_reset(h2, id, H2_PROTOCOL_ERROR);
+    else if (h2->list_fields > 0)
+        h2->handler->trailers(h2, stream, h2->head);
+    forget_gathered(h2);
+    return bad ? glitch(h2) : 0;
+}
+
+static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+    struct h2 *h2 = user;
+    if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
+        return 0;
+    int32_t id = frame->hd.stream_id;
+    bool ends = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+    void *stream = nghttp2_session_get_stream_user_data(session, id);
+    int rv = 0;
+    if (!stream) {
+        forget_gathered(h2);
+        return 0;
+    }
+    if (frame->hd.type == NGHTTP2_HEADERS)
+        rv = frame->headers.cat == NGHTTP2_HCAT_REQUEST ? head_done(h2, stream, id, ends)
+                                                        : trailers_done(h2, stream, id);
+    if (rv == 0 && ends)
+        h2->handler->end(h2, stream);
+    return rv;
+}
+
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
+                   size_t len, void *user)
+{
+    struct h2 *h2 = user;
+    void *stream = nghttp2_session_get_stream_user_data(session, id);
+    if (stream)
+        h2->handler->data(h2, stream, span_of(data, len));
+    else
+        h2_drop(h2, (uint32_t)len);
+    return 0;
+}
+
+static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error, void *user)
+{
+    struct h2 *h2 = user;
+    void *stream = nghttp2_session_get_stream_user_data(session, id);
+    if (stream)
+        h2->handler->close(h2, stream);
+    return 0;
+}
+
+bool h2_receive(struct h2 *h2, struct span bytes, uint64_t now_ns)
+{
+    h2->now_ns = now_ns;
+    ssize_t n = nghttp2_session_mem_recv(h2->session, bytes.ptr, bytes.len);
+    if (n >= 0)
+        return true;
+    /* After a failure that is not ours nghttp2 has nothing queued that would say so. */
+    if (!h2->excess)
+        (void)nghttp2_session_terminate_session(h2->session, n == NGHTTP2_ERR_BAD_CLIENT_MAGIC
+                                                                 ? NGHTTP2_PROTOCOL_ERROR
+                                                                 : NGHTTP2_ENHANCE_YOUR_CALM);
+    return false;
+}
+
+/* ---- to the client -------------------------------------------------------------------------- */
+
+static ssize_t on_send(nghttp2_session *session, const uint8_t *data, size_t len, int flags,
+                       void *user)
+{
+    struct h2 *h2 = user;
+    if (sink_room(h2->out, 1) == 0)
+        return NGHTTP2_ERR_WOULDBLOCK;
+    sink_copy(h2->out, span_of(data, len));
+    return h2->out->failed ? NGHTTP2_ERR_CALLBACK_FAILURE : (ssize_t)len;
+}
+
+static int submit_trailers(struct h2 *h2, int32_t id, struct span lines);
+
+static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t len,
+                       uint32_t *flags, nghttp2_data_source *source, void *user)
+{
+    struct h2 *h2 = user;
+    bool last = false;
+    uint32_t n = h2->handler->waiting(h2, source->ptr, &last);
+    if (n == 0 && !last)
+        return NGHTTP2_ERR_DEFERRED;
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    if (n > len)
+        return (ssize_t)len;
+    if (!last)
+        return (ssize_t)n;
+    *flags |= NGHTTP2_DATA_FLAG_EOF;
+    struct span lines = h2->handler->lines(h2, source->ptr);
+    if (lines.len) {
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+        if (submit_trailers(h2, id, lines))
+            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
+    return (ssize_t)n;
+}
+
+/* The frame that on_read() promised; nothing is padded. */
+static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
+                        size_t len, nghttp2_data_source *source, void *user)
+{
+    struct h2 *h2 = user;
+    if (sink_room(h2->out, 1) == 0)
+        return NGHTTP2_ERR_WOULDBLOCK;
+    struct writer to = sink_writer(h2->out, (uint32_t)(9 + len));
+    if (to.bad)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    writer_bytes(&to, head, 9);
+    h2->handler->move(h2, source->ptr, (uint32_t)len, &to);
+    sink_commit(h2->out, &to);
+    return h2->out->failed ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
+
+static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+    struct h2 *h2 = user;
+    bool message = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
+    if (!message || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+        return 0;
+    void *stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    if (stream)
+        h2->handler->sent(h2, stream);
+    return 0;
+}
+
+bool h2_send(struct h2 *h2, struct sink *out)
+{
+    h2->out = out;
+    int rv = nghttp2_session_send(h2->session);
+    h2->out = NULL;
+    return rv == 0;
+}
+
+bool h2_wants_send(const struct h2 *h2)
+{
+    return nghttp2_session_want_write(h2->session);
+}
+
+bool h2_is_over(const struct h2 *h2)
+{
+    return !nghttp2_session_want_read(h2->session) && !nghttp2_session_want_write(h2->session);
+}
+
+static nghttp2_nv nv_of(struct span name, struct span value)
+{
+    return (nghttp2_nv){(uint8_t *)(uintptr_t)name.ptr, (uint8_t *)(uintptr_t)value.ptr, name.len,
+                        value.len, NGHTTP2_NV_FLAG_NONE};
+}
+
+struct result h2_respond(struct h2 *h2, int32_t id, const struct http_head *head, void *stream,
+                         bool more)
+{
+    nghttp2_nv nv[HTTP_FIELDS_MAX + HTTP_FIELDS_OWN + 2];
+    char status[4], length[24];
+    size_t n = 0;
+    must(head->status >= 100 && head->status <= 999);
+    for (int i = 2, s = head->status; i >= 0; i--, s /= 10)
+        status[i] = (char)('0' + s % 10);
+    nv[n++] = nv_of(SPAN_LITERAL(":status"), span_of(status, 3));
+    for (uint32_t i = 0; i < head->field_count; i++)
+        if (!head->fields[i].drop)
+            nv[n++] = nv_of(head->fields[i].name, head->fields[i].value);
+    if (head->body == HTTP_BODY_LENGTH)
+        nv[n++] = nv_of(SPAN_LITERAL("content-length"), h2_decimal(head->content_length, length));
+    nghttp2_data_provider from = {.source.ptr = stream, .read_callback = on_read};
+    int rv;
+    if (head->status < 200)
+        rv = nghttp2_submit_headers(h2->session, NGHTTP2_FLAG_NONE, id, NULL, nv, n, NULL);
+    else
+        rv = nghttp2_submit_response(h2->session, id, nv, n, more ? &from : NULL);
+    return rv == 0 ? result_ok() : result_fail(ERR_NO_MEMORY);
+}
+
+static int submit_trailers(struct h2 *h2, int32_t id, struct span lines)
+{
+    nghttp2_nv nv[HTTP_FIELDS_MAX];
+    size_t n = 0;
+    struct span name, value;
+    while (n < HTTP_FIELDS_MAX && h2_head_line(&lines, &name, &value))
+        nv[n++] = nv_of(name, value);
+    return nghttp2_submit_trailer(h2->session, id, nv, n);
+}
+
+void h2_resume(struct h2 *h2, int32_t id)
+{
+    (void)nghttp2_session_resume_data(h2->session, id); /* not deferred: nothing to do */
+}
+
+void h2_took(struct h2 *h2, int32_t id, uint32_t bytes)
+{
+    (void)nghttp2_session_consume(h2->session, id, bytes);
+}
+
+void h2_drop(struct h2 *h2, uint32_t bytes)
+{
+    (void)nghttp2_session_consume_connection(h2->session, bytes);
+}
+
+void h2_reset(struct h2 *h2, int32_t id, enum h2_error error)
+{
+    (void)nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, id, (uint32_t)error);
+}
+
+void h2_announce_end(struct h2 *h2)
+{
+    (void)nghttp2_submit_shutdown_notice(h2->session);
+}
+
+void h2_end(struct h2 *h2)
+{
+    (void)nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE,
+                                nghttp2_session_get_last_proc_stream_id(h2->session),
+                                NGHTTP2_NO_ERROR, NULL, 0);
+}
+
+void h2_terminate(struct h2 *h2)
+{
+    (void)nghttp2_session_terminate_session(h2->session, NGHTTP2_NO_ERROR);
+}
+
+/* ---- birth and end -------------------------------------------------------------------------- */
+
+static nghttp2_session_callbacks *callbacks_new(void)
+{
+    nghttp2_session_callbacks *c;
+    if (nghttp2_session_callbacks_new(&c))
+        return NULL;
+    nghttp2_session_callbacks_set_on_begin_frame_callback(c, on_begin_frame);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, on_invalid_frame);
+    nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(c, on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame_recv);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
+    nghttp2_session_callbacks_set_send_callback(c, on_send);
+    nghttp2_session_callbacks_set_send_data_callback(c, on_send_data);
+    nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_send);
+    return c;
+}
+
+static int begin(struct h2 *h2)
+{
+    const struct h2_bounds *b = &h2->bounds;
+    nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, b->streams_max},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, b->stream_window},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, b->head_max},
+    };
+    int rv = nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, settings,
+                                     sizeof settings / sizeof *settings);
+    if (rv == 0)
+        rv = nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, 0,
+                                                   (int32_t)b->conn_window);
+    return rv;
+}
+
+struct result h2_init(struct h2 *h2, const struct h2_handler *handler,
+                      const struct h2_bounds *bounds, struct blocks *blocks, struct http_head *head)
+{
+    *h2 = (struct h2){.handler = handler, .bounds = *bounds, .blocks = blocks, .head = head};
+    nghttp2_session_callbacks *callbacks = callbacks_new();
+    nghttp2_option *option = NULL;
+    int rv = callbacks && nghttp2_option_new(&option) == 0 ? 0 : NGHTTP2_ERR_NOMEM;
+    if (rv == 0) {
+        nghttp2_option_set_no_auto_window_update(option, 1);
+        nghttp2_option_set_no_closed_streams(option, 1);
+        rv = nghttp2_session_server_new2(&h2->session, callbacks, h2, option);
+    }
+    nghttp2_option_del(option);
+    nghttp2_session_callbacks_del(callbacks);
+    if (rv == 0)
+        rv = begin(h2);
+    if (rv == 0)
+        return result_ok();
+    h2_fini(h2);
+    return result_fail(ERR_NO_MEMORY);
+}
+
+void h2_fini(struct h2 *h2)
+{
+    forget_gathered(h2);
+    nghttp2_session_del(h2->session);
+    h2->session = NULL;
+}
