@@ -78,6 +78,8 @@ static void code_service(struct coder *c, struct snap_service *s)
     code_u32(c, &s->dial_timeout_ms);
     code_u32(c, &s->response_header_timeout_ms);
     code_u32(c, &s->idle_timeout_ms);
+    code_u32(c, &s->body_timeout_ms);
+    code_u32(c, &s->stream_timeout_ms);
     code_u32(c, &s->max_idle_per_server);
     code_u32(c, &s->transport);
     code_u8(c, &s->kind);
@@ -161,7 +163,7 @@ static void code_prefix(struct coder *c, struct snap_prefix *p)
     X(entrypoint, entrypoints, entrypoint_count, 92)                                               \
     X(router, routers, router_count, 42)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 16)                                                  \
-    X(service, services, service_count, 60)                                                        \
+    X(service, services, service_count, 68)                                                        \
     X(server, servers, server_count, 20)                                                           \
     X(transport, transports, transport_count, 42)                                                  \
     X(roots, roots, roots_count, 4)                                                                \

@@ -66,6 +66,8 @@ static void choose_transport(struct build *b, struct place balancer, struct conf
     }
     s->dial_timeout_ms = build_ms(transport, "forwardingTimeouts.dialTimeout");
     s->response_header_timeout_ms = build_ms(transport, "forwardingTimeouts.responseHeaderTimeout");
+    s->body_timeout_ms = build_ms(transport, "forwardingTimeouts.bodyTimeout");
+    s->stream_timeout_ms = build_ms(transport, "forwardingTimeouts.streamTimeout");
     s->idle_timeout_ms = build_ms(transport, "forwardingTimeouts.idleConnTimeout");
     s->max_idle_per_server = (uint32_t)build_int(transport, "maxIdleConnsPerHost");
     for (uint32_t i = 0; i < s->server_count; i++)

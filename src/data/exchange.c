@@ -485,17 +485,34 @@ static bool client_may_wait(struct worker *w, const struct exchange *x, struct s
     return true;
 }
 
+/* While the client takes more, the upstream has to get on: with its response, or with the request.
+ */
+static void limit_progress(struct worker *w, const struct exchange *x, struct lease *l,
+                           uint64_t moved, enum wire_want want)
+{
+    if (x->phase != EXCHANGE_PHASE_RELAY)
+        return;
+    bool known = x->answer_bytes != UINT64_MAX;
+    uint32_t ms = known ? x->service->body_timeout_ms : x->service->stream_timeout_ms;
+    if (want == WIRE_WANT_NOTHING)
+        lease_limit_clear(l);
+    else if (moved != x->up.bytes + x->down.bytes || !lease_is_limited(l))
+        lease_limit(w, l, ms);
+}
+
 void exchange_turn(struct worker *w, struct exchange *x)
 {
     struct stream *s = stream_of(w, x);
     struct lease *l = NULL;
     enum wire_want want = WIRE_WANT_NOTHING;
+    uint64_t moved = x->up.bytes + x->down.bytes;
     if (x->phase != EXCHANGE_PHASE_CONNECT) {
         l = lease_of(w, x);
         must(l);
         if (!pump_request(w, x, s, l) || !pump_response(w, x, s, l))
             return;
         want = want_of_upstream(w, x, s, l);
+        limit_progress(w, x, l, moved, want);
     }
     if (stream_is_half_closed(w, s) && !client_may_wait(w, x, s)) {
         rules_count(w->report, rules_reject(HTTP_RULE_truncated), false);

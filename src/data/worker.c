@@ -120,6 +120,7 @@ struct result worker_open(const struct worker_config *config, struct worker **re
     list_init(&w->ready);
     list_init(&w->hellos);
     list_init(&w->hungry);
+    list_init(&w->kept);
     for (int g = 0; g < RING_GROUPS; g++)
         list_init(&w->starved[g]);
     limit_init(&w->grace, WORKER_LIMIT_GRACE);

@@ -99,7 +99,9 @@ struct worker {
 
     struct slab conns, exchanges, upconns;
     struct slab h2_conns, streams; /* HTTP/2 */
-    struct slab multis, leases; /* HTTP/2 to servers */
+    struct slab multis, leases;    /* HTTP/2 to servers */
+    struct list kept;              /* idle upconns of all servers, the longest idle first */
+    uint32_t kept_count;
     struct blocks blocks;
     uint64_t blocks_seen; /* blocks.given_back when `hungry` was last woken */
     struct list ready;    /* wires that something happened to */

@@ -94,6 +94,11 @@ void lease_limit_clear(struct lease *l)
     limit_clear(limit_of(l));
 }
 
+bool lease_is_limited(struct lease *l)
+{
+    return limit_of(l)->at_ns != TIMER_NO_LIMIT;
+}
+
 struct sink lease_sink(struct worker *w, struct lease *l)
 {
     if (l->shared)

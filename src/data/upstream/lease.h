@@ -44,6 +44,7 @@ bool lease_is_refused(const struct lease *l);
 /* Until when the upstream must get on; ms 0 or clear: no limit. */
 void lease_limit(struct worker *w, struct lease *l, uint32_t ms);
 void lease_limit_clear(struct lease *l);
+bool lease_is_limited(struct lease *l);
 
 /* Where the request's body goes, for this turn; sink_flush() before the turn ends. */
 struct sink lease_sink(struct worker *w, struct lease *l);

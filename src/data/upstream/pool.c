@@ -192,7 +192,7 @@ struct upconn *pool_take(struct worker *w, struct pool_server *server)
     while (!list_is_empty(&server->idle)) {
         struct upconn *upconn = LIST_ENTRY(server->idle.next, struct upconn, idle);
         if (upconn_is_good(w, upconn)) {
-            pool_remove(server, upconn);
+            pool_remove(w, server, upconn);
             return upconn;
         }
         upconn_close_begin(w, upconn); /* the server ended it in this very step */
@@ -200,20 +200,32 @@ struct upconn *pool_take(struct worker *w, struct pool_server *server)
     return NULL;
 }
 
-bool pool_put(struct pool_server *server, struct upconn *upconn, uint32_t max)
+/* A quarter of the slots is for connections in use. */
+static uint32_t kept_max(const struct worker *w)
+{
+    return w->upconns.count - w->upconns.count / 4;
+}
+
+bool pool_put(struct worker *w, struct pool_server *server, struct upconn *upconn, uint32_t max)
 {
     if (server->retired || server->idle_count >= max)
         return false;
+    if (w->kept_count >= kept_max(w))
+        upconn_close_begin(w, LIST_ENTRY(w->kept.next, struct upconn, kept));
     list_prepend(&server->idle, &upconn->idle);
     server->idle_count++;
+    list_append(&w->kept, &upconn->kept);
+    w->kept_count++;
     return true;
 }
 
-void pool_remove(struct pool_server *server, struct upconn *upconn)
+void pool_remove(struct worker *w, struct pool_server *server, struct upconn *upconn)
 {
     must(server->idle_count > 0 && !list_is_empty(&upconn->idle));
     list_remove(&upconn->idle);
+    list_remove(&upconn->kept);
     server->idle_count--;
+    w->kept_count--;
 }
 
 void pool_note_body(struct pool_server *server, uint64_t bytes)

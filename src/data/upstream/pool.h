@@ -64,9 +64,10 @@ void pool_drop(struct pool_server *server);
 struct upconn *pool_shared(struct worker *w, struct pool_server *server);
 /* A kept connection that is still good, or NULL. It is no longer in the pool. */
 struct upconn *pool_take(struct worker *w, struct pool_server *server);
-/* Takes a connection back; false: the server has `max` already, or is retired. */
-bool pool_put(struct pool_server *server, struct upconn *upconn, uint32_t max);
+/* Takes a connection back; false: the server has `max` already, or is retired. Where all servers
+ * together keep so many that new connections would find no slot, the longest idle one is closed. */
+bool pool_put(struct worker *w, struct pool_server *server, struct upconn *upconn, uint32_t max);
 /* The upconn leaves the pool by itself (closed, timed out). */
-void pool_remove(struct pool_server *server, struct upconn *upconn);
+void pool_remove(struct worker *w, struct pool_server *server, struct upconn *upconn);
 /* Remembers how large an answer's body was. */
 void pool_note_body(struct pool_server *server, uint64_t bytes);

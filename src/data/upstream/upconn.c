@@ -48,6 +48,7 @@ struct upconn *upconn_open(struct worker *w, struct pool_server *server,
     upconn->server = server;
     pool_hold(server);
     list_init(&upconn->idle);
+    list_init(&upconn->kept);
     list_init(&upconn->waiting);
     limit_init(&upconn->limit, WORKER_LIMIT_UPCONN);
     h1_init(&upconn->h1, H1_CLIENT, UPCONN_HEAD_MAX, &w->response);
@@ -90,7 +91,7 @@ void upconn_release(struct worker *w, struct upconn *upconn, bool reuse, uint32_
     upconn_fill(w, upconn); /* a ticket may stand behind the response */
     if (!reuse || worker_is_draining(w) || !wire_send_is_empty(&upconn->wire) ||
         has_input(upconn) || upconn->wire.eof || upconn->wire.recv_failed ||
-        !pool_put(upconn->server, upconn, max)) {
+        !pool_put(w, upconn->server, upconn, max)) {
         upconn_close_begin(w, upconn);
         return;
     }
@@ -152,7 +153,7 @@ void upconn_close_begin(struct worker *w, struct upconn *upconn)
         return;
     bool stood = upconn->phase == UPCONN_PHASE_LEASED || upconn->phase == UPCONN_PHASE_SHARED;
     if (upconn->phase == UPCONN_PHASE_IDLE)
-        pool_remove(upconn->server, upconn);
+        pool_remove(w, upconn->server, upconn);
     list_remove(&upconn->idle);
     if (stood)
         remember(upconn);

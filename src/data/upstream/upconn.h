@@ -31,6 +31,7 @@ struct upconn {
     uint32_t head_bytes; /* of the response head being looked at */
     struct pool_server *server;
     struct list idle;    /* in server->idle, or in server->shared */
+    struct list kept;    /* in worker.kept */
     struct list waiting; /* multi_leases for which it is being made */
     uint32_t waiting_count;
     struct multi *multi; /* HTTP/2: what it has more */
