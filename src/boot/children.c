@@ -5,6 +5,7 @@
 #include "boot/child.h"
 #include "boot/cmdline.h"
 #include "boot/supervisor_impl.h"
+#include "boot/upgrade.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -210,7 +211,13 @@ void children_ended(struct supervisor *s, enum child_kind kind, int status)
             s->exit_code = 1;
         return;
     }
-    if (WIFEXITED(status) && !c->was_ready) { /* it said why; trying again would not help */
+    if (s->upgrade.phase == UPGRADE_PHASE_HANDOVER && s->upgrade.back_exe_fd != -1 &&
+        !(kind == CHILD_CONTROL && c->was_ready)) {
+        upgrade_child_failed(s, child_names[kind], how);
+        return;
+    }
+    if (WIFEXITED(status) && !c->was_ready &&
+        s->upgrade.phase != UPGRADE_PHASE_HANDOVER) { /* it said why; trying again would not help */
         log_error("the %s process %s before it was ready: stopping", child_names[kind], how);
         s->exit_code = 1;
         supervisor_stop(s);

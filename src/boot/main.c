@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "boot/cmdline.h"
 #include "boot/supervisor.h"
+#include "boot/upgrade.h"
 #include "config/check.h"
 #include "control/cli.h"
 #include "control/provider/host.h"
@@ -21,10 +22,13 @@ static const struct command {
     {"check", config_check_main, "say what is wrong with a configuration"},
     {"status", cli_status, "say how a running ferrule is"},
     {"reload", cli_reload, "have a running ferrule load its configuration again"},
+    {"upgrade", cli_upgrade,
+     "replace a running ferrule by the installed program: no connection is lost"},
     {"stop", cli_stop, "end a running ferrule: no request is cut off"},
     {"cert", cli_cert, "list, show or explain certificates"},
     {"options", config_options_main, "list every option"},
     {"provider", provider_cli, "list, show or test DNS provider plug-ins"},
+    {"upgrade-check", upgrade_check_main, NULL},
     {"data-run", cmdline_data_main, NULL},
     {"control-run", cmdline_control_main, NULL},
     {"provider-run", provider_run, NULL},

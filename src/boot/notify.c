@@ -15,12 +15,17 @@
 #define LISTEN_FDS_LIMIT 1024
 #define SEND_LIMIT_US    100000
 
+static const char *const ours[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
+                                   "LISTEN_PID",    "LISTEN_FDS",    "LISTEN_FDNAMES"};
+#define OURS (sizeof ours / sizeof *ours)
+
 static struct {
     struct sockaddr_un address;
     socklen_t address_len; /* 0 = nobody to tell */
     uint64_t watchdog_ns;
     uint32_t listen_count;
     char *listen_names; /* "web:websecure", may be NULL */
+    char *taken[OURS];  /* values, NULL = not set */
 } notify;
 
 /* A decimal number from the environment; 0 when absent or odd. */
@@ -54,12 +59,22 @@ void notify_init(void)
         const char *names = getenv("LISTEN_FDNAMES");
         notify.listen_names = names ? mem_strdup(names) : NULL;
     }
-    static const char *const ours[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
-                                       "LISTEN_PID",    "LISTEN_FDS",    "LISTEN_FDNAMES"};
-    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+    for (size_t i = 0; i < OURS; i++) {
+        const char *value = getenv(ours[i]);
+        notify.taken[i] = value ? mem_strdup(value) : NULL;
         unsetenv(ours[i]);
+    }
     for (uint32_t i = 0; i < notify.listen_count; i++)
         fcntl(LISTEN_FDS_FIRST + (int)i, F_SETFD, FD_CLOEXEC);
+}
+
+void notify_restore(void)
+{
+    for (size_t i = 0; i < OURS; i++)
+        if (notify.taken[i])
+            setenv(ours[i], notify.taken[i], 1);
+    for (uint32_t i = 0; i < notify.listen_count; i++)
+        fcntl(LISTEN_FDS_FIRST + (int)i, F_SETFD, 0);
 }
 
 void notify_send(const char *text)

@@ -9,6 +9,9 @@
 /* Reads NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES and
  * removes them from the environment, so that no child takes them for its own. */
 void notify_init(void);
+/* Puts what notify_init() took back into the environment, and lets passed sockets survive, for the
+ * program that is executed next in this process. */
+void notify_restore(void);
 /* Sends "STATE\n"... e.g. "READY=1\nSTATUS=...". */
 void notify_send(const char *text);
 /* How often "WATCHDOG=1" is due, in ns; 0 = not asked for. */

@@ -7,11 +7,13 @@
 #include "boot/child.h"
 #include "boot/notify.h"
 #include "boot/supervisor_impl.h"
+#include "boot/upgrade.h"
 #include "bridge/report.h"
 #include "control/store/state.h"
 #include "ring/ring.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -29,7 +31,7 @@
 
 /* Connections need descriptors: two each, and the kernel's default of 1,024 is for programs that
  * use select(2). */
-static void raise_descriptor_limit(const struct config *config)
+void supervisor_raise_limits(const struct config *config)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
@@ -47,7 +49,7 @@ static void raise_descriptor_limit(const struct config *config)
                  config->worker_connections);
 }
 
-static int open_signals(void)
+struct result supervisor_open_signals(struct supervisor *s, struct why *why)
 {
     sigset_t set;
     sigemptyset(&set);
@@ -56,7 +58,8 @@ static int open_signals(void)
         sigaddset(&set, handled[i]);
     must(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
     must(sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL) == 0);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return s->signal_fd == -1 ? why_fail_sys(why, ERR_SYSTEM, errno, "signalfd") : result_ok();
 }
 
 static struct result start(struct supervisor *s, struct why *why)
@@ -67,9 +70,9 @@ static struct result start(struct supervisor *s, struct why *why)
     TRY(listeners_stage(&s->listeners, &s->plan, s->config->workers, why));
     listeners_commit(&s->listeners, NULL, NULL);
     TRY(report_create(s->config->workers, &s->report_fd, why));
-    raise_descriptor_limit(s->config);
-    s->signal_fd = open_signals();
-    return s->signal_fd == -1 ? why_fail_sys(why, ERR_SYSTEM, errno, "signalfd") : result_ok();
+    supervisor_raise_limits(s->config);
+    s->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    return supervisor_open_signals(s, why);
 }
 
 /* ---- running -------------------------------------------------------------------------------- */
@@ -89,6 +92,7 @@ void supervisor_stop(struct supervisor *s)
         s->children[i].restart_at_ns = UINT64_MAX;
         children_tell_byte(&s->children[i], 'T');
     }
+    upgrade_stop(s);
     listeners_close(&s->listeners); /* data closes its own: clients are refused from then on */
 }
 
@@ -108,6 +112,10 @@ static void hear_control(struct supervisor *s, struct span message)
     switch (message.ptr[0]) {
     case 'R':
         s->children[CHILD_CONTROL].was_ready = true;
+        upgrade_tell_control(s);
+        break;
+    case 'U':
+        upgrade_request(s);
         break;
     case 'S':
         log_info("asked to stop through the admin socket");
@@ -140,6 +148,7 @@ static void hear(struct supervisor *s, enum child_kind kind)
     } else if (n > 0 && message[0] == 'R') {
         c->was_ready = true;
         announce_ready(s);
+        upgrade_data_ready(s);
     } else if (n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR)) {
         close(c->fd); /* its end is reported by SIGCHLD */
         c->fd = -1;
@@ -150,10 +159,13 @@ static void reap(struct supervisor *s)
 {
     int status;
     pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (upgrade_reaped(s, pid, status))
+            continue;
         for (int i = 0; i < CHILD_COUNT; i++)
             if (s->children[i].pid == pid)
                 children_ended(s, i, status);
+    }
 }
 
 static void take_signals(struct supervisor *s)
@@ -166,6 +178,8 @@ static void take_signals(struct supervisor *s)
             supervisor_stop(s);
         else if (info.ssi_signo == SIGHUP)
             children_tell_byte(&s->children[CHILD_CONTROL], 'H');
+        else if (info.ssi_signo == SIGUSR2)
+            upgrade_request(s);
         else
             log_warn("signal %u has no meaning here", info.ssi_signo);
     }
@@ -187,6 +201,7 @@ static void run_timers(struct supervisor *s)
         for (int i = 0; i < CHILD_COUNT; i++)
             if (s->children[i].pid)
                 kill(s->children[i].pid, SIGKILL);
+    upgrade_timers(s);
     if (notify_watchdog_ns() && s->now_ns >= s->watchdog_at_ns) {
         notify_send("WATCHDOG=1");
         s->watchdog_at_ns = s->now_ns + notify_watchdog_ns();
@@ -195,7 +210,7 @@ static void run_timers(struct supervisor *s)
 
 static int wait_ms(const struct supervisor *s)
 {
-    uint64_t next = s->kill_at_ns;
+    uint64_t next = s->kill_at_ns < upgrade_next_ns(s) ? s->kill_at_ns : upgrade_next_ns(s);
     for (int i = 0; i < CHILD_COUNT; i++)
         if (s->children[i].restart_at_ns < next)
             next = s->children[i].restart_at_ns;
@@ -210,24 +225,65 @@ static int wait_ms(const struct supervisor *s)
 
 static void loop(struct supervisor *s)
 {
-    while (!s->stopping || s->children[CHILD_DATA].pid || s->children[CHILD_CONTROL].pid) {
-        struct pollfd fds[1 + CHILD_COUNT] = {{.fd = s->signal_fd, .events = POLLIN}};
+    while (!s->stopping || s->children[CHILD_DATA].pid || s->children[CHILD_CONTROL].pid ||
+           upgrade_is_busy(s)) {
+        struct pollfd fds[2 + CHILD_COUNT] = {{.fd = s->signal_fd, .events = POLLIN}};
         for (int i = 0; i < CHILD_COUNT; i++)
             fds[1 + i] = (struct pollfd){.fd = s->children[i].fd, .events = POLLIN};
-        int n = poll(fds, 1 + CHILD_COUNT, wait_ms(s));
+        fds[1 + CHILD_COUNT] = (struct pollfd){.fd = upgrade_pipe(s), .events = POLLIN};
+        int n = poll(fds, 2 + CHILD_COUNT, wait_ms(s));
         s->now_ns = clock_now_ns();
         for (int i = 0; n > 0 && i < CHILD_COUNT; i++)
             if (fds[1 + i].revents && s->children[i].fd != -1)
                 hear(s, i);
+        if (n > 0 && fds[1 + CHILD_COUNT].revents && upgrade_pipe(s) != -1)
+            upgrade_read_pipe(s);
         take_signals(s);
         run_timers(s);
     }
 }
 
+/* The first start: all is made anew. */
+static struct result start_anew(struct supervisor *s, struct why *why)
+{
+    TRY(start(s, why));
+    s->now_ns = clock_now_ns();
+    for (int i = 0; i < CHILD_COUNT; i++)
+        TRY(children_start(s, i, why));
+    return result_ok();
+}
+
+static void supervisor_init(struct supervisor *s)
+{
+    *s = (struct supervisor){
+        .lock_fd = -1, .report_fd = -1, .exe_fd = -1, .signal_fd = -1, .kill_at_ns = UINT64_MAX};
+    s->upgrade = (struct upgrade){.deadline_ns = UINT64_MAX,
+                                  .pipe_fd = -1,
+                                  .state_fd = -1,
+                                  .back_exe_fd = -1,
+                                  .old_report_fd = -1,
+                                  .old_lock_fd = -1,
+                                  .data = {.fd = -1},
+                                  .control = {.fd = -1},
+                                  .control_kill_at_ns = UINT64_MAX};
+    for (int i = 0; i < CHILD_COUNT; i++)
+        s->children[i] = (struct child){.fd = -1, .restart_at_ns = UINT64_MAX};
+}
+
+static void supervisor_fini(struct supervisor *s)
+{
+    listeners_close(&s->listeners);
+    plan_free(&s->plan);
+    plan_free(&s->staged);
+    config_free(s->config);
+    check_args_free(&s->args);
+}
+
 int supervisor_main(int argc, char **argv)
 {
-    struct supervisor s = {.lock_fd = -1, .report_fd = -1, .kill_at_ns = UINT64_MAX};
+    struct supervisor s;
     struct why why = {""};
+    supervisor_init(&s);
     struct result r = check_args_parse(argc - 1, argv + 1, &s.args, &why);
     if (!result_is_ok(r)) {
         fprintf(stderr, "ferrule run: %s\n", why.text);
@@ -235,25 +291,22 @@ int supervisor_main(int argc, char **argv)
     }
     notify_init();
     child_hide_memory();
-    if (!result_is_ok(check_load(&s.args, &s.config)))
-        return 1;
-    log_init("supervisor", log_level_parse(s.config->log_level));
-    r = start(&s, &why);
-    s.now_ns = clock_now_ns();
-    for (int i = 0; i < CHILD_COUNT; i++)
-        s.children[i] = (struct child){.fd = -1, .restart_at_ns = UINT64_MAX};
-    for (int i = 0; result_is_ok(r) && i < CHILD_COUNT; i++)
-        r = children_start(&s, i, &why);
-    if (!result_is_ok(r)) {
-        log_error("%s", why.text);
-        return 1;
+    if (upgrade_is_under_way()) {
+        log_init("supervisor", LOG_LEVEL_INFO);
+        if (!upgrade_take_over(&s))
+            return 1;
+    } else {
+        if (!result_is_ok(check_load(&s.args, &s.config)))
+            return 1;
+        log_init("supervisor", log_level_parse(s.config->log_level));
+        r = start_anew(&s, &why);
+        if (!result_is_ok(r)) {
+            log_error("%s", why.text);
+            return 1;
+        }
     }
     loop(&s);
-    listeners_close(&s.listeners);
-    plan_free(&s.plan);
-    plan_free(&s.staged);
-    config_free(s.config);
-    check_args_free(&s.args);
+    supervisor_fini(&s);
     log_info("stopped");
     return s.exit_code;
 }

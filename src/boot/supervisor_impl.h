@@ -20,6 +20,36 @@ struct child {
     uint64_t backoff_ns;
 };
 
+/* Old data processes that finish what they have begun. */
+#define OLD_MAX 4
+
+struct old_data {
+    pid_t pid;
+    int fd;
+    uint64_t kill_at_ns;
+};
+
+enum upgrade_phase {
+    UPGRADE_PHASE_NONE = 0,
+    UPGRADE_PHASE_CHECKING, /* the new program looks whether it could */
+    UPGRADE_PHASE_HANDOVER, /* this is the new program; its data process does not serve yet */
+};
+
+struct upgrade {
+    enum upgrade_phase phase;
+    uint64_t deadline_ns; /* of the phase */
+    pid_t check_pid;
+    int pipe_fd;     /* what the check says */
+    int state_fd;    /* boot/handover.h */
+    int back_exe_fd; /* the program from before; -1 = there is no way back */
+    int old_report_fd, old_lock_fd;
+    char *program;               /* that is to take over */
+    struct buf text;             /* what the check said */
+    struct child data, control;  /* of the program from before */
+    uint64_t control_kill_at_ns; /* it was told to end */
+    char error[1024];            /* of the last one; "" = good */
+};
+
 struct supervisor {
     struct check_args args;
     struct config *config; /* of the start: worker count and all that a reload does not change */
@@ -28,6 +58,12 @@ struct supervisor {
     struct listener_set listeners;
     int lock_fd, report_fd, signal_fd;
     struct child children[CHILD_COUNT];
+    struct upgrade upgrade;
+    struct old_data old[OLD_MAX];
+    uint32_t old_count;
+    uint32_t generation; /* upgrades that succeeded */
+    uint32_t attempts;   /* and those that did not */
+    int exe_fd;          /* the running program, also when its file is replaced */
     uint64_t now_ns, watchdog_at_ns;
     uint64_t kill_at_ns; /* UINT64_MAX until stopping */
     bool stopping, announced;
@@ -60,5 +96,9 @@ void reload_ended(const struct supervisor *s, struct span status);
 
 /* ---- supervisor.c --------------------------------------------------------------------------- */
 
+/* Opens the signals' descriptor. */
+struct result supervisor_open_signals(struct supervisor *s, struct why *why);
+/* Raises the limit of open files to what the configuration needs. */
+void supervisor_raise_limits(const struct config *config);
 /* Ends everything; asked twice, it does not wait any longer. */
 void supervisor_stop(struct supervisor *s);

@@ -7,6 +7,7 @@
 #include "bridge/report.h"
 #include "control/publish_state.h"
 #include "control/scheduler.h"
+#include "control/upstreams.h"
 
 /* How the last reload went. */
 struct admin_reload {
@@ -17,21 +18,31 @@ struct admin_reload {
     uint32_t text_count;
 };
 
+/* How upgrades went, as the supervisor tells it. */
+struct admin_upgrades {
+    uint32_t generation; /* that succeeded */
+    uint32_t attempts;   /* all of them */
+    char *error;         /* of the last one; NULL or "" = it was good */
+};
+
 /* What the answers are about; all borrowed. */
 struct admin_view {
     const char *version;
     const struct config *config;
     const struct scheduler *scheduler;
     struct publish_state *certificates;
+    const struct upstreams *upstreams;
     const struct report *report; /* NULL = no counters */
     const struct admin_reload *last_reload;
     int64_t started_s;
-    void (*stop)(void *arg);       /* ends all of ferrule */
+    void (*stop)(void *arg); /* ends all of ferrule */
+    const struct admin_upgrades *upgrades;
+    void (*upgrade)(void *arg);    /* begins one; `upgrades` tells how it went */
     uint64_t (*reload)(void *arg); /* loads the configuration again; the number of the run */
     void *arg;
 };
 
-/* Requests: {"command":"status"}, {"command":"stop"}, {"command":"reload"},
+/* Requests: {"command":"status"}, {"command":"stop"}, {"command":"reload"}, {"command":"upgrade"},
  * {"command":"cert-list"},
  * {"command":"cert-show","name":"a.test"}, {"command":"cert-explain","sni":"a.test"}. Appends one
  * JSON object with "ok" in it, without line end; "error" says what was wrong. For a reload nothing

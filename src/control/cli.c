@@ -4,9 +4,12 @@
 #include "base/clock.h"
 #include "control/cli_call.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define CLI_POLL_MS 50
 
 /* ---- printing ---------------------------------------------------------------------------------
  */
@@ -55,6 +58,21 @@ static void print_json(const json_t *o)
     putchar('\n');
 }
 
+/* How many, and which of them are not well. */
+static void print_servers(const json_t *list)
+{
+    size_t i, well = 0;
+    json_t *o;
+    json_array_foreach(list, i, o) well += json_is_true(json_object_get(o, "healthy"));
+    printf("servers:       %zu, %zu of them well\n", json_array_size(list), well);
+    json_array_foreach(list, i, o)
+    {
+        if (!json_is_true(json_object_get(o, "healthy")))
+            printf("  %s of service %s: %s\n", text_of(o, "url"), text_of(o, "service"),
+                   text_of(o, "reason"));
+    }
+}
+
 static void print_last_reload(const json_t *r)
 {
     const json_t *problems = json_object_get(r, "problems");
@@ -80,6 +98,7 @@ static void print_status(const json_t *o)
            number_of(o, "certificates"), number_of(orders, "wanted"), number_of(orders, "obtained"),
            number_of(orders, "running"));
     print_time("next order:    ", orders, "next");
+    print_servers(json_object_get(o, "servers"));
     print_last_reload(json_object_get(o, "lastReload"));
     const char *name;
     json_t *value;
@@ -241,6 +260,65 @@ int cli_reload(int argc, char **argv)
         code = usage("reload");
     else
         code = ask(&args, json_pack("{s:s}", "command", "reload"), print_reload);
+    free(args.socket);
+    return code;
+}
+
+/* Waits until the supervisor has tried: control itself is replaced meanwhile. */
+static int wait_for_upgrade(const struct cli_args *args, long long attempts)
+{
+    uint64_t end_ns = clock_now_ns() + CLI_UPGRADE_S * NS_PER_S;
+    while (clock_now_ns() < end_ns) {
+        json_t *request = json_pack("{s:s}", "command", "status"), *answer = NULL;
+        struct why why;
+        struct result r = cli_call(args->socket, request, CLI_TIMEOUT_S, &answer, &why);
+        json_decref(request);
+        const json_t *now = result_is_ok(r) ? json_object_get(answer, "upgrades") : NULL;
+        if (now && number_of(now, "attempts") > attempts) {
+            bool good = !text_of(now, "error")[0];
+            if (args->json)
+                print_json(now);
+            else if (good)
+                printf("ferrule %s serves\n", text_of(answer, "version"));
+            else
+                fprintf(stderr, "ferrule: the upgrade was refused, nothing changed: %s\n",
+                        text_of(now, "error"));
+            json_decref(answer);
+            return good ? 0 : 1;
+        }
+        json_decref(answer);
+        (void)poll(NULL, 0, CLI_POLL_MS);
+    }
+    fprintf(stderr, "ferrule: nothing is known of the upgrade after %d s: see the log\n",
+            CLI_UPGRADE_S);
+    return 1;
+}
+
+static int ask_for_upgrade(const struct cli_args *args)
+{
+    json_t *request = json_pack("{s:s}", "command", "upgrade"), *answer = NULL;
+    struct why why;
+    struct result r = cli_call(args->socket, request, CLI_TIMEOUT_S, &answer, &why);
+    json_decref(request);
+    if (!result_is_ok(r)) {
+        fprintf(stderr, "ferrule: %s\n", why.text);
+        return exit_code(r);
+    }
+    long long attempts = number_of(json_object_get(answer, "upgrades"), "attempts");
+    json_decref(answer);
+    return wait_for_upgrade(args, attempts);
+}
+
+int cli_upgrade(int argc, char **argv)
+{
+    struct cli_args args;
+    int code = 0;
+    if (!read_args(argc, argv, &args, &code))
+        return code;
+    if (args.help || args.word_count || args.sni)
+        code = usage("upgrade");
+    else
+        code = ask_for_upgrade(&args);
     free(args.socket);
     return code;
 }

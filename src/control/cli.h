@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* control/cli.h - the commands that ask a running ferrule: status, reload, stop, cert
+/* control/cli.h - the commands that ask a running ferrule: status, reload, upgrade, stop, cert
  * list|show|explain. Thread: main of a process of its own.   Owns: nothing. Never: reads the stores
  * or the state directory itself. */
 #pragma once
@@ -8,5 +8,6 @@
  * exit code: 0 good, 1 the thing asked about is bad (not running, not there), 2 wrong usage. */
 int cli_status(int argc, char **argv);
 int cli_reload(int argc, char **argv);
+int cli_upgrade(int argc, char **argv);
 int cli_stop(int argc, char **argv);
 int cli_cert(int argc, char **argv);

@@ -10,6 +10,7 @@
 
 #define CLI_TIMEOUT_S  15
 #define CLI_RELOAD_S   300 /* a configuration may name many files */
+#define CLI_UPGRADE_S  240
 #define CLI_ANSWER_MAX (256ull << 20)
 
 /* What stands behind a command. */

@@ -124,6 +124,11 @@ static void ask_to_stop(void *arg)
     control_tell_supervisor(arg, SPAN_LITERAL("S"));
 }
 
+static void ask_to_upgrade(void *arg)
+{
+    control_tell_supervisor(arg, SPAN_LITERAL("U"));
+}
+
 static uint64_t ask_to_reload(void *arg)
 {
     return reload_request(arg, "asked through the admin socket");
@@ -149,6 +154,15 @@ static ssize_t receive(int fd, char message[SUPERVISOR_MESSAGE_MAX], int *ret_fd
     return n;
 }
 
+static void take_upgrades(struct control *c, struct span message)
+{
+    struct reader in = reader_of(message);
+    free(c->upgrades.error);
+    c->upgrades.generation = reader_u32(&in);
+    c->upgrades.attempts = reader_u32(&in);
+    c->upgrades.error = mem_strndup(in.ptr, in.bad ? 0 : in.left);
+}
+
 static void supervisor_said(struct control *c, struct span message, int fd)
 {
     switch (message.ptr[0]) {
@@ -161,6 +175,9 @@ static void supervisor_said(struct control *c, struct span message, int fd)
         break;
     case 'H':
         reload_request(c, "SIGHUP");
+        break;
+    case 'U':
+        take_upgrades(c, span_skip(message, 1));
         break;
     case 'E':
         if (message.len > 1)
@@ -237,7 +254,7 @@ struct generation *control_generation_create(struct control *c, struct config *c
     g->config = config;
     resolver_set_open(c->loop, config, c->host, &c->stores, on_store_opened, c, &g->resolvers);
     g->snapshot = snapshot_build(config, next_version(c));
-    g->upstreams = upstreams_create(c->loop, g->snapshot, send_messages, c);
+    g->upstreams = upstreams_create(c->loop, config, g->snapshot, send_messages, c);
     return g;
 }
 
@@ -291,10 +308,13 @@ static void open_admin(struct control *c)
                                   .config = config,
                                   .scheduler = c->scheduler,
                                   .certificates = c->certificates,
+                                  .upstreams = c->now->upstreams,
                                   .report = c->report,
                                   .last_reload = &c->reload.last,
                                   .started_s = clock_wall_s(),
                                   .stop = ask_to_stop,
+                                  .upgrades = &c->upgrades,
+                                  .upgrade = ask_to_upgrade,
                                   .reload = ask_to_reload,
                                   .arg = c};
     if (!result_is_ok(admin_open(c->loop, config->admin_socket, &c->view, &c->admin, &why)))
@@ -305,6 +325,7 @@ static void close_all(struct control *c)
 {
     loop_quiet(c->loop);
     admin_close(c->admin);
+    free(c->upgrades.error);
     if (c->host)
         provider_host_destroy(c->host); /* before the orders that wait for it */
     scheduler_destroy(c->scheduler);
@@ -348,7 +369,7 @@ int control_run(const struct control_config *args)
     c.reload.began_ns = clock_wall_ns();
     /* A terminal's Ctrl-C and a service manager's signal reach every process; the supervisor says
      * when to end. */
-    static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP};
+    static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
         must(sigaction(ignored[i], &(struct sigaction){.sa_handler = SIG_IGN}, NULL) == 0);
     struct config *config = NULL;

@@ -17,9 +17,11 @@ struct control_config {
                           at once.
                           From us: 'R' ready; 'S' please stop everything; 'E' and a plan: open
                           these sockets; 'K' that plan holds from now on; 'B' a reload has begun;
-                          'F' and a text: it has ended.
+                          'F' and a text: it has ended; 'U' please upgrade.
                           To us: 'P' with a bridge socket; 'T' end; 'H' load the configuration
-                          again; 'E', a byte and a text: the sockets are there (1), or why not. */
+                          again; 'E', a byte and a text: the sockets are there (1), or why not;
+                          'U', two numbers in 4 bytes and a text: upgrades that succeeded, all
+                          attempts, why the last one failed. */
     int report_fd;     /* bridge/report.h */
 };
 

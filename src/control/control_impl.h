@@ -59,6 +59,7 @@ struct control {
     struct ticket_store tickets;
     struct bridge_link link;
     struct reload reload;
+    struct admin_upgrades upgrades;
     struct watch *watch;
     struct admin_view view;
     struct admin *admin;

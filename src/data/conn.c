@@ -235,9 +235,28 @@ void conn_reply(struct worker *w, struct conn *conn, const struct http_answer *a
 /* Our side is over: close_notify goes with the last bytes. */
 static void end_tls(struct worker *w, struct conn *conn)
 {
+    if (conn->said_bye)
+        return;
+    conn->said_bye = true;
     struct writer flight = writer_of(w->flight, WORKER_FLIGHT_BYTES);
     if (result_is_ok(session_shutdown(conn->tls, &flight)))
         (void)wire_push_copy(w, &conn->wire, writer_done(&flight));
+}
+
+static void shut(struct worker *w, struct conn *conn)
+{
+    if (!conn->shut)
+        wire_shutdown(w, &conn->wire);
+    conn->shut = true;
+}
+
+bool conn_shut(struct worker *w, struct conn *conn)
+{
+    if (conn->tls)
+        end_tls(w, conn);
+    if (wire_send_is_empty(&conn->wire))
+        shut(w, conn);
+    return conn->shut;
 }
 
 void conn_response_done(struct worker *w, struct conn *conn, bool whole)
@@ -352,10 +371,14 @@ void conn_drain(struct worker *w, struct conn *conn)
     }
     if (conn->phase != CONN_PHASE_IDLE || conn_input(conn)->first)
         return;
-    if (conn->served)
+    const struct snap_entrypoint *ep = conn_entrypoint(w, conn);
+    uint32_t rest_ms = conn->served ? 0 : FIRST_REQUEST_MS;
+    if (w->retiring && ep) /* whose next request may be under way */
+        rest_ms = ep->grace_timeout_ms > rest_ms ? ep->grace_timeout_ms : rest_ms;
+    if (!rest_ms)
         end_idle(w, conn);
-    else if (conn->in.at_ns > w->now_ns + FIRST_REQUEST_MS * NS_PER_MS)
-        limit_in(w, conn, FIRST_REQUEST_MS);
+    else if (conn->in.at_ns > w->now_ns + rest_ms * NS_PER_MS)
+        limit_in(w, conn, rest_ms);
 }
 
 /* ---- handshake ------------------------------------------------------------------------------ */
@@ -499,11 +522,13 @@ static bool flush_turn(struct worker *w, struct conn *conn)
     if (!wire_send_is_empty(&conn->wire))
         return false;
     conn->send_limit_ns = TIMER_NO_LIMIT;
-    if (conn->close_after || worker_is_draining(w) || !conn_entrypoint(w, conn)) {
+    /* Without haste, a client that was not told of the end keeps its connection for one more. */
+    bool ends = conn->close_after || (worker_is_draining(w) && !w->retiring);
+    if (ends || !conn_entrypoint(w, conn)) {
         bool more = conn->linger || conn_input(conn)->bytes > 0;
         if (more && !conn->wire.eof) {
             set_phase(conn, CONN_PHASE_LINGER);
-            wire_shutdown(w, &conn->wire);
+            shut(w, conn);
             limit_in(w, conn, LINGER_MS);
             return true;
         }

@@ -6,6 +6,7 @@
 #include "base/secret.h"
 #include "data/sockets.h"
 #include "data/tls/session.h"
+#include "data/verify.h"
 #include "data/worker.h"
 
 #include <errno.h>
@@ -45,6 +46,7 @@ struct data {
     const struct data_config *config;
     struct publisher *publisher;
     struct report *report;
+    struct verify *verify;
     struct worker_shared shared;
     struct thread *threads;
     struct sockets *sockets;
@@ -52,7 +54,7 @@ struct data {
     uint32_t conns; /* per worker */
     int epoll_fd, signal_fd, bridge_fd;
     struct buf in;
-    bool told_ready, draining, deaf;
+    bool told_ready, draining, retiring, deaf;
     _Atomic bool failed;
 };
 
@@ -110,6 +112,19 @@ static void drain(struct data *d)
     wake_all(d);
 }
 
+/* Another data process accepts on the same sockets: nothing is refused meanwhile, and clients get
+ * another request before they are asked to go. */
+static void retire(struct data *d, uint32_t limit_ms)
+{
+    if (d->draining || d->retiring)
+        return;
+    log_info("another process takes over: finishing what has begun, within %u s", limit_ms / 1000);
+    d->retiring = true;
+    d->shared.retire_ms = limit_ms;
+    d->shared.retire = true;
+    wake_all(d);
+}
+
 /* ---- set-up --------------------------------------------------------------------------------- */
 
 static struct result watch(struct data *d, int fd, struct why *why)
@@ -128,7 +143,10 @@ static struct result open_descriptors(struct data *d, struct why *why)
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
-    sigaction(SIGHUP, &(struct sigaction){.sa_handler = SIG_IGN}, NULL); /* the supervisor's */
+    /* The supervisor's. */
+    static const int ignored[] = {SIGHUP, SIGUSR1, SIGUSR2};
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        sigaction(ignored[i], &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
     d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     d->shared.notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -170,6 +188,7 @@ static struct result start_thread(struct data *d, uint32_t index, struct why *wh
 {
     const struct data_config *c = d->config;
     struct thread *t = &d->threads[index];
+    int wake_fd = eventfd(0, EFD_CLOEXEC);
     t->data = d;
     t->cpu = c->cpus ? c->cpus[index] : UINT32_MAX;
     t->config = (struct worker_config){
@@ -180,7 +199,8 @@ static struct result start_thread(struct data *d, uint32_t index, struct why *wh
         .publisher = d->publisher,
         .report = report_page(d->report, index),
         .shared = &d->shared,
-        .wake_fd = eventfd(0, EFD_CLOEXEC),
+        .wake_fd = wake_fd,
+        .verify = verify_lane(d->verify, index, wake_fd),
         .host_name = d->host_name,
     };
     if (t->config.wake_fd < 0)
@@ -213,6 +233,7 @@ static struct result set_up(struct data *d, struct why *why)
                            c->listeners[i].group, span_str(c->listeners[i].entrypoint)))
             return why_fail(why, ERR_NO_SLOT, "no room for the sockets of entry point %s",
                             c->listeners[i].entrypoint);
+    TRY(verify_create(c->workers, &d->verify, why));
     d->threads = mem_zalloc(c->workers * sizeof *d->threads);
     for (uint32_t i = 0; i < c->workers; i++)
         TRY(start_thread(d, i, why));
@@ -296,7 +317,7 @@ static void take_sockets(struct data *d, struct reader in, const int *fds, uint3
 {
     uint32_t group = reader_u32(&in), count = reader_u32(&in);
     struct reader workers = reader_of(reader_bytes(&in, count <= FDS_MAX ? 4 * count : SIZE_MAX));
-    bool good = !in.bad && count == fd_count && !d->draining;
+    bool good = !in.bad && count == fd_count && !d->draining && !d->retiring;
     struct span name = reader_bytes(&in, in.left);
     for (uint32_t i = 0; i < fd_count; i++) {
         if (!good)
@@ -318,6 +339,9 @@ static void supervisor_said(struct data *d, struct span message, const int *fds,
         break;
     case 'T':
         drain(d);
+        break;
+    case 'U':
+        retire(d, reader_u32(&in));
         break;
     case 'L':
         take_sockets(d, in, fds, fd_count);
@@ -431,8 +455,10 @@ static void close_fd(int fd)
 
 static void tear_down(struct data *d)
 {
-    for (uint32_t i = 0; i < d->config->workers; i++) {
+    for (uint32_t i = 0; i < d->config->workers; i++)
         (void)pthread_join(d->threads[i].id, NULL);
+    verify_destroy(d->verify);
+    for (uint32_t i = 0; i < d->config->workers; i++) {
         close_fd(d->threads[i].config.wake_fd);
     }
     sockets_destroy(d->sockets);

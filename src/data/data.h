@@ -23,10 +23,11 @@ struct data_config {
     int supervisor_fd; /* SOCK_SEQPACKET, messages of one letter and what belongs to it (numbers in
                           4 bytes, network order); closed: end at once.
                           From us: 'R' ready.
-                          To us: 'P' with a bridge socket; 'T' drain and end; 'L', group, count,
-                          a worker (UINT32_MAX = all) for each socket, the entry point's name, with
-                          the sockets: listen there too; 'D' and a group: no more there; 'V' and
-                          the log level. */
+                          To us: 'P' with a bridge socket; 'T' drain and end; 'U' and milliseconds:
+                          another process accepts from now on: finish what has begun, then end; 'L',
+                          group, count, a worker (UINT32_MAX = all) for each socket, the entry
+                          point's name, with the sockets: listen there too; 'D' and a group: no more
+                          there; 'V' and the log level. */
     int report_fd;     /* bridge/report.h */
 };
 

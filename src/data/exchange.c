@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/exchange.h"
 
+#include "base/rand.h"
 #include "data/conn.h"
+#include "data/held.h"
 #include "data/http/rules.h"
 #include "data/passage.h"
 #include "data/upstream/dial.h"
@@ -13,10 +15,12 @@
 
 static const uint8_t allowed[EXCHANGE_PHASES] = {
 #define TO(phase) (1u << EXCHANGE_PHASE_##phase)
-    [EXCHANGE_PHASE_FREE] = TO(CONNECT),
+    [EXCHANGE_PHASE_FREE] = TO(HELD) | TO(CONNECT),
+    [EXCHANGE_PHASE_HELD] = TO(CONNECT) | TO(FREE),
     [EXCHANGE_PHASE_CONNECT] = TO(WAIT) | TO(FREE),
-    [EXCHANGE_PHASE_WAIT] = TO(RELAY) | TO(CONNECT) /* the second try */ | TO(FREE),
+    [EXCHANGE_PHASE_WAIT] = TO(RELAY) | TO(TUNNEL) | TO(CONNECT) /* the second try */ | TO(FREE),
     [EXCHANGE_PHASE_RELAY] = TO(FREE),
+    [EXCHANGE_PHASE_TUNNEL] = TO(FREE),
 #undef TO
 };
 
@@ -58,22 +62,33 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
     x->snapshot = w->snapshot;
     reader_pin(w->reader, x->snapshot);
     x->router = router;
-    x->pick = *pick;
-    x->service = pick->service;
-    x->server = w->pool.servers[pick->server];
-    x->server_index = pick->server;
-    pool_hold(x->server);
+    x->service = &w->snapshot->services[router->service];
     x->request.begun_ns = w->now_ns;
     x->request.method = (uint8_t)head->method;
     x->has_body = head->body == HTTP_BODY_CHUNKED || head->content_length > 0;
     x->body_bytes = head->body == HTTP_BODY_LENGTH ? head->content_length : UINT64_MAX;
-    x->can_move = x->service->pass_host_header;
     x->idempotent = head->method == HTTP_GET || head->method == HTTP_HEAD ||
                     head->method == HTTP_PUT || head->method == HTTP_DELETE ||
                     head->method == HTTP_OPTIONS || head->method == HTTP_TRACE;
     relay_init(&x->up, head->body);
-    set_phase(x, EXCHANGE_PHASE_CONNECT);
+    limit_init(&x->again, WORKER_LIMIT_EXCHANGE);
+    if (pick)
+        exchange_bind(w, x, pick);
+    else
+        set_phase(x, EXCHANGE_PHASE_HELD);
     return x;
+}
+
+void exchange_bind(struct worker *w, struct exchange *x, const struct pick *pick)
+{
+    must(!x->server && x->snapshot == w->snapshot);
+    x->pick = *pick;
+    x->service = pick->service;
+    x->server = w->pool.servers[pick->server];
+    x->server_index = pick->server;
+    x->can_move = x->service->pass_host_header;
+    pool_hold(x->server);
+    set_phase(x, EXCHANGE_PHASE_CONNECT);
 }
 
 void exchange_note(struct exchange *x, struct span host, struct span target)
@@ -101,11 +116,17 @@ static void close_upstream(struct worker *w, struct exchange *x)
 static void release(struct worker *w, struct exchange *x)
 {
     drop_head(w, x);
+    held_drop(w, x);
+    limit_remove(&x->again);
     middleware_end(&w->middlewares, &x->notes);
     relay_fini(&x->up, &w->blocks);
     relay_fini(&x->down, &w->blocks);
-    reader_unpin(w->reader, x->snapshot);
-    pool_drop(x->server);
+    if (x->snapshot)
+        reader_unpin(w->reader, x->snapshot);
+    if (x->phase == EXCHANGE_PHASE_TUNNEL)
+        report_sub(w->report, REPORT_TUNNELS_NOW, 1);
+    if (x->server)
+        pool_drop(x->server);
     set_phase(x, EXCHANGE_PHASE_FREE);
     slab_give_back(&w->exchanges, x->self.index);
 }
@@ -121,7 +142,7 @@ void exchange_cancel(struct worker *w, struct exchange *x)
 static void give_up(struct worker *w, struct exchange *x, uint16_t status, bool whole)
 {
     struct stream *s = stream_of(w, x);
-    bool passed = x->phase == EXCHANGE_PHASE_RELAY;
+    bool passed = x->phase == EXCHANGE_PHASE_RELAY || x->phase == EXCHANGE_PHASE_TUNNEL;
     const struct snapshot *snapshot = x->snapshot; /* this step still sees it */
     struct middleware_notes notes = x->notes;
     s->exchange = (struct handle){0};
@@ -169,19 +190,28 @@ static void finish(struct worker *w, struct exchange *x, struct stream *s, struc
     stream_done(w, s, whole, trailers);
 }
 
-void exchange_client_timeout(struct worker *w, struct exchange *x)
+static void finish_tunnel(struct worker *w, struct exchange *x)
 {
-    fail_client(w, x, 408);
+    struct stream *s = stream_of(w, x);
+    exchange_cancel(w, x);
+    stream_done(w, s, true, NULL);
 }
 
-void exchange_upstream_timeout(struct worker *w, struct exchange *x)
+void exchange_client_timeout(struct worker *w, struct exchange *x)
 {
-    if (x->phase == EXCHANGE_PHASE_CONNECT)
-        x->server->rest_until_ns = w->now_ns + DIAL_REST_NS;
-    fail(w, x, 504);
+    if (x->phase == EXCHANGE_PHASE_TUNNEL)
+        finish_tunnel(w, x);
+    else
+        fail_client(w, x, 408);
 }
 
 /* ---- the upstream's connection -------------------------------------------------------------- */
+
+/* As far as the middleware `retry` goes. */
+static bool may_try_again(const struct exchange *x)
+{
+    return x->tries + 1 < x->notes.attempts;
+}
 
 /* The request is out: from here on the upstream's time runs. */
 static void limit_answer(struct worker *w, const struct exchange *x, struct lease *l)
@@ -195,7 +225,8 @@ static void send_head(struct worker *w, struct exchange *x, struct lease *l)
 {
     set_phase(x, EXCHANGE_PHASE_WAIT);
     x->asked_ns = w->now_ns;
-    bool keep = !x->retried && (l->shared || (x->reused && x->idempotent));
+    bool again = ((x->reused || l->shared) && !x->retried) || may_try_again(x);
+    bool keep = again && (x->idempotent || l->shared);
     if (keep)
         x->head->refs++;
     x->up.framing = (uint8_t)lease_framing(l, (enum http_body)x->up.framing);
@@ -206,11 +237,57 @@ static void send_head(struct worker *w, struct exchange *x, struct lease *l)
         limit_answer(w, x, l);
 }
 
+/* The middleware `retry`: from the plain interval to twice that, spread by half either way. */
+static uint32_t pause_ms(const struct exchange *x)
+{
+    uint32_t ms = x->notes.retry_ms;
+    ms += (uint32_t)((uint64_t)ms * (x->tries - 1u) / (x->notes.attempts - 1u));
+    return ms ? ms / 2 + (uint32_t)rand_below(ms + 1ull) : 0;
+}
+
+/* One more try. True: at once; else exchange_again() follows. */
+static bool start_over(struct worker *w, struct exchange *x)
+{
+    x->tries++;
+    report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
+    dial_restart(w, x);
+    uint32_t ms = pause_ms(x);
+    limit_set_ms(&w->wheel, &x->again, w->now_ns, ms);
+    return ms == 0;
+}
+
 static void dial(struct worker *w, struct exchange *x)
 {
-    struct result r = dial_start(w, x);
-    if (!result_is_ok(r))
-        fail(w, x, r.code == ERR_NO_SLOT ? 503 : 502);
+    for (;;) {
+        struct result r = dial_start(w, x);
+        if (result_is_ok(r))
+            return;
+        if (r.code == ERR_NO_SLOT || !may_try_again(x)) {
+            fail(w, x, r.code == ERR_NO_SLOT ? 503 : 502);
+            return;
+        }
+        if (!start_over(w, x))
+            return;
+    }
+}
+
+void exchange_again(struct worker *w, struct exchange *x)
+{
+    must(x->phase == EXCHANGE_PHASE_CONNECT);
+    dial(w, x);
+}
+
+void exchange_upstream_timeout(struct worker *w, struct exchange *x)
+{
+    if (x->phase == EXCHANGE_PHASE_CONNECT)
+        x->server->rest_until_ns = w->now_ns + DIAL_REST_NS;
+    if (x->phase != EXCHANGE_PHASE_CONNECT || !may_try_again(x)) {
+        fail(w, x, 504);
+        return;
+    }
+    close_upstream(w, x);
+    if (start_over(w, x))
+        dial(w, x);
 }
 
 /* Nothing was sent yet: the next address of the server, or another server, may do. */
@@ -220,12 +297,19 @@ void exchange_connect_failed(struct worker *w, struct exchange *x)
     dial(w, x);
 }
 
+/* A place on a connection that stands. What may become a tunnel needs one for itself. */
+static bool take_lease(struct worker *w, struct exchange *x)
+{
+    bool alone = x->tunnel.protocol_len > 0 && !x->server->h2c;
+    return lease_take(w, x->server, x->self, alone, &x->lease);
+}
+
 void exchange_start(struct worker *w, struct exchange *x, struct block *head)
 {
     must(x->phase == EXCHANGE_PHASE_CONNECT && !x->head);
     x->head = head;
     x->head_start = head->start;
-    if (!lease_take(w, x->server, x->self, &x->lease)) {
+    if (!take_lease(w, x)) {
         dial(w, x);
         return;
     }
@@ -241,17 +325,17 @@ void exchange_connected(struct worker *w, struct exchange *x)
     exchange_turn(w, x);
 }
 
-/* The kept connection turned out to be dead before anything came back, or the server has refused
- * the request untouched: once more, elsewhere. Nothing of a body may be gone. False: not for this
- * request. */
+/* The connection ended before anything came back, or the server has refused the request untouched.
+ * A connection that was kept may have been dead when the request went out: once more on a fresh
+ * one; else the middleware `retry` may ask for it. Nothing of a body may be gone. False: not for
+ * this request. */
 static bool retry(struct worker *w, struct exchange *x, const struct lease *l)
 {
-    if (!x->head || x->retried || lease_has_input(l) || x->up.bytes > 0)
+    bool refused = lease_is_refused(l) && !x->retried;
+    bool stale = x->reused && !x->retried && x->idempotent && lease_is_lost(l);
+    bool wanted = may_try_again(x) && x->idempotent;
+    if (!x->head || lease_has_input(l) || x->up.bytes > 0 || (!refused && !stale && !wanted))
         return false;
-    bool refused = lease_is_refused(l);
-    if (!refused && !(x->reused && x->idempotent && lease_is_lost(l)))
-        return false;
-    report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
     close_upstream(w, x);
     /* The closing connection may have it with the kernel: the bytes stay, the cursor does not. */
     struct block *copy = block_take(&w->blocks, x->head->end - x->head_start, false);
@@ -266,9 +350,11 @@ static bool retry(struct worker *w, struct exchange *x, const struct lease *l)
     x->reused = false;
     x->retried = true;
     set_phase(x, EXCHANGE_PHASE_CONNECT);
-    if (refused && lease_take(w, x->server, x->self, &x->lease))
+    if (refused || stale)
+        report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
+    if (refused && take_lease(w, x))
         send_head(w, x, lease_of(w, x));
-    else
+    else if (refused || stale || start_over(w, x))
         dial(w, x);
     return true;
 }
@@ -342,7 +428,44 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
     return true;
 }
 
-enum head_state { HEAD_MORE, HEAD_DONE, HEAD_BAD, HEAD_FAILED /* it cannot be passed on */ };
+/* The upstream's 101. What the tunnel needs is its own by now: the snapshot may go. False: it
+ * cannot be passed on. */
+static bool begin_tunnel(struct worker *w, struct exchange *x, struct stream *s, struct lease *l,
+                         struct http_head *head, struct sink *sink)
+{
+    rules_pass_upgrade(head);
+    if (!stream_respond(w, s, head, HTTP_BODY_NONE, true, sink))
+        return false;
+    set_phase(x, EXCHANGE_PHASE_TUNNEL);
+    x->status = head->status;
+    drop_head(w, x);
+    tunnel_begin(w, &x->tunnel, s, l);
+    reader_unpin(w->reader, x->snapshot);
+    x->snapshot = NULL;
+    x->router = NULL;
+    x->service = NULL;
+    report_add(w->report, REPORT_TUNNELS, 1);
+    report_add(w->report, REPORT_TUNNELS_NOW, 1);
+    return true;
+}
+
+/* A head of 100 to 199. */
+static bool pass_interim(struct worker *w, struct exchange *x, struct stream *s, struct lease *l,
+                         struct http_head *head, struct sink *sink)
+{
+    drop_head(w, x); /* something came back: no second try */
+    if (head->status == 101)
+        return begin_tunnel(w, x, s, l, head, sink);
+    return stream_respond(w, s, head, HTTP_BODY_NONE, x->request_done, sink);
+}
+
+enum head_state {
+    HEAD_MORE,
+    HEAD_DONE,
+    HEAD_BAD,
+    HEAD_UNASKED, /* a 101 to something else than was asked for */
+    HEAD_FAILED,  /* it cannot be passed on */
+};
 
 /* Reads response heads until the final one; those of 100 to 199 are passed on (RFC 9110 section
  * 15.2). */
@@ -354,16 +477,15 @@ static enum head_state read_heads(struct worker *w, struct exchange *x, struct s
         enum http_event_kind kind = lease_head(w, l, &head);
         if (kind != HTTP_EVENT_HEAD)
             return kind == HTTP_EVENT_MORE ? HEAD_MORE : HEAD_BAD;
-        bool ok, final = head->status >= 200;
-        if (final) {
+        bool ok, last = head->status >= 200 || head->status == 101;
+        if (head->status == 101 && !tunnel_agrees(&x->tunnel, head))
+            return HEAD_UNASKED;
+        if (head->status >= 200)
             ok = pass_head(w, x, s, l, head, sink);
-        } else {
-            drop_head(w, x); /* something came back: no second try */
-            ok = head->status != 101 /* nobody asked for it */ &&
-                 stream_respond(w, s, head, HTTP_BODY_NONE, x->request_done, sink);
-        }
+        else
+            ok = pass_interim(w, x, s, l, head, sink);
         lease_head_taken(w, l);
-        if (final || !ok)
+        if (last || !ok)
             return ok ? HEAD_DONE : HEAD_FAILED;
     }
 }
@@ -401,12 +523,19 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
         if (lease_has_input(l) && sink_room(&sink, 1) == 0)
             return true; /* the client is slow with what it got before, or no block is free */
         enum head_state heads = read_heads(w, x, s, l, &sink);
-        if (heads == HEAD_FAILED)
-            fail(w, x, 502);
-        else if (heads == HEAD_BAD)
+        if (heads == HEAD_UNASKED)
+            rules_count(w->report, rules_reject(HTTP_RULE_switch_unasked), true);
+        if (heads == HEAD_BAD)
             fail_bad(w, x, l);
+        else if (heads > HEAD_BAD)
+            fail(w, x, 502);
         if (heads >= HEAD_BAD)
             return false;
+        if (x->phase == EXCHANGE_PHASE_TUNNEL) {
+            sink_flush(&sink);
+            exchange_turn(w, x); /* what came with the head */
+            return false;
+        }
     }
     struct source from = lease_source(l);
     enum relay_state state = RELAY_MORE;
@@ -449,7 +578,7 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
 
 static enum stream_want want_of_client(const struct exchange *x, const struct lease *l)
 {
-    if (x->request_done || x->phase == EXCHANGE_PHASE_CONNECT)
+    if (x->request_done || x->phase <= EXCHANGE_PHASE_CONNECT)
         return STREAM_WANT_WATCH;
     if (x->up.full || lease_is_full(l) || lease_is_deaf(l))
         return STREAM_WANT_NOTHING;
@@ -477,7 +606,7 @@ static enum wire_want want_of_upstream(struct worker *w, const struct exchange *
  * section without end. */
 static bool client_may_wait(struct worker *w, const struct exchange *x, struct stream *s)
 {
-    bool untouched = x->phase == EXCHANGE_PHASE_CONNECT || x->up.full;
+    bool untouched = x->phase <= EXCHANGE_PHASE_CONNECT || x->up.full;
     if (x->has_body && !x->request_done && !stream_may_hold_more(w, s, untouched))
         return false;
     /* Each turn of the response counts as getting on. */
@@ -500,13 +629,32 @@ static void limit_progress(struct worker *w, const struct exchange *x, struct le
         lease_limit(w, l, ms);
 }
 
+static void turn_tunnel(struct worker *w, struct exchange *x)
+{
+    switch (tunnel_turn(w, &x->tunnel, stream_of(w, x), lease_of(w, x))) {
+    case TUNNEL_GOES_ON:
+    case TUNNEL_GONE:
+        break;
+    case TUNNEL_OVER:
+        finish_tunnel(w, x);
+        break;
+    case TUNNEL_BROKEN:
+        fail(w, x, 502);
+        break;
+    }
+}
+
 void exchange_turn(struct worker *w, struct exchange *x)
 {
+    if (x->phase == EXCHANGE_PHASE_TUNNEL) {
+        turn_tunnel(w, x);
+        return;
+    }
     struct stream *s = stream_of(w, x);
     struct lease *l = NULL;
     enum wire_want want = WIRE_WANT_NOTHING;
     uint64_t moved = x->up.bytes + x->down.bytes;
-    if (x->phase != EXCHANGE_PHASE_CONNECT) {
+    if (x->phase > EXCHANGE_PHASE_CONNECT) {
         l = lease_of(w, x);
         must(l);
         if (!pump_request(w, x, s, l) || !pump_response(w, x, s, l))

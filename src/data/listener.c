@@ -147,7 +147,8 @@ static void cancel(struct worker *w, struct listener *l)
 
 static bool sweeps(const struct worker *w, const struct listener *l)
 {
-    return w->phase == WORKER_PHASE_DRAINING && l->config && l->entrypoint && !l->empty;
+    return w->phase == WORKER_PHASE_DRAINING && !w->retiring && l->config && l->entrypoint &&
+           !l->empty;
 }
 
 /* An accept that does not wait: it takes what is there when it is submitted. */

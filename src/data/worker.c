@@ -6,6 +6,7 @@
 #include "data/conn.h"
 #include "data/exchange.h"
 #include "data/h2_conn.h"
+#include "data/held.h"
 #include "data/handshake.h"
 #include "data/tls/session.h"
 #include "data/upstream/multi.h"
@@ -96,7 +97,8 @@ static struct result open_memory(struct worker *w)
     w->flight = map_scratch(WORKER_FLIGHT_BYTES);
     w->lines = map_scratch(WORKER_LINES_BYTES);
     w->listeners = calloc(LISTENERS_MAX, sizeof *w->listeners);
-    if (!w->stage || !w->flight || !w->lines || !w->listeners)
+    w->held = calloc(HELD_MAX, sizeof *w->held);
+    if (!w->stage || !w->flight || !w->lines || !w->listeners || !w->held)
         return result_fail(ERR_NO_MEMORY);
     return result_ok();
 }
@@ -155,6 +157,7 @@ void worker_close(struct worker *w)
     router_index_destroy(w->routes);
     middleware_set_destroy(w->middleware_set);
     middleware_tables_fini(&w->middlewares);
+    free(w->held);
     if (w->reader)
         reader_leave(w->reader);
     session_thread_end();
@@ -310,6 +313,9 @@ static void run_timers(struct worker *w)
         case WORKER_LIMIT_LEASE:
             multi_lease_limit(w, LIST_ENTRY(l, struct multi_lease, limit));
             break;
+        case WORKER_LIMIT_EXCHANGE:
+            exchange_again(w, LIST_ENTRY(l, struct exchange, again));
+            break;
         case WORKER_LIMIT_LISTENER:
             listener_limit(w, LIST_ENTRY(l, struct listener, retry));
             break;
@@ -431,13 +437,23 @@ static void close_upconn(struct worker *w, void *upconn)
     upconn_close_begin(w, upconn);
 }
 
-static void begin_drain(struct worker *w)
+static uint32_t grace_ms_of(const struct worker *w)
 {
     uint32_t grace_ms = 0;
     for (uint32_t i = 0; i < w->snapshot->entrypoint_count; i++)
         if (w->snapshot->entrypoints[i].grace_timeout_ms > grace_ms)
             grace_ms = w->snapshot->entrypoints[i].grace_timeout_ms;
-    set_phase(w, WORKER_PHASE_DRAINING);
+    return grace_ms;
+}
+
+/* Also a second time, when what began without haste is to end now. */
+static void begin_drain(struct worker *w)
+{
+    const struct worker_shared *shared = w->config->shared;
+    w->retiring = !shared->drain;
+    uint64_t grace_ms = w->retiring ? shared->retire_ms : grace_ms_of(w);
+    if (w->phase == WORKER_PHASE_SERVING)
+        set_phase(w, WORKER_PHASE_DRAINING);
     limit_set(&w->wheel, &w->grace, w->now_ns + grace_ms * NS_PER_MS);
     settle_listeners(w);
     pool_close_idle(w);
@@ -473,7 +489,7 @@ static void look_at_phase(struct worker *w)
 {
     struct worker_shared *shared = w->config->shared;
     if (w->phase == WORKER_PHASE_WAITING) {
-        if (shared->drain) {
+        if (shared->drain || shared->retire) {
             begin_close(w);
         } else if (shared->accept && w->snapshot) {
             set_phase(w, WORKER_PHASE_SERVING);
@@ -482,7 +498,8 @@ static void look_at_phase(struct worker *w)
             worker_notify(w);
         }
     }
-    if (w->phase == WORKER_PHASE_SERVING && shared->drain)
+    bool begins = w->phase == WORKER_PHASE_SERVING && (shared->drain || shared->retire);
+    if (begins || (w->phase == WORKER_PHASE_DRAINING && w->retiring && shared->drain))
         begin_drain(w);
     if (w->phase > WORKER_PHASE_SERVING && !w->deaf && is_deaf(w)) {
         w->deaf = true;
@@ -526,6 +543,7 @@ bool worker_step(struct worker *w, uint64_t deadline_ns)
     look_at_listeners(w);
     adopt(w, reader_snapshot(w->reader));
     drain_completions(w);
+    held_settle(w);
     run_ready(w);
     run_hellos(w);
     run_timers(w);

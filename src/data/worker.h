@@ -36,6 +36,8 @@ struct handle {
 struct worker_shared {
     _Atomic bool accept; /* the first sync is complete: listen */
     _Atomic bool drain;
+    _Atomic bool retire;               /* drain without haste: another process accepts already */
+    _Atomic uint32_t retire_ms;        /* set before: what has begun may take so long */
     _Atomic uint32_t accepting;        /* workers that listen */
     _Atomic uint32_t deaf;             /* workers that have stopped to listen for good */
     _Atomic uint32_t finished;         /* workers that ended */
@@ -54,9 +56,13 @@ struct worker_config {
     struct publisher *publisher;
     struct report_page *report;
     struct worker_shared *shared;
-    int wake_fd;           /* eventfd */
-    const char *host_name; /* for X-Forwarded-Server; must outlive the worker */
+    int wake_fd;                /* eventfd */
+    struct verify_lane *verify; /* judges passwords; NULL: nobody does */
+    const char *host_name;      /* for X-Forwarded-Server; must outlive the worker */
 };
+
+struct held;
+struct verify_lane;
 
 enum worker_phase {
     WORKER_PHASE_WAITING = 0, /* for the first sync */
@@ -75,6 +81,7 @@ enum worker_limit {
     WORKER_LIMIT_STREAM_OUT,
     WORKER_LIMIT_UPCONN,
     WORKER_LIMIT_LEASE,
+    WORKER_LIMIT_EXCHANGE,
     WORKER_LIMIT_LISTENER,
     WORKER_LIMIT_GRACE,
 };
@@ -95,6 +102,8 @@ struct worker {
     struct policy_set policies;
     struct middleware_set *middleware_set; /* of the snapshot */
     struct middleware_tables middlewares;
+    struct held *held; /* HELD_MAX places for requests whose password is being judged */
+    uint32_t held_count;
     struct pool pool;
 
     struct slab conns, exchanges, upconns;
@@ -115,6 +124,7 @@ struct worker {
     uint32_t pending; /* requests of the worker itself that are in the kernel */
     bool waking;      /* the read of the wake-up eventfd is */
     bool cancelling;  /* it is being cancelled */
+    bool retiring;    /* draining without haste */
     bool deaf;        /* draining, and no listener is armed any more */
     bool failed;      /* the kernel refuses to go on */
 

@@ -29,6 +29,14 @@ static bool next_server(struct worker *w, struct exchange *x)
     return true;
 }
 
+void dial_restart(struct worker *w, struct exchange *x)
+{
+    x->servers_tried = 0;
+    (void)next_server(w, x);
+    x->servers_tried = x->addresses_tried = 0;
+    x->dial_until_ns = 0;
+}
+
 static const struct net_addr *next_address(struct worker *w, struct exchange *x)
 {
     const struct server_state *state = reader_server(w->reader, x->snapshot, x->server_index);
@@ -43,6 +51,7 @@ static struct result open_own(struct worker *w, struct exchange *x, const struct
     struct upconn *upconn = upconn_open(w, x->server, address, x->self);
     if (!upconn)
         return result_fail(ERR_NO_SLOT);
+    upconn->alone = x->tunnel.protocol_len > 0;
     x->lease = lease_ref_of(upconn);
     limit_set(&w->wheel, &upconn->limit, x->dial_until_ns);
     return result_ok();
@@ -81,6 +90,7 @@ struct result dial_start(struct worker *w, struct exchange *x)
         if (!next_server(w, x) || !(address = next_address(w, x)))
             return result_fail(ERR_REMOTE);
     }
-    return x->server->h2c || x->server->speaks_h2 ? open_shared(w, x, address)
-                                                  : open_own(w, x, address);
+    bool alone = x->tunnel.protocol_len > 0;
+    bool shared = x->server->h2c || (x->server->speaks_h2 && !alone);
+    return shared ? open_shared(w, x, address) : open_own(w, x, address);
 }

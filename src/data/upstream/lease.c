@@ -25,10 +25,10 @@ struct lease_ref lease_ref_of(const struct upconn *upconn)
     return (struct lease_ref){.slot = {upconn->wire.id.slot, upconn->wire.id.gen}};
 }
 
-bool lease_take(struct worker *w, struct pool_server *server, struct handle exchange,
+bool lease_take(struct worker *w, struct pool_server *server, struct handle exchange, bool alone,
                 struct lease_ref *ret)
 {
-    struct upconn *upconn = pool_shared(w, server);
+    struct upconn *upconn = alone ? NULL : pool_shared(w, server);
     if (upconn)
         return multi_take(w, upconn, exchange, ret);
     upconn = pool_take(w, server);
@@ -114,6 +114,11 @@ void lease_request_done(struct worker *w, struct lease *l, struct block *trailer
         return;
     }
     must(!trailers); /* the sink took them */
+}
+
+bool lease_shut(struct worker *w, struct lease *l)
+{
+    return upconn_shut(w, upconn_of(l));
 }
 
 bool lease_is_full(const struct lease *l)

@@ -27,8 +27,9 @@ struct lease_ref {
 struct lease *lease_get(struct worker *w, struct lease_ref ref);
 /* The lease of a connection that is being made or was taken from its pool. */
 struct lease_ref lease_ref_of(const struct upconn *upconn);
-/* A place on a kept connection of this server, for the exchange; false: there is none. */
-bool lease_take(struct worker *w, struct pool_server *server, struct handle exchange,
+/* A place on a kept connection of this server, for the exchange; false: there is none.
+ *   alone   on one that nobody shares */
+bool lease_take(struct worker *w, struct pool_server *server, struct handle exchange, bool alone,
                 struct lease_ref *ret);
 
 /* Queues the request's head: in HTTP/1 form, whatever the connection speaks. Takes a reference.
@@ -51,6 +52,9 @@ struct sink lease_sink(struct worker *w, struct lease *l);
 /* The request is passed on whole.
  *   trailers   as for stream_done() */
 void lease_request_done(struct worker *w, struct lease *l, struct block *trailers);
+/* A tunnel's client has ended its side: tells the upstream once all that is queued was sent. False:
+ * not yet; to be called again in the turns that follow. */
+bool lease_shut(struct worker *w, struct lease *l);
 /* The upstream takes no more at present. */
 bool lease_is_full(const struct lease *l);
 /* The upstream takes nothing any more; it may have answered all the same. */

@@ -59,9 +59,10 @@ class Ferrule:
     env        more environment
     wrapper    a command that execs ferrule: its words stand before ferrule's
     pass_fds   descriptors that it inherits
+    binary     another program than the built one
     """
 
-    def __init__(self, folder, text, ports=None, arguments=(), env=None, workers=2, wrapper=(), pass_fds=()):
+    def __init__(self, folder, text, ports=None, arguments=(), env=None, workers=2, wrapper=(), pass_fds=(), binary=None):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config_file = self.folder / "ferrule.toml"
@@ -72,6 +73,7 @@ class Ferrule:
         self.env = {**os.environ, **SANITIZER_ENV, **{k: os.environ[k] for k in SANITIZER_ENV if k in os.environ}, **(env or {})}
         self.workers = workers
         self.wrapper, self.pass_fds = list(wrapper), pass_fds
+        self.binary = binary or program()
         self.process = None
         self._notify = None
         self.notifications = []
@@ -93,7 +95,7 @@ class Ferrule:
     def start(self, wait=True):
         self._open_notify_socket()
         env = {**self.env, "NOTIFY_SOCKET": str(self.folder / "notify")}
-        self.process = Process("ferrule", [*self.wrapper, program(), "run", "-c", self.config_file, *self.arguments],
+        self.process = Process("ferrule", [*self.wrapper, self.binary, "run", "-c", self.config_file, *self.arguments],
                                self.folder, env=env, pass_fds=self.pass_fds)
         if wait:
             self.wait_ready()
