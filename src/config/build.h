@@ -110,5 +110,7 @@ void build_balance_kind(struct build *b, struct place p, struct config_service *
 /* Strategy, cookie and health checks of a service with servers. */
 void build_balance_servers(struct build *b, struct place balancer, struct config_service *s);
 
+/* "main" and "sans" of one table, lower case, without duplicates. */
+void build_domain(struct build *b, struct place table, struct config_domain *ret);
 /* "main" and "sans" of each element, lower case, without duplicates. */
 struct config_domain *build_domains(struct build *b, struct place list, uint32_t *ret_count);

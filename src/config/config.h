@@ -251,7 +251,9 @@ struct config {
     struct config_tls_options *tls_options; /* [0] is "default" */
     struct config_tls_host *tls_hosts;      /* by entry point, then host */
     struct config_certificate *certificates;
-    struct config_certificate *default_certificate; /* NULL = self-signed */
+    struct config_certificate *default_certificate; /* NULL = obtained, or self-signed */
+    const struct config_domain *default_domain;     /* its names where it is obtained, or NULL; */
+    uint32_t default_resolver;                      /* by this one, which has the domain too */
     struct config_resolver *resolvers;
     uint32_t entrypoint_count, router_count, service_count, transport_count, roots_count,
         tls_option_count, tls_host_count, certificate_count, resolver_count, middleware_count;

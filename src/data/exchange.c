@@ -412,9 +412,9 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
     struct writer cookies = writer_of(memory, sizeof memory);
     pick_note(w, x->service, x->server, head->status < 500);
     pick_note_time(x->server, w->now_ns - x->asked_ns);
-    middleware_response(x->snapshot, &x->notes, head);
     if (!pick_set_cookies(&x->pick, head, &cookies))
         return false;
+    middleware_response(x->snapshot, &x->notes, head);
     if (!stream_respond(w, s, head, framing, x->request_done, sink))
         return false;
     relay_init(&x->down, framing);

@@ -274,7 +274,7 @@ address = "x"
 rule = "HostSNI(`*`)"
 service = "x"
 [entryPoints.web.http2]
-maxConcurrentStreams = 5
+maxConcurrentStreams = 0
 [entryPoints.web.http3]
 [accessLog]
 """,
@@ -284,6 +284,7 @@ maxConcurrentStreams = 5
         "ferrule.toml:14:10: error: http.middlewares.auth.basicAuth.users[0]: the hash of user a is of no known kind; htpasswd -B makes a good one",
         "ferrule.toml:15:25: error: ferrule does not have Traefik's http.middlewares.auth2.forwardAuth: there is basicAuth",
         f"ferrule.toml:17:2: error: tcp {LATER}",
+        "ferrule.toml:21:24: error: entryPoints.web.http2.maxConcurrentStreams must be 1 to 10000, not 0",
         "ferrule.toml:22:18: error: ferrule does not have Traefik's entryPoints.web.http3: there is no HTTP/3",
         f"ferrule.toml:23:2: error: accessLog {LATER}"),
     one("middleware lists", BASE + """\
@@ -535,6 +536,27 @@ tls.options = "strict"
         "ferrule.toml:16:15: warning: routers a and b want different tls.options (\"strict\" and \"other\") for the host two.test on entry point web: it gets the default ones",
         "ferrule.toml:24:15: warning: router d has no Host(), so its tls.options \"strict\" are never used: the options of a connection are chosen by the server name, before there is a request",
         code=0),
+    one("an obtained default certificate", BASE + """\
+[certificatesResolvers.h.acme]
+email = "a@b.test"
+storage = "acme.json"
+httpChallenge.entryPoint = "web"
+[tls.stores.default.defaultGeneratedCert]
+resolver = "h"
+domain.main = "*.a.test"
+[tls.stores.other.defaultGeneratedCert]
+resolver = "h"
+domain.main = "a.test"
+""",
+        f"ferrule.toml:11:1: error: certificatesResolvers.h.acme.httpChallenge {LATER}",
+        "ferrule.toml:14:1: error: *.a.test needs DNS-01, but resolver h has no dnsChallenge",
+        "ferrule.toml:15:13: error: there is one certificate store, tls.stores.default, not other"),
+    one("a default certificate of nobody's", BASE + """\
+[tls.stores.default.defaultGeneratedCert]
+resolver = "none"
+""",
+        "ferrule.toml:8:21: error: tls.stores.default.defaultGeneratedCert needs domain.main",
+        "ferrule.toml:9:12: error: there is no certificate resolver \"none\"; there is no certificate resolver at all"),
     one("a chain without its middle", BASE + """\
 [[tls.certificates]]
 certFile = "CERTS/alone.crt"

@@ -155,3 +155,18 @@ insecureSkipVerify = true
         return {server["service"]: server["healthy"] for server in proxy.status()["servers"]}
     wait_until(lambda: states() == {"top": True, "named": True, "any": True, "strict": False}, "the unknown CA is refused")
     proxy.wait_log("service strict: server")
+
+
+def test_a_reload_forgets_nobody(ferrule, make_named):
+    a, b = make_named("a", "b")
+    proxy = start(ferrule, checked("top", a, b))
+    a.wait = threading.Event()
+    try:
+        wait_until(lambda: healthy(proxy) == {a.url: False, b.url: True}, "a does not answer in time")
+        for _ in range(3):
+            assert proxy.cli("reload").returncode == 0
+            assert ask(proxy) == {"b"}
+    finally:
+        a.wait.set()
+    a.wait = None
+    wait_until(lambda: ask(proxy) == {"a", "b"}, "a is back")

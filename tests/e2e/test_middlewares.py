@@ -2,7 +2,9 @@
 """Middlewares between a client and its service, one by one and in a row, with good requests and hostile ones."""
 
 import base64
+import json
 import select
+import subprocess
 import time
 
 import pytest
@@ -390,3 +392,37 @@ def test_retry_until_the_upstream_is_there(middle, origin):
         origin.start()
         assert client.read_response().json()["body_bytes"] == 5
     wait_until(lambda: proxy.get("/", "both.test").status == 200, "a free place")
+
+
+# --- over HTTP/2 ------------------------------------------------------------------------------------------------
+
+
+def test_over_http2(middle, authority, folder):
+    """The same middlewares in front of streams: changes, answers of ferrule's own, a request that is held back."""
+    certificate = authority.issue("a.test", "scheme.test", "few.test")
+    proxy = middle({
+        "auth": f"basicAuth = {{users = ['jo:{USERS['bcrypt']}'], headerField = 'X-User'}}",
+        "set": "headers = {customResponseHeaders = {X-Answer = 'Yes'}, stsSeconds = 5, customRequestHeaders = {X-New = 'new'}}",
+        "strip": "stripPrefix.prefixes = ['/api']",
+        "a": ["set", "strip", "auth"],
+        "few": "inFlightReq.amount = 1",
+    }, certificate=certificate)
+
+    def curl(host, target, *arguments):
+        command = ["curl", "-sS", "--http2", "--cacert", str(authority.cert_file), "-D-", "--resolve",
+                   f"{host}:{proxy.port('websecure')}:127.0.0.1", f"https://{host}:{proxy.port('websecure')}{target}", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        head, _, body = done.stdout.replace("\r", "").partition("\n\n")
+        assert head.startswith("HTTP/2 "), head
+        return int(head.split()[1]), head, body
+
+    status, head, _ = curl("a.test", "/api/x")
+    assert status == 401 and "www-authenticate: Basic" in head and "x-answer: Yes" in head
+    assert curl("a.test", "/api/x", "-u", "jo:no")[0] == 401
+    for more in ([], ["--data-binary", "x" * 100000]):  # judged the first time, known the second
+        status, head, body = curl("a.test", "/api/echo?q", "-u", "jo:pw", *more)
+        sent = fields_of(json.loads(body))
+        assert status == 200 and json.loads(body)["target"] == "/echo?q" and sent["x-user"] == "jo" and sent["x-new"] == "new"
+        assert "strict-transport-security: max-age=5" in head
+    for _ in range(3):  # a stream that ends gives its place back
+        assert curl("few.test", "/echo")[0] == 200
