@@ -14,6 +14,7 @@ GOOD = {"OK", "INFO", "LOW", "DEBUG"}
 # What it finds all the same, and why that is no fault of ferrule's.
 EXPECTED = {
     "engine_problem": "about the scanner's own openssl",
+    "sessionresumption_ticket": "a connection of its own that took too long; test_tls.py resumes with openssl",
     "cert_revocation": "the test's authority has no CRL and no OCSP responder",
     "security_headers": "fields of responses are the origin's business, or a middleware's",
 }
