@@ -48,6 +48,7 @@ void build_middlewares(struct build *b);
 /* Members of services, once their names are known. */
 void build_balance(struct build *b);
 void build_routers(struct build *b);
+void build_access(struct build *b);
 void build_tls_hosts(struct build *b);
 void build_cover(struct build *b);
 

@@ -240,6 +240,23 @@ struct config_resolver {
     struct config_where where;
 };
 
+/* [accessLog]. */
+struct config_access {
+    bool on, json, buffered, only_retried;
+    const char *path;    /* absolute; NULL = standard output */
+    uint64_t min_ms;     /* 0 = no such filter */
+    uint64_t dropped;    /* bit per field of base/access_fields.def */
+    uint8_t header_mode; /* 0 keep, 1 drop, 2 redact */
+    struct {
+        const char *name;
+        uint8_t mode;
+    } * headers;
+    struct {
+        uint16_t first, last;
+    } * statuses;
+    uint32_t header_count, status_count;
+};
+
 struct config {
     const char *file; /* main file, absolute */
     struct config_entrypoint *entrypoints;
@@ -265,6 +282,7 @@ struct config {
     const char **plugin_directories;
     uint32_t plugin_directory_count;
     const char *admin_socket;
+    struct config_access access;
     const char *log_level;     /* "ERROR", "WARN", "INFO", "DEBUG" */
     bool tls_prefer_acme;      /* tls.prefer = "acme" */
     uint32_t duplicate_budget; /* certificate requests for one set of names in 168 h */

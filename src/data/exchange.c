@@ -4,6 +4,7 @@
 #include "base/rand.h"
 #include "data/conn.h"
 #include "data/held.h"
+#include "data/log/access.h"
 #include "data/http/rules.h"
 #include "data/passage.h"
 #include "data/upstream/dial.h"
@@ -115,6 +116,8 @@ static void close_upstream(struct worker *w, struct exchange *x)
 /* Gives everything back but the lease. */
 static void release(struct worker *w, struct exchange *x)
 {
+    if (x->log)
+        access_end(w, x);
     drop_head(w, x);
     held_drop(w, x);
     limit_remove(&x->again);
@@ -421,6 +424,8 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
     x->answer_bytes = head->body == HTTP_BODY_LENGTH ? head->content_length : UINT64_MAX;
     x->upstream_keeps = head->keep_alive;
     x->status = head->status;
+    if (x->log)
+        access_head(w, x, head);
     set_phase(x, EXCHANGE_PHASE_RELAY);
     drop_head(w, x);
     lease_limit_clear(l);

@@ -66,6 +66,7 @@ struct exchange {
     bool retried;
     bool request_done;   /* received and passed on whole */
     bool upstream_keeps; /* the upstream allows another request */
+    struct block *log;   /* the access log's notes; NULL: there will be no line */
     struct limit again;  /* the next try */
     struct relay up, down;
     struct tunnel tunnel; /* what was asked for, then the tunnel itself */

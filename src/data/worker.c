@@ -119,6 +119,7 @@ struct result worker_open(const struct worker_config *config, struct worker **re
     memset(w, 0, sizeof *w);
     w->config = config;
     w->report = config->report;
+    w->access = config->access;
     list_init(&w->ready);
     list_init(&w->hellos);
     list_init(&w->hungry);

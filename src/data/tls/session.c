@@ -305,7 +305,9 @@ const char *session_version(const struct tls_session *s)
 
 const char *session_suite(const struct tls_session *s)
 {
-    const char *text = wolfSSL_get_cipher_name(s->ssl);
+    int suite = wolfSSL_get_current_cipher_suite(s->ssl);
+    const char *text =
+        wolfSSL_get_cipher_name_iana_from_suite((uint8_t)(suite >> 8), (uint8_t)suite);
     return text ? text : "";
 }
 
