@@ -29,6 +29,7 @@ struct snap_entrypoint {
     uint32_t head_timeout_ms;  /* first byte to end of head */
     uint32_t write_timeout_ms; /* 0 = none */
     uint32_t idle_timeout_ms;
+    uint32_t tunnel_timeout_ms; /* how long nothing may pass in a tunnel */
     uint32_t handshake_timeout_ms;
     uint32_t head_max_bytes;
     struct snap_h2 h2;

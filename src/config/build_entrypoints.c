@@ -36,6 +36,7 @@ static void build_times(struct place p, struct config_entrypoint *e)
     e->head_timeout_ms = build_ms(times, "headTimeout");
     e->write_timeout_ms = build_ms(times, "writeTimeout");
     e->idle_timeout_ms = build_ms(times, "idleTimeout");
+    e->tunnel_timeout_ms = build_ms(times, "tunnelTimeout");
     e->handshake_timeout_ms = build_ms(times, "handshakeTimeout");
     e->accept_grace_ms = build_ms(p, "transport.lifeCycle.requestAcceptGraceTimeout");
     e->grace_timeout_ms = build_ms(p, "transport.lifeCycle.graceTimeOut");

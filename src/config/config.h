@@ -37,7 +37,7 @@ struct config_entrypoint {
     uint16_t redirect_port;      /* 0 = the scheme's default */
     bool redirect_permanent;
     bool default_of_routers; /* used by routers that name no entry point */
-    uint64_t read_timeout_ms, head_timeout_ms, write_timeout_ms, idle_timeout_ms,
+    uint64_t read_timeout_ms, head_timeout_ms, write_timeout_ms, idle_timeout_ms, tunnel_timeout_ms,
         handshake_timeout_ms, grace_timeout_ms; /* 0 = no limit */
     uint64_t accept_grace_ms; /* goes on accepting so long after the stop signal */
     uint32_t head_max_bytes;

@@ -235,9 +235,28 @@ void conn_reply(struct worker *w, struct conn *conn, const struct http_answer *a
 /* Our side is over: close_notify goes with the last bytes. */
 static void end_tls(struct worker *w, struct conn *conn)
 {
+    if (conn->said_bye)
+        return;
+    conn->said_bye = true;
     struct writer flight = writer_of(w->flight, WORKER_FLIGHT_BYTES);
     if (result_is_ok(session_shutdown(conn->tls, &flight)))
         (void)wire_push_copy(w, &conn->wire, writer_done(&flight));
+}
+
+static void shut(struct worker *w, struct conn *conn)
+{
+    if (!conn->shut)
+        wire_shutdown(w, &conn->wire);
+    conn->shut = true;
+}
+
+bool conn_shut(struct worker *w, struct conn *conn)
+{
+    if (conn->tls)
+        end_tls(w, conn);
+    if (wire_send_is_empty(&conn->wire))
+        shut(w, conn);
+    return conn->shut;
 }
 
 void conn_response_done(struct worker *w, struct conn *conn, bool whole)
@@ -509,7 +528,7 @@ static bool flush_turn(struct worker *w, struct conn *conn)
         bool more = conn->linger || conn_input(conn)->bytes > 0;
         if (more && !conn->wire.eof) {
             set_phase(conn, CONN_PHASE_LINGER);
-            wire_shutdown(w, &conn->wire);
+            shut(w, conn);
             limit_in(w, conn, LINGER_MS);
             return true;
         }

@@ -41,6 +41,8 @@ struct conn {
     bool trusted;     /* its X-Forwarded-* are kept */
     bool tls_pending; /* the session holds plaintext that did not fit */
     bool served;      /* has had a response */
+    bool said_bye;    /* TLS: close_notify is queued */
+    bool shut;        /* our side is shut */
     uint8_t ip_len;   /* 0 = the address was not asked for yet */
     char ip[NET_ADDR_TEXT_MAX];
     uint16_t listener;
@@ -60,6 +62,8 @@ struct conn {
 
 static_assert(offsetof(struct conn, wire) == 0, "a ready wire is its conn");
 
+/* Ends our side when all that is queued was sent; false: not yet. */
+bool conn_shut(struct worker *w, struct conn *conn);
 /* Gives an accepted socket a slot. False: none is free, the fd is still the caller's. */
 bool conn_open(struct worker *w, const struct listener *l, int fd);
 /* One turn: looks at everything that happened to it since the last. It may be gone afterwards. */

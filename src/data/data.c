@@ -6,6 +6,7 @@
 #include "base/secret.h"
 #include "data/sockets.h"
 #include "data/tls/session.h"
+#include "data/verify.h"
 #include "data/worker.h"
 
 #include <errno.h>
@@ -45,6 +46,7 @@ struct data {
     const struct data_config *config;
     struct publisher *publisher;
     struct report *report;
+    struct verify *verify;
     struct worker_shared shared;
     struct thread *threads;
     struct sockets *sockets;
@@ -186,6 +188,7 @@ static struct result start_thread(struct data *d, uint32_t index, struct why *wh
 {
     const struct data_config *c = d->config;
     struct thread *t = &d->threads[index];
+    int wake_fd = eventfd(0, EFD_CLOEXEC);
     t->data = d;
     t->cpu = c->cpus ? c->cpus[index] : UINT32_MAX;
     t->config = (struct worker_config){
@@ -196,7 +199,8 @@ static struct result start_thread(struct data *d, uint32_t index, struct why *wh
         .publisher = d->publisher,
         .report = report_page(d->report, index),
         .shared = &d->shared,
-        .wake_fd = eventfd(0, EFD_CLOEXEC),
+        .wake_fd = wake_fd,
+        .verify = verify_lane(d->verify, index, wake_fd),
         .host_name = d->host_name,
     };
     if (t->config.wake_fd < 0)
@@ -229,6 +233,7 @@ static struct result set_up(struct data *d, struct why *why)
                            c->listeners[i].group, span_str(c->listeners[i].entrypoint)))
             return why_fail(why, ERR_NO_SLOT, "no room for the sockets of entry point %s",
                             c->listeners[i].entrypoint);
+    TRY(verify_create(c->workers, &d->verify, why));
     d->threads = mem_zalloc(c->workers * sizeof *d->threads);
     for (uint32_t i = 0; i < c->workers; i++)
         TRY(start_thread(d, i, why));
@@ -450,8 +455,10 @@ static void close_fd(int fd)
 
 static void tear_down(struct data *d)
 {
-    for (uint32_t i = 0; i < d->config->workers; i++) {
+    for (uint32_t i = 0; i < d->config->workers; i++)
         (void)pthread_join(d->threads[i].id, NULL);
+    verify_destroy(d->verify);
+    for (uint32_t i = 0; i < d->config->workers; i++) {
         close_fd(d->threads[i].config.wake_fd);
     }
     sockets_destroy(d->sockets);

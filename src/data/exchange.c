@@ -2,6 +2,7 @@
 #include "data/exchange.h"
 
 #include "data/conn.h"
+#include "data/held.h"
 #include "data/http/rules.h"
 #include "data/passage.h"
 #include "data/upstream/dial.h"
@@ -13,10 +14,12 @@
 
 static const uint8_t allowed[EXCHANGE_PHASES] = {
 #define TO(phase) (1u << EXCHANGE_PHASE_##phase)
-    [EXCHANGE_PHASE_FREE] = TO(CONNECT),
+    [EXCHANGE_PHASE_FREE] = TO(HELD) | TO(CONNECT),
+    [EXCHANGE_PHASE_HELD] = TO(CONNECT) | TO(FREE),
     [EXCHANGE_PHASE_CONNECT] = TO(WAIT) | TO(FREE),
-    [EXCHANGE_PHASE_WAIT] = TO(RELAY) | TO(CONNECT) /* the second try */ | TO(FREE),
+    [EXCHANGE_PHASE_WAIT] = TO(RELAY) | TO(TUNNEL) | TO(CONNECT) /* the second try */ | TO(FREE),
     [EXCHANGE_PHASE_RELAY] = TO(FREE),
+    [EXCHANGE_PHASE_TUNNEL] = TO(FREE),
 #undef TO
 };
 
@@ -58,22 +61,32 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
     x->snapshot = w->snapshot;
     reader_pin(w->reader, x->snapshot);
     x->router = router;
-    x->pick = *pick;
-    x->service = pick->service;
-    x->server = w->pool.servers[pick->server];
-    x->server_index = pick->server;
-    pool_hold(x->server);
+    x->service = &w->snapshot->services[router->service];
     x->request.begun_ns = w->now_ns;
     x->request.method = (uint8_t)head->method;
     x->has_body = head->body == HTTP_BODY_CHUNKED || head->content_length > 0;
     x->body_bytes = head->body == HTTP_BODY_LENGTH ? head->content_length : UINT64_MAX;
-    x->can_move = x->service->pass_host_header;
     x->idempotent = head->method == HTTP_GET || head->method == HTTP_HEAD ||
                     head->method == HTTP_PUT || head->method == HTTP_DELETE ||
                     head->method == HTTP_OPTIONS || head->method == HTTP_TRACE;
     relay_init(&x->up, head->body);
-    set_phase(x, EXCHANGE_PHASE_CONNECT);
+    if (pick)
+        exchange_bind(w, x, pick);
+    else
+        set_phase(x, EXCHANGE_PHASE_HELD);
     return x;
+}
+
+void exchange_bind(struct worker *w, struct exchange *x, const struct pick *pick)
+{
+    must(!x->server && x->snapshot == w->snapshot);
+    x->pick = *pick;
+    x->service = pick->service;
+    x->server = w->pool.servers[pick->server];
+    x->server_index = pick->server;
+    x->can_move = x->service->pass_host_header;
+    pool_hold(x->server);
+    set_phase(x, EXCHANGE_PHASE_CONNECT);
 }
 
 void exchange_note(struct exchange *x, struct span host, struct span target)
@@ -101,11 +114,16 @@ static void close_upstream(struct worker *w, struct exchange *x)
 static void release(struct worker *w, struct exchange *x)
 {
     drop_head(w, x);
+    held_drop(w, x);
     middleware_end(&w->middlewares, &x->notes);
     relay_fini(&x->up, &w->blocks);
     relay_fini(&x->down, &w->blocks);
-    reader_unpin(w->reader, x->snapshot);
-    pool_drop(x->server);
+    if (x->snapshot)
+        reader_unpin(w->reader, x->snapshot);
+    if (x->phase == EXCHANGE_PHASE_TUNNEL)
+        report_sub(w->report, REPORT_TUNNELS_NOW, 1);
+    if (x->server)
+        pool_drop(x->server);
     set_phase(x, EXCHANGE_PHASE_FREE);
     slab_give_back(&w->exchanges, x->self.index);
 }
@@ -121,7 +139,7 @@ void exchange_cancel(struct worker *w, struct exchange *x)
 static void give_up(struct worker *w, struct exchange *x, uint16_t status, bool whole)
 {
     struct stream *s = stream_of(w, x);
-    bool passed = x->phase == EXCHANGE_PHASE_RELAY;
+    bool passed = x->phase == EXCHANGE_PHASE_RELAY || x->phase == EXCHANGE_PHASE_TUNNEL;
     const struct snapshot *snapshot = x->snapshot; /* this step still sees it */
     struct middleware_notes notes = x->notes;
     s->exchange = (struct handle){0};
@@ -169,9 +187,19 @@ static void finish(struct worker *w, struct exchange *x, struct stream *s, struc
     stream_done(w, s, whole, trailers);
 }
 
+static void finish_tunnel(struct worker *w, struct exchange *x)
+{
+    struct stream *s = stream_of(w, x);
+    exchange_cancel(w, x);
+    stream_done(w, s, true, NULL);
+}
+
 void exchange_client_timeout(struct worker *w, struct exchange *x)
 {
-    fail_client(w, x, 408);
+    if (x->phase == EXCHANGE_PHASE_TUNNEL)
+        finish_tunnel(w, x);
+    else
+        fail_client(w, x, 408);
 }
 
 void exchange_upstream_timeout(struct worker *w, struct exchange *x)
@@ -334,7 +362,44 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
     return true;
 }
 
-enum head_state { HEAD_MORE, HEAD_DONE, HEAD_BAD, HEAD_FAILED /* it cannot be passed on */ };
+/* The upstream's 101. What the tunnel needs is its own by now: the snapshot may go. False: it
+ * cannot be passed on. */
+static bool begin_tunnel(struct worker *w, struct exchange *x, struct stream *s, struct lease *l,
+                         struct http_head *head, struct sink *sink)
+{
+    rules_pass_upgrade(head);
+    if (!stream_respond(w, s, head, HTTP_BODY_NONE, true, sink))
+        return false;
+    set_phase(x, EXCHANGE_PHASE_TUNNEL);
+    x->status = head->status;
+    drop_head(w, x);
+    tunnel_begin(w, &x->tunnel, s, l);
+    reader_unpin(w->reader, x->snapshot);
+    x->snapshot = NULL;
+    x->router = NULL;
+    x->service = NULL;
+    report_add(w->report, REPORT_TUNNELS, 1);
+    report_add(w->report, REPORT_TUNNELS_NOW, 1);
+    return true;
+}
+
+/* A head of 100 to 199. */
+static bool pass_interim(struct worker *w, struct exchange *x, struct stream *s, struct lease *l,
+                         struct http_head *head, struct sink *sink)
+{
+    drop_head(w, x); /* something came back: no second try */
+    if (head->status == 101)
+        return begin_tunnel(w, x, s, l, head, sink);
+    return stream_respond(w, s, head, HTTP_BODY_NONE, x->request_done, sink);
+}
+
+enum head_state {
+    HEAD_MORE,
+    HEAD_DONE,
+    HEAD_BAD,
+    HEAD_UNASKED, /* a 101 to something else than was asked for */
+    HEAD_FAILED,  /* it cannot be passed on */
+};
 
 /* Reads response heads until the final one; those of 100 to 199 are passed on (RFC 9110 section
  * 15.2). */
@@ -346,16 +411,15 @@ static enum head_state read_heads(struct worker *w, struct exchange *x, struct s
         enum http_event_kind kind = lease_head(w, l, &head);
         if (kind != HTTP_EVENT_HEAD)
             return kind == HTTP_EVENT_MORE ? HEAD_MORE : HEAD_BAD;
-        bool ok, final = head->status >= 200;
-        if (final) {
+        bool ok, last = head->status >= 200 || head->status == 101;
+        if (head->status == 101 && !tunnel_agrees(&x->tunnel, head))
+            return HEAD_UNASKED;
+        if (head->status >= 200)
             ok = pass_head(w, x, s, l, head, sink);
-        } else {
-            drop_head(w, x); /* something came back: no second try */
-            ok = head->status != 101 /* nobody asked for it */ &&
-                 stream_respond(w, s, head, HTTP_BODY_NONE, x->request_done, sink);
-        }
+        else
+            ok = pass_interim(w, x, s, l, head, sink);
         lease_head_taken(w, l);
-        if (final || !ok)
+        if (last || !ok)
             return ok ? HEAD_DONE : HEAD_FAILED;
     }
 }
@@ -393,12 +457,19 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
         if (lease_has_input(l) && sink_room(&sink, 1) == 0)
             return true; /* the client is slow with what it got before, or no block is free */
         enum head_state heads = read_heads(w, x, s, l, &sink);
-        if (heads == HEAD_FAILED)
-            fail(w, x, 502);
-        else if (heads == HEAD_BAD)
+        if (heads == HEAD_UNASKED)
+            rules_count(w->report, rules_reject(HTTP_RULE_switch_unasked), true);
+        if (heads == HEAD_BAD)
             fail_bad(w, x, l);
+        else if (heads > HEAD_BAD)
+            fail(w, x, 502);
         if (heads >= HEAD_BAD)
             return false;
+        if (x->phase == EXCHANGE_PHASE_TUNNEL) {
+            sink_flush(&sink);
+            exchange_turn(w, x); /* what came with the head */
+            return false;
+        }
     }
     struct source from = lease_source(l);
     enum relay_state state = RELAY_MORE;
@@ -441,7 +512,7 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
 
 static enum stream_want want_of_client(const struct exchange *x, const struct lease *l)
 {
-    if (x->request_done || x->phase == EXCHANGE_PHASE_CONNECT)
+    if (x->request_done || x->phase <= EXCHANGE_PHASE_CONNECT)
         return STREAM_WANT_WATCH;
     if (x->up.full || lease_is_full(l) || lease_is_deaf(l))
         return STREAM_WANT_NOTHING;
@@ -469,7 +540,7 @@ static enum wire_want want_of_upstream(struct worker *w, const struct exchange *
  * section without end. */
 static bool client_may_wait(struct worker *w, const struct exchange *x, struct stream *s)
 {
-    bool untouched = x->phase == EXCHANGE_PHASE_CONNECT || x->up.full;
+    bool untouched = x->phase <= EXCHANGE_PHASE_CONNECT || x->up.full;
     if (x->has_body && !x->request_done && !stream_may_hold_more(w, s, untouched))
         return false;
     /* Each turn of the response counts as getting on. */
@@ -477,12 +548,31 @@ static bool client_may_wait(struct worker *w, const struct exchange *x, struct s
     return true;
 }
 
+static void turn_tunnel(struct worker *w, struct exchange *x)
+{
+    switch (tunnel_turn(w, &x->tunnel, stream_of(w, x), lease_of(w, x))) {
+    case TUNNEL_GOES_ON:
+    case TUNNEL_GONE:
+        break;
+    case TUNNEL_OVER:
+        finish_tunnel(w, x);
+        break;
+    case TUNNEL_BROKEN:
+        fail(w, x, 502);
+        break;
+    }
+}
+
 void exchange_turn(struct worker *w, struct exchange *x)
 {
+    if (x->phase == EXCHANGE_PHASE_TUNNEL) {
+        turn_tunnel(w, x);
+        return;
+    }
     struct stream *s = stream_of(w, x);
     struct lease *l = NULL;
     enum wire_want want = WIRE_WANT_NOTHING;
-    if (x->phase != EXCHANGE_PHASE_CONNECT) {
+    if (x->phase > EXCHANGE_PHASE_CONNECT) {
         l = lease_of(w, x);
         must(l);
         if (!pump_request(w, x, s, l) || !pump_response(w, x, s, l))

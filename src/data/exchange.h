@@ -9,14 +9,17 @@
 #include "data/relay.h"
 #include "data/route/middleware.h"
 #include "data/stream.h"
+#include "data/tunnel.h"
 #include "data/upstream/lease.h"
 #include "data/upstream/pick.h"
 
 enum exchange_phase {
     EXCHANGE_PHASE_FREE = 0,
+    EXCHANGE_PHASE_HELD,    /* held back before it has a server: see held.h */
     EXCHANGE_PHASE_CONNECT, /* waits for a connection to the upstream */
     EXCHANGE_PHASE_WAIT,    /* the request is going out; no final response head yet */
     EXCHANGE_PHASE_RELAY,   /* the response head was passed on */
+    EXCHANGE_PHASE_TUNNEL,  /* a 101 was: no HTTP any more, nor a snapshot */
     EXCHANGE_PHASES,
 };
 
@@ -39,11 +42,11 @@ struct exchange {
     struct handle self;
     struct stream_ref stream;
     struct lease_ref lease;          /* slot.gen 0: none */
-    const struct snapshot *snapshot; /* pinned */
+    const struct snapshot *snapshot; /* pinned; NULL, as what points into it, in a tunnel */
     const struct snap_router *router;
     const struct snap_service *service;
     struct pick pick;           /* how it came to its server */
-    struct pool_server *server; /* held */
+    struct pool_server *server; /* held; NULL before there is one */
     uint32_t server_index;      /* in its snapshot */
     uint64_t asked_ns;          /* when the request's head went out */
     struct block *head;         /* the request head as it is sent */
@@ -52,6 +55,7 @@ struct exchange {
     uint64_t body_bytes;   /* of the request, with Content-Length */
     uint64_t answer_bytes; /* of the response, with Content-Length, else UINT64_MAX */
     uint8_t addresses_tried, servers_tried;
+    uint8_t held;    /* its place among those held back, from 1; 0: none */
     uint16_t status; /* of the final response, ours or the upstream's; 0: none yet */
     bool can_move;   /* the head does not depend on the server */
     bool idempotent, has_body;
@@ -60,14 +64,18 @@ struct exchange {
     bool request_done;   /* received and passed on whole */
     bool upstream_keeps; /* the upstream allows another request */
     struct relay up, down;
+    struct tunnel tunnel; /* what was asked for, then the tunnel itself */
     struct exchange_request request;
     struct middleware_notes notes;
 };
 
 /* A slot for a request whose head was just read, bound to a router and to one of its servers,
- * picked from the present snapshot. NULL: none is free. */
+ * picked from the present snapshot; pick NULL: it is held back until exchange_bind(). NULL: none is
+ * free. */
 struct exchange *exchange_open(struct worker *w, struct stream *s, const struct http_head *head,
                                const struct snap_router *router, const struct pick *pick);
+/* It has a server now. */
+void exchange_bind(struct worker *w, struct exchange *x, const struct pick *pick);
 /* Notes what was asked for, as it was before middlewares changed it. */
 void exchange_note(struct exchange *x, struct span host, struct span target);
 /* Finds it a connection. Takes `head`, the request's head in wire form. May end the exchange. */

@@ -31,6 +31,13 @@ static struct span port_of(struct span authority, bool https)
     return https ? SPAN_LITERAL("443") : SPAN_LITERAL("80");
 }
 
+static struct span proto_of(const struct forward_client *client)
+{
+    if (client->websocket)
+        return client->tls ? SPAN_LITERAL("wss") : SPAN_LITERAL("ws");
+    return client->tls ? SPAN_LITERAL("https") : SPAN_LITERAL("http");
+}
+
 /* The clients before this one, in one value with it. */
 static struct span clients(struct http_head *head, struct span ip, struct writer *text)
 {
@@ -77,8 +84,7 @@ struct result forward_apply(struct http_head *head, const struct forward_client 
     if (!(seen & 1u << HTTP_NAME_X_FORWARDED_PORT))
         added &= ADD(head, "X-Forwarded-Port", port_of(head->authority, https || client->tls));
     if (!(seen & 1u << HTTP_NAME_X_FORWARDED_PROTO))
-        added &= ADD(head, "X-Forwarded-Proto",
-                     client->tls ? SPAN_LITERAL("https") : SPAN_LITERAL("http"));
+        added &= ADD(head, "X-Forwarded-Proto", proto_of(client));
     added &= ADD(head, "X-Forwarded-Server", client->server);
     if (!(seen & 1u << HTTP_NAME_X_REAL_IP))
         added &= ADD(head, "X-Real-Ip", client->ip);

@@ -13,6 +13,7 @@ struct forward_client {
     struct span ip;     /* of the client, text */
     struct span server; /* our own host name */
     bool tls;           /* the client came by TLS */
+    bool websocket;     /* it asks for a WebSocket */
     bool trusted;       /* its fields are kept and added to */
 };
 

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/passage.h"
 
+#include "base/secret.h"
 #include "data/conn.h"
+#include "data/exchange.h"
 #include "data/forward.h"
+#include "data/held.h"
+#include "data/http/rules.h"
 
 /* Sends what stands in w->response. */
 static void send_answer(struct worker *w, struct stream *s, const struct snapshot *snapshot,
@@ -25,6 +29,29 @@ void passage_answer(struct worker *w, struct stream *s, const struct snapshot *s
     send_answer(w, s, snapshot, notes, &(struct http_answer){0}, whole);
 }
 
+/* Before a request is answered: its stream has no exchange. What the answer points to may lie in
+ * the place where it was held back, so that goes behind it. */
+static void detach(struct request *rq)
+{
+    rq->stream->exchange = (struct handle){0};
+}
+
+static void give_back(struct worker *w, struct request *rq, uint16_t status)
+{
+    middleware_end(&w->middlewares, &rq->notes);
+    if (!rq->exchange)
+        return;
+    rq->exchange->status = status;
+    exchange_cancel(w, rq->exchange);
+}
+
+void passage_refuse(struct worker *w, struct request *rq, uint16_t status)
+{
+    detach(rq);
+    passage_answer(w, rq->stream, w->snapshot, &rq->notes, status, rq->whole);
+    give_back(w, rq, status);
+}
+
 bool passage_is_trusted(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep)
 {
     if (conn->trusted_version != w->snapshot->version + 1) {
@@ -41,6 +68,7 @@ static bool introduce(struct worker *w, struct request *rq)
         .ip = conn_ip(w, rq->conn),
         .server = span_str(w->config->host_name),
         .tls = rq->conn->is_tls,
+        .websocket = span_eq_nocase(rules_upgrade(rq->head), SPAN_LITERAL("websocket")),
         .trusted = passage_is_trusted(w, rq->conn, rq->entrypoint),
     };
     return result_is_ok(forward_apply(rq->head, &client));
@@ -50,16 +78,31 @@ static bool introduce(struct worker *w, struct request *rq)
 static void answer_run(struct worker *w, struct request *rq, const struct middleware_run *run)
 {
     struct http_answer answer = {.body = run->body, .bare = run->bare};
+    uint16_t status = w->response.status;
     if (run->body.len)
         (void)http_head_add(&w->response, SPAN_LITERAL("Content-Type"),
                             SPAN_LITERAL("text/plain; charset=utf-8"));
+    detach(rq);
     send_answer(w, rq->stream, w->snapshot, &rq->notes, &answer, rq->whole);
+    give_back(w, rq, status);
+}
+
+/* A password has to be judged first. */
+static void hold(struct worker *w, struct request *rq, const struct known_question *q)
+{
+    struct exchange *before = rq->exchange;
+    if (!held_begin(w, rq, q)) {
+        passage_refuse(w, rq, 503);
+        return;
+    }
+    if (before) /* held back once more, in another place */
+        exchange_cancel(w, before);
 }
 
 bool passage_go(struct worker *w, struct request *rq)
 {
-    if (!introduce(w, rq)) {
-        passage_answer(w, rq->stream, w->snapshot, &rq->notes, 431, rq->whole);
+    if (!rq->exchange && !introduce(w, rq)) {
+        passage_refuse(w, rq, 431);
         return false;
     }
     if (rq->router->steps.count == 0)
@@ -84,9 +127,9 @@ bool passage_go(struct worker *w, struct request *rq)
         answer_run(w, rq, &run);
         break;
     case MIDDLEWARE_WAIT:
-        passage_answer(w, rq->stream, w->snapshot, &rq->notes, 503, rq->whole);
+        hold(w, rq, &run.question);
+        secret_wipe(&run.question, sizeof run.question);
         break;
     }
-    middleware_end(&w->middlewares, &rq->notes);
     return false;
 }

@@ -4,6 +4,8 @@
 #include "data/conn.h"
 #include "data/exchange.h"
 #include "data/forward.h"
+#include "data/held.h"
+#include "data/http/rules.h"
 #include "data/passage.h"
 #include "data/route/target.h"
 #include "data/upstream/pick.h"
@@ -12,8 +14,7 @@
 
 static void answer(struct worker *w, struct request *rq, uint16_t status)
 {
-    passage_answer(w, rq->stream, w->snapshot, &rq->notes, status, rq->whole);
-    middleware_end(&w->middlewares, &rq->notes);
+    passage_refuse(w, rq, status);
 }
 
 static bool is_default_port(struct span scheme, uint16_t port)
@@ -75,10 +76,13 @@ static void pass_expect(struct http_head *head)
 
 /* The head in wire form, in the smallest block that takes it. Returns 0 or the status that says
  * what is wrong. */
-static uint16_t write_head(struct worker *w, struct request *rq, const struct exchange *x,
+static uint16_t write_head(struct worker *w, struct request *rq, struct exchange *x,
                            struct block **ret)
 {
     struct http_head *head = rq->head;
+    struct span protocol = rules_upgrade(head);
+    if (protocol.len && tunnel_ask(&x->tunnel, protocol, rq->entrypoint->tunnel_timeout_ms))
+        rules_pass_upgrade(head);
     if (!rq->notes.hide_client &&
         !result_is_ok(forward_add_client(head, conn_ip(w, rq->conn), &rq->text)))
         return 431;
@@ -111,21 +115,25 @@ static void begin_exchange(struct worker *w, struct request *rq)
     router_client(&rq->conn->peer, client);
     struct pick_request asked = {.head = rq->head, .client = client};
     struct pick pick;
-    struct exchange *x = pick_server(w, service, &asked, &pick)
-                             ? exchange_open(w, rq->stream, rq->head, rq->router, &pick)
-                             : NULL;
+    struct exchange *x = rq->exchange;
+    if (!pick_server(w, service, &asked, &pick))
+        x = NULL;
+    else if (x)
+        exchange_bind(w, x, &pick);
+    else
+        x = exchange_open(w, rq->stream, rq->head, rq->router, &pick);
     if (!x) {
         answer(w, rq, 503);
         return;
     }
     x->notes = rq->notes;
+    rq->notes.in_flight_count = 0; /* given back with the exchange */
     exchange_note(x, rq->host, rq->target);
     struct block *block;
     uint16_t status = write_head(w, rq, x, &block);
+    held_drop(w, x); /* the head is written */
     if (status) {
-        rq->stream->exchange = (struct handle){0};
-        exchange_cancel(w, x);
-        rq->notes.in_flight_count = 0; /* given back with the exchange */
+        rq->exchange = x;
         answer(w, rq, status);
         return;
     }
@@ -178,6 +186,14 @@ static void route(struct worker *w, struct request *rq)
     } else if (passage_go(w, rq)) {
         begin_exchange(w, rq);
     }
+}
+
+void request_resume(struct worker *w, struct request *rq, bool good)
+{
+    if (!good)
+        answer(w, rq, 503);
+    else if (passage_go(w, rq))
+        begin_exchange(w, rq);
 }
 
 void request_begin(struct worker *w, struct stream *s, struct http_head *head)

@@ -19,9 +19,12 @@ struct request {
     struct http_head *head;           /* its fields and path may be changed and added to */
     struct writer text;               /* memory for values that have to be put together */
     bool whole;                       /* no body follows */
+    struct exchange *exchange;        /* in which it was held back, or NULL */
     uint32_t step;                    /* of the router's middlewares, the next to run */
     struct middleware_notes notes;    /* until an exchange takes them over */
 };
 
 /* s is new. Afterwards it has an exchange, or was answered; its conn may be closing. */
 void request_begin(struct worker *w, struct stream *s, struct http_head *head);
+/* Goes on with one that was held back; not `good`: with a 503. */
+void request_resume(struct worker *w, struct request *rq, bool good);

@@ -71,8 +71,8 @@ void stream_limit_out(struct worker *w, struct stream *s, uint32_t ms)
 {
     if (is_h2(s))
         h2_stream_limit_out(w, h2_stream_of(s), ms);
-    else if (ms)
-        conn_of(s)->send_limit_ns = w->now_ns + ms * 1000000ull;
+    else
+        conn_of(s)->send_limit_ns = ms ? w->now_ns + ms * 1000000ull : TIMER_NO_LIMIT;
 }
 
 void stream_close_after(struct worker *w, struct stream *s)
@@ -191,6 +191,11 @@ bool stream_respond(struct worker *w, struct stream *s, const struct http_head *
     if (framing == HTTP_BODY_UNTIL_CLOSE || !whole || worker_is_draining(w))
         conn->close_after = true;
     return put_head(sink, s, head, framing, !conn->close_after);
+}
+
+bool stream_shut(struct worker *w, struct stream *s)
+{
+    return conn_shut(w, conn_of(s));
 }
 
 bool stream_is_full(struct worker *w, struct stream *s)

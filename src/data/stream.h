@@ -51,7 +51,7 @@ void stream_reply_status(struct worker *w, struct stream *s, uint16_t status, bo
 void stream_take_end(struct worker *w, struct stream *s);
 /* Sets the limit for the rest of the request; 0: none. */
 void stream_limit_in(struct worker *w, struct stream *s, uint32_t ms);
-/* Sets the time by which the response must be out; 0: none. */
+/* Sets the time by which the response must be out; 0: no limit from here on. */
 void stream_limit_out(struct worker *w, struct stream *s, uint32_t ms);
 /* No other request may follow on the connection. In HTTP/2 that is for the connection to say. */
 void stream_close_after(struct worker *w, struct stream *s);
@@ -85,6 +85,9 @@ enum http_body stream_framing(const struct stream *s, const struct http_head *he
  * False: it cannot be sent. */
 bool stream_respond(struct worker *w, struct stream *s, const struct http_head *head,
                     enum http_body framing, bool whole, struct sink *sink);
+/* A tunnel's other side has ended: tells the client once all that is queued was sent. False: not
+ * yet; to be called again in the turns that follow. */
+bool stream_shut(struct worker *w, struct stream *s);
 /* The client's side takes no more at present. */
 bool stream_is_full(struct worker *w, struct stream *s);
 /* Sends what is queued and receives as `want` says. */

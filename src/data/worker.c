@@ -6,6 +6,7 @@
 #include "data/conn.h"
 #include "data/exchange.h"
 #include "data/h2_conn.h"
+#include "data/held.h"
 #include "data/handshake.h"
 #include "data/tls/session.h"
 #include "data/upstream/upconn.h"
@@ -93,7 +94,8 @@ static struct result open_memory(struct worker *w)
     w->flight = map_scratch(WORKER_FLIGHT_BYTES);
     w->lines = map_scratch(WORKER_LINES_BYTES);
     w->listeners = calloc(LISTENERS_MAX, sizeof *w->listeners);
-    if (!w->stage || !w->flight || !w->lines || !w->listeners)
+    w->held = calloc(HELD_MAX, sizeof *w->held);
+    if (!w->stage || !w->flight || !w->lines || !w->listeners || !w->held)
         return result_fail(ERR_NO_MEMORY);
     return result_ok();
 }
@@ -151,6 +153,7 @@ void worker_close(struct worker *w)
     router_index_destroy(w->routes);
     middleware_set_destroy(w->middleware_set);
     middleware_tables_fini(&w->middlewares);
+    free(w->held);
     if (w->reader)
         reader_leave(w->reader);
     session_thread_end();
@@ -528,6 +531,7 @@ bool worker_step(struct worker *w, uint64_t deadline_ns)
     look_at_listeners(w);
     adopt(w, reader_snapshot(w->reader));
     drain_completions(w);
+    held_settle(w);
     run_ready(w);
     run_hellos(w);
     run_timers(w);

@@ -56,9 +56,13 @@ struct worker_config {
     struct publisher *publisher;
     struct report_page *report;
     struct worker_shared *shared;
-    int wake_fd;           /* eventfd */
-    const char *host_name; /* for X-Forwarded-Server; must outlive the worker */
+    int wake_fd;                /* eventfd */
+    struct verify_lane *verify; /* judges passwords; NULL: nobody does */
+    const char *host_name;      /* for X-Forwarded-Server; must outlive the worker */
 };
+
+struct held;
+struct verify_lane;
 
 enum worker_phase {
     WORKER_PHASE_WAITING = 0, /* for the first sync */
@@ -96,6 +100,8 @@ struct worker {
     struct policy_set policies;
     struct middleware_set *middleware_set; /* of the snapshot */
     struct middleware_tables middlewares;
+    struct held *held; /* HELD_MAX places for requests whose password is being judged */
+    uint32_t held_count;
     struct pool pool;
 
     struct slab conns, exchanges, upconns;

@@ -259,7 +259,7 @@ servers = [{url = "https://a.test"}]
         "ferrule.toml:9:12: error: rootCAs: cannot read DIR/none.pem: No such file or directory",
         "ferrule.toml:9:24: error: rootCAs: (in the configuration): PEM block behind certificate 0 is damaged",
         "ferrule.toml:11:22: warning: insecureSkipVerify: rootCAs and peerCertURI have no effect beside it",
-        "ferrule.toml:15:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (no RSA, 256 bits)",
+        "ferrule.toml:15:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (EC256)",
         "ferrule.toml:16:1: error: certificates: a transport shows one certificate, not several"),
     one("foreign and later", BASE + """\
 [providers.docker]
@@ -536,6 +536,14 @@ tls.options = "strict"
 """,
         "ferrule.toml:16:15: warning: routers a and b want different tls.options (\"strict\" and \"other\") for the host two.test on entry point web: it gets the default ones",
         "ferrule.toml:24:15: warning: router d has no Host(), so its tls.options \"strict\" are never used: the options of a connection are chosen by the server name, before there is a request",
+        code=0),
+    one("a chain without its middle", BASE + """\
+[[tls.certificates]]
+certFile = "CERTS/alone.crt"
+keyFile = "CERTS/alone.key"
+""",
+        "ferrule.toml:9:12: warning: CERTS/alone.crt: the chain is not complete: the certificate of \"CN=Far Authority\", the issuer of alone.test, is "
+        "missing, and clients that do not have it will refuse the connection",
         code=0),
     one("certificates and hosts", BASE + """\
 [http.routers.a]

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Middlewares between a client and its service, one by one and in a row, with good requests and hostile ones."""
 
+import base64
+import select
+import time
+
 import pytest
 
 from lib import config
@@ -227,3 +231,103 @@ priority = 100
 """)
     assert proxy.get("/x").json()["target"] == "/1/x"
     assert proxy.get("/x", "r.test").json()["target"] == "/2/2/1/x"
+
+
+# --- basicAuth --------------------------------------------------------------------------------------------------
+
+# password "pw" each; bcrypt at cost 12 takes about a quarter of a second
+USERS = {
+    "bcrypt": "$2b$12$abcdefghijklmnopqrstuunYdhHrPrQsWwVD7FJZar2U048CuDd2m",
+    "quick": "$2y$05$abcdefghijklmnopqrstuuHIrMEWpUCQe2YqFR3sXwQ75u4od..9q",
+    "sha1": "{SHA}GpHWL3ymc5liWkNopqtdSjuqYHM=",
+    "sha512": "$6$abcd$uQZaz9xQBejvX2R1u2x93SXlAvfV3SAU2qoX20YNobk9HllUTM5ihgzh9nmhQnkHDvkSvQvuOa/KGMUZf6XR6/",
+}
+
+
+def basic(user, password="pw"):
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+@pytest.fixture
+def guarded(middle, folder):
+    """Hosts a.test (users of the list and of a file), limited.test (at most one request at a time)."""
+    (folder / "users").write_text("# from htpasswd\n\nfile:" + USERS["sha1"] + "\r\nsha1:" + USERS["quick"] + "\n")
+    users = config.strings(f"{name}:{value}" for name, value in USERS.items())
+    return middle({
+        "a": f"basicAuth = {{users = {users}, usersFile = '{folder / 'users'}', realm = 'the realm', removeHeader = true, headerField = 'X-User'}}",
+        "one": "inFlightReq.amount = 1",
+        "plain": f"basicAuth.users = {users}",
+        "limited": ["one", "a"],
+        "twice": ["a", "plain"],
+    })
+
+
+@pytest.mark.asan
+def test_basic_auth(guarded):
+    with guarded.connect() as client:
+        refused = client.exchange("GET", "/", "a.test")
+        assert refused.status == 401 and refused.header("WWW-Authenticate") == 'Basic realm="the realm"'
+        for user in (*USERS, "file"):
+            echo = client.exchange("GET", "/", "a.test", headers={**basic(user), "X-User": "root"})
+            sent = fields_of(echo.json())
+            assert sent["x-user"] == user and "authorization" not in sent, user
+        for user, password in [("bcrypt", "PW"), ("nobody", "pw"), ("quick", ""), ("", "pw"), ("quick", "p" * 600), ("a\r\nX: y", "pw")]:
+            assert client.exchange("GET", "/", "a.test", headers=basic(user, password)).status == 401, user
+        for value in ("Basic", "Basic ====", "Basic cXVpY2s=", "Bearer x", "Basic " + "A" * 4000):
+            assert client.exchange("GET", "/", "a.test", headers={"Authorization": value}).status == 401, value
+        sent = fields_of(client.exchange("GET", "/", "plain.test", headers=basic("sha1")).json())
+        assert sent["authorization"] == basic("sha1")["Authorization"] and "x-user" not in sent
+        assert client.exchange("GET", "/", "twice.test", headers=basic("sha512")).status == 401  # the first takes it away
+        # a body that comes while the password is judged goes on behind it
+        body = b"x" * 300000
+        echo = client.exchange("POST", "/echo", "a.test", headers=basic("bcrypt"), body=body).json()
+        assert echo["body_bytes"] == len(body)
+    with guarded.connect() as client:
+        client.request("GET", "/echo?1", "plain.test", headers=basic("sha512"))  # judged already, and pipelined
+        client.request("GET", "/echo?2", "plain.test", headers=basic("bcrypt"))
+        assert [client.read_response().json()["target"] for _ in range(2)] == ["/echo?1", "/echo?2"]
+
+
+def test_a_password_is_judged_once_and_nobody_waits_for_it(guarded):
+    """While the thread of the passwords is busy, the worker goes on; what was judged is known."""
+    slow = [guarded.connect() for _ in range(8)]
+    for number, client in enumerate(slow):
+        client.request("GET", "/", "a.test", headers=basic("bcrypt", f"guess {number}"))
+    done = 0
+    with guarded.connect() as client:
+        while not select.select([slow[-1].sock], [], [], 0)[0]:
+            assert client.exchange("GET", "/", "one.test").status == 200
+            done += 1
+    assert done > 50  # a worker that judged by itself would come to one for each guess
+    for client in slow:
+        assert client.read_response().status == 401
+        client.close()
+    began = time.monotonic()
+    assert guarded.get("/", "a.test", headers=basic("bcrypt")).status == 200
+    judging_s, began = time.monotonic() - began, time.monotonic()
+    with guarded.connect() as client:
+        for _ in range(100):
+            assert client.exchange("GET", "/", "a.test", headers=basic("bcrypt")).status == 200
+    assert time.monotonic() - began < 50 * judging_s
+
+
+@pytest.mark.asan
+def test_clients_that_go_while_their_password_is_judged(guarded):
+    for number in range(5):
+        client = guarded.connect()
+        client.request("POST", "/", "limited.test", headers={**basic("bcrypt", f"guess {number}"), "Content-Length": "5"})
+        wait_until(lambda: guarded.get("/", "limited.test").status in (401, 429), "an answer")
+        client.reset()
+    wait_until(lambda: guarded.get("/", "limited.test", headers=basic("quick")).status == 200, "a free place")
+
+
+@pytest.mark.asan
+def test_more_guesses_than_can_be_judged(guarded):
+    clients = [guarded.connect() for _ in range(100)]
+    for number, client in enumerate(clients):
+        client.request("GET", "/", "a.test", headers=basic("quick", f"guess {number}"))
+    seen = {client.read_response().status for client in clients}
+    assert seen <= {401, 503} and 401 in seen
+    for client in clients:
+        client.close()
+    assert guarded.get("/", "a.test", headers=basic("quick")).status == 200

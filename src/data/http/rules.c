@@ -494,6 +494,37 @@ const struct http_reject *rules_trailers(struct http_head *head)
     return NULL;
 }
 
+static bool is_protocol_byte(uint8_t c)
+{
+    uint8_t lower = c | 0x20;
+    return is_digit(c) || (lower >= 'a' && lower <= 'z') || memchr("-._+/", c, 5);
+}
+
+struct span rules_upgrade(const struct http_head *head)
+{
+    static const struct span ours[] = {SPAN_LITERAL("http"), SPAN_LITERAL("h2"),
+                                       SPAN_LITERAL("tls")};
+    const struct span none = {0};
+    struct span found = none;
+    bool body = head->body == HTTP_BODY_CHUNKED || head->content_length > 0;
+    if (!head->upgrade || head->minor == 0 || body)
+        return none;
+    for (unsigned i = 0; i < head->field_count; i++) {
+        if (head->fields[i].known != HTTP_NAME_UPGRADE)
+            continue;
+        if (found.len)
+            return none;
+        found = head->fields[i].value;
+    }
+    for (size_t i = 0; i < found.len; i++)
+        if (!is_protocol_byte(found.ptr[i]))
+            return none;
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        if (span_eq_nocase(span_first(found, ours[i].len), ours[i]))
+            return none;
+    return found;
+}
+
 void rules_pass_upgrade(struct http_head *head)
 {
     for (unsigned i = 0; i < head->field_count; i++)

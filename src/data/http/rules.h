@@ -46,6 +46,12 @@ const struct http_reject *rules_response(struct http_head *head, enum http_metho
 /* Judges trailer fields and marks those that may not be passed on (RFC 9110 section 6.5.1). */
 const struct http_reject *rules_trailers(struct http_head *head);
 
+/* The protocol that a head (judged before) asks or agrees to switch to; empty when it does not, or
+ * when the switch may not be passed on: in HTTP/1.0, with a body (whose bytes one side could take
+ * for those of the new protocol), with a list of protocols, and to another version of HTTP or to
+ * TLS, which would be ours to speak. Points into the head's field. */
+struct span rules_upgrade(const struct http_head *head);
+
 /* Un-drops Upgrade, for an exchange that becomes a tunnel; the writers then add the Connection
  * option that it needs. */
 void rules_pass_upgrade(struct http_head *head);

@@ -70,6 +70,11 @@ void lease_request_done(struct worker *w, struct lease *l, struct block *trailer
     must(!trailers); /* the sink took them */
 }
 
+bool lease_shut(struct worker *w, struct lease *l)
+{
+    return upconn_shut(w, upconn_of(l));
+}
+
 bool lease_is_full(const struct lease *l)
 {
     return wire_send_is_full(&upconn_of(l)->wire);

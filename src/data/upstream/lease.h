@@ -41,6 +41,9 @@ struct sink lease_sink(struct worker *w, struct lease *l);
 /* The request is passed on whole.
  *   trailers   as for stream_done() */
 void lease_request_done(struct worker *w, struct lease *l, struct block *trailers);
+/* A tunnel's client has ended its side: tells the upstream once all that is queued was sent. False:
+ * not yet; to be called again in the turns that follow. */
+bool lease_shut(struct worker *w, struct lease *l);
 /* The upstream takes no more at present. */
 bool lease_is_full(const struct lease *l);
 /* The upstream takes nothing any more; it may have answered all the same. */

@@ -143,6 +143,20 @@ bool upconn_is_good(struct worker *w, struct upconn *upconn)
     return !wire->eof && !wire->recv_failed && !wire->send_failed && !has_input(upconn);
 }
 
+bool upconn_shut(struct worker *w, struct upconn *upconn)
+{
+    if (upconn->secure.tls && !upconn->said_bye) {
+        struct writer flight = writer_of(w->flight, WORKER_FLIGHT_BYTES);
+        if (result_is_ok(session_shutdown(upconn->secure.tls, &flight)))
+            (void)wire_push_copy(w, &upconn->wire, writer_done(&flight));
+        upconn->said_bye = true;
+    }
+    if (!wire_send_is_empty(&upconn->wire))
+        return false;
+    wire_shutdown(w, &upconn->wire);
+    return true;
+}
+
 void upconn_close_begin(struct worker *w, struct upconn *upconn)
 {
     if (upconn->phase == UPCONN_PHASE_CLOSING)

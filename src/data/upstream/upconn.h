@@ -32,6 +32,7 @@ struct upconn {
     struct list idle;   /* in server->idle */
     struct limit limit; /* connect, response head, idle in the pool */
     struct h1 h1;
+    bool said_bye;           /* TLS: close_notify is queued */
     struct decrypt secure;   /* TLS: the session, and what came through it */
     struct net_addr address; /* stays while the kernel connects */
 };
@@ -51,6 +52,8 @@ enum wire_want upconn_want(const struct upconn *upconn);
 /* One turn. It may be gone afterwards. */
 void upconn_run(struct worker *w, struct upconn *upconn);
 void upconn_limit(struct worker *w, struct upconn *upconn);
+/* Ends our side when all that is queued was sent; false: not yet. */
+bool upconn_shut(struct worker *w, struct upconn *upconn);
 /* Starts closing; safe to call twice. The exchange, if any, must know already. */
 void upconn_close_begin(struct worker *w, struct upconn *upconn);
 /* An idle connection on which nothing has happened but what TLS does by itself. */

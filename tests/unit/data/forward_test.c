@@ -88,6 +88,23 @@ static void trusted_fields_are_kept_and_added_to(void **state)
         assert_int_equal(h.fields[i].drop, dropped[i]);
 }
 
+static void websockets_have_schemes_of_their_own(void **state)
+{
+    for (int tls = 0; tls < 2; tls++) {
+        struct http_head h = {0};
+        struct forward_client c = {.ip = SPAN_LITERAL("1.2.3.4"),
+                                   .server = SPAN_LITERAL("e"),
+                                   .tls = tls,
+                                   .websocket = true};
+        assert_true(result_is_ok(forward_apply(&h, &c)));
+        assert_added(&h, 0,
+                     tls ? "X-Forwarded-Port: 443\r\nX-Forwarded-Proto: wss\r\n"
+                           "X-Forwarded-Server: e\r\nX-Real-Ip: 1.2.3.4\r\n"
+                         : "X-Forwarded-Port: 80\r\nX-Forwarded-Proto: ws\r\n"
+                           "X-Forwarded-Server: e\r\nX-Real-Ip: 1.2.3.4\r\n");
+    }
+}
+
 static void no_room_is_an_error(void **state)
 {
     struct http_head h = head_with(sent, sent_known, 7);
@@ -128,4 +145,5 @@ static void prefixes(void **state)
 
 UNIT_TESTS(cmocka_unit_test(untrusted_fields_are_replaced),
            cmocka_unit_test(trusted_fields_are_kept_and_added_to),
+           cmocka_unit_test(websockets_have_schemes_of_their_own),
            cmocka_unit_test(no_room_is_an_error), cmocka_unit_test(prefixes))

@@ -205,9 +205,44 @@ static void an_upgrade_is_passed_only_when_asked_for(void **state)
     assert_true(!head.fields[1].drop && head.fields[2].drop);
 }
 
+static struct span upgrade_of(const char *value, const char *second, uint8_t minor,
+                              enum http_body body)
+{
+    static struct http_head head;
+    head = h2_head("h");
+    head.major = 1;
+    head.minor = minor;
+    head.upgrade = true;
+    head.body = body;
+    head.content_length = body == HTTP_BODY_LENGTH ? 5 : 0;
+    head.fields[0] = (struct http_field){
+        .name = SPAN_LITERAL("Upgrade"), .value = span_str(value), .known = HTTP_NAME_UPGRADE};
+    head.fields[1] = (struct http_field){
+        .name = SPAN_LITERAL("Upgrade"), .value = span_str(second), .known = HTTP_NAME_UPGRADE};
+    head.field_count = second[0] ? 2 : 1;
+    return rules_upgrade(&head);
+}
+
+static void only_one_protocol_without_body_may_be_switched_to(void **state)
+{
+    static const char *const refused[] = {"",      "websocket, x", "web socket",    "h2c",
+                                          "H2",    "HTTP/2.0",     "tls/1.0",       "x;y",
+                                          "\"x\"", "x\ty",         "websocket\x80", "a,b"};
+    assert_true(span_eq(upgrade_of("websocket", "", 1, HTTP_BODY_NONE), SPAN_LITERAL("websocket")));
+    assert_true(
+        span_eq(upgrade_of("A-b.c_d+e/1", "", 1, HTTP_BODY_NONE), SPAN_LITERAL("A-b.c_d+e/1")));
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        assert_int_equal(upgrade_of(refused[i], "", 1, HTTP_BODY_NONE).len, 0);
+    assert_int_equal(upgrade_of("websocket", "websocket", 1, HTTP_BODY_NONE).len, 0);
+    assert_int_equal(upgrade_of("websocket", "", 0, HTTP_BODY_NONE).len, 0);
+    assert_int_equal(upgrade_of("websocket", "", 1, HTTP_BODY_LENGTH).len, 0);
+    assert_int_equal(upgrade_of("websocket", "", 1, HTTP_BODY_CHUNKED).len, 0);
+}
+
 UNIT_TESTS(cmocka_unit_test(every_rule_has_a_row),
            cmocka_unit_test(each_rule_is_counted_on_its_own), cmocka_unit_test(authorities),
            cmocka_unit_test(an_authority_stands_for_host), cmocka_unit_test(framing_is_judged_here),
            cmocka_unit_test(names_are_found_whatever_their_case),
            cmocka_unit_test(methods_are_found),
+           cmocka_unit_test(only_one_protocol_without_body_may_be_switched_to),
            cmocka_unit_test(an_upgrade_is_passed_only_when_asked_for))

@@ -3,9 +3,9 @@
 
 #include "pair.h"
 
-/* certs[PAIR_P256] has two intermediates and a root that the policies know; certs[PAIR_RSA] is
- * somebody else's. */
+/* certs[PAIR_P256] has two intermediates and a root that the policies know. */
 static struct buf roots;
+static struct pair_cert stranger;
 
 static struct tls_policy *make(enum snap_client_auth type)
 {
@@ -24,6 +24,7 @@ static struct tls_policy *make(enum snap_client_auth type)
 static int set_up(void **state)
 {
     pair_setup(state);
+    pair_cert_make_under(&stranger, "elsewhere", PAIR_RSA, NAME, 0);
     buf_put_be(&roots, (uint64_t)certs[PAIR_P256].root.der_len, 3);
     buf_put(&roots, certs[PAIR_P256].root.der, (size_t)certs[PAIR_P256].root.der_len);
     return 0;
@@ -32,6 +33,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     buf_free(&roots);
+    pair_cert_free(&stranger);
     return pair_teardown(state);
 }
 
@@ -66,7 +68,7 @@ static void who_gets_in(void **state)
         struct tls_policy *with = make(cases[i].type);
         for (uint16_t version = 0x0303; version <= 0x0304; version++) {
             assert_int_equal(enters(with, version, NULL, false), cases[i].none);
-            assert_int_equal(enters(with, version, &certs[PAIR_RSA], false), cases[i].stranger);
+            assert_int_equal(enters(with, version, &stranger, false), cases[i].stranger);
             assert_int_equal(enters(with, version, &certs[PAIR_P256], false), cases[i].good);
             /* The intermediates that the good client has just shown are forgotten again. */
             assert_int_equal(enters(with, version, &certs[PAIR_P256], true), cases[i].leaf_only);
@@ -123,19 +125,19 @@ static void a_ticket_is_no_certificate(void **state)
     for (uint16_t version = 0x0303; version <= 0x0304; version++) {
         assert_false(resumes(open, closed, version, NULL, &in));
         assert_false(in);
-        assert_false(resumes(any, closed, version, &certs[PAIR_RSA], &in));
+        assert_false(resumes(any, closed, version, &stranger, &in));
         assert_false(in);
         /* Who was verified may come again for a while, but only where its age is looked at. */
         assert_int_equal(resumes(closed, closed, version, &certs[PAIR_P256], &in),
                          version == 0x0304);
         assert_int_equal(in, version == 0x0304);
     }
-    buf_put_be(&roots, (uint64_t)certs[PAIR_RSA].root.der_len, 3);
-    buf_put(&roots, certs[PAIR_RSA].root.der, (size_t)certs[PAIR_RSA].root.der_len);
+    buf_put_be(&roots, (uint64_t)stranger.root.der_len, 3);
+    buf_put(&roots, stranger.root.der, (size_t)stranger.root.der_len);
     struct tls_policy *wider = make(SNAP_CLIENT_AUTH_VERIFY);
     assert_false(resumes(closed, wider, 0x0304, &certs[PAIR_P256], &in));
     assert_false(in);
-    assert_true(enters(wider, 0x0304, &certs[PAIR_RSA], false));
+    assert_true(enters(wider, 0x0304, &stranger, false));
     tls_policy_destroy(open);
     tls_policy_destroy(any);
     tls_policy_destroy(closed);

@@ -87,18 +87,17 @@ static inline void pair_key_free(struct pair_issuer *k)
         wc_ecc_free(&k->ecc);
 }
 
-/* A chain for `name`: leaf, then `middles` intermediates; the root stays out of it. */
-static inline void pair_cert_make(struct pair_cert *ret, enum pair_key type, const char *name,
-                                  int middles)
+/* A chain for `name`: leaf, then `middles` intermediates; the root stays out of it. Roots of one
+ * name would be told apart by key identifiers only, which these do not have. */
+static inline void pair_cert_make_under(struct pair_cert *ret, const char *root, enum pair_key type,
+                                        const char *name, int middles)
 {
     static struct pair_issuer issuers[4], leaf;
     uint8_t key[4096];
     assert_true(middles < 4);
     memset(ret, 0, sizeof *ret);
     pair_make_key(&ret->root, PAIR_P256);
-    /* Roots of one name are told apart by key identifiers only, which these do not have. */
-    static const char *const roots[] = {"root A", "root B", "root C"};
-    pair_sign(&ret->root, roots[type], true, &ret->root);
+    pair_sign(&ret->root, root, true, &ret->root);
     struct pair_issuer *by = &ret->root;
     for (int i = 0; i < middles; i++) {
         pair_make_key(&issuers[i], PAIR_P256);
@@ -124,6 +123,12 @@ static inline void pair_cert_make(struct pair_cert *ret, enum pair_key type, con
                                      .is_rsa = type == PAIR_RSA,
                                      .chain = buf_span(&ret->chain),
                                      .key = buf_span(&ret->key)};
+}
+
+static inline void pair_cert_make(struct pair_cert *ret, enum pair_key type, const char *name,
+                                  int middles)
+{
+    pair_cert_make_under(ret, "root", type, name, middles);
 }
 
 static inline void pair_cert_free(struct pair_cert *c)

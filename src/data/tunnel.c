@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "data/tunnel.h"
+
+#include "data/http/rules.h"
+
+/* How long nothing may pass when one side has ended already. */
+#define HALF_CLOSED_MS 60000u
+/* What one turn must pass on to count as much. */
+#define LARGE_BYTES 16384u
+
+bool tunnel_ask(struct tunnel *t, struct span protocol, uint32_t idle_ms)
+{
+    if (protocol.len > sizeof t->protocol)
+        return false;
+    memcpy(t->protocol, protocol.ptr, protocol.len);
+    t->protocol_len = (uint8_t)protocol.len;
+    t->idle_ms = idle_ms;
+    return true;
+}
+
+bool tunnel_agrees(const struct tunnel *t, const struct http_head *answer)
+{
+    struct span asked = span_of(t->protocol, t->protocol_len);
+    struct span got = rules_upgrade(answer);
+    return asked.len > 0 && span_eq_nocase(asked, got);
+}
+
+static void watch(struct worker *w, const struct tunnel *t, struct stream *s)
+{
+    bool half = t->up_over || t->down_over;
+    bool short_of = t->idle_ms == 0 || t->idle_ms > HALF_CLOSED_MS;
+    stream_limit_in(w, s, half && short_of ? HALF_CLOSED_MS : t->idle_ms);
+}
+
+void tunnel_begin(struct worker *w, struct tunnel *t, struct stream *s, struct lease *l)
+{
+    relay_init(&t->up, HTTP_BODY_UNTIL_CLOSE);
+    relay_init(&t->down, HTTP_BODY_UNTIL_CLOSE);
+    lease_limit_clear(l);
+    stream_limit_out(w, s, 0);
+    stream_close_after(w, s);
+    watch(w, t, s);
+}
+
+/* What a codec gives is payload from here on: none of it is HTTP/1. */
+static enum relay_state pump(struct relay *r, struct source from, bool ended, struct sink *to)
+{
+    struct body rest = {.ended = ended};
+    if (from.h1) {
+        from.h1 = NULL;
+        from.body = &rest;
+    }
+    return relay_pump(r, &from, to);
+}
+
+static enum tunnel_state pump_up(struct worker *w, struct tunnel *t, struct stream *s,
+                                 struct lease *l)
+{
+    struct sink sink = lease_sink(w, l);
+    enum relay_state state;
+    uint64_t passed = t->up.bytes;
+    uint32_t before, after;
+    do {
+        if (!stream_fill(w, s))
+            return TUNNEL_GONE;
+        struct source from = stream_source(w, s);
+        bool ended = stream_is_half_closed(w, s) && !stream_may_hold_more(w, s, false);
+        before = from.in->bytes;
+        state = pump(&t->up, from, ended, &sink);
+        after = from.in->bytes;
+    } while (state == RELAY_MORE && after != before && stream_fills_again(s));
+    sink_flush(&sink);
+    passed = t->up.bytes - passed;
+    if (passed) {
+        stream_took(w, s, passed);
+        t->up_large = passed >= LARGE_BYTES;
+    }
+    t->up_over = state == RELAY_END;
+    return state == RELAY_FAILED || sink.failed ? TUNNEL_BROKEN : TUNNEL_GOES_ON;
+}
+
+static enum tunnel_state pump_down(struct worker *w, struct tunnel *t, struct stream *s,
+                                   struct lease *l)
+{
+    struct sink sink = stream_sink(w, s);
+    enum relay_state state;
+    uint64_t passed = t->down.bytes;
+    uint32_t before, after;
+    do {
+        lease_fill(w, l);
+        struct source from = lease_source(l);
+        before = from.in->bytes;
+        state = pump(&t->down, from, lease_is_over(l), &sink);
+        after = from.in->bytes;
+    } while (state == RELAY_MORE && after != before && lease_fills_again(l));
+    sink_flush(&sink);
+    passed = t->down.bytes - passed;
+    if (passed) {
+        lease_took(w, l, passed);
+        t->down_large = passed >= LARGE_BYTES;
+    }
+    t->down_over = state == RELAY_END;
+    return state == RELAY_FAILED || sink.failed ? TUNNEL_BROKEN : TUNNEL_GOES_ON;
+}
+
+static enum tunnel_state pump_both(struct worker *w, struct tunnel *t, struct stream *s,
+                                   struct lease *l)
+{
+    enum tunnel_state state = TUNNEL_GOES_ON;
+    uint64_t passed = t->up.bytes + t->down.bytes;
+    bool half = t->up_over || t->down_over;
+    if (!t->up_over)
+        state = pump_up(w, t, s, l);
+    if (state == TUNNEL_GOES_ON && !t->down_over)
+        state = pump_down(w, t, s, l);
+    if (state != TUNNEL_GOES_ON)
+        return state;
+    if (t->up.bytes + t->down.bytes != passed || half != (t->up_over || t->down_over))
+        watch(w, t, s);
+    return state;
+}
+
+static enum stream_want want_of_client(const struct tunnel *t, const struct lease *l)
+{
+    if (t->up_over || t->up.full || lease_is_full(l))
+        return STREAM_WANT_NOTHING;
+    return t->up_large ? STREAM_WANT_LARGE : STREAM_WANT_SMALL;
+}
+
+static enum wire_want want_of_upstream(struct worker *w, const struct tunnel *t, struct stream *s)
+{
+    if (t->down_over || t->down.full || stream_is_full(w, s))
+        return WIRE_WANT_NOTHING;
+    return t->down_large ? WIRE_WANT_LARGE : WIRE_WANT_SMALL;
+}
+
+enum tunnel_state tunnel_turn(struct worker *w, struct tunnel *t, struct stream *s, struct lease *l)
+{
+    /* An upstream that has ended takes nothing more: that it resets what comes late is no fault. */
+    if (lease_is_broken(l) || lease_is_deaf(l))
+        return t->down_over ? TUNNEL_OVER : TUNNEL_BROKEN;
+    enum tunnel_state state = pump_both(w, t, s, l);
+    if (state != TUNNEL_GOES_ON)
+        return state;
+    if (t->up_over && !t->up_shut)
+        t->up_shut = lease_shut(w, l);
+    if (t->up_shut && t->down_over) /* what is queued for the client still goes out */
+        return TUNNEL_OVER;
+    if (t->down_over && !t->down_shut)
+        t->down_shut = stream_shut(w, s);
+    stream_settle(w, s, want_of_client(t, l));
+    lease_settle(w, l, want_of_upstream(w, t, s));
+    return TUNNEL_GOES_ON;
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/cert_files.c"
+
+#include "unit.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define ROUND_S     20
+#define PATIENCE_MS 50
+
+static char folder[64];
+static struct loop *loop;
+static struct loop_timer deadline;
+static struct publish_state *ps;
+static struct cert_files *files;
+static struct config config;
+static struct config_certificate given[2];
+static int told;
+static bool late;
+
+static void note_told(void *arg)
+{
+    told++;
+    loop_stop(loop);
+}
+
+static void too_late(struct loop_timer *t)
+{
+    late = true;
+    loop_stop(loop);
+}
+
+static void put_file(const char *path, struct span text)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text.ptr, text.len), text.len);
+    close(fd);
+}
+
+/* A self-signed certificate: its key and chain as the configuration has them, and as files. */
+static void issue(const char *name, struct config_certificate *c, bool write_cert, bool write_key)
+{
+    struct key *key = NULL;
+    struct buf der = {0}, pem = {0};
+    struct why why;
+    c->chain.len = c->key.len = 0;
+    assert_true(result_is_ok(key_generate(KEY_EC256, &key, &why)));
+    assert_true(result_is_ok(x509_self_signed(key, &name, 1, 10, &der, &why)));
+    buf_put_be(&c->chain, der.len, 3);
+    buf_put_span(&c->chain, buf_span(&der));
+    assert_true(result_is_ok(key_to_der(key, &c->key)));
+    assert_true(result_is_ok(x509_chain_to_pem(buf_span(&c->chain), &pem)));
+    if (write_cert)
+        put_file(c->cert_file, buf_span(&pem));
+    pem.len = 0;
+    assert_true(result_is_ok(key_to_pem(key, &pem)));
+    if (write_key)
+        put_file(c->key_file, buf_span(&pem));
+    key_free(key);
+    buf_free(&der);
+    buf_wipe_free(&pem);
+}
+
+static int set_up(void **state)
+{
+    snprintf(folder, sizeof folder, "/tmp/ferrule-files-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    struct why why;
+    assert_true(result_is_ok(loop_create(&loop, &why)));
+    loop_timer_init(&deadline, too_late);
+    ps = publish_state_create(false);
+    files = cert_files_create(&(struct cert_files_options){
+        .loop = loop, .certificates = ps, .patience_ms = PATIENCE_MS, .changed = note_told});
+    for (int i = 0; i < 2; i++) {
+        given[i] = (struct config_certificate){.cert_file = mem_printf("%s/%d.crt", folder, i),
+                                               .key_file = mem_printf("%s/%d.key", folder, i)};
+        issue(i ? "b.test" : "a.test", &given[i], true, true);
+    }
+    config = (struct config){.certificates = given, .certificate_count = 2};
+    told = 0;
+    late = false;
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    return remove(path);
+}
+
+static int tear_down(void **state)
+{
+    cert_files_destroy(files);
+    publish_state_destroy(ps);
+    loop_destroy(loop);
+    for (int i = 0; i < 2; i++) {
+        free((char *)given[i].cert_file);
+        free((char *)given[i].key_file);
+        buf_free(&given[i].chain);
+        buf_wipe_free(&given[i].key);
+    }
+    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return 0;
+}
+
+static void run_for(uint64_t wait_ns)
+{
+    loop_timer_set(loop, &deadline, clock_now_ns() + wait_ns);
+    assert_true(result_is_ok(loop_run(loop)));
+    loop_timer_cancel(loop, &deadline);
+}
+
+static void expect_change(void)
+{
+    int before = told;
+    late = false;
+    run_for(ROUND_S * NS_PER_S);
+    assert_false(late);
+    assert_int_equal(told, before + 1);
+}
+
+/* Longer than a change takes to be read and a bad pair to be given up. */
+static void expect_none(void)
+{
+    int before = told;
+    run_for((2 * WATCH_QUIET_MS + 2 * PATIENCE_MS) * NS_PER_MS);
+    assert_int_equal(told, before);
+}
+
+static bool serves(const char *name, const struct config_certificate *c)
+{
+    struct publish_rank rank;
+    return publish_state_explain(ps, name, clock_wall_s(), &rank, 1) == 1 &&
+           span_eq(buf_span(&rank.candidate->chain), buf_span(&c->chain));
+}
+
+static void changed_files_are_put(void **state)
+{
+    cert_files_set(files, &config, 0);
+    assert_true(serves("a.test", &given[0]) && serves("b.test", &given[1]));
+    issue("c.test", &given[0], true, true);
+    expect_change();
+    assert_true(serves("c.test", &given[0]) && serves("b.test", &given[1]));
+    assert_false(serves("a.test", &given[0]));
+    assert_int_equal(publish_state_count(ps), 2);
+}
+
+static void what_says_the_same_is_not_told(void **state)
+{
+    struct buf pem = {0};
+    cert_files_set(files, &config, 0);
+    assert_true(result_is_ok(x509_chain_to_pem(buf_span(&given[0].chain), &pem)));
+    put_file(given[0].cert_file, buf_span(&pem));
+    buf_free(&pem);
+    expect_none();
+}
+
+static void half_a_pair_is_waited_for(void **state)
+{
+    struct config_certificate was = given[0];
+    cert_files_set(files, &config, 0);
+    given[0].chain = (struct buf){0};
+    given[0].key = (struct buf){0};
+    issue("a.test", &given[0], true, false);
+    expect_none();
+    assert_true(serves("a.test", &was));
+    issue("a.test", &given[0], true, true);
+    expect_change();
+    assert_true(serves("a.test", &given[0]));
+    buf_free(&was.chain);
+    buf_wipe_free(&was.key);
+}
+
+static void changes_while_the_configuration_was_read_are_seen(void **state)
+{
+    int64_t read_ns = clock_wall_ns();
+    struct config_certificate newer = {.cert_file = given[0].cert_file,
+                                       .key_file = given[0].key_file};
+    issue("a.test", &newer, true, true);
+    cert_files_set(files, &config, read_ns);
+    assert_true(serves("a.test", &given[0]));
+    expect_change();
+    assert_true(serves("a.test", &newer));
+    buf_free(&newer.chain);
+    buf_wipe_free(&newer.key);
+}
+
+static void another_configuration_takes_their_place(void **state)
+{
+    cert_files_set(files, &config, 0);
+    struct config one = {.certificates = &given[1], .certificate_count = 1};
+    cert_files_set(files, &one, 0);
+    assert_int_equal(publish_state_count(ps), 1);
+    assert_true(serves("b.test", &given[1]));
+    issue("a.test", &given[0], true, true); /* nobody's any more */
+    expect_none();
+    struct config with_default = {.default_certificate = &given[0]};
+    cert_files_set(files, &with_default, 0);
+    assert_int_equal(publish_state_count(ps), 1);
+    assert_true(serves("unknown.test", &given[0]));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+UNIT_TESTS(TEST(changed_files_are_put), TEST(what_says_the_same_is_not_told),
+           TEST(half_a_pair_is_waited_for), TEST(changes_while_the_configuration_was_read_are_seen),
+           TEST(another_configuration_takes_their_place))
