@@ -33,6 +33,8 @@ static void code_entrypoint(struct coder *c, struct snap_entrypoint *e)
     code_u32(c, &e->h2.control_frames);
     code_u32(c, &e->h2.empty_frames);
     code_u32(c, &e->h2.glitches);
+    code_u32(c, &e->keep_alive_requests);
+    code_u32(c, &e->keep_alive_ms);
     code_u32(c, &e->grace_timeout_ms);
     code_bool(c, &e->forwarded_insecure);
     code_u32(c, &e->trusted_first);

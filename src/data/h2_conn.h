@@ -17,6 +17,7 @@ struct h2_conn {
     uint32_t index;      /* its slot */
     uint32_t open;       /* streams */
     bool running;        /* its conn has its turn */
+    bool leaving;        /* the client was told that the end is near */
     bool ending;         /* no new streams: the last GOAWAY is queued */
     bool excess_counted; /* the bound that was exceeded is in the report */
     struct list streams; /* all of them */
