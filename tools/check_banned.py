@@ -23,7 +23,7 @@ PRODUCT = ("src", "providers")
 
 # What of src/data allocates, opens and closes at start, at the end, or once for a snapshot; the rest never does.
 AT_START = ("src/data/data", "src/data/sockets", "src/data/worker", "src/data/listener", "src/data/block", "src/data/policy",
-            "src/data/verify",
+            "src/data/verify", "src/data/log/access_writer", "src/data/log/access_ring",
             "src/data/tls/policy", "src/data/route/bucket", "src/data/route/known", "src/data/route/middleware",
             "src/data/route/router", "src/data/route/tally", "src/data/upstream/pool",
             "src/data/upstream/dialers", "src/data/tls/dialer")

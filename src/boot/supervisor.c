@@ -185,6 +185,8 @@ static void take_signals(struct supervisor *s)
             reap(s);
         else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
             supervisor_stop(s);
+        else if (info.ssi_signo == SIGUSR1)
+            children_tell_byte(&s->children[CHILD_DATA], 'A');
         else if (info.ssi_signo == SIGHUP)
             children_tell_byte(&s->children[CHILD_CONTROL], 'H');
         else if (info.ssi_signo == SIGUSR2)

@@ -98,6 +98,9 @@ struct result publisher_feed(struct publisher *p, struct span in, size_t *ret_us
 void publisher_reset_stream(struct publisher *p);
 /* True once the first complete sync has been applied: workers may accept. Any thread. */
 bool publisher_is_ready(const struct publisher *p);
+/* The newest snapshot, for the publisher's own thread until the next publisher_feed(); NULL before
+ * the first. */
+const struct snapshot *publisher_snapshot(const struct publisher *p);
 /* Frees what no reader can see any more. Called from the publisher's loop, at least once a second.
  * Never blocks longer than the longest present step of a worker (workers that wait are offline
  * and do not count); returns at once when nothing died. */

@@ -385,6 +385,11 @@ bool publisher_is_ready(const struct publisher *p)
     return __atomic_load_n(&p->ready, __ATOMIC_ACQUIRE);
 }
 
+const struct snapshot *publisher_snapshot(const struct publisher *p)
+{
+    return p->current ? p->current->snapshot : NULL;
+}
+
 void publisher_collect(struct publisher *p)
 {
     bool waiting = false;

@@ -158,6 +158,30 @@ static void code_prefix(struct coder *c, struct snap_prefix *p)
     code_u8(c, &p->bits);
 }
 
+static void code_access(struct coder *c, struct snap_access *a)
+{
+    code_bool(c, &a->on);
+    code_bool(c, &a->json);
+    code_bool(c, &a->buffered);
+    code_bool(c, &a->only_retried);
+    code_u32(c, &a->min_ms);
+    code_u8(c, &a->header_mode);
+    code_u64(c, &a->dropped);
+    code_span(c, &a->path);
+}
+
+static void code_access_header(struct coder *c, struct snap_access_header *h)
+{
+    code_span(c, &h->name);
+    code_u32(c, &h->mode);
+}
+
+static void code_access_status(struct coder *c, struct snap_access_status *s)
+{
+    code_u16(c, &s->first);
+    code_u16(c, &s->last);
+}
+
 /* Array members: type, member, counter, bytes of the smallest element on the wire. */
 #define ARRAYS(X)                                                                                  \
     X(entrypoint, entrypoints, entrypoint_count, 96)                                               \
@@ -175,13 +199,16 @@ static void code_prefix(struct coder *c, struct snap_prefix *p)
     X(middleware, middlewares, middleware_count, 8)                                                \
     X(step, steps, step_count, 4)                                                                  \
     X(text, texts, text_count, 4)                                                                  \
-    X(pair, pairs, pair_count, 9)
+    X(pair, pairs, pair_count, 9)                                                                  \
+    X(access_header, access_headers, access_header_count, 8)                                       \
+    X(access_status, access_statuses, access_status_count, 4)
 
 #define ONE_MORE(type, member, counter, wire_bytes) +1
 #define ARRAY_COUNT                                 (0 ARRAYS(ONE_MORE))
 
 static void code_elements(struct coder *c, struct snapshot *s)
 {
+    code_access(c, &s->access);
 #define CODE(type, member, counter, wire_bytes)                                                    \
     for (uint32_t i = 0; i < s->counter && !c->in.bad; i++)                                        \
         code_##type(c, &s->member[i]);
@@ -301,6 +328,14 @@ static bool router_ok(const struct snapshot *s, const struct snap_router *r)
            rule_ok(s, s->rule_nodes + r->first_node, r->node_count);
 }
 
+static bool access_ok(const struct snapshot *s)
+{
+    bool ok = s->access.header_mode <= SNAP_ACCESS_REDACT;
+    for (uint32_t i = 0; i < s->access_header_count; i++)
+        ok = ok && s->access_headers[i].mode <= SNAP_ACCESS_REDACT;
+    return ok;
+}
+
 static bool service_ok(const struct snapshot *s, const struct snap_service *v)
 {
     if (v->transport >= s->transport_count || v->kind > SNAP_SERVICE_FAILOVER ||
@@ -381,7 +416,7 @@ static bool transport_ok(const struct snapshot *s, const struct snap_transport *
 
 struct result snapshot_check(const struct snapshot *s)
 {
-    bool ok = s->tls_count > 0 && services_ok(s); /* tls[0] is "default" */
+    bool ok = s->tls_count > 0 && services_ok(s) && access_ok(s); /* tls[0] is "default" */
     for (uint32_t i = 0; i < s->entrypoint_count; i++)
         ok = ok && entrypoint_ok(s, &s->entrypoints[i]);
     for (uint32_t i = 0; i < s->router_count; i++)

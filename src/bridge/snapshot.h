@@ -187,10 +187,36 @@ struct snap_tls_host {
     struct span host;
 };
 
+/* What happens to a field of the access log. */
+enum snap_access_mode { SNAP_ACCESS_KEEP = 0, SNAP_ACCESS_DROP, SNAP_ACCESS_REDACT };
+
+/* [accessLog]. */
+struct snap_access {
+    bool on, json;
+    bool buffered;       /* lines may wait longer in memory */
+    bool only_retried;   /* filters: a request passes when one of them lets it */
+    uint32_t min_ms;     /* 0 = no such filter */
+    uint8_t header_mode; /* enum snap_access_mode, of those not in snapshot.access_headers */
+    uint64_t dropped;    /* bit per field of base/access_fields.def */
+    struct span path;    /* empty = standard output */
+};
+
+struct snap_access_header {
+    struct span name;
+    uint32_t mode; /* enum snap_access_mode */
+};
+
+struct snap_access_status {
+    uint16_t first, last; /* a range of statuses that pass */
+};
+
 struct snapshot {
     uint64_t version; /* grows with each one control publishes */
     void *owner;      /* the bridge's own mark on what it published; NULL in control */
     uint32_t conns_per_worker;
+    struct snap_access access;
+    struct snap_access_header *access_headers;
+    struct snap_access_status *access_statuses;
     struct snap_entrypoint *entrypoints;
     struct snap_router *routers;
     struct snap_rule_node *rule_nodes;
@@ -209,7 +235,8 @@ struct snapshot {
     struct snap_pair *pairs;
     uint32_t entrypoint_count, router_count, rule_node_count, service_count, server_count,
         transport_count, roots_count, tls_count, tls_host_count, prefix_count, regex_count,
-        member_count, middleware_count, step_count, text_count, pair_count;
+        member_count, middleware_count, step_count, text_count, pair_count, access_header_count,
+        access_status_count;
 };
 
 struct buf;

@@ -48,6 +48,7 @@ void build_middlewares(struct build *b);
 /* Members of services, once their names are known. */
 void build_balance(struct build *b);
 void build_routers(struct build *b);
+void build_access(struct build *b);
 void build_tls_hosts(struct build *b);
 void build_cover(struct build *b);
 
@@ -110,5 +111,7 @@ void build_balance_kind(struct build *b, struct place p, struct config_service *
 /* Strategy, cookie and health checks of a service with servers. */
 void build_balance_servers(struct build *b, struct place balancer, struct config_service *s);
 
+/* "main" and "sans" of one table, lower case, without duplicates. */
+void build_domain(struct build *b, struct place table, struct config_domain *ret);
 /* "main" and "sans" of each element, lower case, without duplicates. */
 struct config_domain *build_domains(struct build *b, struct place list, uint32_t *ret_count);

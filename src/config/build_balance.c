@@ -112,10 +112,7 @@ static void build_headers(struct build *b, struct place p, struct config_health 
 {
     h->headers = arena_alloc(b->arena, (build_count(p) + 1) * sizeof *h->headers);
     for (const struct node *n = NULL; (n = build_next(p, n));) {
-        bool bad = !*n->key || strpbrk(n->key, ":\r\n \t") || strpbrk(n->text, "\r\n");
-        if (bad)
-            problems_error(b->problems, n->key_at, "this is no header field");
-        else
+        if (build_field_is_good(b, n, n->key, n->text))
             h->headers[h->header_count++] = (struct config_field){arena_strdup(b->arena, n->key),
                                                                   arena_strdup(b->arena, n->text)};
     }

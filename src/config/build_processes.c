@@ -130,6 +130,7 @@ void build_processes(struct build *b)
     else
         build_workers(b);
     build_directories(b);
+    build_access(b);
     b->config->log_level = build_text(b, b->root, "log.level");
     b->config->tls_prefer_acme = strcmp(build_text(b, b->root, "tls.prefer"), "acme") == 0;
     b->config->drain_timeout_ms = build_ms(b->root, "upgrade.drainTimeout");

@@ -270,20 +270,70 @@ static void build_certificates(struct build *b)
     }
 }
 
+/* The resolver wants the domain as if it stood in its own list. */
+static void add_domain(struct build *b, struct config_resolver *r, const struct config_domain *d)
+{
+    struct config_domain *domains = arena_alloc(b->arena, (r->domain_count + 1) * sizeof *domains);
+    if (r->domain_count)
+        memcpy(domains, r->domains, r->domain_count * sizeof *domains);
+    domains[r->domain_count++] = *d;
+    r->domains = domains;
+}
+
+/* defaultGeneratedCert. */
+static void build_generated(struct build *b, struct place p)
+{
+    struct config *c = b->config;
+    const struct node *resolver = build_at(p, "resolver").node;
+    struct place domain = build_at(p, "domain");
+    struct config_domain *d = arena_alloc(b->arena, sizeof *d);
+    build_required(b, p, "resolver");
+    if (!domain.node)
+        problems_error(b->problems, p.node->key_at, "%s needs domain.main",
+                       tree_path(b->arena, p.node));
+    else
+        build_domain(b, domain, d);
+    uint32_t index = resolver ? build_refer(b, &b->resolver_names, resolver, resolver->text,
+                                            "certificate resolver")
+                              : UINT32_MAX;
+    if (index == UINT32_MAX || d->count == 0)
+        return;
+    struct config_resolver *r = &c->resolvers[index];
+    for (uint32_t i = 0; i < d->count; i++)
+        if (d->names[i][0] == '*' && !r->dns_provider)
+            problems_error(b->problems, domain.node->key_at,
+                           "%s needs DNS-01, but resolver %s has no dnsChallenge", d->names[i],
+                           r->name);
+    if (c->default_certificate) {
+        problems_warn(b->problems, p.node->key_at,
+                      "there is a defaultCertificate too: that one is served");
+        return;
+    }
+    add_domain(b, r, d);
+    c->default_domain = d;
+    c->default_resolver = index;
+}
+
 static void build_stores(struct build *b)
 {
     struct place stores = build_at(b->root, "tls.stores");
     struct config *c = b->config;
     for (const struct node *n = NULL; (n = build_next(stores, n));) {
-        struct place p = build_at(build_child(stores, n), "defaultCertificate");
+        struct place store = build_child(stores, n);
+        struct place given = build_at(store, "defaultCertificate");
+        struct place generated = build_at(store, "defaultGeneratedCert");
         if (strcmp(n->key, "default") != 0) {
             problems_error(b->problems, n->key_at,
                            "there is one certificate store, tls.stores.default, not %s", n->key);
-        } else if (p.node) {
+            continue;
+        }
+        if (given.node) {
             struct config_certificate *pair = arena_alloc(b->arena, sizeof *pair);
-            if (build_pair(b, p, pair))
+            if (build_pair(b, given, pair))
                 c->default_certificate = pair;
         }
+        if (generated.node)
+            build_generated(b, generated);
     }
 }
 

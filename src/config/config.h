@@ -241,6 +241,23 @@ struct config_resolver {
     struct config_where where;
 };
 
+/* [accessLog]. */
+struct config_access {
+    bool on, json, buffered, only_retried;
+    const char *path;    /* absolute; NULL = standard output */
+    uint64_t min_ms;     /* 0 = no such filter */
+    uint64_t dropped;    /* bit per field of base/access_fields.def */
+    uint8_t header_mode; /* 0 keep, 1 drop, 2 redact */
+    struct {
+        const char *name;
+        uint8_t mode;
+    } * headers;
+    struct {
+        uint16_t first, last;
+    } * statuses;
+    uint32_t header_count, status_count;
+};
+
 struct config {
     const char *file; /* main file, absolute */
     struct config_entrypoint *entrypoints;
@@ -252,7 +269,9 @@ struct config {
     struct config_tls_options *tls_options; /* [0] is "default" */
     struct config_tls_host *tls_hosts;      /* by entry point, then host */
     struct config_certificate *certificates;
-    struct config_certificate *default_certificate; /* NULL = self-signed */
+    struct config_certificate *default_certificate; /* NULL = obtained, or self-signed */
+    const struct config_domain *default_domain;     /* its names where it is obtained, or NULL; */
+    uint32_t default_resolver;                      /* by this one, which has the domain too */
     struct config_resolver *resolvers;
     uint32_t entrypoint_count, router_count, service_count, transport_count, roots_count,
         tls_option_count, tls_host_count, certificate_count, resolver_count, middleware_count;
@@ -264,6 +283,7 @@ struct config {
     const char **plugin_directories;
     uint32_t plugin_directory_count;
     const char *admin_socket;
+    struct config_access access;
     const char *log_level;     /* "ERROR", "WARN", "INFO", "DEBUG" */
     bool tls_prefer_acme;      /* tls.prefer = "acme" */
     uint32_t duplicate_budget; /* certificate requests for one set of names in 168 h */

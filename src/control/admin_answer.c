@@ -65,6 +65,26 @@ static int64_t next_action(const struct scheduler *s)
     return next;
 }
 
+static json_t *servers(const struct upstreams *u)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < upstreams_count(u); i++) {
+        struct upstreams_server s = upstreams_at(u, i);
+        json_t *o = json_object(), *addresses = json_array();
+        for (uint32_t k = 0; k < s.addr_count; k++) {
+            char text[NET_ADDR_TEXT_MAX];
+            json_array_append_new(addresses, json_string(net_addr_print(&s.addrs[k], text)));
+        }
+        set_text(o, "service", s.service);
+        set_text(o, "url", s.url);
+        set(o, "addresses", addresses);
+        set(o, "healthy", json_boolean(s.healthy && s.addr_count));
+        set_text(o, "reason", s.addr_count ? s.text : "its name has no address");
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
 static json_t *reload_json(const struct admin_reload *r)
 {
     json_t *o = json_object(), *texts = json_array();
@@ -113,6 +133,7 @@ static json_t *status(const struct admin_view *v)
     int64_t next = next_action(v->scheduler);
     set(orders, "next", next ? json_integer(next) : json_null());
     set(o, "orders", orders);
+    set(o, "servers", servers(v->upstreams));
     set(o, "counters", v->report ? counters(v->report) : json_null());
     return o;
 }

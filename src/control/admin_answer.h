@@ -7,6 +7,7 @@
 #include "bridge/report.h"
 #include "control/publish_state.h"
 #include "control/scheduler.h"
+#include "control/upstreams.h"
 
 /* How the last reload went. */
 struct admin_reload {
@@ -30,6 +31,7 @@ struct admin_view {
     const struct config *config;
     const struct scheduler *scheduler;
     struct publish_state *certificates;
+    const struct upstreams *upstreams;
     const struct report *report; /* NULL = no counters */
     const struct admin_reload *last_reload;
     int64_t started_s;

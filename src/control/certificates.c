@@ -30,6 +30,27 @@ static char *slot_of(const struct store_cert *cert)
     return slot;
 }
 
+/* Serves the certificate that a resolver has obtained for defaultGeneratedCert, once there is one,
+ * as the default one. only: when it is that slot's; NULL: in any case. */
+static struct result use_generated(struct control *c, const char *only, struct why *why)
+{
+    const struct config *config = c->now->config;
+    const struct config_domain *d = config->default_domain;
+    const struct publish_candidate *added;
+    if (!d)
+        return result_ok();
+    char *slot =
+        slot_of_names(config->resolvers[config->default_resolver].name, d->names, d->count);
+    const struct publish_candidate *found =
+        only && strcmp(only, slot) != 0 ? NULL : publish_state_find(c->certificates, slot);
+    struct result r = result_ok();
+    if (found)
+        r = publish_state_put(c->certificates, PUBLISH_SOURCE_DEFAULT, found->origin, "default",
+                              buf_span(&found->chain), buf_span(&found->key), &added, why);
+    free(slot);
+    return r;
+}
+
 struct result certificates_put_acme(struct control *c, const struct store_cert *cert,
                                     struct why *why)
 {
@@ -51,6 +72,8 @@ struct result certificates_put_acme(struct control *c, const struct store_cert *
     if (result_is_ok(r))
         scheduler_know(c->scheduler, cert, added->leaf.not_before_s, added->leaf.not_after_s,
                        added->id);
+    if (result_is_ok(r))
+        r = use_generated(c, slot, why);
     free(slot);
     key_free(key);
     x509_free(&leaf);
@@ -163,7 +186,9 @@ static struct result make_default(struct control *c, struct why *why)
 
 struct result certificates_load_default(struct control *c, struct why *why)
 {
-    if (c->now->config->default_certificate || use_stored_default(c))
+    if (c->now->config->default_certificate)
         return result_ok();
-    return make_default(c, why);
+    if (!use_stored_default(c))
+        TRY(make_default(c, why));
+    return use_generated(c, NULL, why);
 }

@@ -58,6 +58,21 @@ static void print_json(const json_t *o)
     putchar('\n');
 }
 
+/* How many, and which of them are not well. */
+static void print_servers(const json_t *list)
+{
+    size_t i, well = 0;
+    json_t *o;
+    json_array_foreach(list, i, o) well += json_is_true(json_object_get(o, "healthy"));
+    printf("servers:       %zu, %zu of them well\n", json_array_size(list), well);
+    json_array_foreach(list, i, o)
+    {
+        if (!json_is_true(json_object_get(o, "healthy")))
+            printf("  %s of service %s: %s\n", text_of(o, "url"), text_of(o, "service"),
+                   text_of(o, "reason"));
+    }
+}
+
 static void print_last_reload(const json_t *r)
 {
     const json_t *problems = json_object_get(r, "problems");
@@ -83,6 +98,7 @@ static void print_status(const json_t *o)
            number_of(o, "certificates"), number_of(orders, "wanted"), number_of(orders, "obtained"),
            number_of(orders, "running"));
     print_time("next order:    ", orders, "next");
+    print_servers(json_object_get(o, "servers"));
     print_last_reload(json_object_get(o, "lastReload"));
     const char *name;
     json_t *value;

@@ -254,7 +254,7 @@ struct generation *control_generation_create(struct control *c, struct config *c
     g->config = config;
     resolver_set_open(c->loop, config, c->host, &c->stores, on_store_opened, c, &g->resolvers);
     g->snapshot = snapshot_build(config, next_version(c));
-    g->upstreams = upstreams_create(c->loop, g->snapshot, send_messages, c);
+    g->upstreams = upstreams_create(c->loop, config, g->snapshot, send_messages, c);
     return g;
 }
 
@@ -308,6 +308,7 @@ static void open_admin(struct control *c)
                                   .config = config,
                                   .scheduler = c->scheduler,
                                   .certificates = c->certificates,
+                                  .upstreams = c->now->upstreams,
                                   .report = c->report,
                                   .last_reload = &c->reload.last,
                                   .started_s = clock_wall_s(),

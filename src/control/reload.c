@@ -112,6 +112,7 @@ static void use(struct control *c, struct config *config)
     certificates_know_wants(c);
     publish(c);
     c->view.config = config;
+    c->view.upstreams = c->now->upstreams;
     retire(c, old);
     reload_collect(c);
     scheduler_wake(c->scheduler);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/snapshot_build.h"
 
+#include "control/snapshot_access.h"
+
 #include "base/buf.h"
 #include "base/must.h"
 #include "control/snapshot_balance.h"
@@ -287,6 +289,7 @@ struct snapshot *snapshot_build(const struct config *config, uint64_t version)
     build_services(s, config);
     snapshot_balance_put(s, config);
     build_tls(s, config);
+    snapshot_access_build(s, config);
     return s;
 }
 
@@ -299,6 +302,7 @@ void snapshot_build_free(struct snapshot *s)
         free((void *)s->tls[i].groups.ptr);
         free((void *)s->tls[i].alpn.ptr);
     }
+    snapshot_access_free(s);
     free(s->entrypoints);
     free(s->routers);
     free(s->rule_nodes);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "control/health.h"
 #include "control/propagation/propagation.h"
 
 #include <arpa/inet.h>
@@ -19,6 +20,10 @@ struct upstream {
     struct propagation *question;
     char *host;
     bool is_name, complained;
+    bool healthy;
+    char *why; /* it is not well; NULL when it is */
+    const struct config_service *service;
+    const struct config_server *server;
     uint32_t addr_count;
     struct net_addr addrs[PUBLISH_ADDRS_MAX];
 };
@@ -29,12 +34,14 @@ struct upstreams {
     void (*changed)(void *arg, struct span messages);
     void *arg;
     uint32_t open; /* questions */
+    struct health *health;
     struct upstream *items;
 };
 
 static void put(const struct upstreams *u, uint32_t i, struct buf *out)
 {
-    publish_server(out, u->snapshot->version, i, u->items[i].addrs, u->items[i].addr_count, true);
+    const struct upstream *s = &u->items[i];
+    publish_server(out, u->snapshot->version, i, s->addrs, s->addr_count, s->healthy);
 }
 
 void upstreams_sync(const struct upstreams *u, struct buf *out)
@@ -56,17 +63,44 @@ static bool is_same(const struct upstream *s, const struct net_addr *addrs, uint
     return count == s->addr_count;
 }
 
+static void tell(struct upstream *s)
+{
+    struct buf out = {0};
+    put(s->all, (uint32_t)(s - s->all->items), &out);
+    s->all->changed(s->all->arg, buf_span(&out));
+    buf_free(&out);
+}
+
 static void set_addrs(struct upstream *s, const struct net_addr *addrs, uint32_t count)
 {
     count = count < PUBLISH_ADDRS_MAX ? count : PUBLISH_ADDRS_MAX;
     if (is_same(s, addrs, count))
         return;
-    struct buf out = {0};
     memcpy(s->addrs, addrs, count * sizeof *addrs);
     s->addr_count = count;
-    put(s->all, (uint32_t)(s - s->all->items), &out);
-    s->all->changed(s->all->arg, buf_span(&out));
-    buf_free(&out);
+    tell(s);
+}
+
+static void health_is(void *arg, uint32_t i, bool healthy, const char *text)
+{
+    struct upstreams *u = arg;
+    struct upstream *s = &u->items[i];
+    s->healthy = healthy;
+    free(s->why);
+    s->why = healthy ? NULL : mem_strdup(text);
+    if (healthy)
+        log_info("service %s: server %s is well again", s->service->name, s->server->url);
+    else
+        log_warn("service %s: server %s gets no requests: %s", s->service->name, s->server->url,
+                 text);
+    tell(s);
+}
+
+static uint32_t addresses_of(void *arg, uint32_t i, const struct net_addr **ret)
+{
+    const struct upstreams *u = arg;
+    *ret = u->items[i].addrs;
+    return u->items[i].addr_count;
 }
 
 static void ask_again(struct upstream *s, uint64_t wait_s)
@@ -113,7 +147,23 @@ static bool literal(const char *host, uint16_t port, struct net_addr *ret)
     return ok;
 }
 
-struct upstreams *upstreams_create(struct loop *loop, const struct snapshot *snapshot,
+static void open_server(struct upstreams *u, uint32_t i, const struct config_service *service,
+                        const struct config_server *server)
+{
+    struct upstream *s = &u->items[i];
+    const struct snap_server *c = &u->snapshot->servers[i];
+    s->all = u;
+    s->service = service;
+    s->server = server;
+    s->healthy = true;
+    s->host = mem_strndup(c->host.ptr, c->host.len);
+    loop_timer_init(&s->timer, ask);
+    s->is_name = !literal(s->host, c->port, &s->addrs[0]);
+    s->addr_count = !s->is_name;
+}
+
+struct upstreams *upstreams_create(struct loop *loop, const struct config *config,
+                                   const struct snapshot *snapshot,
                                    void (*changed)(void *arg, struct span messages), void *arg)
 {
     struct upstreams *u = mem_zalloc(sizeof *u);
@@ -122,14 +172,11 @@ struct upstreams *upstreams_create(struct loop *loop, const struct snapshot *sna
     u->changed = changed;
     u->arg = arg;
     u->items = mem_zalloc(snapshot->server_count * sizeof *u->items);
-    for (uint32_t i = 0; i < snapshot->server_count; i++) {
-        struct upstream *s = &u->items[i];
-        const struct snap_server *c = &snapshot->servers[i];
-        s->all = u;
-        s->host = mem_strndup(c->host.ptr, c->host.len);
-        loop_timer_init(&s->timer, ask);
-        s->is_name = !literal(s->host, c->port, &s->addrs[0]);
-        s->addr_count = !s->is_name;
+    u->health = health_create(loop, config, health_is, addresses_of, u);
+    for (uint32_t i = 0; i < snapshot->service_count; i++) {
+        for (uint32_t k = 0; k < snapshot->services[i].server_count; k++)
+            open_server(u, snapshot->services[i].first_server + k, &config->services[i],
+                        &config->services[i].servers[k]);
     }
     return u;
 }
@@ -138,6 +185,30 @@ static int compare_hosts(const void *a, const void *b)
 {
     return strcmp((*(const struct upstream *const *)a)->host,
                   (*(const struct upstream *const *)b)->host);
+}
+
+static int compare_servers(const void *a, const void *b)
+{
+    const struct upstream *x = *(const struct upstream *const *)a;
+    const struct upstream *y = *(const struct upstream *const *)b;
+    int order = strcmp(x->service->name, y->service->name);
+    return order ? order : strcmp(x->server->url, y->server->url);
+}
+
+/* Who is not well stays so until it is asked again. */
+static void inherit_health(struct upstreams *u, const struct upstream **sorted, uint32_t count)
+{
+    qsort(sorted, count, sizeof *sorted, compare_servers);
+    for (uint32_t i = 0; i < u->snapshot->server_count; i++) {
+        struct upstream *s = &u->items[i];
+        const struct upstream *key = s, **hit = NULL;
+        if (s->service->health.on)
+            hit = bsearch(&key, sorted, count, sizeof *sorted, compare_servers);
+        if (!hit || (*hit)->healthy || !(*hit)->service->health.on)
+            continue;
+        s->healthy = false;
+        s->why = mem_strdup((*hit)->why);
+    }
 }
 
 void upstreams_inherit(struct upstreams *u, const struct upstreams *old)
@@ -161,6 +232,7 @@ void upstreams_inherit(struct upstreams *u, const struct upstreams *old)
             net_addr_set_port(&s->addrs[k], u->snapshot->servers[i].port);
         }
     }
+    inherit_health(u, sorted, count);
     free(sorted);
 }
 
@@ -169,18 +241,44 @@ void upstreams_start(struct upstreams *u)
     for (uint32_t i = 0; i < u->snapshot->server_count; i++)
         if (u->items[i].is_name)
             loop_timer_set(u->loop, &u->items[i].timer, clock_now_ns());
+    for (uint32_t i = 0; i < u->snapshot->server_count; i++) {
+        const struct upstream *s = &u->items[i];
+        if (s->service->health.on)
+            health_add(u->health, i, s->service, s->server, s->healthy);
+    }
+    health_start(u->health);
 }
 
 void upstreams_destroy(struct upstreams *u)
 {
     if (!u)
         return;
+    health_destroy(u->health);
     for (uint32_t i = 0; i < u->snapshot->server_count; i++) {
         loop_timer_cancel(u->loop, &u->items[i].timer);
         if (u->items[i].question)
             propagation_cancel(u->items[i].question);
         free(u->items[i].host);
+        free(u->items[i].why);
     }
     free(u->items);
     free(u);
+}
+
+uint32_t upstreams_count(const struct upstreams *u)
+{
+    return u->snapshot->server_count;
+}
+
+struct upstreams_server upstreams_at(const struct upstreams *u, uint32_t i)
+{
+    const struct upstream *s = &u->items[i];
+    return (struct upstreams_server){
+        .service = s->service->name,
+        .url = s->server->url,
+        .addrs = s->addrs,
+        .addr_count = s->addr_count,
+        .healthy = s->healthy,
+        .text = s->why ? s->why : "",
+    };
 }

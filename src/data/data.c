@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "data/log/access_writer.h"
 #include "data/sockets.h"
 #include "data/tls/session.h"
 #include "data/verify.h"
@@ -46,6 +47,8 @@ struct data {
     const struct data_config *config;
     struct publisher *publisher;
     struct report *report;
+    struct access_writer *access;
+    uint64_t access_version; /* + 1 of the snapshot that it was configured by; 0 = none */
     struct verify *verify;
     struct worker_shared shared;
     struct thread *threads;
@@ -200,6 +203,7 @@ static struct result start_thread(struct data *d, uint32_t index, struct why *wh
         .report = report_page(d->report, index),
         .shared = &d->shared,
         .wake_fd = wake_fd,
+        .access = access_writer_ring(d->access, index),
         .verify = verify_lane(d->verify, index, wake_fd),
         .host_name = d->host_name,
     };
@@ -227,6 +231,9 @@ static struct result set_up(struct data *d, struct why *why)
         return why_fail(why, ERR_MISMATCH, "the report has room for %u workers, not for %u",
                         report_workers(d->report), c->workers);
     TRY(publisher_create(c->workers, EXPECTED_NAMES, &d->publisher, why));
+    struct result r = access_writer_create(c->workers, &d->access);
+    if (!result_is_ok(r))
+        return why_fail(why, r.code, "no memory for the lines of the access log");
     d->sockets = sockets_create(c->workers);
     for (uint32_t i = 0; i < c->listener_count; i++)
         if (!sockets_offer(d->sockets, c->listeners[i].fd, c->listeners[i].worker,
@@ -346,6 +353,9 @@ static void supervisor_said(struct data *d, struct span message, const int *fds,
     case 'L':
         take_sockets(d, in, fds, fd_count);
         break;
+    case 'A':
+        access_writer_reopen(d->access);
+        break;
     case 'D':
         sockets_recall(d->sockets, reader_u32(&in));
         listeners_changed(d);
@@ -411,6 +421,16 @@ static void close_listeners(struct data *d)
     sockets_close(d->sockets);
 }
 
+/* The access log follows the newest snapshot. */
+static void configure_access(struct data *d)
+{
+    const struct snapshot *s = publisher_snapshot(d->publisher);
+    if (!s || d->access_version == s->version + 1)
+        return;
+    d->access_version = s->version + 1;
+    access_writer_configure(d->access, &s->access);
+}
+
 /* One event. False: end at once. */
 static bool handle(struct data *d, int fd)
 {
@@ -440,6 +460,7 @@ static bool loop(struct data *d)
         for (int i = 0; i < n; i++)
             if (!handle(d, events[i].data.fd))
                 return false;
+        configure_access(d);
         tell_ready(d);
         close_listeners(d);
         publisher_collect(d->publisher);
@@ -461,6 +482,7 @@ static void tear_down(struct data *d)
     for (uint32_t i = 0; i < d->config->workers; i++) {
         close_fd(d->threads[i].config.wake_fd);
     }
+    access_writer_destroy(d->access);
     sockets_destroy(d->sockets);
     publisher_destroy(d->publisher);
     report_unmap(d->report);

@@ -27,7 +27,7 @@ struct data_config {
                           another process accepts from now on: finish what has begun, then end; 'L',
                           group, count, a worker (UINT32_MAX = all) for each socket, the entry
                           point's name, with the sockets: listen there too; 'D' and a group: no more
-                          there; 'V' and the log level. */
+                          there; 'V' and the log level; 'A': open the access log anew. */
     int report_fd;     /* bridge/report.h */
 };
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/exchange.h"
 
+#include "base/rand.h"
 #include "data/conn.h"
 #include "data/held.h"
+#include "data/log/access.h"
 #include "data/http/rules.h"
 #include "data/passage.h"
 #include "data/upstream/dial.h"
@@ -70,6 +72,7 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
                     head->method == HTTP_PUT || head->method == HTTP_DELETE ||
                     head->method == HTTP_OPTIONS || head->method == HTTP_TRACE;
     relay_init(&x->up, head->body);
+    limit_init(&x->again, WORKER_LIMIT_EXCHANGE);
     if (pick)
         exchange_bind(w, x, pick);
     else
@@ -113,8 +116,11 @@ static void close_upstream(struct worker *w, struct exchange *x)
 /* Gives everything back but the lease. */
 static void release(struct worker *w, struct exchange *x)
 {
+    if (x->log)
+        access_end(w, x);
     drop_head(w, x);
     held_drop(w, x);
+    limit_remove(&x->again);
     middleware_end(&w->middlewares, &x->notes);
     relay_fini(&x->up, &w->blocks);
     relay_fini(&x->down, &w->blocks);
@@ -202,14 +208,13 @@ void exchange_client_timeout(struct worker *w, struct exchange *x)
         fail_client(w, x, 408);
 }
 
-void exchange_upstream_timeout(struct worker *w, struct exchange *x)
-{
-    if (x->phase == EXCHANGE_PHASE_CONNECT)
-        x->server->rest_until_ns = w->now_ns + DIAL_REST_NS;
-    fail(w, x, 504);
-}
-
 /* ---- the upstream's connection -------------------------------------------------------------- */
+
+/* As far as the middleware `retry` goes. */
+static bool may_try_again(const struct exchange *x)
+{
+    return x->tries + 1 < x->notes.attempts;
+}
 
 /* The request is out: from here on the upstream's time runs. */
 static void limit_answer(struct worker *w, const struct exchange *x, struct lease *l)
@@ -223,7 +228,8 @@ static void send_head(struct worker *w, struct exchange *x, struct lease *l)
 {
     set_phase(x, EXCHANGE_PHASE_WAIT);
     x->asked_ns = w->now_ns;
-    bool keep = x->reused && x->idempotent && !x->has_body && !x->retried;
+    bool again = (x->reused && !x->retried) || may_try_again(x);
+    bool keep = again && x->idempotent && !x->has_body;
     if (keep)
         x->head->refs++;
     lease_send_head(w, l, (enum http_method)x->request.method, x->head);
@@ -233,11 +239,57 @@ static void send_head(struct worker *w, struct exchange *x, struct lease *l)
         limit_answer(w, x, l);
 }
 
+/* The middleware `retry`: from the plain interval to twice that, spread by half either way. */
+static uint32_t pause_ms(const struct exchange *x)
+{
+    uint32_t ms = x->notes.retry_ms;
+    ms += (uint32_t)((uint64_t)ms * (x->tries - 1u) / (x->notes.attempts - 1u));
+    return ms ? ms / 2 + (uint32_t)rand_below(ms + 1ull) : 0;
+}
+
+/* One more try. True: at once; else exchange_again() follows. */
+static bool start_over(struct worker *w, struct exchange *x)
+{
+    x->tries++;
+    report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
+    dial_restart(w, x);
+    uint32_t ms = pause_ms(x);
+    limit_set_ms(&w->wheel, &x->again, w->now_ns, ms);
+    return ms == 0;
+}
+
 static void dial(struct worker *w, struct exchange *x)
 {
-    struct result r = dial_start(w, x);
-    if (!result_is_ok(r))
-        fail(w, x, r.code == ERR_NO_SLOT ? 503 : 502);
+    for (;;) {
+        struct result r = dial_start(w, x);
+        if (result_is_ok(r))
+            return;
+        if (r.code == ERR_NO_SLOT || !may_try_again(x)) {
+            fail(w, x, r.code == ERR_NO_SLOT ? 503 : 502);
+            return;
+        }
+        if (!start_over(w, x))
+            return;
+    }
+}
+
+void exchange_again(struct worker *w, struct exchange *x)
+{
+    must(x->phase == EXCHANGE_PHASE_CONNECT);
+    dial(w, x);
+}
+
+void exchange_upstream_timeout(struct worker *w, struct exchange *x)
+{
+    if (x->phase == EXCHANGE_PHASE_CONNECT)
+        x->server->rest_until_ns = w->now_ns + DIAL_REST_NS;
+    if (x->phase != EXCHANGE_PHASE_CONNECT || !may_try_again(x)) {
+        fail(w, x, 504);
+        return;
+    }
+    close_upstream(w, x);
+    if (start_over(w, x))
+        dial(w, x);
 }
 
 /* Nothing was sent yet: the next address of the server, or another server, may do. */
@@ -268,13 +320,14 @@ void exchange_connected(struct worker *w, struct exchange *x)
     exchange_turn(w, x);
 }
 
-/* The kept connection turned out to be dead before anything came back: once more on a fresh one.
- * False: not for this request. */
+/* The connection ended before anything came back. One that was kept may have been dead when the
+ * request went out: once more on a fresh one; else the middleware `retry` may ask for it. False:
+ * not for this request. */
 static bool retry(struct worker *w, struct exchange *x, const struct lease *l)
 {
-    if (!x->head || !x->reused || x->retried || lease_has_input(l))
+    bool stale = x->reused && !x->retried;
+    if (!x->head || lease_has_input(l) || (!stale && !may_try_again(x)))
         return false;
-    report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
     close_upstream(w, x);
     /* The closing connection may have it with the kernel: the bytes stay, the cursor does not. */
     struct block *copy = block_take(&w->blocks, x->head->end - x->head_start, false);
@@ -289,7 +342,10 @@ static bool retry(struct worker *w, struct exchange *x, const struct lease *l)
     x->reused = false;
     x->retried = true;
     set_phase(x, EXCHANGE_PHASE_CONNECT);
-    dial(w, x);
+    if (stale)
+        report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
+    if (stale || start_over(w, x))
+        dial(w, x);
     return true;
 }
 
@@ -346,15 +402,17 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
     struct writer cookies = writer_of(memory, sizeof memory);
     pick_note(w, x->service, x->server, head->status < 500);
     pick_note_time(x->server, w->now_ns - x->asked_ns);
-    middleware_response(x->snapshot, &x->notes, head);
     if (!pick_set_cookies(&x->pick, head, &cookies))
         return false;
+    middleware_response(x->snapshot, &x->notes, head);
     if (!stream_respond(w, s, head, framing, x->request_done, sink))
         return false;
     relay_init(&x->down, framing);
     x->answer_bytes = head->body == HTTP_BODY_LENGTH ? head->content_length : UINT64_MAX;
     x->upstream_keeps = head->keep_alive;
     x->status = head->status;
+    if (x->log)
+        access_head(w, x, head);
     set_phase(x, EXCHANGE_PHASE_RELAY);
     drop_head(w, x);
     lease_limit_clear(l);

@@ -3,7 +3,8 @@
  * Thread: the worker's.   Owns: its lease, a pin on its snapshot, the request head in wire form
  * while a second try is possible.
  * Never: completes a response that its upstream did not complete; sends a request a second time
- * unless it is idempotent, without body, was sent on a kept connection and nothing came back. */
+ * unless it is idempotent, without body, nothing came back, and either it was sent on a kept
+ * connection or its router's middleware `retry` asks for it. */
 #pragma once
 
 #include "data/relay.h"
@@ -55,6 +56,7 @@ struct exchange {
     uint64_t body_bytes;   /* of the request, with Content-Length */
     uint64_t answer_bytes; /* of the response, with Content-Length, else UINT64_MAX */
     uint8_t addresses_tried, servers_tried;
+    uint8_t tries;   /* that failed, as the middleware `retry` counts */
     uint8_t held;    /* its place among those held back, from 1; 0: none */
     uint16_t status; /* of the final response, ours or the upstream's; 0: none yet */
     bool can_move;   /* the head does not depend on the server */
@@ -63,6 +65,8 @@ struct exchange {
     bool retried;
     bool request_done;   /* received and passed on whole */
     bool upstream_keeps; /* the upstream allows another request */
+    struct block *log;   /* the access log's notes; NULL: there will be no line */
+    struct limit again;  /* the next try */
     struct relay up, down;
     struct tunnel tunnel; /* what was asked for, then the tunnel itself */
     struct exchange_request request;
@@ -85,6 +89,8 @@ void exchange_turn(struct worker *w, struct exchange *x);
 /* The connection that was being made stands; or could not be made. */
 void exchange_connected(struct worker *w, struct exchange *x);
 void exchange_connect_failed(struct worker *w, struct exchange *x);
+/* The pause before another try is over. */
+void exchange_again(struct worker *w, struct exchange *x);
 /* The upstream was too slow: to connect, or to answer. */
 void exchange_upstream_timeout(struct worker *w, struct exchange *x);
 /* The client was too slow to send its request. */

@@ -148,7 +148,8 @@ static void on_data(struct h2 *h2, void *stream, struct span bytes)
 {
     struct h2_conn *h = h2_conn_of(h2);
     struct h2_stream *s = stream;
-    if (!s->stream.exchange.gen) { /* answered already: nobody wants it */
+    bool beyond = s->in.queue.bytes + bytes.len > h2->bounds.stream_window;
+    if (beyond || !s->stream.exchange.gen) { /* reset already, or answered: nobody wants it */
         h2_drop(h2, (uint32_t)bytes.len);
         return;
     }

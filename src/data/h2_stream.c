@@ -121,6 +121,7 @@ static struct span status_line(uint16_t status, char *memory, size_t room)
     return span_of(memory, n > 0 && (size_t)n < room ? (size_t)n : 0);
 }
 
+/* The answer's fields may be those of w->response itself: they only move to the front. */
 void h2_stream_reply(struct worker *w, struct h2_stream *s, const struct http_answer *answer)
 {
     struct http_head *head = &w->response;
@@ -132,7 +133,8 @@ void h2_stream_reply(struct worker *w, struct h2_stream *s, const struct http_an
     head->status = answer->status;
     bool fits = true;
     for (uint32_t i = 0; i < answer->field_count; i++)
-        fits &= http_head_add(head, answer->fields[i].name, answer->fields[i].value);
+        if (!answer->fields[i].drop)
+            fits &= http_head_add(head, answer->fields[i].name, answer->fields[i].value);
     if (has_body && !answer->bare && body.len == 0) {
         body = status_line(answer->status, text, sizeof text);
         fits &= http_head_add(head, SPAN_LITERAL("content-type"),

@@ -78,6 +78,10 @@ bool held_begin(struct worker *w, struct request *rq, const struct known_questio
     }
     exchange_note(x, rq->host, rq->target);
     x->notes = rq->notes;
+    x->log = rq->log ? rq->log : rq->exchange ? rq->exchange->log : NULL;
+    rq->log = NULL;
+    if (rq->exchange)
+        rq->exchange->log = NULL;
     x->held = (uint8_t)(h - w->held + 1);
     h->exchange = x->self;
     memcpy(h->digest, q->digest, sizeof h->digest);

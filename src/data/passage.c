@@ -17,6 +17,7 @@ static void send_answer(struct worker *w, struct stream *s, const struct snapsho
     answer->status = w->response.status;
     answer->fields = w->response.fields;
     answer->field_count = w->response.field_count;
+    w->response.content_length = h1_answer_bytes(answer, s->is_head);
     stream_reply(w, s, answer, whole);
 }
 

@@ -47,10 +47,14 @@ static void keep_trailers(struct relay *r, struct sink *to, const struct http_he
         r->trailers = relay_keep_fields(&to->w->blocks, fields);
 }
 
-/* Payload alone: all of the first block is decoded already. */
-static void decode_bare(struct relay *r, const struct source *from)
+/* Payload alone: all of the first block is decoded already. Behind what was decrypted an empty one
+ * may stand, for what comes next. */
+static void decode_bare(struct relay *r, const struct source *from, struct blocks *blocks)
 {
-    r->pending = block_len(from->in->first);
+    if (block_len(from->in->first) == 0)
+        block_give_back(blocks, block_queue_pop(from->in));
+    else
+        r->pending = block_len(from->in->first);
     r->gap = 0;
 }
 
@@ -219,7 +223,7 @@ static enum relay_state pump(struct relay *r, const struct source *from, struct 
         if (sink_is_full(to))
             return RELAY_FULL;
         if (!from->h1)
-            decode_bare(r, from);
+            decode_bare(r, from, &to->w->blocks);
         else if (!decode(r, from, to))
             return RELAY_MORE;
     }

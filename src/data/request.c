@@ -6,6 +6,7 @@
 #include "data/forward.h"
 #include "data/held.h"
 #include "data/http/rules.h"
+#include "data/log/access.h"
 #include "data/passage.h"
 #include "data/route/target.h"
 #include "data/upstream/pick.h"
@@ -54,6 +55,8 @@ static void redirect(struct worker *w, struct request *rq)
                                   .value = span_skip(writer_done(&rq->text), from)};
     struct http_answer moved = {
         .status = (uint16_t)ep->redirect_status, .fields = &location, .field_count = 1};
+    w->response.status = moved.status;
+    w->response.content_length = h1_answer_bytes(&moved, rq->stream->is_head);
     stream_reply(w, rq->stream, &moved, rq->whole);
 }
 
@@ -128,6 +131,9 @@ static void begin_exchange(struct worker *w, struct request *rq)
     }
     x->notes = rq->notes;
     rq->notes.in_flight_count = 0; /* given back with the exchange */
+    if (rq->log)
+        x->log = rq->log;
+    rq->log = NULL;
     exchange_note(x, rq->host, rq->target);
     struct block *block;
     uint16_t status = write_head(w, rq, x, &block);
@@ -184,8 +190,21 @@ static void route(struct worker *w, struct request *rq)
     } else if (conn->is_tls && !has_policy_of(w, conn, asked.entrypoint, asked.host)) {
         answer(w, rq, 421);
     } else if (passage_go(w, rq)) {
+        if (rq->log && !rq->router->access_log) {
+            access_drop(w, rq->log);
+            rq->log = NULL;
+        }
         begin_exchange(w, rq);
     }
+}
+
+/* There is no exchange: what was sent stands in w->response. */
+static void answered(struct worker *w, struct request *rq)
+{
+    if (!rq->router || rq->router->access_log)
+        access_reply(w, rq, w->response.status, w->response.content_length);
+    else
+        access_drop(w, rq->log);
 }
 
 void request_resume(struct worker *w, struct request *rq, bool good)
@@ -221,8 +240,12 @@ void request_begin(struct worker *w, struct stream *s, struct http_head *head)
     conn_count_request(w, rq.conn, ep);
     stream_limit_in(w, s, rq.whole ? 0 : ep->read_timeout_ms);
     stream_limit_out(w, s, ep->write_timeout_ms);
+    if (access_is_on(w))
+        rq.log = access_begin(w, rq.conn, head);
     if (ep->redirect_status)
         redirect(w, &rq);
     else
         route(w, &rq);
+    if (rq.log)
+        answered(w, &rq);
 }

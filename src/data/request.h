@@ -19,6 +19,7 @@ struct request {
     struct http_head *head;           /* its fields and path may be changed and added to */
     struct writer text;               /* memory for values that have to be put together */
     bool whole;                       /* no body follows */
+    struct block *log;                /* the access log's, until an exchange takes it over */
     struct exchange *exchange;        /* in which it was held back, or NULL */
     uint32_t step;                    /* of the router's middlewares, the next to run */
     struct middleware_notes notes;    /* until an exchange takes them over */

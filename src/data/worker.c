@@ -116,6 +116,7 @@ struct result worker_open(const struct worker_config *config, struct worker **re
     memset(w, 0, sizeof *w);
     w->config = config;
     w->report = config->report;
+    w->access = config->access;
     list_init(&w->ready);
     list_init(&w->hellos);
     list_init(&w->hungry);
@@ -303,6 +304,9 @@ static void run_timers(struct worker *w)
             break;
         case WORKER_LIMIT_UPCONN:
             upconn_limit(w, LIST_ENTRY(l, struct upconn, limit));
+            break;
+        case WORKER_LIMIT_EXCHANGE:
+            exchange_again(w, LIST_ENTRY(l, struct exchange, again));
             break;
         case WORKER_LIMIT_LISTENER:
             listener_limit(w, LIST_ENTRY(l, struct listener, retry));

@@ -27,6 +27,8 @@
  * are connected wait meanwhile. */
 #define WORKER_HELLOS 8
 
+struct access_ring;
+
 /* An object across steps: pointers live inside one. gen 0 never matches. */
 struct handle {
     uint32_t index, gen;
@@ -57,6 +59,7 @@ struct worker_config {
     struct report_page *report;
     struct worker_shared *shared;
     int wake_fd;                /* eventfd */
+    struct access_ring *access; /* for lines of the access log; NULL: none can be written */
     struct verify_lane *verify; /* judges passwords; NULL: nobody does */
     const char *host_name;      /* for X-Forwarded-Server; must outlive the worker */
 };
@@ -80,6 +83,7 @@ enum worker_limit {
     WORKER_LIMIT_STREAM_IN,
     WORKER_LIMIT_STREAM_OUT,
     WORKER_LIMIT_UPCONN,
+    WORKER_LIMIT_EXCHANGE,
     WORKER_LIMIT_LISTENER,
     WORKER_LIMIT_GRACE,
 };
@@ -122,6 +126,9 @@ struct worker {
     bool retiring;    /* draining without haste */
     bool deaf;        /* draining, and no listener is armed any more */
     bool failed;      /* the kernel refuses to go on */
+
+    struct access_ring *access; /* config's */
+    uint64_t access_count;      /* requests that were offered to the access log */
 
     struct http_head request, response; /* of the message being handled in this turn */
     uint8_t *stage;                     /* plaintext before encryption, within one turn */

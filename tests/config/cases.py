@@ -207,7 +207,7 @@ mode = "tcp"
         "ferrule.toml:31:31: warning: the timeout is longer than the interval: a server that does not answer is asked less often",
         "ferrule.toml:33:12: error: this is no host name",
         'ferrule.toml:34:8: error: http.services.h.loadBalancer.healthCheck.mode must be one of "http", "tcp", not "grpc"',
-        "ferrule.toml:36:1: error: this is no header field",
+        'ferrule.toml:36:1: error: "X A" is no name of a header field',
         "ferrule.toml:37:16: warning: service i has no servers: it answers 503",
         'ferrule.toml:38:8: error: a path begins with a slash and has no blanks, not "x"',
         "ferrule.toml:39:10: error: this is no method",
@@ -275,9 +275,9 @@ address = "x"
 rule = "HostSNI(`*`)"
 service = "x"
 [entryPoints.web.http2]
-maxConcurrentStreams = 5
+maxConcurrentStreams = 0
 [entryPoints.web.http3]
-[accessLog]
+[ocsp]
 """,
         "ferrule.toml:8:12: error: ferrule does not have Traefik's providers.docker: configuration comes from files",
         "ferrule.toml:10:2: error: ferrule does not have Traefik's api: there is no dashboard and no HTTP API: see `ferrule status --json` and `ferrule cert list --json`",
@@ -285,9 +285,9 @@ maxConcurrentStreams = 5
         "ferrule.toml:14:10: error: http.middlewares.auth.basicAuth.users[0]: the hash of user a is of no known kind; htpasswd -B makes a good one",
         "ferrule.toml:15:25: error: ferrule does not have Traefik's http.middlewares.auth2.forwardAuth: there is basicAuth",
         f"ferrule.toml:17:2: error: tcp {LATER}",
-        f"ferrule.toml:20:18: error: entryPoints.web.http2 {LATER}",
+        "ferrule.toml:21:24: error: entryPoints.web.http2.maxConcurrentStreams must be 1 to 10000, not 0",
         "ferrule.toml:22:18: error: ferrule does not have Traefik's entryPoints.web.http3: there is no HTTP/3",
-        f"ferrule.toml:23:2: error: accessLog {LATER}"),
+        f"ferrule.toml:23:2: error: ocsp {LATER}"),
     one("middleware lists", BASE + """\
 middlewares = []
 [http.routers.m]
@@ -537,6 +537,27 @@ tls.options = "strict"
         "ferrule.toml:16:15: warning: routers a and b want different tls.options (\"strict\" and \"other\") for the host two.test on entry point web: it gets the default ones",
         "ferrule.toml:24:15: warning: router d has no Host(), so its tls.options \"strict\" are never used: the options of a connection are chosen by the server name, before there is a request",
         code=0),
+    one("an obtained default certificate", BASE + """\
+[certificatesResolvers.h.acme]
+email = "a@b.test"
+storage = "acme.json"
+httpChallenge.entryPoint = "web"
+[tls.stores.default.defaultGeneratedCert]
+resolver = "h"
+domain.main = "*.a.test"
+[tls.stores.other.defaultGeneratedCert]
+resolver = "h"
+domain.main = "a.test"
+""",
+        f"ferrule.toml:11:1: error: certificatesResolvers.h.acme.httpChallenge {LATER}",
+        "ferrule.toml:14:1: error: *.a.test needs DNS-01, but resolver h has no dnsChallenge",
+        "ferrule.toml:15:13: error: there is one certificate store, tls.stores.default, not other"),
+    one("a default certificate of nobody's", BASE + """\
+[tls.stores.default.defaultGeneratedCert]
+resolver = "none"
+""",
+        "ferrule.toml:8:21: error: tls.stores.default.defaultGeneratedCert needs domain.main",
+        "ferrule.toml:9:12: error: there is no certificate resolver \"none\"; there is no certificate resolver at all"),
     one("a chain without its middle", BASE + """\
 [[tls.certificates]]
 certFile = "CERTS/alone.crt"

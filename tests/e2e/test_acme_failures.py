@@ -146,5 +146,6 @@ def test_two_ferrules_one_state(ferrule, origin, bind, pebble):
     second.write_config(text)
     second.start(wait=False)
     wait_until(lambda: str(first.process.pid) in second.log, "the second names the first")
+    assert second.process.wait_exit() == 1
     second.stop(expect=1)
     wait_certificate(first)

@@ -54,7 +54,7 @@ BAD_REQUESTS = {
     "HTTP/2.0": (head(first="GET /x HTTP/2.0"), 505),
     "HTTP/1.2": (head(first="GET /x HTTP/1.2"), 505),
     "HTTP/11": (head(first="GET /x HTTP/11"), (400, 505)),
-    "the preface of HTTP/2": ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (400, 505)),
+    "almost the preface of HTTP/2": ("PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n", (400, 505)),
     "bare LF everywhere": (f"GET /x HTTP/1.1\nHost: {HOST}\n\n", 400),
     "bare LF behind a field": (f"GET /x HTTP/1.1\r\nHost: {HOST}\r\nX-A: 1\nX-B: 2\r\n\r\n", 400),
     "bare LF at the end": (f"GET /x HTTP/1.1\r\nHost: {HOST}\r\n\n", 400),

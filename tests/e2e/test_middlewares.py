@@ -2,7 +2,9 @@
 """Middlewares between a client and its service, one by one and in a row, with good requests and hostile ones."""
 
 import base64
+import json
 import select
+import subprocess
 import time
 
 import pytest
@@ -331,3 +333,96 @@ def test_more_guesses_than_can_be_judged(guarded):
     for client in clients:
         client.close()
     assert guarded.get("/", "a.test", headers=basic("quick")).status == 200
+
+
+# --- retry ------------------------------------------------------------------------------------------------------
+
+
+def flaky(origin, path, failures, answer=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"):
+    """The origin closes the connection for the first requests of a path, then answers."""
+    seen = [0]
+
+    def act():
+        seen[0] += 1
+        return b"" if seen[0] <= failures else answer
+
+    origin.answers[path] = act
+    return seen
+
+
+@pytest.mark.asan
+def test_retry(middle, origin):
+    proxy = middle({
+        "try": "retry = {attempts = 4}",
+        "slow": "retry = {attempts = 3, initialInterval = '100ms'}",
+        "none": "headers.customResponseHeaders = {X = 'y'}",
+    })
+    with proxy.connect() as client:
+        seen = flaky(origin, "/a", 3)
+        assert client.exchange("GET", "/a", "try.test").status == 200 and seen[0] == 4
+        seen = flaky(origin, "/b", 4)
+        assert client.exchange("GET", "/b", "try.test").status == 502 and seen[0] == 4
+        seen = flaky(origin, "/c", 1)
+        assert client.exchange("GET", "/c", "none.test").status == 502 and seen[0] == 1
+        for method, body in (("POST", b""), ("PUT", b"x")):  # may have been carried out; cannot be sent again
+            seen = flaky(origin, "/d", 1)
+            with proxy.connect() as other:
+                assert other.exchange(method, "/d", "try.test", body=body).status == 502 and seen[0] == 1
+        seen = []  # part of an answer is no reason to ask again
+        origin.answers["/e"] = lambda: seen.append(1) or b"HTTP/1.1 200 OK\r\nCont"
+        assert client.exchange("GET", "/e", "try.test").status == 502 and len(seen) == 1
+        began = time.monotonic()
+        seen = flaky(origin, "/f", 2)
+        assert client.exchange("GET", "/f", "slow.test").status == 200 and seen[0] == 3
+        assert time.monotonic() - began >= 0.05 + 0.075
+
+
+def test_retry_until_the_upstream_is_there(middle, origin):
+    """Nothing was sent yet: any method is tried again, and a client that goes is forgotten."""
+    proxy = middle({"try": "retry = {attempts = 100, initialInterval = '200ms'}", "few": "inFlightReq.amount = 1", "both": ["few", "try"]})
+    origin.stop()
+    with proxy.connect() as client:
+        client.request("POST", "/echo", "try.test", body=b"hello")
+        before = proxy.counters()["upstream_retries"]
+        proxy.wait_counter("upstream_retries", before + 3)
+        gone = proxy.connect()
+        gone.request("GET", "/", "both.test")
+        proxy.wait_counter("upstream_retries", before + 8)
+        gone.reset()
+        origin.start()
+        assert client.read_response().json()["body_bytes"] == 5
+    wait_until(lambda: proxy.get("/", "both.test").status == 200, "a free place")
+
+
+# --- over HTTP/2 ------------------------------------------------------------------------------------------------
+
+
+def test_over_http2(middle, authority, folder):
+    """The same middlewares in front of streams: changes, answers of ferrule's own, a request that is held back."""
+    certificate = authority.issue("a.test", "scheme.test", "few.test")
+    proxy = middle({
+        "auth": f"basicAuth = {{users = ['jo:{USERS['bcrypt']}'], headerField = 'X-User'}}",
+        "set": "headers = {customResponseHeaders = {X-Answer = 'Yes'}, stsSeconds = 5, customRequestHeaders = {X-New = 'new'}}",
+        "strip": "stripPrefix.prefixes = ['/api']",
+        "a": ["set", "strip", "auth"],
+        "few": "inFlightReq.amount = 1",
+    }, certificate=certificate)
+
+    def curl(host, target, *arguments):
+        command = ["curl", "-sS", "--http2", "--cacert", str(authority.cert_file), "-D-", "--resolve",
+                   f"{host}:{proxy.port('websecure')}:127.0.0.1", f"https://{host}:{proxy.port('websecure')}{target}", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        head, _, body = done.stdout.replace("\r", "").partition("\n\n")
+        assert head.startswith("HTTP/2 "), head
+        return int(head.split()[1]), head, body
+
+    status, head, _ = curl("a.test", "/api/x")
+    assert status == 401 and "www-authenticate: Basic" in head and "x-answer: Yes" in head
+    assert curl("a.test", "/api/x", "-u", "jo:no")[0] == 401
+    for more in ([], ["--data-binary", "x" * 100000]):  # judged the first time, known the second
+        status, head, body = curl("a.test", "/api/echo?q", "-u", "jo:pw", *more)
+        sent = fields_of(json.loads(body))
+        assert status == 200 and json.loads(body)["target"] == "/echo?q" and sent["x-user"] == "jo" and sent["x-new"] == "new"
+        assert "strict-transport-security: max-age=5" in head
+    for _ in range(3):  # a stream that ends gives its place back
+        assert curl("few.test", "/echo")[0] == 200

@@ -85,7 +85,9 @@ def test_suites_that_a_client_may_choose(proxy, authority):
 
 
 def test_alpn(proxy):
-    for offered in (["http/1.1"], ["h2", "http/1.1"], ["unheard-of", "http/1.1"]):
+    with proxy.connect_tls(HOST, alpn=["http/1.1", "h2"]) as client:
+        assert client.sock.selected_alpn_protocol() == "h2"
+    for offered in (["http/1.1"], ["unheard-of", "http/1.1"]):
         with proxy.connect_tls(HOST, alpn=offered) as client:
             assert client.sock.selected_alpn_protocol() == "http/1.1" and client.exchange("GET", "/").status == 200
     with proxy.connect_tls(HOST) as client:

@@ -132,6 +132,27 @@ def test_a_chain_is_mended(ferrule, origin, authority, folder):
         assert client.exchange("GET", "/").status == 200
 
 
+def test_a_reload_changes_which_files_are_watched(ferrule, origin, authority, folder):
+    one, two = (Pair(folder / name, authority.issue(f"{name}.test")) for name in ("one", "two"))
+    port = free_port()
+
+    def text(*pairs):
+        return "\n".join([config.entrypoint("websecure", port), config.router("all", "origins", entrypoints=["websecure"], tls=True),
+                          config.service("origins", origin.url), *map(config.certificate, pairs)])
+
+    proxy = ferrule(text(one), {"websecure": port})
+    default = shown(proxy, "two.test")
+    assert shown(proxy, "one.test") != default
+    proxy.write_config(text(two))
+    proxy.cli("reload")
+    wait_until(lambda: shown(proxy, "two.test") != default == shown(proxy, "one.test"), "the other certificate")
+    fresh = authority.issue("two.test")
+    one.rename(authority.issue("one.test"))
+    two.rename(fresh)
+    wait_until(lambda: shown(proxy, "two.test") == serial(fresh), "the changed file")
+    assert shown(proxy, "one.test") == default
+
+
 def test_many_files_at_once_under_load(ferrule, origin, authority, folder):
     """No handshake fails while all certificates are replaced again and again."""
     names = [f"h{n}.test" for n in range(20)]
@@ -173,3 +194,24 @@ def test_text_in_the_configuration(ferrule, origin, authority):
         f'[[tls.certificates]]\ncertFile = """{certificate.cert_file.read_text()}"""\nkeyFile = """{certificate.key_file.read_text()}"""']),
         {"websecure": port})
     assert shown(proxy) == serial(certificate)
+
+
+def test_default_certificate_from_an_authority(ferrule, origin, bind, pebble):
+    """defaultGeneratedCert: obtained like any other, then shown to whoever asks for a name without certificate."""
+    proxy = ferrule.acme(pebble, bind, origin, domains=[("demo.edge.test", [])], extra='''
+[tls.stores.default.defaultGeneratedCert]
+resolver = "test"
+domain.main = "default.edge.test"
+domain.sans = ["*.default.edge.test"]''')
+
+    def names(server_name):
+        with proxy.connect_tls(server_name) as client:
+            return client.certificate["names"]
+
+    wait_until(lambda: names("unknown.test") == ["*.default.edge.test", "default.edge.test"], "the obtained default certificate", 60)
+    assert names(None) == names("a.default.edge.test")
+    wait_until(lambda: names("demo.edge.test") == ["demo.edge.test"], "the other certificate", 60)
+    proxy.restart()
+    assert names("unknown.test") == ["*.default.edge.test", "default.edge.test"] and pebble.issued() == 2
+    proxy.cli("reload")
+    assert names("unknown.test") == ["*.default.edge.test", "default.edge.test"]

@@ -9,8 +9,9 @@ import pytest
 
 from lib import config, tls
 from lib.certs import Authority
+from lib.hello import client_hello
 from lib.http1 import Closed
-from lib.proc import free_port
+from lib.proc import free_port, wait_until
 
 HOST = "example.test"
 OTHERS = "other.example.test"
@@ -114,6 +115,13 @@ def test_protocols_of_the_options(ferrule, origin, certificate):
         assert client.sock.selected_alpn_protocol() == "http/1.1"
     with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
         proxy.connect_tls(HOST, alpn=["h2"])
+    only = with_options(ferrule, origin, certificate, 'alpnProtocols = ["h2"]')
+    with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+        only.connect_tls(HOST, alpn=["http/1.1"])
+    for order in (["h2", "http/1.1"], ["http/1.1", "h2"]):
+        both = with_options(ferrule, origin, certificate, f"alpnProtocols = {config.strings(order)}")
+        with both.connect_tls(HOST, alpn=["http/1.1", "h2"]) as client:
+            assert client.sock.selected_alpn_protocol() == order[0]
 
 
 def test_no_tickets(ferrule, origin, certificate):
@@ -183,6 +191,26 @@ def test_resumption_does_not_skip_the_certificate(ferrule, origin, certificate, 
                 client.exchange("GET", "/", HOST)
 
 
+@pytest.mark.parametrize("kind", ["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"])
+def test_messages_cannot_be_left_out(ferrule, origin, certificate, clients, kind):
+    """TLS 1.2: neither ChangeCipherSpec nor the encrypted Finished behind it may come before the key exchange."""
+    proxy = with_options(ferrule, origin, certificate,
+                         f'[tls.options.default.clientAuth]\nclientAuthType = "{kind}"\ncaFiles = ["{clients.ca_file}"]')
+    hello = client_hello(HOST, maximum="1.2")
+    change, finished = b"\x14\x03\x03\0\x01\x01", b"\x16\x03\x03\0\x28" + bytes(40)
+    empty_certificate = b"\x16\x03\x03\0\x07\x0b\0\0\x03\0\0\0"
+    flights = [change + finished, finished, empty_certificate + change + finished, change + change + finished]
+    for flight in flights:
+        with proxy.connect() as client:
+            client.send(hello)
+            assert client.read_exactly(1) == b"\x16"
+            client.send(flight)
+            with pytest.raises(Closed):  # wolfSSL sends an alert for some of them only
+                client.read_exactly(1 << 20)
+    proxy.wait_counter("handshakes_failed", len(flights))
+    assert proxy.counters()["handshakes_full"] == 0
+
+
 def test_hosts_that_ask_for_certificates_are_not_reached_through_others(ferrule, origin, certificate, clients):
     """Whatever a client without certificate says in SNI and Host, only hosts without clientAuth answer it."""
     ports = {"websecure": free_port()}
@@ -210,6 +238,23 @@ def test_hosts_that_ask_for_certificates_are_not_reached_through_others(ferrule,
     assert [r.header("host") for r in origin.requests] == [HOST]
 
 
+def test_http2_does_not_reach_them_either(ferrule, origin, certificate, clients):
+    """Browsers send requests for other hosts on a connection whose certificate covers them."""
+    ports = {"websecure": free_port()}
+    proxy = ferrule("\n".join([
+        config.entrypoint("websecure", ports["websecure"]),
+        config.router("weak", "origins", f"Host(`{OTHERS}`)", entrypoints=["websecure"], tls=True),
+        config.router("strict", "origins", f"Host(`{HOST}`)", entrypoints=["websecure"]),
+        '[http.routers.strict.tls]\noptions = "strict"',
+        f'[tls.options.strict.clientAuth]\ncaFiles = ["{clients.ca_file}"]',
+        config.service("origins", origin.url), config.certificate(certificate)]), ports)
+    url = f"https://{OTHERS}:{proxy.port()}/"
+    for host, status in ((OTHERS, "200"), (HOST, "421")):
+        run = subprocess.run(["curl", "-sSk", "--http2", "--resolve", f"{OTHERS}:{proxy.port()}:127.0.0.1", "-H", f"Host: {host}",
+                              "-o", "/dev/null", "-w", "%{http_version} %{http_code}", url], capture_output=True, text=True, timeout=60)
+        assert run.stdout == f"2 {status}", run.stdout + run.stderr
+
+
 def test_different_options_of_one_host_are_the_default_ones(ferrule, origin, certificate):
     ports = {"websecure": free_port()}
     proxy = ferrule("\n".join([
@@ -222,6 +267,28 @@ def test_different_options_of_one_host_are_the_default_ones(ferrule, origin, cer
     for version in ("1.2", "1.3"):
         with proxy.connect_tls(HOST, minimum=version, maximum=version) as client:
             assert client.exchange("GET", "/one", HOST).status == client.exchange("GET", "/two", HOST).status == 200
+
+
+def test_reload_that_asks_for_certificates(ferrule, origin, certificate, clients):
+    """Who was connected before is asked too: its next request has to come on another connection."""
+    port = free_port()
+
+    def text(more, names):
+        return "\n".join([config.entrypoint("websecure", port), config.service("origins", origin.url), config.certificate(certificate),
+                          *(config.router(name, "origins", f"Host(`{host}`)", entrypoints=["websecure"])
+                            + f'[http.routers.{name}.tls]\noptions = "{options}"\n' for name, host, options in names), more])
+
+    routers = [("one", HOST, "named"), ("two", OTHERS, "default")]
+    proxy = ferrule(text("[tls.options.named]\nsniStrict = true", routers), {"websecure": port})
+    strict = f'[tls.options.named]\nsniStrict = true\nclientAuth.caFiles = ["{clients.ca_file}"]'
+    with proxy.connect_tls(HOST) as old, proxy.connect_tls(OTHERS) as other:
+        assert old.exchange("GET", "/", HOST).status == 200 == other.exchange("GET", "/", OTHERS).status
+        proxy.write_config(text(strict, routers))
+        proxy.cli("reload")
+        wait_until(lambda: attempt(proxy, "1.3") is None, "the new options")
+        assert old.exchange("GET", "/", HOST).status == 421
+        assert other.exchange("GET", "/", OTHERS).status == 200 and other.exchange("GET", "/", HOST).status == 421
+    assert attempt(proxy, "1.3", clients.good) == 200
 
 
 def test_curl_shows_its_certificate(ferrule, origin, certificate, authority, clients):

@@ -130,6 +130,8 @@ static void put_request(struct world *world, struct client *c, const struct requ
                : body  ? "POST"
                        : "GET",
                r->kind, r->size, !r->old);
+    if (r->kind == KIND_TUNNEL)
+        buf_put_str(&c->out, "Connection: upgrade\r\nUpgrade: sim/1\r\n");
     if (r->close)
         buf_put_str(&c->out, "Connection: close\r\n");
     if (r->head_bytes)
@@ -142,6 +144,8 @@ static void put_request(struct world *world, struct client *c, const struct requ
         buf_printf(&c->out, "Content-Length: %u\r\n\r\n", r->body);
     else
         buf_put_str(&c->out, "\r\n");
+    if (r->kind == KIND_TUNNEL && c->early)
+        put_body(&c->out, 0, r->size);
     if (body && r->chunked) {
         put_chunked(world, &c->out, r->body);
         if (r->late)
@@ -195,10 +199,36 @@ static void client_answered(struct world *world, struct client *c, uint16_t stat
         c->outcome = OUTCOME_DONE;
 }
 
+/* Checks what came through a tunnel; `got` so far. */
+static void through(struct world *world, struct buf *in, uint64_t *got, uint64_t size)
+{
+    for (size_t i = 0; i < in->len; i++)
+        if (in->ptr[i] != body_byte(*got + i))
+            world_fail(world, "byte %llu of a tunnel is wrong", (unsigned long long)(*got + i));
+    *got += in->len;
+    buf_consume(in, in->len);
+    if (*got > size)
+        world_fail(world, "%llu bytes came through a tunnel, not %llu", (unsigned long long)*got,
+                   (unsigned long long)size);
+}
+
+static bool client_tunnel(struct world *world, struct client *c)
+{
+    const struct request *r = &c->requests[c->answered];
+    through(world, &c->in, &c->got, r->size);
+    if (c->got < r->size || c->out.len || (c->tls && tls_client_out(c->tls)->len))
+        return false;
+    c->answered++;
+    c->outcome = OUTCOME_DONE;
+    return false;
+}
+
 /* Looks for a whole answer. False: there is none yet. */
 static bool client_read(struct world *world, struct client *c)
 {
     const struct request *r = &c->requests[c->answered];
+    if (c->switched)
+        return client_tunnel(world, c);
     size_t head = head_len(&c->in);
     if (!head)
         return false;
@@ -209,7 +239,12 @@ static bool client_read(struct world *world, struct client *c)
     if (status < 200) {
         if (r->old)
             world_fail(world, "an interim answer for HTTP/1.0");
+        c->switched = status == 101;
+        if (c->switched != (r->kind == KIND_TUNNEL))
+            world_fail(world, "status %u for kind %d", status, r->kind);
         buf_consume(&c->in, head);
+        if (c->switched && !c->early)
+            put_body(&c->out, 0, r->size);
         return true;
     }
     struct span length = field(text, "Content-Length"), coding = field(text, "Transfer-Encoding");
@@ -297,6 +332,24 @@ static void put_length(struct origin *o, const struct request *r, const char *mo
         put_body(&o->out, 0, r->size);
 }
 
+static void put_half(struct origin *o, const struct request *r, bool length)
+{
+    buf_put_str(&o->out, "HTTP/1.1 200 OK\r\n");
+    if (length)
+        buf_printf(&o->out, "Content-Length: %u\r\n\r\n", r->size + 1);
+    else
+        buf_printf(&o->out, "Transfer-Encoding: chunked\r\n\r\n%x\r\n", r->size + 1);
+    put_body(&o->out, 0, r->size / 2);
+    o->close_after = true;
+}
+
+static void switch_protocols(struct origin *o)
+{
+    o->switched = true;
+    buf_put_str(&o->out, "HTTP/1.1 101 Now\r\nConnection: upgrade\r\nUpgrade: SIM/1\r\n\r\n");
+    put_body(&o->out, 0, o->request.size);
+}
+
 static void answer(struct world *world, struct origin *o)
 {
     const struct request *r = &o->request;
@@ -341,13 +394,7 @@ static void answer(struct world *world, struct origin *o)
         buf_put_str(&o->out, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         break;
     case KIND_CUT:
-        buf_put_str(&o->out, "HTTP/1.1 200 OK\r\n");
-        if (world_chance(world, 2))
-            buf_printf(&o->out, "Content-Length: %u\r\n\r\n", r->size + 1);
-        else
-            buf_printf(&o->out, "Transfer-Encoding: chunked\r\n\r\n%x\r\n", r->size + 1);
-        put_body(&o->out, 0, r->size / 2);
-        o->close_after = true;
+        put_half(o, r, world_chance(world, 2));
         break;
     case KIND_GARBAGE:
         buf_put_str(&o->out, "BLAH blah\r\n\r\n");
@@ -355,6 +402,9 @@ static void answer(struct world *world, struct origin *o)
     case KIND_HALF:
         buf_put_str(&o->out, "HTTP/1.1 200 OK\r\nContent-Le");
         o->close_after = true;
+        break;
+    case KIND_TUNNEL:
+        switch_protocols(o);
         break;
     case KIND_RESET:
         origin_end(world, o, true);
@@ -377,7 +427,7 @@ static bool origin_head(struct world *world, struct origin *o)
     struct span path = span_skip(text, span_find(text, '/') + 1);
     o->request.kind = (enum kind)number(path);
     o->request.size = (uint32_t)number(span_skip(path, span_find(path, '/') + 1));
-    if (o->request.kind >= KIND_COUNT || !field(text, "X-Forwarded-For").len ||
+    if (o->request.kind > KIND_TUNNEL || !field(text, "X-Forwarded-For").len ||
         !span_eq(field(text, "Host"), SPAN_LITERAL("a.test")))
         world_fail(world, "the origin got: %.*s", SPAN_FMT(text));
     o->chunked_in = field(text, "Transfer-Encoding").len > 0;
@@ -412,8 +462,10 @@ void origin_turn(struct world *world, struct origin *o)
     if (o->ended)
         return;
     take(world, o->peer, &o->in, false);
-    while (!o->ended && !o->close_after && (o->has_request || origin_head(world, o)) &&
-           origin_body(world, o)) {
+    if (o->switched)
+        through(world, &o->in, &o->got, o->request.size);
+    while (!o->ended && !o->switched && !o->close_after &&
+           (o->has_request || origin_head(world, o)) && origin_body(world, o)) {
         o->has_request = false;
         answer(world, o);
     }

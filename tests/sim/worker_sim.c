@@ -257,6 +257,46 @@ static void stalled(void)
         world_fail(&world, "it is still there");
 }
 
+static void add_tunnels(bool aborts)
+{
+    static const uint32_t sizes[] = {0, 1, 100, 5000, 70000, 300000};
+    for (uint32_t i = 0; i < WORLD_CLIENTS; i++) {
+        struct request requests[2] = {{.kind = KIND_LEN, .size = 100}};
+        uint32_t n = (uint32_t)world_random(&world, 2);
+        requests[n] = (struct request){.kind = KIND_TUNNEL, .size = sizes[world_random(&world, 6)]};
+        struct client *c =
+            world_client(&world, requests, n + 1, with_tls && world_chance(&world, 2));
+        c->early = world_chance(&world, 2);
+        c->slow = world_chance(&world, 3);
+        c->aborts = aborts && world_chance(&world, 2);
+    }
+}
+
+/* Every byte arrives, in both directions, also those that were sent before the tunnel stood; the
+ * snapshot under which it began may go. */
+static void tunnels(void)
+{
+    world_open(&world);
+    add_tunnels(false);
+    for (int i = 0; i < 100; i++)
+        world_turn(&world);
+    world_publish(&world);
+    world_run(&world);
+    for (uint32_t i = 0; i < world.client_count; i++)
+        if (world.clients[i].outcome != OUTCOME_DONE)
+            world_fail(&world, "client %u: %llu bytes of its tunnel", i,
+                       (unsigned long long)world.clients[i].got);
+}
+
+/* Clients leave in the middle; some of the others are in the middle when the time to drain ends. */
+static void tunnels_end(void)
+{
+    world_open(&world);
+    add_tunnels(true);
+    for (uint64_t i = 100 + world_random(&world, 400); i > 0; i--)
+        world_turn(&world);
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -283,6 +323,10 @@ static const struct {
     {"drain_under_load", drain_under_load, 40},
     {"drain_cuts", drain_cuts, 10},
     {"stalled", stalled, 10},
+    {"tunnels", tunnels, 20},
+    {"tunnels_tls", tunnels, 10, true},
+    {"tunnels_end", tunnels_end, 20},
+    {"tunnels_end_tls", tunnels_end, 10, true},
     {"large_sections", large_sections, 10},
     {"large_sections_tls", large_sections, 8, true},
 };

@@ -34,6 +34,7 @@ enum kind {
     KIND_EARLY,           /* answers before the body has come, and closes */
     KIND_LATE,            /* chunked with as many bytes of trailers as a head may have */
     KIND_COUNT,
+    KIND_TUNNEL, /* switches protocols; then `size` bytes go each way */
 };
 
 struct request {
@@ -73,6 +74,9 @@ struct client {
     bool pipelines;
     bool slow;   /* has a small window and reads now and then */
     bool aborts; /* goes away in the middle */
+    bool early;  /* sends bytes for the tunnel before it stands */
+    bool switched;
+    uint64_t got; /* bytes through the tunnel */
     bool gone;
     enum outcome outcome;
     uint32_t failures; /* answers of our own: 502, 503, 504, 408 */
@@ -87,6 +91,8 @@ struct origin {
     struct chunked chunked;
     uint64_t left; /* of its body */
     bool close_after, ended;
+    bool switched;
+    uint64_t got; /* bytes through the tunnel */
 };
 
 struct world {

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/acme/http_client.h"
 
-#include "base/clock.h"
 #include "base/list.h"
 #include "base/must.h"
+#include "control/curl_loop.h"
 
-#include <curl/curl.h>
-#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 
 #define HEADER_MAX       (16u << 10) /* bytes of one value that is kept */
 #define REDIRECTS_MAX    3L
@@ -19,19 +17,9 @@
 #define LOW_SPEED_BYTES  1L
 #define FALLBACK_CA_FILE "/etc/ssl/certs/ca-certificates.crt"
 
-/* A descriptor that curl wants watched. Recycled, not freed, while the client lives: an event of
- * the same turn may still point to it. */
-struct watched {
-    struct loop_fd w;
-    struct http_client *client;
-    struct list node;
-};
-
 struct http_client {
-    struct loop *loop;
-    CURLM *multi;
-    struct loop_timer timer;
-    struct list calls, spare, in_use;
+    struct curl_loop *curl;
+    struct list calls;
     struct buf roots; /* PEM; empty = the library's default */
     char *server_name;
     uint64_t timeout_ms;
@@ -53,88 +41,7 @@ struct http_call {
     char error[CURL_ERROR_SIZE];
 };
 
-/* ---- curl on the loop ----------------------------------------------------------------------- */
-
-static void finish_calls(struct http_client *client);
-
-static void act(struct http_client *client, curl_socket_t fd, int bits)
-{
-    int running;
-    must(curl_multi_socket_action(client->multi, fd, bits, &running) == CURLM_OK);
-    finish_calls(client);
-}
-
-static void socket_ready(struct loop_fd *w, uint32_t events)
-{
-    struct watched *s = LIST_ENTRY(w, struct watched, w);
-    int bits = 0;
-    if (events & EPOLLIN)
-        bits |= CURL_CSELECT_IN;
-    if (events & EPOLLOUT)
-        bits |= CURL_CSELECT_OUT;
-    if (events & (EPOLLHUP | EPOLLERR))
-        bits |= CURL_CSELECT_ERR;
-    act(s->client, w->fd, bits);
-}
-
-static struct watched *watched_take(struct http_client *client, curl_socket_t fd)
-{
-    struct list *node = list_pop(&client->spare);
-    struct watched *s = node ? LIST_ENTRY(node, struct watched, node) : mem_zalloc(sizeof *s);
-    s->w = (struct loop_fd){.fd = fd, .ready = socket_ready};
-    s->client = client;
-    list_init(&s->node);
-    list_append(&client->in_use, &s->node);
-    return s;
-}
-
-static void watched_drop(struct watched *s)
-{
-    /* A descriptor that is closed already has left the epoll set by itself. */
-    if (fcntl(s->w.fd, F_GETFD) != -1)
-        loop_watch(s->client->loop, &s->w, 0);
-    list_remove(&s->node);
-    list_append(&s->client->spare, &s->node);
-}
-
-static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
-{
-    struct http_client *client = arg;
-    struct watched *s = socket_arg;
-    if (what == CURL_POLL_REMOVE) {
-        if (s)
-            watched_drop(s);
-        curl_multi_assign(client->multi, fd, NULL);
-        return 0;
-    }
-    if (!s) {
-        s = watched_take(client, fd);
-        curl_multi_assign(client->multi, fd, s);
-    }
-    uint32_t events = 0;
-    if (what & CURL_POLL_IN)
-        events |= EPOLLIN;
-    if (what & CURL_POLL_OUT)
-        events |= EPOLLOUT;
-    loop_watch(client->loop, &s->w, events);
-    return 0;
-}
-
-static int on_timer(CURLM *multi, long timeout_ms, void *arg)
-{
-    struct http_client *client = arg;
-    if (timeout_ms < 0)
-        loop_timer_cancel(client->loop, &client->timer);
-    else
-        loop_timer_set(client->loop, &client->timer,
-                       clock_now_ns() + (uint64_t)timeout_ms * NS_PER_MS);
-    return 0;
-}
-
-static void timer_fired(struct loop_timer *t)
-{
-    act(LIST_ENTRY(t, struct http_client, timer), CURL_SOCKET_TIMEOUT, 0);
-}
+static void call_ended(void *arg, CURL *easy, CURLcode code);
 
 /* ---- client --------------------------------------------------------------------------------- */
 
@@ -182,21 +89,10 @@ struct result http_client_create(struct loop *loop, const struct http_client_opt
                                  struct http_client **ret, struct why *why)
 {
     struct http_client *client = mem_zalloc(sizeof *client);
-    client->loop = loop;
     list_init(&client->calls);
-    list_init(&client->spare);
-    list_init(&client->in_use);
-    loop_timer_init(&client->timer, timer_fired);
     client->timeout_ms = options->timeout_ms ? options->timeout_ms : TIMEOUT_MS;
     client->server_name = mem_strdup(options->server_name ? options->server_name : "");
-    must(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
-    client->multi = curl_multi_init();
-    must(client->multi);
-    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
-    curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-    curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
-    curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS, CONNECTIONS_MAX);
+    client->curl = curl_loop_create(loop, CONNECTIONS_MAX, call_ended, client);
     struct result r = read_roots(client, options, why);
     if (!result_is_ok(r)) {
         http_client_destroy(client);
@@ -212,17 +108,10 @@ void http_client_destroy(struct http_client *client)
         return;
     while (!list_is_empty(&client->calls))
         http_call_cancel(LIST_ENTRY(client->calls.next, struct http_call, node));
-    curl_multi_cleanup(client->multi);
-    loop_timer_cancel(client->loop, &client->timer);
-    struct list *node;
-    while ((node = list_pop(&client->in_use)))
-        free(LIST_ENTRY(node, struct watched, node));
-    while ((node = list_pop(&client->spare)))
-        free(LIST_ENTRY(node, struct watched, node));
+    curl_loop_destroy(client->curl);
     buf_free(&client->roots);
     free(client->server_name);
     free(client);
-    curl_global_cleanup();
 }
 
 /* ---- one call ------------------------------------------------------------------------------- */
@@ -320,7 +209,7 @@ static size_t on_header(char *ptr, size_t size, size_t count, void *arg)
 static void call_free(struct http_call *call)
 {
     list_remove(&call->node);
-    curl_multi_remove_handle(call->client->multi, call->easy);
+    curl_loop_remove(call->client->curl, call->easy);
     curl_easy_cleanup(call->easy);
     curl_slist_free_all(call->headers);
     curl_slist_free_all(call->connect_to);
@@ -434,7 +323,7 @@ struct http_call *http_client_start(struct http_client *client, const struct htt
     curl_easy_setopt(e, CURLOPT_HTTPHEADER, call->headers);
     list_init(&call->node);
     list_append(&client->calls, &call->node);
-    must(curl_multi_add_handle(client->multi, e) == CURLM_OK);
+    curl_loop_add(client->curl, e);
     return call;
 }
 
@@ -487,20 +376,12 @@ static void call_finish(struct http_call *call, CURLcode code)
     call->done(call->arg, &reply);
 }
 
-static void finish_calls(struct http_client *client)
+static void call_ended(void *arg, CURL *easy, CURLcode code)
 {
-    CURLMsg *msg;
-    int left;
-    while ((msg = curl_multi_info_read(client->multi, &left))) {
-        if (msg->msg != CURLMSG_DONE)
-            continue;
-        CURLcode code = msg->data.result;
-        struct http_call *call = NULL;
-        curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &call);
-        curl_multi_remove_handle(client->multi, call->easy);
-        /* Off the list first: the callback may not cancel what is finishing. */
-        list_remove(&call->node);
-        call_finish(call, code);
-        call_free(call);
-    }
+    struct http_call *call = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &call);
+    /* Off the list first: the callback may not cancel what is finishing. */
+    list_remove(&call->node);
+    call_finish(call, code);
+    call_free(call);
 }

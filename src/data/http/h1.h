@@ -59,6 +59,8 @@ struct result h1_write_response(const struct http_head *head, uint8_t client_min
  * and 101 are heads alone. ERR_TOO_LARGE. */
 struct result h1_write_answer(const struct http_answer *answer, bool keep_alive, bool is_head,
                               struct writer *out);
+/* Bytes of the body that h1_write_answer() makes. */
+uint64_t h1_answer_bytes(const struct http_answer *answer, bool is_head);
 /* What h1_write_answer() writes has at most so many bytes. */
 uint32_t h1_answer_room(const struct http_answer *answer);
 /* Chunked coding: the line before `len` bytes (len > 0); behind them the caller writes CRLF.

@@ -129,6 +129,16 @@ struct result h1_write_response(const struct http_head *head, uint8_t client_min
 /* Fields of an answer; a line of text where it has no body of its own. */
 #define ANSWER_TYPE "Content-Type: text/plain; charset=utf-8\r\n"
 
+uint64_t h1_answer_bytes(const struct http_answer *answer, bool is_head)
+{
+    uint16_t status = answer->status;
+    if (is_head || status < 200 || status == 204 || status == 304)
+        return 0;
+    if (answer->bare || answer->body.len)
+        return answer->body.len;
+    return 3 + 1 + strlen(h1_reason(status)) + 1;
+}
+
 uint32_t h1_answer_room(const struct http_answer *answer)
 {
     size_t room = 256 + answer->body.len;

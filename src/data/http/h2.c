@@ -6,6 +6,8 @@
 #include <nghttp2/nghttp2.h>
 
 #define BUDGET_NS 10000000000ull
+/* How long frames may be on their way that were sent before our reset was seen. */
+#define LENIENT_NS 30000000000ull
 
 static_assert((int)H2_INTERNAL_ERROR == NGHTTP2_INTERNAL_ERROR, "");
 static_assert((int)H2_REFUSED_STREAM == NGHTTP2_REFUSED_STREAM, "");
@@ -46,6 +48,20 @@ static int glitch(struct h2 *h2)
     return spend(h2, &h2->glitches, h2->bounds.glitches) ? 0 : exceed(h2, H2_EXCESS_GLITCHES);
 }
 
+/* HEADERS for a stream that is closed, and not because we reset it: then they may have been on
+ * their way (RFC 9113 sections 5.1 and 5.1.1). nghttp2 leaves that to us. */
+static bool is_late(const struct h2 *h2, int32_t id)
+{
+    return id > 0 && id <= h2->last_id && h2->now_ns >= h2->lenient_until_ns &&
+           !nghttp2_session_find_stream(h2->session, id);
+}
+
+static int refuse_late(struct h2 *h2)
+{
+    (void)nghttp2_session_terminate_session(h2->session, NGHTTP2_STREAM_CLOSED);
+    return NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
 /* Every frame's header passes here before anything is done with the frame. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
 {
@@ -53,7 +69,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
     switch (hd->type) {
     case NGHTTP2_HEADERS:
         h2->frames = 1;
-        return 0;
+        return is_late(h2, hd->stream_id) ? refuse_late(h2) : 0;
     case NGHTTP2_CONTINUATION:
         return ++h2->frames > h2->bounds.head_frames ? exceed(h2, H2_EXCESS_HEAD_FRAMES) : 0;
     case NGHTTP2_DATA:
@@ -95,6 +111,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     forget_gathered(h2);
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
+    h2->last_id = id;
     void *stream = h2->handler->open(h2, id);
     if (stream)
         (void)nghttp2_session_set_stream_user_data(session, id, stream);
@@ -268,6 +285,8 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2 *h2 = user;
+    if (frame->hd.type == NGHTTP2_RST_STREAM)
+        h2->lenient_until_ns = h2->now_ns + LENIENT_NS;
     bool message = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
     if (!message || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return 0;

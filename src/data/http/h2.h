@@ -76,12 +76,14 @@ struct h2 {
     struct h2_bounds bounds;
     uint64_t now_ns;                              /* of this step */
     uint64_t resets, controls, empties, glitches; /* budgets: when each is full again */
-    struct block *gathered;                       /* header section in the making */
-    uint32_t list_bytes, list_fields;             /* of it */
-    uint16_t frames;                              /* of it */
-    bool too_large;                               /* it is */
-    bool no_block;                                /* there was no memory for it */
-    uint8_t excess;                               /* enum h2_excess, once */
+    uint64_t lenient_until_ns;        /* what comes late for a stream that we reset is ignored */
+    int32_t last_id;                  /* of the latest stream that the client opened */
+    struct block *gathered;           /* header section in the making */
+    uint32_t list_bytes, list_fields; /* of it */
+    uint16_t frames;                  /* of it */
+    bool too_large;                   /* it is */
+    bool no_block;                    /* there was no memory for it */
+    uint8_t excess;                   /* enum h2_excess, once */
 };
 
 /* Whether bytes begin an HTTP/2 connection (RFC 9113 section 3.4): 1 they do, 0 they do not, -1

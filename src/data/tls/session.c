@@ -113,7 +113,8 @@ static struct result set_alpn(const struct tls_policy *policy, const struct hell
     s->alpn = (uint8_t)tls_policy_choose(policy, hello);
     if (!hello->has_alpn || policy->alpn == 0)
         return result_ok();
-    char *protocol = s->alpn == TLS_ALPN_H2 ? h2 : http11;
+    bool is_h2 = s->alpn ? s->alpn == TLS_ALPN_H2 : !(policy->alpn & TLS_ALPN_HTTP11);
+    char *protocol = is_h2 ? h2 : http11;
     if (wolfSSL_UseALPN(s->ssl, protocol, (unsigned)strlen(protocol),
                         WOLFSSL_ALPN_FAILED_ON_MISMATCH) != WOLFSSL_SUCCESS)
         return result_fail(ERR_CRYPTO);
@@ -304,7 +305,9 @@ const char *session_version(const struct tls_session *s)
 
 const char *session_suite(const struct tls_session *s)
 {
-    const char *text = wolfSSL_get_cipher_name(s->ssl);
+    int suite = wolfSSL_get_current_cipher_suite(s->ssl);
+    const char *text =
+        wolfSSL_get_cipher_name_iana_from_suite((uint8_t)(suite >> 8), (uint8_t)suite);
     return text ? text : "";
 }
 

@@ -26,6 +26,14 @@ static bool next_server(struct worker *w, struct exchange *x)
     return true;
 }
 
+void dial_restart(struct worker *w, struct exchange *x)
+{
+    x->servers_tried = 0;
+    (void)next_server(w, x);
+    x->servers_tried = x->addresses_tried = 0;
+    x->dial_until_ns = 0;
+}
+
 static const struct net_addr *next_address(struct worker *w, struct exchange *x)
 {
     const struct server_state *state = reader_server(w->reader, x->snapshot, x->server_index);

@@ -16,3 +16,5 @@ struct exchange;
 /* Starts the next attempt; the exchange is told how it went. Fails when nothing is left to try:
  * ERR_REMOTE; ERR_NO_SLOT: too many connections. */
 struct result dial_start(struct worker *w, struct exchange *x);
+/* For another try from the start: with another server where there is one, and the whole time. */
+void dial_restart(struct worker *w, struct exchange *x);

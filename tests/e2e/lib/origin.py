@@ -17,7 +17,7 @@
     /lazy?ms=M&piece=K     reads the body slowly (K bytes every M ms), then answers as /echo
     /early/CODE            answers before the body has been read, then reads it
     /last                  answers with Connection: close and closes
-    anything else          as /echo, unless origin.answers[path] holds the bytes of a whole answer
+    anything else          as /echo, unless origin.answers[path] holds or makes the bytes of a whole answer
 
 Before a body is read, "Expect: 100-continue" is answered with 100.
 """
@@ -87,7 +87,7 @@ class Origin:
     def __init__(self, name="origin", address="127.0.0.1", port=0, certificate=None, close_notify=False):
         self.name = name
         self.requests = []
-        self.answers = {}  # path -> bytes, for answers too long for /raw; the connection ends behind them
+        self.answers = {}  # path -> bytes (or what makes them), for answers too long for /raw; the connection ends behind them
         self.connection_count = 0
         self.tls = None
         self.close_notify = close_notify  # it ends TLS connections as TLS wants it
@@ -234,7 +234,8 @@ class _Exchange:
     def dispatch(self, path):
         if path in self.origin.answers:
             self.read_body()
-            self.connection.send(self.origin.answers[path])
+            answer = self.origin.answers[path]
+            self.connection.send(answer() if callable(answer) else answer)
             self.keep = False
             return
         word, _, rest = path.lstrip("/").partition("/")

@@ -57,7 +57,7 @@ static void finds_children(void **state)
     assert_false(options_at(root, "http.middlewares")->later);
     assert_false(options_at(root, "http")->later);
     assert_false(options_at(root, "http.services.x.loadBalancer")->later);
-    assert_true(options_at(root, "tls.stores.x.defaultGeneratedCert")->later);
+    assert_false(options_at(root, "tls.stores.x.defaultGeneratedCert")->later);
     arena_destroy(arena);
 }
 

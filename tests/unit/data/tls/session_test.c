@@ -18,10 +18,10 @@ static void versions_and_keys(void **state)
             pair_open(&p, policy, &certs[type].table, &keys, &o);
             pair_establish(&p);
             assert_string_equal(session_version(p.session), tls13 ? "TLSv1.3" : "TLSv1.2");
-            assert_string_equal(session_suite(p.session), tls13 ? "TLS13-AES128-GCM-SHA256"
-                                                          : type == PAIR_RSA
-                                                              ? "ECDHE-RSA-AES128-GCM-SHA256"
-                                                              : "ECDHE-ECDSA-AES128-GCM-SHA256");
+            assert_string_equal(session_suite(p.session),
+                                tls13              ? "TLS_AES_128_GCM_SHA256"
+                                : type == PAIR_RSA ? "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+                                                   : "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256");
             assert_string_equal(session_alpn(p.session), "http/1.1");
             assert_false(session_resumed(p.session));
             exchange(&p);
@@ -93,16 +93,19 @@ static void our_order_of_suites_wins(void **state)
                                        "TLS13-AES128-GCM-SHA256"};
     pair_open(&p, policy, &certs[0].table, &keys, &o);
     pair_establish(&p);
-    assert_string_equal(session_suite(p.session), "TLS13-AES128-GCM-SHA256");
+    assert_string_equal(session_suite(p.session), "TLS_AES_128_GCM_SHA256");
     pair_close(&p);
     static const char *const others[] = {
         "TLS13-AES256-GCM-SHA384", "TLS13-CHACHA20-POLY1305-SHA256",
         "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305"};
+    static const char *const names[] = {"TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256",
+                                        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+                                        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"};
     for (int i = 0; i < 4; i++) {
         o = (struct pair_options){.name = NAME, .only = only(i < 2), .suites = others[i]};
         pair_open(&p, policy, &certs[0].table, &keys, &o);
         pair_establish(&p);
-        assert_string_equal(session_suite(p.session), others[i]);
+        assert_string_equal(session_suite(p.session), names[i]);
         exchange(&p);
         pair_close(&p);
     }
