@@ -184,7 +184,7 @@ static void code_access_status(struct coder *c, struct snap_access_status *s)
 
 /* Array members: type, member, counter, bytes of the smallest element on the wire. */
 #define ARRAYS(X)                                                                                  \
-    X(entrypoint, entrypoints, entrypoint_count, 104)                                               \
+    X(entrypoint, entrypoints, entrypoint_count, 104)                                              \
     X(router, routers, router_count, 42)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 16)                                                  \
     X(service, services, service_count, 60)                                                        \
