@@ -81,6 +81,8 @@ static void code_service(struct coder *c, struct snap_service *s)
     code_u32(c, &s->dial_timeout_ms);
     code_u32(c, &s->response_header_timeout_ms);
     code_u32(c, &s->idle_timeout_ms);
+    code_u32(c, &s->body_timeout_ms);
+    code_u32(c, &s->stream_timeout_ms);
     code_u32(c, &s->max_idle_per_server);
     code_u32(c, &s->transport);
     code_u8(c, &s->kind);
@@ -127,6 +129,7 @@ static void code_server(struct coder *c, struct snap_server *s)
     code_span(c, &s->host);
     code_u16(c, &s->port);
     code_bool(c, &s->https);
+    code_bool(c, &s->h2c);
     code_u32(c, &s->weight);
     code_span(c, &s->cookie);
 }
@@ -187,8 +190,8 @@ static void code_access_status(struct coder *c, struct snap_access_status *s)
     X(entrypoint, entrypoints, entrypoint_count, 104)                                              \
     X(router, routers, router_count, 42)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 16)                                                  \
-    X(service, services, service_count, 60)                                                        \
-    X(server, servers, server_count, 19)                                                           \
+    X(service, services, service_count, 68)                                                        \
+    X(server, servers, server_count, 20)                                                           \
     X(transport, transports, transport_count, 42)                                                  \
     X(roots, roots, roots_count, 4)                                                                \
     X(tls, tls, tls_count, 27)                                                                     \

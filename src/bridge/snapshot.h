@@ -113,6 +113,7 @@ struct snap_server {
     struct span host; /* name or address; control resolves names */
     uint16_t port;
     bool https;         /* TLS to the upstream */
+    bool h2c;           /* HTTP/2 without TLS */
     uint32_t weight;    /* 0: chosen by a cookie alone */
     struct span cookie; /* what a sticky cookie calls it */
 };
@@ -146,16 +147,18 @@ struct snap_service {
     uint32_t first_server, server_count; /* range in snapshot.servers */
     bool pass_host_header;
     uint32_t dial_timeout_ms, response_header_timeout_ms, idle_timeout_ms;
-    uint32_t max_idle_per_server;        /* per worker */
-    uint32_t transport;                  /* index in snapshot.transports */
-    uint8_t kind;                        /* enum snap_service_kind */
-    uint8_t strategy;                    /* enum snap_strategy; of servers */
-    uint8_t level;                       /* above those of its members */
-    uint32_t first_member, member_count; /* range in snapshot.members */
-    struct span cookie_name;             /* of the sticky cookie; empty = none */
-    struct span cookie_attributes;       /* "; Path=/; HttpOnly" */
-    uint32_t passive_failures;           /* in `passive_window_ms` take a server out; 0 = never */
-    uint32_t passive_window_ms;          /* also for how long */
+    uint32_t body_timeout_ms, stream_timeout_ms; /* nothing of a response comes: of known length, or
+                                                    of unknown; 0 = no limit */
+    uint32_t max_idle_per_server;                /* per worker */
+    uint32_t transport;                          /* index in snapshot.transports */
+    uint8_t kind;                                /* enum snap_service_kind */
+    uint8_t strategy;                            /* enum snap_strategy; of servers */
+    uint8_t level;                               /* above those of its members */
+    uint32_t first_member, member_count;         /* range in snapshot.members */
+    struct span cookie_name;                     /* of the sticky cookie; empty = none */
+    struct span cookie_attributes;               /* "; Path=/; HttpOnly" */
+    uint32_t passive_failures;  /* in `passive_window_ms` take a server out; 0 = never */
+    uint32_t passive_window_ms; /* also for how long */
 };
 
 /* What is asked of clients; the names are Go's. */

@@ -21,12 +21,6 @@ static bool build_server(struct build *b, struct place p, struct config_server *
     const struct node *n = build_at(p, "url").node;
     must(result_is_ok(value_url(span_str(n->text), &url)));
     https = span_eq_nocase(url.scheme, SPAN_LITERAL("https"));
-    if (!https && !span_eq_nocase(url.scheme, SPAN_LITERAL("http"))) {
-        problems_error(b->problems, n->at,
-                       "%.*s:// servers are known, but not available in this version of ferrule",
-                       SPAN_FMT(url.scheme));
-        return false;
-    }
     if (url.path.len && !span_eq(url.path, SPAN_LITERAL("/"))) {
         problems_error(b->problems, n->at, "the URL of a server has no path, not \"%.*s\"",
                        SPAN_FMT(url.path));
@@ -42,6 +36,7 @@ static bool build_server(struct build *b, struct place p, struct config_server *
                 : https  ? 443
                          : 80,
         .https = https,
+        .h2c = span_eq_nocase(url.scheme, SPAN_LITERAL("h2c")),
         .weight = (uint32_t)build_int(p, "weight"),
     };
     return true;
@@ -71,6 +66,8 @@ static void choose_transport(struct build *b, struct place balancer, struct conf
     }
     s->dial_timeout_ms = build_ms(transport, "forwardingTimeouts.dialTimeout");
     s->response_header_timeout_ms = build_ms(transport, "forwardingTimeouts.responseHeaderTimeout");
+    s->body_timeout_ms = build_ms(transport, "forwardingTimeouts.bodyTimeout");
+    s->stream_timeout_ms = build_ms(transport, "forwardingTimeouts.streamTimeout");
     s->idle_timeout_ms = build_ms(transport, "forwardingTimeouts.idleConnTimeout");
     s->max_idle_per_server = (uint32_t)build_int(transport, "maxIdleConnsPerHost");
     for (uint32_t i = 0; i < s->server_count; i++)

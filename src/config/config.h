@@ -109,7 +109,7 @@ struct config_server {
     const char *url;
     const char *host; /* lower-case name, or address without brackets */
     uint16_t port;
-    bool https;
+    bool https, h2c; /* TLS; HTTP/2 without TLS; neither: HTTP/1 */
     uint32_t weight;
 };
 
@@ -165,7 +165,8 @@ struct config_service {
     struct config_server *servers;
     uint32_t server_count;
     bool pass_host_header;
-    uint64_t dial_timeout_ms, response_header_timeout_ms, idle_timeout_ms; /* 0 = no limit */
+    uint64_t dial_timeout_ms, response_header_timeout_ms, body_timeout_ms, stream_timeout_ms,
+        idle_timeout_ms; /* 0 = no limit */
     uint32_t max_idle_per_server;
     uint32_t transport; /* index into transports */
     struct config_where where;

@@ -166,6 +166,8 @@ static void build_services(struct snapshot *s, const struct config *config)
                                   .pass_host_header = c->pass_host_header,
                                   .dial_timeout_ms = ms(c->dial_timeout_ms),
                                   .response_header_timeout_ms = ms(c->response_header_timeout_ms),
+                                  .body_timeout_ms = ms(c->body_timeout_ms),
+                                  .stream_timeout_ms = ms(c->stream_timeout_ms),
                                   .idle_timeout_ms = ms(c->idle_timeout_ms),
                                   .max_idle_per_server = c->max_idle_per_server,
                                   .transport = c->transport};
@@ -175,6 +177,7 @@ static void build_services(struct snapshot *s, const struct config *config)
                                                                  .host = span_str(v->host),
                                                                  .port = v->port,
                                                                  .https = v->https,
+                                                                 .h2c = v->h2c,
                                                                  .weight = v->weight};
         }
     }

@@ -228,11 +228,12 @@ static void send_head(struct worker *w, struct exchange *x, struct lease *l)
 {
     set_phase(x, EXCHANGE_PHASE_WAIT);
     x->asked_ns = w->now_ns;
-    bool again = (x->reused && !x->retried) || may_try_again(x);
-    bool keep = again && x->idempotent && !x->has_body;
+    bool again = ((x->reused || l->shared) && !x->retried) || may_try_again(x);
+    bool keep = again && (x->idempotent || l->shared);
     if (keep)
         x->head->refs++;
-    lease_send_head(w, l, (enum http_method)x->request.method, x->head);
+    x->up.framing = (uint8_t)lease_framing(l, (enum http_body)x->up.framing);
+    lease_send_head(w, l, (enum http_method)x->request.method, x->head, x->request_done);
     if (!keep)
         x->head = NULL;
     if (x->request_done)
@@ -299,12 +300,19 @@ void exchange_connect_failed(struct worker *w, struct exchange *x)
     dial(w, x);
 }
 
+/* A place on a connection that stands. What may become a tunnel needs one for itself. */
+static bool take_lease(struct worker *w, struct exchange *x)
+{
+    bool alone = x->tunnel.protocol_len > 0 && !x->server->h2c;
+    return lease_take(w, x->server, x->self, alone, &x->lease);
+}
+
 void exchange_start(struct worker *w, struct exchange *x, struct block *head)
 {
     must(x->phase == EXCHANGE_PHASE_CONNECT && !x->head);
     x->head = head;
     x->head_start = head->start;
-    if (!lease_take(w, x->server, x->self, &x->lease)) {
+    if (!take_lease(w, x)) {
         dial(w, x);
         return;
     }
@@ -320,13 +328,16 @@ void exchange_connected(struct worker *w, struct exchange *x)
     exchange_turn(w, x);
 }
 
-/* The connection ended before anything came back. One that was kept may have been dead when the
- * request went out: once more on a fresh one; else the middleware `retry` may ask for it. False:
- * not for this request. */
+/* The connection ended before anything came back, or the server has refused the request untouched.
+ * A connection that was kept may have been dead when the request went out: once more on a fresh
+ * one; else the middleware `retry` may ask for it. Nothing of a body may be gone. False: not for
+ * this request. */
 static bool retry(struct worker *w, struct exchange *x, const struct lease *l)
 {
-    bool stale = x->reused && !x->retried;
-    if (!x->head || lease_has_input(l) || (!stale && !may_try_again(x)))
+    bool refused = lease_is_refused(l) && !x->retried;
+    bool stale = x->reused && !x->retried && x->idempotent && lease_is_lost(l);
+    bool wanted = may_try_again(x) && x->idempotent;
+    if (!x->head || lease_has_input(l) || x->up.bytes > 0 || (!refused && !stale && !wanted))
         return false;
     close_upstream(w, x);
     /* The closing connection may have it with the kernel: the bytes stay, the cursor does not. */
@@ -342,9 +353,11 @@ static bool retry(struct worker *w, struct exchange *x, const struct lease *l)
     x->reused = false;
     x->retried = true;
     set_phase(x, EXCHANGE_PHASE_CONNECT);
-    if (stale)
+    if (refused || stale)
         report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
-    if (stale || start_over(w, x))
+    if (refused && take_lease(w, x))
+        send_head(w, x, lease_of(w, x));
+    else if (refused || stale || start_over(w, x))
         dial(w, x);
     return true;
 }
@@ -606,6 +619,21 @@ static bool client_may_wait(struct worker *w, const struct exchange *x, struct s
     return true;
 }
 
+/* While the client takes more, the upstream has to get on: with its response, or with the request.
+ */
+static void limit_progress(struct worker *w, const struct exchange *x, struct lease *l,
+                           uint64_t moved, enum wire_want want)
+{
+    if (x->phase != EXCHANGE_PHASE_RELAY)
+        return;
+    bool known = x->answer_bytes != UINT64_MAX;
+    uint32_t ms = known ? x->service->body_timeout_ms : x->service->stream_timeout_ms;
+    if (want == WIRE_WANT_NOTHING)
+        lease_limit_clear(l);
+    else if (moved != x->up.bytes + x->down.bytes || !lease_is_limited(l))
+        lease_limit(w, l, ms);
+}
+
 static void turn_tunnel(struct worker *w, struct exchange *x)
 {
     switch (tunnel_turn(w, &x->tunnel, stream_of(w, x), lease_of(w, x))) {
@@ -630,12 +658,14 @@ void exchange_turn(struct worker *w, struct exchange *x)
     struct stream *s = stream_of(w, x);
     struct lease *l = NULL;
     enum wire_want want = WIRE_WANT_NOTHING;
+    uint64_t moved = x->up.bytes + x->down.bytes;
     if (x->phase > EXCHANGE_PHASE_CONNECT) {
         l = lease_of(w, x);
         must(l);
         if (!pump_request(w, x, s, l) || !pump_response(w, x, s, l))
             return;
         want = want_of_upstream(w, x, s, l);
+        limit_progress(w, x, l, moved, want);
     }
     if (stream_is_half_closed(w, s) && !client_may_wait(w, x, s)) {
         rules_count(w->report, rules_reject(HTTP_RULE_truncated), false);

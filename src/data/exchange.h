@@ -3,8 +3,9 @@
  * Thread: the worker's.   Owns: its lease, a pin on its snapshot, the request head in wire form
  * while a second try is possible.
  * Never: completes a response that its upstream did not complete; sends a request a second time
- * unless it is idempotent, without body, nothing came back, and either it was sent on a kept
- * connection or its router's middleware `retry` asks for it. */
+ * unless nothing of its body was passed on, nothing came back, and either the upstream says that it
+ * has not touched it, or it is idempotent and was sent on a kept connection or its router's
+ * middleware `retry` asks for it. */
 #pragma once
 
 #include "data/relay.h"

@@ -345,6 +345,19 @@ static bool receive(struct worker *w, struct conn *conn, uint32_t *ret_bytes)
     return true;
 }
 
+/* The conn was woken because a block is free: it does not say which stream waited for one. */
+static void feed_hungry(struct h2_conn *h)
+{
+    if (!h->hungry || !list_is_empty(&h->conn->wire.hungry))
+        return;
+    h->hungry = false;
+    for (struct list *node = h->streams.next; node != &h->streams; node = node->next) {
+        struct h2_stream *s = LIST_ENTRY(node, struct h2_stream, all);
+        if (s->stream.exchange.gen)
+            stream_ready(s);
+    }
+}
+
 static void run_streams(struct worker *w, struct h2_conn *h)
 {
     struct list *node;
@@ -410,6 +423,7 @@ void h2_conn_turn(struct worker *w, struct conn *conn)
     } else {
         block_queue_clear(&w->blocks, conn_input(conn));
     }
+    feed_hungry(h);
     bool sent = send_all(w, conn);
     h->running = false;
     count_excess(w, h);

@@ -16,6 +16,7 @@ struct h2_conn {
     struct conn *conn;
     uint32_t index;      /* its slot */
     uint32_t open;       /* streams */
+    bool hungry;         /* some stream waits for a pool block */
     bool running;        /* its conn has its turn */
     bool leaving;        /* the client was told that the end is near */
     bool ending;         /* no new streams: the last GOAWAY is queued */

@@ -70,6 +70,7 @@ bool h2_stream_respond(struct worker *w, struct h2_stream *s, const struct http_
 void h2_stream_settle(struct worker *w, struct h2_stream *s)
 {
     s->refill = h2_stream_is_full(s);
+    s->owner->hungry |= !list_is_empty(&s->owner->conn->wire.hungry);
     if (s->out.bytes == 0)
         return;
     if (s->out_limit.at_ns == s->out_until_ns)

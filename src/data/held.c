@@ -4,6 +4,7 @@
 #include "base/secret.h"
 #include "data/conn.h"
 #include "data/exchange.h"
+#include "data/log/access.h"
 #include "data/verify.h"
 
 /* ---- copies of heads ------------------------------------------------------------------------ */
@@ -82,6 +83,10 @@ bool held_begin(struct worker *w, struct request *rq, const struct known_questio
     rq->log = NULL;
     if (rq->exchange)
         rq->exchange->log = NULL;
+    if (x->log && !rq->router->access_log) {
+        access_drop(w, x->log);
+        x->log = NULL;
+    }
     x->held = (uint8_t)(h - w->held + 1);
     h->exchange = x->self;
     memcpy(h->digest, q->digest, sizeof h->digest);

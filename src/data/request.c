@@ -65,7 +65,7 @@ static struct span server_host(const struct snap_server *s, char *memory, size_t
 {
     bool v6 = span_find(s->host, ':') < s->host.len;
     int n = snprintf(memory, room, "%s%.*s%s", v6 ? "[" : "", SPAN_FMT(s->host), v6 ? "]" : "");
-    if (s->port != 80 && n > 0 && (size_t)n < room)
+    if (s->port != (s->https ? 443 : 80) && n > 0 && (size_t)n < room)
         n += snprintf(memory + n, room - (size_t)n, ":%u", s->port);
     return span_of(memory, n < 0 ? 0 : (size_t)n < room ? (size_t)n : room - 1);
 }

@@ -9,6 +9,7 @@
 #include "data/held.h"
 #include "data/handshake.h"
 #include "data/tls/session.h"
+#include "data/upstream/multi.h"
 #include "data/upstream/upconn.h"
 
 #include <stdlib.h>
@@ -90,6 +91,8 @@ static struct result open_memory(struct worker *w)
     TRY(slab_init(&w->exchanges, c->conns + streams, sizeof(struct exchange)));
     TRY(middleware_tables_init(&w->middlewares, c->conns + streams));
     TRY(slab_init(&w->upconns, c->conns * 2 + streams + 64, sizeof(struct upconn)));
+    TRY(slab_init(&w->multis, c->conns + 64, sizeof(struct multi)));
+    TRY(slab_init(&w->leases, w->exchanges.count, sizeof(struct multi_lease)));
     w->stage = map_scratch(WORKER_STAGE_BYTES);
     w->flight = map_scratch(WORKER_FLIGHT_BYTES);
     w->lines = map_scratch(WORKER_LINES_BYTES);
@@ -120,6 +123,7 @@ struct result worker_open(const struct worker_config *config, struct worker **re
     list_init(&w->ready);
     list_init(&w->hellos);
     list_init(&w->hungry);
+    list_init(&w->kept);
     for (int g = 0; g < RING_GROUPS; g++)
         list_init(&w->starved[g]);
     limit_init(&w->grace, WORKER_LIMIT_GRACE);
@@ -167,6 +171,8 @@ void worker_close(struct worker *w)
         slab_fini(&w->streams);
         slab_fini(&w->exchanges);
         slab_fini(&w->upconns);
+        slab_fini(&w->multis);
+        slab_fini(&w->leases);
     }
     unmap(w->stage, WORKER_STAGE_BYTES);
     unmap(w->flight, WORKER_FLIGHT_BYTES);
@@ -304,6 +310,9 @@ static void run_timers(struct worker *w)
             break;
         case WORKER_LIMIT_UPCONN:
             upconn_limit(w, LIST_ENTRY(l, struct upconn, limit));
+            break;
+        case WORKER_LIMIT_LEASE:
+            multi_lease_limit(w, LIST_ENTRY(l, struct multi_lease, limit));
             break;
         case WORKER_LIMIT_EXCHANGE:
             exchange_again(w, LIST_ENTRY(l, struct exchange, again));

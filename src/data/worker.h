@@ -83,6 +83,7 @@ enum worker_limit {
     WORKER_LIMIT_STREAM_IN,
     WORKER_LIMIT_STREAM_OUT,
     WORKER_LIMIT_UPCONN,
+    WORKER_LIMIT_LEASE,
     WORKER_LIMIT_EXCHANGE,
     WORKER_LIMIT_LISTENER,
     WORKER_LIMIT_GRACE,
@@ -110,6 +111,9 @@ struct worker {
 
     struct slab conns, exchanges, upconns;
     struct slab h2_conns, streams; /* HTTP/2 */
+    struct slab multis, leases;    /* HTTP/2 to servers */
+    struct list kept;              /* idle upconns of all servers, the longest idle first */
+    uint32_t kept_count;
     struct blocks blocks;
     uint64_t blocks_seen; /* blocks.given_back when `hungry` was last woken */
     struct list ready;    /* wires that something happened to */

@@ -235,7 +235,6 @@ servers = [{url = "http://a.test", weight = 3}]
 [http.services.v.loadBalancer]
 passHostHeader = false
 """,
-        "ferrule.toml:9:19: error: h2c:// servers are known, but not available in this version of ferrule",
         "ferrule.toml:9:43: error: http.services.t.loadBalancer.servers[1].url must be a URL beginning with http://, https://, h2c://, not \"a.test:80\"",
         "ferrule.toml:9:64: error: http.services.t.loadBalancer.servers[2].url must be a URL beginning with http://, https://, h2c://, not \"ftp://a.test\"",
         "ferrule.toml:9:88: error: the URL of a server has no path, not \"/x\"",

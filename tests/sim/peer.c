@@ -2,6 +2,8 @@
 /* Clients and origins: strict about what they get, free in how they send. */
 #include "world.h"
 
+#include "h2_client.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -160,6 +162,13 @@ static void put_request(struct world *world, struct client *c, const struct requ
 /* The connection ended before the answer to request `r` was whole. Is that how it may be? */
 static void client_ended(struct world *world, struct client *c)
 {
+    if (c->h2) {
+        if (!world->may_close && !c->aborts && !worker_is_draining(world->w))
+            world_fail(world, "client %ld: closed with %u of %u answers",
+                       (long)(c - world->clients), c->answered, c->count);
+        c->outcome = OUTCOME_CLOSED;
+        return;
+    }
     const struct request *r = &c->requests[c->answered];
     bool earlier_closed = c->answered > 0 && c->requests[c->answered - 1].close;
     bool may = world->may_close || r->kind >= KIND_GOOD || c->aborts || earlier_closed ||
@@ -284,7 +293,9 @@ void client_turn(struct world *world, struct client *c)
 {
     if (c->gone)
         return;
-    if (c->sent < c->count && (c->sent == c->answered || c->pipelines))
+    if (c->h2)
+        h2_client_turn(c->h2);
+    else if (c->sent < c->count && (c->sent == c->answered || c->pipelines))
         put_request(world, c, &c->requests[c->sent++]);
     if (c->slow && world_chance(world, 20))
         ring_sim_set_window(world->sim, c->peer, 1 + world_random(world, 20000));
@@ -293,7 +304,9 @@ void client_turn(struct world *world, struct client *c)
     take(world, c->peer, c->tls ? tls_client_in(c->tls) : &c->in, c->slow);
     if (c->tls && !tls_client_turn(c->tls, &c->out, &c->in))
         world_fail(world, "client %ld: TLS failed", (long)(c - world->clients));
-    while (c->outcome == OUTCOME_OPEN && client_read(world, c))
+    if (c->h2)
+        h2_client_turn(c->h2);
+    while (!c->h2 && c->outcome == OUTCOME_OPEN && client_read(world, c))
         ;
     bool over = ring_sim_saw_fin(world->sim, c->peer) && !ring_sim_sent(world->sim, c->peer).len;
     if (c->outcome == OUTCOME_OPEN && over)

@@ -4,6 +4,7 @@
  *   worker_sim [SCENARIO|all [FIRST_SEED [SEEDS]]]
  *
  * The seed that fails is printed; the same seed fails again. */
+#include "h2_client.h"
 #include "world.h"
 
 #include "base/clock.h"
@@ -34,7 +35,7 @@ static struct request random_request(enum kind kinds)
     return r;
 }
 
-static bool with_tls;
+static bool with_tls, with_h2;
 
 static void add_clients(uint32_t count, enum kind kinds)
 {
@@ -46,6 +47,8 @@ static void add_clients(uint32_t count, enum kind kinds)
         requests[n - 1].close = world_chance(&world, 3);
         requests[n - 1].old = world_chance(&world, 6) && !requests[n - 1].chunked;
         struct client *c = world_client(&world, requests, n, with_tls && world_chance(&world, 2));
+        if (with_h2 && world_chance(&world, 2))
+            c->h2 = h2_client_create(&world, c);
         c->pipelines = world_chance(&world, 3);
         c->slow = world_chance(&world, 4);
     }
@@ -302,6 +305,7 @@ static const struct {
     void (*run)(void);
     unsigned seeds;
     bool tls; /* half of the clients */
+    bool h2;  /* half of the clients */
 } scenarios[] = {
     {"good", good, 30},
     {"good_tls", good, 13, true},
@@ -327,6 +331,15 @@ static const struct {
     {"tunnels_tls", tunnels, 10, true},
     {"tunnels_end", tunnels_end, 20},
     {"tunnels_end_tls", tunnels_end, 10, true},
+    {"good_h2", good, 30, false, true},
+    {"bad_origins_h2", bad_origins, 20, false, true},
+    {"clients_leave_h2", clients_leave, 20, false, true},
+    {"short_of_buffers_h2", short_of_buffers, 15, false, true},
+    {"short_of_blocks_h2", short_of_blocks, 15, false, true},
+    {"few_slots_h2", few_slots, 10, false, true},
+    {"kernel_fails_h2", kernel_fails, 20, false, true},
+    {"snapshots_change_h2", snapshots_change, 10, false, true},
+    {"drain_under_load_h2", drain_under_load, 20, false, true},
     {"large_sections", large_sections, 10},
     {"large_sections_tls", large_sections, 8, true},
 };
@@ -357,6 +370,7 @@ int main(int argc, char **argv)
             world = (struct world){
                 .seed = seed, .scenario = scenarios[i].name, .servers = 1, .max_idle = 16};
             with_tls = scenarios[i].tls;
+            with_h2 = scenarios[i].h2;
             scenarios[i].run();
             world_close(&world);
         }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "world.h"
 
+#include "h2_client.h"
+
 #include "base/clock.h"
 #include "crypto/key.h"
 #include "crypto/x509.h"
@@ -255,7 +257,8 @@ void world_close(struct world *world)
                        world->w->conns.used, world->w->upconns.used, world->w->pending);
     }
     struct worker *w = world->w;
-    if (w->conns.used || w->upconns.used || w->exchanges.used)
+    if (w->conns.used || w->upconns.used || w->exchanges.used || w->streams.used ||
+        w->h2_conns.used)
         world_fail(world, "slots are left");
     if (ring_sim_open_fds(world->sim))
         world_fail(world, "%u descriptors are left", ring_sim_open_fds(world->sim));
@@ -269,6 +272,7 @@ void world_close(struct world *world)
         buf_free(&world->clients[i].in);
         buf_free(&world->clients[i].out);
         tls_client_free(world->clients[i].tls);
+        h2_client_free(world->clients[i].h2);
     }
     for (uint32_t i = 0; i < world->origin_count; i++) {
         buf_free(&world->origins[i].in);

@@ -65,6 +65,7 @@ struct chunked {
 struct client {
     int peer;
     struct tls_client *tls; /* NULL = plain */
+    struct h2_client *h2;   /* HTTP/2 (never with TLS), else NULL */
     struct request requests[REQUESTS_MAX];
     uint32_t count, answered;
     struct buf out; /* not pushed yet */

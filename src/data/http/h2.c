@@ -5,7 +5,9 @@
 
 #include <nghttp2/nghttp2.h>
 
-#define BUDGET_NS 10000000000ull
+/* Bytes of a header list that we send: upstreams may give us 64 KB, and fields are added. */
+#define SEND_HEAD_MAX 131072u
+#define BUDGET_NS     10000000000ull
 /* How long frames may be on their way that were sent before our reset was seen. */
 #define LENIENT_NS 30000000000ull
 
@@ -296,6 +298,15 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
     return 0;
 }
 
+/* A head or trailer section that cannot be sent: without it the stream would never end. */
+static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *frame, int error,
+                             void *user)
+{
+    if (frame->hd.type == NGHTTP2_HEADERS)
+        h2_reset(user, frame->hd.stream_id, H2_INTERNAL_ERROR);
+    return 0;
+}
+
 bool h2_send(struct h2 *h2, struct sink *out)
 {
     h2->out = out;
@@ -408,6 +419,7 @@ static nghttp2_session_callbacks *callbacks_new(void)
     nghttp2_session_callbacks_set_send_callback(c, on_send);
     nghttp2_session_callbacks_set_send_data_callback(c, on_send_data);
     nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_send);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(c, on_frame_not_send);
     return c;
 }
 
@@ -437,6 +449,7 @@ struct result h2_init(struct h2 *h2, const struct h2_handler *handler,
     if (rv == 0) {
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_no_closed_streams(option, 1);
+        nghttp2_option_set_max_send_header_block_length(option, SEND_HEAD_MAX);
         rv = nghttp2_session_server_new2(&h2->session, callbacks, h2, option);
     }
     nghttp2_option_del(option);

@@ -115,7 +115,7 @@ struct result tls_dialer_create(const struct snapshot *s, const struct snap_tran
     must(transport->server_name.len < sizeof d->name);
     d->id = transport->id;
     d->verify = !transport->insecure;
-    d->alpn = TLS_ALPN_HTTP11;
+    d->alpn = transport->no_http2 ? TLS_ALPN_HTTP11 : TLS_ALPN_H2 | TLS_ALPN_HTTP11;
     if (transport->server_name.len)
         memcpy(d->name, transport->server_name.ptr, transport->server_name.len);
     d->uri = mem_strndup(transport->peer_uri.ptr, transport->peer_uri.len);
@@ -178,12 +178,12 @@ static struct result set_names(struct tls_session *s, const struct tls_dialer *d
     return result_ok();
 }
 
-static struct result set_protocols(struct tls_session *s, const struct tls_dialer *d)
+static struct result set_protocols(struct tls_session *s, uint32_t alpn)
 {
     static char both[] = "h2,http/1.1", h2[] = "h2", http11[] = "http/1.1";
-    char *list = d->alpn == TLS_ALPN_HTTP11 ? http11 : d->alpn == TLS_ALPN_H2 ? h2 : both;
-    if (d->alpn && wolfSSL_UseALPN(s->ssl, list, (unsigned)strlen(list),
-                                   WOLFSSL_ALPN_CONTINUE_ON_MISMATCH) != WOLFSSL_SUCCESS)
+    char *list = alpn == TLS_ALPN_HTTP11 ? http11 : alpn == TLS_ALPN_H2 ? h2 : both;
+    if (alpn && wolfSSL_UseALPN(s->ssl, list, (unsigned)strlen(list),
+                                WOLFSSL_ALPN_CONTINUE_ON_MISMATCH) != WOLFSSL_SUCCESS)
         return result_fail(ERR_CRYPTO);
     return result_ok();
 }
@@ -210,7 +210,7 @@ static int take_ticket(WOLFSSL *ssl, const unsigned char *ticket, int len, void 
     return 0;
 }
 
-struct result session_dial(struct tls_dialer *dialer, struct span host,
+struct result session_dial(struct tls_dialer *dialer, struct span host, bool http1,
                            const struct tls_resume *resume, uint64_t now_ns,
                            struct tls_session **ret)
 {
@@ -224,7 +224,7 @@ struct result session_dial(struct tls_dialer *dialer, struct span host,
     if (result_is_ok(r))
         r = set_names(s, dialer, host);
     if (result_is_ok(r))
-        r = set_protocols(s, dialer);
+        r = set_protocols(s, http1 ? TLS_ALPN_HTTP11 : dialer->alpn);
     if (!result_is_ok(r)) {
         session_close(s);
         return r;

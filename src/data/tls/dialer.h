@@ -30,15 +30,17 @@ struct result tls_dialer_create(const struct snapshot *s, const struct snap_tran
                                 struct tls_dialer **ret, struct why *why);
 /* NULL is fine. */
 void tls_dialer_destroy(struct tls_dialer *dialer);
-/* Protocols that later sessions offer, enum tls_alpn bits; "http/1.1" until then. */
+/* Protocols that later sessions offer, enum tls_alpn bits; until then both, or "http/1.1"
+ * alone where the transport says so. */
 void tls_dialer_offer(struct tls_dialer *dialer, uint32_t alpn);
 
 /* Makes a session to a server. session_handshake() says ERR_PEER_TLS when the server's certificate
  * is not good for the name, session_explain() says why.
+ *   http1    HTTP/2 is not offered
  *   host     of the server's URL: name or IP address, 1..255 bytes; the transport's serverName wins
  *   resume   of the same server; ignored when it is of another transport or too old
  * ERR_NO_MEMORY, ERR_CRYPTO. */
-struct result session_dial(struct tls_dialer *dialer, struct span host,
+struct result session_dial(struct tls_dialer *dialer, struct span host, bool http1,
                            const struct tls_resume *resume, uint64_t now_ns,
                            struct tls_session **ret);
 /* Keeps what an established session made by session_dial() allows to resume, instead of what `keep`

@@ -4,11 +4,14 @@
 #include "base/clock.h"
 #include "data/exchange.h"
 #include "data/upstream/pick.h"
+#include "data/upstream/multi.h"
 #include "data/upstream/upconn.h"
 
 /* Servers that one request tries. */
 #define SERVERS_MAX     3
 #define DIAL_DEFAULT_MS 30000u
+/* Exchanges that wait for one HTTP/2 connection: what a server takes that has said nothing yet. */
+#define WAITING_MAX 100u
 
 /* The next server when the present one is used up. False: none. */
 static bool next_server(struct worker *w, struct exchange *x)
@@ -42,6 +45,39 @@ static const struct net_addr *next_address(struct worker *w, struct exchange *x)
     return &state->addrs[x->addresses_tried++];
 }
 
+/* A connection for itself, which may turn out to be one that others can share. */
+static struct result open_own(struct worker *w, struct exchange *x, const struct net_addr *address)
+{
+    struct upconn *upconn = upconn_open(w, x->server, address, x->self);
+    if (!upconn)
+        return result_fail(ERR_NO_SLOT);
+    upconn->alone = x->tunnel.protocol_len > 0;
+    x->lease = lease_ref_of(upconn);
+    limit_set(&w->wheel, &upconn->limit, x->dial_until_ns);
+    return result_ok();
+}
+
+/* The server speaks HTTP/2: one connection is made for all that come meanwhile. */
+static struct result open_shared(struct worker *w, struct exchange *x,
+                                 const struct net_addr *address)
+{
+    struct upconn *upconn = x->server->dialing;
+    bool fresh = !upconn || upconn->waiting_count >= WAITING_MAX;
+    if (fresh)
+        upconn = upconn_open(w, x->server, address, (struct handle){0});
+    if (!upconn)
+        return result_fail(ERR_NO_SLOT);
+    if (!multi_wait(w, upconn, x->self, &x->lease)) {
+        if (fresh)
+            upconn_close_begin(w, upconn);
+        return result_fail(ERR_NO_SLOT);
+    }
+    upconn->waiting_count++;
+    x->server->dialing = upconn;
+    limit_set(&w->wheel, &multi_lease_of(lease_get(w, x->lease))->limit, x->dial_until_ns);
+    return result_ok();
+}
+
 struct result dial_start(struct worker *w, struct exchange *x)
 {
     if (x->dial_until_ns == 0) {
@@ -54,10 +90,7 @@ struct result dial_start(struct worker *w, struct exchange *x)
         if (!next_server(w, x) || !(address = next_address(w, x)))
             return result_fail(ERR_REMOTE);
     }
-    struct upconn *upconn = upconn_open(w, x->server, address, x->self);
-    if (!upconn)
-        return result_fail(ERR_NO_SLOT);
-    x->lease = lease_ref_of(upconn);
-    limit_set(&w->wheel, &upconn->limit, x->dial_until_ns);
-    return result_ok();
+    bool alone = x->tunnel.protocol_len > 0;
+    bool shared = x->server->h2c || (x->server->speaks_h2 && !alone);
+    return shared ? open_shared(w, x, address) : open_own(w, x, address);
 }

@@ -59,8 +59,8 @@ enum greet_state greet_begin(struct worker *w, struct upconn *upconn, const stru
         complain(w, upconn, x, "its serversTransport cannot be used");
         return GREET_FAILED;
     }
-    if (!result_is_ok(session_dial(dialer, server_of(x)->host, &server->resume, w->now_ns,
-                                   &upconn->secure.tls))) {
+    if (!result_is_ok(session_dial(dialer, server_of(x)->host, upconn->alone, &server->resume,
+                                   w->now_ns, &upconn->secure.tls))) {
         complain(w, upconn, x, "no memory for a session");
         return GREET_FAILED;
     }

@@ -14,27 +14,38 @@ struct upconn;
 
 struct lease {
     struct handle exchange;
+    bool shared; /* a stream of an HTTP/2 connection (multi.h) */
 };
 
-/* A lease across steps: the slot of its upconn. */
+/* A lease across steps: the slot of its upconn, or its own when it is a stream. */
 struct lease_ref {
     struct handle slot;
+    bool shared;
 };
 
 /* NULL: there is none. */
 struct lease *lease_get(struct worker *w, struct lease_ref ref);
 /* The lease of a connection that is being made or was taken from its pool. */
 struct lease_ref lease_ref_of(const struct upconn *upconn);
-/* A place on a kept connection of this server, for the exchange; false: there is none. */
-bool lease_take(struct worker *w, struct pool_server *server, struct handle exchange,
+/* A place on a kept connection of this server, for the exchange; false: there is none.
+ *   alone   on one that nobody shares */
+bool lease_take(struct worker *w, struct pool_server *server, struct handle exchange, bool alone,
                 struct lease_ref *ret);
 
-/* Queues the request's head: in HTTP/1 form, whatever the connection speaks. Takes a reference. */
-void lease_send_head(struct worker *w, struct lease *l, enum http_method method,
-                     struct block *head);
+/* Queues the request's head: in HTTP/1 form, whatever the connection speaks. Takes a reference.
+ *   whole   no body follows */
+void lease_send_head(struct worker *w, struct lease *l, enum http_method method, struct block *head,
+                     bool whole);
+/* How a body is framed that HTTP/1 would frame so. */
+enum http_body lease_framing(const struct lease *l, enum http_body framing);
+/* The whole connection ended, not the one request on it. */
+bool lease_is_lost(const struct lease *l);
+/* The server has done nothing with the request: it may be sent again, whatever it asks for. */
+bool lease_is_refused(const struct lease *l);
 /* Until when the upstream must get on; ms 0 or clear: no limit. */
 void lease_limit(struct worker *w, struct lease *l, uint32_t ms);
 void lease_limit_clear(struct lease *l);
+bool lease_is_limited(struct lease *l);
 
 /* Where the request's body goes, for this turn; sink_flush() before the turn ends. */
 struct sink lease_sink(struct worker *w, struct lease *l);

@@ -2,6 +2,7 @@
 #include "data/upstream/pool.h"
 
 #include "base/buf.h"
+#include "data/upstream/multi.h"
 #include "data/upstream/upconn.h"
 
 #include <stdlib.h>
@@ -19,7 +20,7 @@ void pool_drop(struct pool_server *server)
 {
     must(server->refs > 0);
     if (--server->refs == 0) {
-        must(list_is_empty(&server->idle));
+        must(list_is_empty(&server->idle) && list_is_empty(&server->shared));
         tls_resume_clear(&server->resume);
         free(server);
     }
@@ -29,6 +30,10 @@ static void close_idle(struct worker *w, struct pool_server *server)
 {
     while (!list_is_empty(&server->idle))
         upconn_close_begin(w, LIST_ENTRY(server->idle.next, struct upconn, idle));
+    for (struct list *at = server->shared.next, *next; at != &server->shared; at = next) {
+        next = at->next;
+        multi_retire(w, LIST_ENTRY(at, struct upconn, idle));
+    }
 }
 
 static void retire(struct worker *w, struct pool_server *server)
@@ -98,6 +103,7 @@ static struct pool_server *server_make(struct span service, struct span url)
 {
     struct pool_server *server = mem_zalloc(sizeof *server + service.len + url.len);
     list_init(&server->idle);
+    list_init(&server->shared);
     server->refs = 1;
     server->service_len = service.len;
     server->url_len = url.len;
@@ -131,6 +137,12 @@ void pool_adopt(struct worker *w, const struct snapshot *s)
             if (!server)
                 server = server_make(service->name, url);
             server->transport_id = id;
+            server->h2c = s->servers[index].h2c;
+            if (id || server->h2c) {
+                const struct snap_transport *t = &s->transports[service->transport];
+                server->read_idle_ms = t->read_idle_timeout_ms;
+                server->ping_ms = t->ping_timeout_ms;
+            }
             must(!next.servers[index]);
             server->index = index;
             next.servers[index] = server;
@@ -165,12 +177,22 @@ void pool_clear(struct worker *w)
     w->pool = (struct pool){0};
 }
 
+struct upconn *pool_shared(struct worker *w, struct pool_server *server)
+{
+    for (struct list *at = server->shared.next; at != &server->shared; at = at->next) {
+        struct upconn *upconn = LIST_ENTRY(at, struct upconn, idle);
+        if (multi_has_room(w, upconn))
+            return upconn;
+    }
+    return NULL;
+}
+
 struct upconn *pool_take(struct worker *w, struct pool_server *server)
 {
     while (!list_is_empty(&server->idle)) {
         struct upconn *upconn = LIST_ENTRY(server->idle.next, struct upconn, idle);
         if (upconn_is_good(w, upconn)) {
-            pool_remove(server, upconn);
+            pool_remove(w, server, upconn);
             return upconn;
         }
         upconn_close_begin(w, upconn); /* the server ended it in this very step */
@@ -178,20 +200,32 @@ struct upconn *pool_take(struct worker *w, struct pool_server *server)
     return NULL;
 }
 
-bool pool_put(struct pool_server *server, struct upconn *upconn, uint32_t max)
+/* A quarter of the slots is for connections in use. */
+static uint32_t kept_max(const struct worker *w)
+{
+    return w->upconns.count - w->upconns.count / 4;
+}
+
+bool pool_put(struct worker *w, struct pool_server *server, struct upconn *upconn, uint32_t max)
 {
     if (server->retired || server->idle_count >= max)
         return false;
+    if (w->kept_count >= kept_max(w))
+        upconn_close_begin(w, LIST_ENTRY(w->kept.next, struct upconn, kept));
     list_prepend(&server->idle, &upconn->idle);
     server->idle_count++;
+    list_append(&w->kept, &upconn->kept);
+    w->kept_count++;
     return true;
 }
 
-void pool_remove(struct pool_server *server, struct upconn *upconn)
+void pool_remove(struct worker *w, struct pool_server *server, struct upconn *upconn)
 {
     must(server->idle_count > 0 && !list_is_empty(&upconn->idle));
     list_remove(&upconn->idle);
+    list_remove(&upconn->kept);
     server->idle_count--;
+    w->kept_count--;
 }
 
 void pool_note_body(struct pool_server *server, uint64_t bytes)

@@ -16,7 +16,12 @@ struct worker;
 struct upconn;
 
 struct pool_server {
-    struct list idle; /* upconns, the latest used first */
+    struct list idle;               /* upconns, the latest used first */
+    struct list shared;             /* upconns that speak HTTP/2 */
+    struct upconn *dialing;         /* one that is expected to, being made; NULL = none */
+    bool h2c;                       /* it speaks HTTP/2 without TLS */
+    bool speaks_h2;                 /* it did so the last time */
+    uint32_t read_idle_ms, ping_ms; /* HTTP/2: as its transport says */
     uint32_t idle_count;
     uint32_t refs;          /* the pool's own, and one per upconn and exchange */
     uint32_t index;         /* in the present snapshot's servers */
@@ -55,11 +60,14 @@ void pool_clear(struct worker *w);
 
 void pool_hold(struct pool_server *server);
 void pool_drop(struct pool_server *server);
+/* An HTTP/2 connection that takes one more request, or NULL. */
+struct upconn *pool_shared(struct worker *w, struct pool_server *server);
 /* A kept connection that is still good, or NULL. It is no longer in the pool. */
 struct upconn *pool_take(struct worker *w, struct pool_server *server);
-/* Takes a connection back; false: the server has `max` already, or is retired. */
-bool pool_put(struct pool_server *server, struct upconn *upconn, uint32_t max);
+/* Takes a connection back; false: the server has `max` already, or is retired. Where all servers
+ * together keep so many that new connections would find no slot, the longest idle one is closed. */
+bool pool_put(struct worker *w, struct pool_server *server, struct upconn *upconn, uint32_t max);
 /* The upconn leaves the pool by itself (closed, timed out). */
-void pool_remove(struct pool_server *server, struct upconn *upconn);
+void pool_remove(struct worker *w, struct pool_server *server, struct upconn *upconn);
 /* Remembers how large an answer's body was. */
 void pool_note_body(struct pool_server *server, uint64_t bytes);

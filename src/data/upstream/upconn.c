@@ -3,12 +3,14 @@
 
 #include "data/exchange.h"
 #include "data/upstream/greet.h"
+#include "data/upstream/multi.h"
 
 static const uint8_t allowed[UPCONN_PHASES] = {
 #define TO(phase) (1u << UPCONN_PHASE_##phase)
     [UPCONN_PHASE_FREE] = TO(CONNECTING),
-    [UPCONN_PHASE_CONNECTING] = TO(GREETING) | TO(LEASED) | TO(CLOSING),
-    [UPCONN_PHASE_GREETING] = TO(LEASED) | TO(CLOSING),
+    [UPCONN_PHASE_CONNECTING] = TO(GREETING) | TO(LEASED) | TO(SHARED) | TO(CLOSING),
+    [UPCONN_PHASE_GREETING] = TO(LEASED) | TO(SHARED) | TO(CLOSING),
+    [UPCONN_PHASE_SHARED] = TO(CLOSING),
     [UPCONN_PHASE_IDLE] = TO(LEASED) | TO(CLOSING),
     [UPCONN_PHASE_LEASED] = TO(IDLE) | TO(CLOSING),
     [UPCONN_PHASE_CLOSING] = TO(FREE),
@@ -46,6 +48,8 @@ struct upconn *upconn_open(struct worker *w, struct pool_server *server,
     upconn->server = server;
     pool_hold(server);
     list_init(&upconn->idle);
+    list_init(&upconn->kept);
+    list_init(&upconn->waiting);
     limit_init(&upconn->limit, WORKER_LIMIT_UPCONN);
     h1_init(&upconn->h1, H1_CLIENT, UPCONN_HEAD_MAX, &w->response);
     upconn->address = *address;
@@ -87,7 +91,7 @@ void upconn_release(struct worker *w, struct upconn *upconn, bool reuse, uint32_
     upconn_fill(w, upconn); /* a ticket may stand behind the response */
     if (!reuse || worker_is_draining(w) || !wire_send_is_empty(&upconn->wire) ||
         has_input(upconn) || upconn->wire.eof || upconn->wire.recv_failed ||
-        !pool_put(upconn->server, upconn, max)) {
+        !pool_put(w, upconn->server, upconn, max)) {
         upconn_close_begin(w, upconn);
         return;
     }
@@ -161,16 +165,22 @@ void upconn_close_begin(struct worker *w, struct upconn *upconn)
 {
     if (upconn->phase == UPCONN_PHASE_CLOSING)
         return;
+    bool stood = upconn->phase == UPCONN_PHASE_LEASED || upconn->phase == UPCONN_PHASE_SHARED;
     if (upconn->phase == UPCONN_PHASE_IDLE)
-        pool_remove(upconn->server, upconn);
-    else if (upconn->phase == UPCONN_PHASE_LEASED)
+        pool_remove(w, upconn->server, upconn);
+    list_remove(&upconn->idle);
+    if (stood)
         remember(upconn);
+    if (upconn->server->dialing == upconn)
+        upconn->server->dialing = NULL;
     upconn->lease.exchange = (struct handle){0};
     set_phase(upconn, UPCONN_PHASE_CLOSING);
     limit_remove(&upconn->limit);
     decrypt_end(w, &upconn->secure);
     wire_close_begin(w, &upconn->wire);
     worker_ready(w, &upconn->wire);
+    if (upconn->multi)
+        multi_close(w, upconn);
 }
 
 static void close_join(struct worker *w, struct upconn *upconn)
@@ -186,42 +196,122 @@ static void close_join(struct worker *w, struct upconn *upconn)
     report_sub(w->report, REPORT_UPCONNS_NOW, 1);
 }
 
-/* It stands, TLS and all. */
-static void stands(struct worker *w, struct upconn *upconn, struct exchange *x)
+/* The exchange that waits first, or has it alone: any of them tells which server it is. */
+static struct exchange *first_waiting(struct worker *w, const struct upconn *upconn)
 {
+    if (list_is_empty(&upconn->waiting))
+        return exchange_of(w, upconn);
+    const struct multi_lease *l = LIST_ENTRY(upconn->waiting.next, struct multi_lease, all);
+    return slab_get(&w->exchanges, l->lease.exchange.index, l->lease.exchange.gen);
+}
+
+/* The first of those that wait gets no stream after all; it is returned. */
+static struct exchange *pop_waiting(struct worker *w, struct upconn *upconn)
+{
+    struct exchange *x = first_waiting(w, upconn);
+    struct multi_lease *l = LIST_ENTRY(list_pop(&upconn->waiting), struct multi_lease, all);
+    l->upconn = NULL;
+    multi_lease_free(w, l);
+    x->lease = (struct lease_ref){0};
+    return x;
+}
+
+/* Those for whom it was made go elsewhere.
+ *   again   nothing speaks against the addresses that they have tried */
+static void send_away(struct worker *w, struct upconn *upconn, bool again)
+{
+    while (!list_is_empty(&upconn->waiting)) {
+        struct exchange *x = pop_waiting(w, upconn);
+        if (again)
+            x->addresses_tried = 0;
+        exchange_connect_failed(w, x);
+    }
+}
+
+static void failed(struct worker *w, struct upconn *upconn)
+{
+    struct exchange *x = exchange_of(w, upconn);
+    upconn_close_begin(w, upconn);
+    if (x)
+        exchange_connect_failed(w, x);
+    send_away(w, upconn, false);
+}
+
+/* All that wait for it get a stream, in their order. */
+static void stands_shared(struct worker *w, struct upconn *upconn)
+{
+    struct pool_server *server = upconn->server;
+    struct exchange *x = exchange_of(w, upconn);
+    if (!multi_open(w, upconn)) {
+        failed(w, upconn);
+        return;
+    }
+    upconn->multi->idle_ms = first_waiting(w, upconn)->service->idle_timeout_ms;
+    set_phase(upconn, UPCONN_PHASE_SHARED);
+    server->speaks_h2 = true;
+    list_append(&server->shared, &upconn->idle);
+    limit_clear(&upconn->limit);
+    upconn->lease.exchange = (struct handle){0};
+    worker_ready(w, &upconn->wire);
+    if (x && multi_take(w, upconn, x->self, &x->lease))
+        exchange_connected(w, x);
+    else if (x)
+        exchange_connect_failed(w, x);
+    while (!list_is_empty(&upconn->waiting)) {
+        x = first_waiting(w, upconn);
+        multi_join(w, LIST_ENTRY(upconn->waiting.next, struct multi_lease, all));
+        exchange_connected(w, x);
+    }
+}
+
+static void stands_alone(struct worker *w, struct upconn *upconn)
+{
+    struct exchange *x = exchange_of(w, upconn);
+    upconn->server->speaks_h2 &= upconn->alone; /* then nobody asked */
     set_phase(upconn, UPCONN_PHASE_LEASED);
     limit_clear(&upconn->limit);
+    if (!x) { /* HTTP/2 was expected: one can have it, the others need their own */
+        x = pop_waiting(w, upconn);
+        upconn->lease.exchange = x->self;
+        x->lease = lease_ref_of(upconn);
+        send_away(w, upconn, true);
+    }
     exchange_connected(w, x);
 }
 
-static void failed(struct worker *w, struct upconn *upconn, struct exchange *x)
+/* It stands, TLS and all. */
+static void stands(struct worker *w, struct upconn *upconn)
 {
-    upconn_close_begin(w, upconn);
-    exchange_connect_failed(w, x);
+    const struct tls_session *tls = upconn->secure.tls;
+    if (upconn->server->dialing == upconn)
+        upconn->server->dialing = NULL;
+    if (upconn->server->h2c || (tls && session_protocol(tls) == TLS_ALPN_H2))
+        stands_shared(w, upconn);
+    else
+        stands_alone(w, upconn);
 }
 
-static void greeted(struct worker *w, struct upconn *upconn, struct exchange *x,
-                    enum greet_state state)
+static void greeted(struct worker *w, struct upconn *upconn, enum greet_state state)
 {
     if (state == GREET_DONE) {
-        stands(w, upconn, x);
+        stands(w, upconn);
         return;
     }
     upconn->wire.want = WIRE_WANT_SMALL;
     wire_settle(w, &upconn->wire); /* an alert goes out before all is cancelled */
     if (state == GREET_FAILED)
-        failed(w, upconn, x);
+        failed(w, upconn);
 }
 
-static void connect_turn(struct worker *w, struct upconn *upconn, struct exchange *x)
+static void connect_turn(struct worker *w, struct upconn *upconn)
 {
     if (upconn->wire.connect_failed) {
-        failed(w, upconn, x);
+        failed(w, upconn);
     } else if (upconn->wire.connected && !upconn->server->transport_id) {
-        stands(w, upconn, x);
+        stands(w, upconn);
     } else if (upconn->wire.connected) {
         set_phase(upconn, UPCONN_PHASE_GREETING);
-        greeted(w, upconn, x, greet_begin(w, upconn, x));
+        greeted(w, upconn, greet_begin(w, upconn, first_waiting(w, upconn)));
     }
 }
 
@@ -230,12 +320,13 @@ void upconn_run(struct worker *w, struct upconn *upconn)
     struct exchange *x = exchange_of(w, upconn);
     switch ((enum upconn_phase)upconn->phase) {
     case UPCONN_PHASE_CONNECTING:
-        must(x);
-        connect_turn(w, upconn, x);
+        connect_turn(w, upconn);
         break;
     case UPCONN_PHASE_GREETING:
-        must(x);
-        greeted(w, upconn, x, greet_turn(w, upconn, x));
+        greeted(w, upconn, greet_turn(w, upconn, first_waiting(w, upconn)));
+        break;
+    case UPCONN_PHASE_SHARED:
+        multi_turn(w, upconn);
         break;
     case UPCONN_PHASE_LEASED:
         must(x);
@@ -258,7 +349,9 @@ void upconn_run(struct worker *w, struct upconn *upconn)
 void upconn_limit(struct worker *w, struct upconn *upconn)
 {
     struct exchange *x = exchange_of(w, upconn);
-    if (x)
+    if (upconn->phase == UPCONN_PHASE_SHARED)
+        multi_limit(w, upconn);
+    else if (x)
         exchange_upstream_timeout(w, x);
     else
         upconn_close_begin(w, upconn);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* data/upstream/upconn.h - one connection to an upstream server, from connect to slot reuse.
  * Thread: the worker's.   Owns: its socket (as a wire), its TLS session, the response codec.
- * Never: is leased to two exchanges, is used again after anything unexpected came on it.
- * Close is begin -> join -> finish, as with conn. */
+ * Never: is leased to two exchanges at once unless it speaks HTTP/2 (multi.h), is used again after
+ * anything unexpected came on it. Close is begin -> join -> finish, as with conn. */
 #pragma once
 
 #include "data/decrypt.h"
@@ -16,6 +16,7 @@ enum upconn_phase {
     UPCONN_PHASE_GREETING, /* the TLS handshake goes on */
     UPCONN_PHASE_IDLE,     /* in its server's pool */
     UPCONN_PHASE_LEASED,   /* one exchange has it */
+    UPCONN_PHASE_SHARED,   /* HTTP/2: any number of exchanges have streams of it */
     UPCONN_PHASE_CLOSING,
     UPCONN_PHASES,
 };
@@ -29,8 +30,13 @@ struct upconn {
     struct lease lease;  /* the one that it can give */
     uint32_t head_bytes; /* of the response head being looked at */
     struct pool_server *server;
-    struct list idle;   /* in server->idle */
-    struct limit limit; /* connect, response head, idle in the pool */
+    struct list idle;    /* in server->idle, or in server->shared */
+    struct list kept;    /* in worker.kept */
+    struct list waiting; /* multi_leases for which it is being made */
+    uint32_t waiting_count;
+    bool alone;          /* its exchange cannot share it: HTTP/1 is asked for */
+    struct multi *multi; /* HTTP/2: what it has more */
+    struct limit limit;  /* connect, response head, idle in the pool */
     struct h1 h1;
     bool said_bye;           /* TLS: close_notify is queued */
     struct decrypt secure;   /* TLS: the session, and what came through it */

@@ -60,7 +60,7 @@ static bool meet(struct link *l, struct tls_dialer *d, struct tls_policy *with,
     struct hello hello;
     *l = (struct link){0};
     assert_true(result_is_ok(
-        session_dial(d, span_str(host), resume ? resume : &nothing, now_ns, &l->client)));
+        session_dial(d, span_str(host), false, resume ? resume : &nothing, now_ns, &l->client)));
     l->client_state = turn(l->client, &l->to_client, &l->to_server);
     assert_int_equal(l->client_state.code, ERR_AGAIN);
     assert_true(result_is_ok(hello_parse(buf_span(&l->to_server), &hello)));

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* data/http/h2_client.h - the client's side of one HTTP/2 connection, from messages to bytes and
+ * back (RFC 9113).
+ * Thread: the worker's.   Owns: the nghttp2 session, the block that a header section is gathered
+ * in. Never: does I/O, gives credit for payload that nobody has taken, accepts pushed responses. */
+#pragma once
+
+#include "data/block.h"
+#include "data/http/message.h"
+#include "data/sink.h"
+
+/* Bytes of a response's header section, as lines. */
+#define H2_CLIENT_HEAD_MAX 65536u
+
+struct h2_client;
+
+/* Whom the codec tells; `stream` is what h2_client_request() got. Handlers may call the functions
+ * below but receive, send and fini. */
+struct h2_client_handler {
+    /* A head, interim or final, as lines "name: value"; the block is the handler's from here on,
+     * NULL: no fields.
+     *   ends   nothing follows it */
+    void (*head)(struct h2_client *c, void *stream, uint16_t status, struct block *lines,
+                 bool ends);
+    /* Payload; h2_client_took() gives credit for it. */
+    void (*data)(struct h2_client *c, void *stream, struct span bytes);
+    /* Trailers, as lines; the block is the handler's. */
+    void (*trailers)(struct h2_client *c, void *stream, struct block *lines);
+    /* The response is complete. */
+    void (*end)(struct h2_client *c, void *stream);
+    /* The stream is closed, whoever did it; it is not mentioned again.
+     *   refused   the server says that it has done nothing with the request (RFC 9113 section 8.7)
+     */
+    void (*close)(struct h2_client *c, void *stream, bool refused);
+    /* Payload that waits to be sent, and whether nothing will come behind it. */
+    uint32_t (*waiting)(struct h2_client *c, void *stream, bool *ret_last);
+    /* Moves n bytes of it, at most what waiting() said, into `to`. */
+    void (*move)(struct h2_client *c, void *stream, uint32_t n, struct writer *to);
+    /* Field lines that end the request behind the payload; an empty span: none. */
+    struct span (*lines)(struct h2_client *c, void *stream);
+};
+
+struct h2_client {
+    struct nghttp2_session *session;
+    const struct h2_client_handler *handler;
+    struct blocks *blocks;
+    struct sink *out;       /* during h2_client_send() */
+    struct block *gathered; /* header section in the making */
+    uint16_t status;        /* of it; 0 = trailers */
+    bool lost;              /* it is too large, or there was no memory for it */
+    bool going_away;        /* the server takes no further requests */
+};
+
+/* A new connection: preface and SETTINGS are queued. ERR_NO_MEMORY. */
+struct result h2_client_init(struct h2_client *c, const struct h2_client_handler *handler,
+                             struct blocks *blocks);
+/* Forgets everything; no handler is called. */
+void h2_client_fini(struct h2_client *c);
+
+/* Takes all bytes. False: the connection is broken. */
+bool h2_client_receive(struct h2_client *c, struct span bytes);
+/* Puts into `out` what there is to send, as far as `out` takes it. False: a failure; close. */
+bool h2_client_send(struct h2_client *c, struct sink *out);
+/* Nothing is to be received or sent any more. */
+bool h2_client_is_over(const struct h2_client *c);
+/* How many requests the server allows at a time, 0 when it takes no further ones. */
+uint32_t h2_client_allowed(const struct h2_client *c);
+
+/* Queues a request.
+ *   head    as h1_write_request() made it; names are changed to lower case in place
+ *   https   the scheme
+ *   more    payload or trailers follow
+ * Returns the stream's id, or -1: no memory, or no id is left. */
+int32_t h2_client_request(struct h2_client *c, struct span head, bool https, bool more,
+                          void *stream);
+/* There is payload again, or the end, for a stream that had none. */
+void h2_client_resume(struct h2_client *c, int32_t id);
+/* Gives credit for payload of a stream that lives; for that of one that does not, _drop(). */
+void h2_client_took(struct h2_client *c, int32_t id, uint32_t bytes);
+void h2_client_drop(struct h2_client *c, uint32_t bytes);
+/* RST_STREAM with CANCEL; nothing of the stream is mentioned any more. */
+void h2_client_cancel(struct h2_client *c, int32_t id);
+/* Nothing of the stream is mentioned any more; it is at its end. */
+void h2_client_forget(struct h2_client *c, int32_t id);
+/* PING; its answer is bytes like any others. */
+void h2_client_ping(struct h2_client *c);
