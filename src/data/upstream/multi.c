@@ -292,6 +292,16 @@ static void credit(struct worker *w, struct multi *m)
     m->owed = 0;
 }
 
+/* The upconn was woken because a block is free: it does not say which lease waited for one. */
+static void feed_hungry(struct multi *m)
+{
+    if (!m->hungry || !list_is_empty(&m->upconn->wire.hungry))
+        return;
+    m->hungry = false;
+    for (struct list *at = m->leases.next; at != &m->leases; at = at->next)
+        lease_ready(LIST_ENTRY(at, struct multi_lease, all));
+}
+
 static void run_leases(struct worker *w, struct multi *m)
 {
     struct list *node;
@@ -318,6 +328,7 @@ void multi_turn(struct worker *w, struct upconn *upconn)
 {
     struct multi *m = upconn->multi;
     m->running = true;
+    feed_hungry(m);
     bool good = receive(w, upconn);
     run_leases(w, m);
     credit(w, m);
@@ -528,6 +539,8 @@ void multi_took(struct worker *w, struct multi_lease *l, uint64_t bytes)
 void multi_settle(struct worker *w, struct multi_lease *l)
 {
     l->refill = multi_is_full(l);
+    if (l->upconn)
+        l->upconn->multi->hungry |= !list_is_empty(&l->upconn->wire.hungry);
     if (l->out.bytes && l->upconn && l->id > 0 && !l->closed) {
         h2_client_resume(&l->upconn->multi->codec, l->id);
         wake(w, l);

@@ -22,6 +22,7 @@ struct multi {
     uint32_t owed;       /* payload that the connection has no credit for yet */
     uint64_t unread;     /* payload of all leases that their exchanges have not taken */
     bool running;        /* it has its turn */
+    bool hungry;         /* some lease waits for a pool block */
     bool paused;         /* nothing is read: the pools are short */
     bool pinged;         /* a PING waits for its answer */
     uint64_t heard_ns;   /* when the server was last heard of */
