@@ -370,6 +370,10 @@ static void fail(struct supervisor *s, const char *why)
     struct upgrade *u = &s->upgrade;
     go_back(s, why);
     close_kept(u);
+    /* Control from before may still be ending: there are never two. */
+    kill_and_wait(&u->control.pid);
+    close_fd(&u->control.fd);
+    u->control_kill_at_ns = UINT64_MAX;
     for (int i = 0; i < CHILD_COUNT; i++) {
         s->children[i].pid = 0;
         close_fd(&s->children[i].fd);
@@ -419,6 +423,8 @@ static struct result prepare(struct supervisor *s, struct why *why)
 static void start_control(struct supervisor *s)
 {
     struct why why;
+    if (s->children[CHILD_CONTROL].pid)
+        return;
     if (!result_is_ok(children_start(s, CHILD_CONTROL, &why)))
         fail(s, why.text);
 }

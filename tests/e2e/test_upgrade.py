@@ -299,6 +299,24 @@ def test_way_back_after_sockets_and_processes_have_gone(ferrule, origin, ends):
         assert client.exchange("GET", "/bytes/3", HOST).status == 200
 
 
+def test_never_two_controls_when_the_way_back_fails(ferrule, origin, binary):
+    """The program from before cannot be executed any more while its control is still ending."""
+    proxy = ferrule.http(origin, binary=binary)
+    kept = binary.with_name("kept")
+    os.link(binary, kept)
+    install(binary, program())
+    new, control = begin_upgrade(proxy)
+    kept.chmod(0)
+    os.kill(new, signal.SIGKILL)
+    proxy.wait_log("the program from before cannot be executed")
+    wait_until(lambda: [pid for pid in control_processes(proxy) if pid != control], "a new control process", interval_s=0.001)
+    assert not is_alive(control)
+    wait_until(lambda: proxy.cli("status").returncode == 0 and proxy.status()["upgrades"]["generation"] == 1, "the new program serves")
+    assert len(control_processes(proxy)) == 1
+    assert proxy.get("/bytes/1").status == 200
+    wait_until(lambda: len(data_processes(proxy)) == 1, "the old data process has finished")
+
+
 # --- processes that die, stops, many upgrades ---------------------------------------------------------------------
 
 
