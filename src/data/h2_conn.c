@@ -153,8 +153,10 @@ static void on_data(struct h2 *h2, void *stream, struct span bytes)
         h2_drop(h2, (uint32_t)bytes.len);
         return;
     }
+    uint32_t before = s->in.queue.bytes;
     if (!keep(h->w, &s->in.queue, bytes)) {
         report_add(h->w->report, REPORT_H2_NO_BLOCK, 1);
+        h2_drop(h2, (uint32_t)bytes.len - (s->in.queue.bytes - before));
         h2_reset(h2, s->id, H2_INTERNAL_ERROR);
         return;
     }
