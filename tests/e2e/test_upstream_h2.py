@@ -187,7 +187,7 @@ def test_eight_slow_readers_hold_up_nobody_else(plain):
 @pytest.mark.asan
 def test_a_hundred_requests_at_most_share_a_connection(plain):
     """Whatever the server allows: each may leave a window of payload here."""
-    proxy, origin = plain()
+    proxy, origin = plain(streams=1000)
     assert proxy.get("/bytes/1").status == 200
     assert all(r.status == 200 for r in together(120, lambda n: proxy.get("/delay/1500/bytes/10")))
     assert 2 <= origin.connection_count <= 3 and origin.most_at_once <= 101
