@@ -58,23 +58,25 @@ void reload_commit(struct supervisor *s)
     buf_free(&level);
 }
 
-void reload_begun(const struct supervisor *s)
+void reload_begun(struct supervisor *s)
 {
     struct buf text = {0};
     if (!s->announced || s->stopping)
         return;
     buf_printf(&text, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=Loading the configuration",
+    s->reloading = true;
                (unsigned long long)(clock_now_ns() / 1000));
     notify_send(buf_cstr(&text));
     buf_free(&text);
 }
 
-void reload_ended(const struct supervisor *s, struct span status)
+void reload_ended(struct supervisor *s, struct span status)
 {
     struct buf text = {0};
     if (!s->announced || s->stopping)
         return;
     buf_printf(&text, "READY=1\nSTATUS=%.*s", SPAN_FMT(status));
+    s->reloading = false;
     notify_send(buf_cstr(&text));
     buf_free(&text);
 }
