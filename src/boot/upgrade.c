@@ -494,6 +494,8 @@ static void take_over_back(struct supervisor *s, const char *why)
         c->was_ready = true;
         c->restart_at_ns = c->pid ? UINT64_MAX : s->now_ns;
     }
+    for (uint32_t i = 0; s->children[CHILD_DATA].pid && i < s->listeners.count; i++)
+        s->listeners.groups[i].known = s->listeners.groups[i].count;
     upgrade_tell_control(s);
     reload_ended(s, SPAN_LITERAL("Serving; last upgrade refused"));
 }

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`ferrule upgrade`: another program takes over, and no client notices."""
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -207,6 +209,7 @@ def test_way_back_when_the_new_program_cannot_start(ferrule, origin):
     """What the check cannot see: a port of the new configuration is taken."""
     proxy = ferrule.http(origin)
     before = data_processes(proxy)
+    listening = listening_fds(before[0], proxy.port())
     good = proxy.config_file.read_text()
     with socket.create_server(("127.0.0.1", 0)) as other, proxy.connect() as client:
         assert client.exchange("GET", "/bytes/1").status == 200
@@ -221,6 +224,7 @@ def test_way_back_when_the_new_program_cannot_start(ferrule, origin):
     proxy.config_file.write_text(good.replace("PathPrefix(`/`)", "PathPrefix(`/other`)"))
     wait_until(lambda: proxy.cli("reload").returncode == 0, "control is back")
     wait_until(lambda: proxy.get("/bytes/1").status == 404, "the old program reloads")
+    assert listening > 0 and listening_fds(before[0], proxy.port()) == listening  # none was given again
     proxy.config_file.write_text(good)
     upgrade(proxy)
     assert proxy.get("/bytes/1").status == 200 and data_processes(proxy) != before
@@ -229,6 +233,21 @@ def test_way_back_when_the_new_program_cannot_start(ferrule, origin):
 
 def control_processes(proxy):
     return [pid for pid in children(proxy.process.pid) if is_alive(pid) and " control-run" in command_of(pid)]
+
+
+def listening_fds(pid, port):
+    """How many descriptors of the process are sockets that listen on the IPv4 port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
+    return sum(link in sockets for link in open_files(pid))
+
+
+def open_files(pid):
+    links = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            links.append(os.readlink(fd))
+    return links
 
 
 def begin_upgrade(proxy):
