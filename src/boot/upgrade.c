@@ -528,6 +528,12 @@ bool upgrade_take_over(struct supervisor *s)
 
 /* ---- the old data process ------------------------------------------------------------------- */
 
+static void tell_old(const struct old_data *old, char what)
+{
+    struct child c = {.pid = old->pid, .fd = old->fd};
+    children_tell_byte(&c, what);
+}
+
 /* It goes on with what it has begun, and accepts nothing any more. */
 static void retire(struct supervisor *s)
 {
@@ -616,10 +622,16 @@ void upgrade_stop(struct supervisor *s)
     children_tell_byte(&u->data, 'T');
     children_tell_byte(&u->control, 'T');
     for (uint32_t i = 0; i < s->old_count; i++) {
-        struct child old = {.pid = s->old[i].pid, .fd = s->old[i].fd};
-        children_tell_byte(&old, 'T');
+        tell_old(&s->old[i], 'T');
         s->old[i].kill_at_ns = s->kill_at_ns;
     }
+}
+
+void upgrade_reopen_logs(const struct supervisor *s)
+{
+    children_tell_byte(&s->upgrade.data, 'A');
+    for (uint32_t i = 0; i < s->old_count; i++)
+        tell_old(&s->old[i], 'A');
 }
 
 bool upgrade_is_busy(const struct supervisor *s)

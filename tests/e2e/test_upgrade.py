@@ -414,6 +414,29 @@ def test_drain_has_an_end(ferrule, origin):
     wait_until(lambda: len(data_processes(proxy)) == 1, "the old data process has ended")
 
 
+def test_access_log_is_opened_anew_by_all(ferrule, origin, folder):
+    """SIGUSR1 reaches the data processes of before, too: after an upgrade and during one."""
+    path = folder / "access.log"
+    proxy = ferrule.http(origin, extra=f'[accessLog]\nfilePath = "{path}"\n')
+    with proxy.connect() as loading:
+        loading.request("GET", "/slow/100000?piece=10&ms=50")
+        loading.read_head()
+        upgrade(proxy)
+        new, control = begin_upgrade(proxy)
+        serving = [pid for pid in data_processes(proxy) if pid != new]
+        assert len(serving) == 2
+        wait_until(lambda: all(str(path) in open_files(pid) for pid in serving), "both write")
+        path.rename(folder / "access.1")
+        proxy.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: not any(str(folder / "access.1") in open_files(pid) for pid in serving), "nobody writes into the old file")
+        wait_until(path.exists, "the new file")
+        os.kill(new, signal.SIGCONT)
+        os.kill(control, signal.SIGCONT)
+        wait_until(lambda: proxy.log.count("upgraded: ferrule") == 2, "the upgrade is over")
+    wait_until(lambda: '"GET /slow/100000' in path.read_text(), "the line of what began first")
+    wait_until(lambda: len(data_processes(proxy)) == 1, "the old data processes have finished")
+
+
 @pytest.mark.asan
 def test_number_of_generations_is_bounded(ferrule, origin):
     proxy = ferrule.http(origin)
