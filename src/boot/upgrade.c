@@ -204,9 +204,10 @@ void upgrade_read_pipe(struct supervisor *s)
 
 int upgrade_check_main(int argc, char **argv)
 {
-    struct supervisor s = {.lock_fd = -1};
-    struct check_args args;
-    struct config *config = NULL;
+    /* Static: they end with the process. */
+    static struct supervisor s = {.lock_fd = -1};
+    static struct check_args args;
+    static struct config *config = NULL;
     struct why why;
     if (argc < 2) {
         fprintf(stderr, "ferrule: %s is started by ferrule upgrade\n", argv[0]);

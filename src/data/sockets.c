@@ -91,6 +91,14 @@ static void recall(struct listener_config *c)
     (void)atomic_compare_exchange_strong(&c->state, &taken, LISTENER_RECALLED);
 }
 
+static void recall_given(struct sockets *s, const struct given *g)
+{
+    for (uint32_t w = 0; w < s->workers; w++)
+        for (uint32_t i = 0; i < LISTENER_CONFIGS_MAX; i++)
+            if (s->shares[w].of[i] == g)
+                recall(&s->shares[w].configs[i]);
+}
+
 bool sockets_offer(struct sockets *s, int fd, uint32_t worker, uint32_t group,
                    struct span entrypoint)
 {
@@ -106,12 +114,9 @@ bool sockets_offer(struct sockets *s, int fd, uint32_t worker, uint32_t group,
             ok = offer(&s->shares[w], g);
     g->next = s->first;
     s->first = g;
-    if (!ok) { /* others of its group stay */
-        for (uint32_t w = 0; w < s->workers; w++)
-            for (uint32_t i = 0; i < LISTENER_CONFIGS_MAX; i++)
-                if (s->shares[w].of[i] == g)
-                    recall(&s->shares[w].configs[i]);
-        sockets_collect(s);
+    if (!ok) {
+        recall_given(s, g);
+        sockets_collect(s); /* `g` may be gone */
     }
     return ok;
 }
