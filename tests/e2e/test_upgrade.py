@@ -318,6 +318,7 @@ def test_way_back_after_sockets_and_processes_have_gone(ferrule, origin, ends):
         assert client.exchange("GET", "/bytes/3", HOST).status == 200
 
 
+@pytest.mark.asan
 def test_never_two_controls_when_the_way_back_fails(ferrule, origin, binary):
     """The program from before cannot be executed any more while its control is still ending."""
     proxy = ferrule.http(origin, binary=binary)

@@ -64,7 +64,6 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     listeners_close(&set);
-    free(set.groups);
     close(taken);
     return 0;
 }
