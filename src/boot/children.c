@@ -235,6 +235,8 @@ void children_ended(struct supervisor *s, enum child_kind kind, int status)
         supervisor_stop(s);
         return;
     }
+    if (kind == CHILD_CONTROL && s->reloading) /* the one that would say so is gone */
+        reload_ended(s, SPAN_LITERAL("Serving; control ended during a reload"));
     bool calm = s->now_ns - c->started_ns >= RESTART_CALM_NS;
     uint64_t wait = calm ? 0 : c->backoff_ns;
     c->backoff_ns = calm || !wait ? RESTART_FIRST_NS : wait * 2;

@@ -165,6 +165,7 @@ static bool share_sockets(struct listener_set *set, struct listener_group *g)
             if (fd == -1)
                 return false;
             add_socket(g, fd);
+            g->shared++;
         }
         return other->count > 0;
     }
@@ -206,6 +207,7 @@ static uint32_t adopt(struct listener_set *set, const struct plan_listener *l)
         struct listener_group *g = add_group(set, l);
         g->adopted = true;
         add_socket(g, fd);
+        g->shared++;
         adopted++;
     }
     return adopted;
@@ -215,7 +217,7 @@ static uint32_t adopt(struct listener_set *set, const struct plan_listener *l)
 
 static bool is_kept(const struct listener_group *g)
 {
-    return !g->is_new || g->known;
+    return !g->is_new;
 }
 
 static bool is_wanted(const struct listener_group *g)
@@ -252,17 +254,42 @@ struct result listeners_stage(struct listener_set *set, const struct plan *plan,
                               struct why *why)
 {
     struct result r = result_ok();
-    for (uint32_t i = 0; i < set->count; i++)
-        set->groups[i].wanted = false;
+    for (uint32_t i = 0; i < set->count; i++) {
+        struct listener_group *g = &set->groups[i];
+        g->was_wanted = g->wanted;
+        g->wanted = g->is_new = false;
+        g->settled = g->count;
+    }
     for (uint32_t i = 0; i < plan->count && result_is_ok(r); i++)
         r = stage_one(set, &plan->listeners[i], workers, why);
-    if (result_is_ok(r))
-        return r;
-    for (uint32_t i = 0; i < set->count; i++)
-        if (set->groups[i].known)
-            close_sockets(&set->groups[i], set->groups[i].known);
-    sweep(set, is_kept, NULL, NULL);
+    if (!result_is_ok(r))
+        listeners_rollback(set, NULL, NULL);
     return r;
+}
+
+/* Closing is not enough when the data process does not hear that it shall close, too: a client
+ * whose connection the kernel gives to such a socket would wait for nobody. */
+static void stop_listening(const struct listener_group *g)
+{
+    for (uint32_t i = g->shared; i < g->count; i++)
+        (void)shutdown(g->fds[i], SHUT_RDWR);
+}
+
+void listeners_rollback(struct listener_set *set,
+                        void (*gone)(void *arg, const struct listener_group *group), void *arg)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        struct listener_group *g = &set->groups[i];
+        g->wanted = g->was_wanted;
+        if (!g->is_new) { /* what data accepts on goes with the group */
+            close_sockets(g, g->known > g->settled ? g->known : g->settled);
+            continue;
+        }
+        stop_listening(g);
+        if (gone && g->known)
+            gone(arg, g);
+    }
+    sweep(set, is_kept, NULL, NULL);
 }
 
 void listeners_commit(struct listener_set *set,

@@ -19,10 +19,13 @@ struct listener_group {
     struct net_addr bound;  /* differs where the kernel has no IPv6 */
     bool adopted;           /* systemd's; one socket for all workers */
     bool wanted;            /* by the plan that was staged last */
-    bool is_new;            /* staged, not committed */
+    bool was_wanted;        /* by the one before */
+    bool is_new;            /* opened for the plan that was staged last, which is not committed */
+    uint32_t settled;       /* sockets that were there before it */
     uint32_t known;         /* sockets that the data process has been told of */
     int *fds;
     uint32_t count;
+    uint32_t shared; /* the first ones are duplicates, and others listen on the same sockets */
 };
 
 struct listener_set {
@@ -36,6 +39,10 @@ struct listener_set {
  * ERR_SYSTEM, ERR_PERMISSION, ERR_BUSY. Accepted sockets inherit TCP_NODELAY. */
 struct result listeners_stage(struct listener_set *set, const struct plan *plan, uint32_t workers,
                               struct why *why);
+/* The plan that was staged last does not hold: closes what was opened for it, after telling
+ * gone(arg, group) of groups that the data process knows. */
+void listeners_rollback(struct listener_set *set,
+                        void (*gone)(void *arg, const struct listener_group *group), void *arg);
 /* The staged plan holds: closes what it does not want, after telling gone(arg, group). */
 void listeners_commit(struct listener_set *set,
                       void (*gone)(void *arg, const struct listener_group *group), void *arg);

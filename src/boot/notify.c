@@ -57,10 +57,12 @@ void notify_init(void)
         uint64_t count = env_number("LISTEN_FDS");
         notify.listen_count = count > LISTEN_FDS_LIMIT ? LISTEN_FDS_LIMIT : (uint32_t)count;
         const char *names = getenv("LISTEN_FDNAMES");
+        free(notify.listen_names); /* an exec that failed comes here again */
         notify.listen_names = names ? mem_strdup(names) : NULL;
     }
     for (size_t i = 0; i < OURS; i++) {
         const char *value = getenv(ours[i]);
+        free(notify.taken[i]);
         notify.taken[i] = value ? mem_strdup(value) : NULL;
         unsetenv(ours[i]);
     }

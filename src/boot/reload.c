@@ -24,9 +24,10 @@ static struct result stage(struct supervisor *s, struct span message, struct why
     plan_free(&s->staged);
     s->staged = plan;
     TRY(listeners_stage(&s->listeners, &s->staged, s->config->workers, why));
-    if (!children_tell_listeners(s))
-        return why_fail(why, ERR_BUSY, "the data process does not take new listening sockets");
-    return result_ok();
+    if (children_tell_listeners(s))
+        return result_ok();
+    listeners_rollback(&s->listeners, children_forget_group, s);
+    return why_fail(why, ERR_BUSY, "the data process does not take new listening sockets");
 }
 
 void reload_stage(struct supervisor *s, struct span message)
@@ -58,22 +59,24 @@ void reload_commit(struct supervisor *s)
     buf_free(&level);
 }
 
-void reload_begun(const struct supervisor *s)
+void reload_begun(struct supervisor *s)
 {
     struct buf text = {0};
     if (!s->announced || s->stopping)
         return;
+    s->reloading = true;
     buf_printf(&text, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=Loading the configuration",
                (unsigned long long)(clock_now_ns() / 1000));
     notify_send(buf_cstr(&text));
     buf_free(&text);
 }
 
-void reload_ended(const struct supervisor *s, struct span status)
+void reload_ended(struct supervisor *s, struct span status)
 {
     struct buf text = {0};
     if (!s->announced || s->stopping)
         return;
+    s->reloading = false;
     buf_printf(&text, "READY=1\nSTATUS=%.*s", SPAN_FMT(status));
     notify_send(buf_cstr(&text));
     buf_free(&text);

@@ -177,6 +177,13 @@ static void reap(struct supervisor *s)
     }
 }
 
+/* All data processes write their lines into the same file. */
+static void reopen_logs(const struct supervisor *s)
+{
+    children_tell_byte(&s->children[CHILD_DATA], 'A');
+    upgrade_reopen_logs(s);
+}
+
 static void take_signals(struct supervisor *s)
 {
     struct signalfd_siginfo info;
@@ -186,7 +193,7 @@ static void take_signals(struct supervisor *s)
         else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
             supervisor_stop(s);
         else if (info.ssi_signo == SIGUSR1)
-            children_tell_byte(&s->children[CHILD_DATA], 'A');
+            reopen_logs(s);
         else if (info.ssi_signo == SIGHUP)
             children_tell_byte(&s->children[CHILD_CONTROL], 'H');
         else if (info.ssi_signo == SIGUSR2)

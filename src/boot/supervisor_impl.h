@@ -70,6 +70,7 @@ struct supervisor {
     uint64_t stop_at_ns; /* asked to stop, and still accepting; UINT64_MAX = not */
     uint64_t kill_at_ns; /* UINT64_MAX until stopping */
     bool stopping, announced;
+    bool reloading; /* systemd was told so, and not yet that it is over */
     int exit_code;
 };
 
@@ -97,8 +98,8 @@ void reload_stage(struct supervisor *s, struct span message);
  * upgrade by upgrade_data_ready(). */
 void reload_commit(struct supervisor *s);
 /* For systemd; and what is said about it. */
-void reload_begun(const struct supervisor *s);
-void reload_ended(const struct supervisor *s, struct span status);
+void reload_begun(struct supervisor *s);
+void reload_ended(struct supervisor *s, struct span status);
 
 /* ---- supervisor.c --------------------------------------------------------------------------- */
 

@@ -347,23 +347,37 @@ static void kill_and_wait(pid_t *pid)
     *pid = 0;
 }
 
+/* Executes it with what it left. Returns only when that cannot be. */
+static void exec_back(struct upgrade *u, struct supervisor *before, const char *why)
+{
+    struct why problem;
+    if (!result_is_ok(handover_read(u->state_fd, before, false, &problem))) {
+        log_error("the program from before cannot go on: %s", problem.text);
+        return;
+    }
+    handover_keep(before, u->state_fd, true);
+    exec_into(NULL, u->back_exe_fd, u->state_fd, why);
+    log_error("the program from before cannot be executed: %s", strerror(errno));
+    handover_keep(before, u->state_fd, false);
+}
+
 /* The program from before goes on with what it left. Returns only when it cannot. */
 static void go_back(struct supervisor *s, const char *why)
 {
     struct upgrade *u = &s->upgrade;
     struct supervisor before = {.lock_fd = -1, .report_fd = -1, .exe_fd = -1};
-    struct why problem;
     log_error("the upgrade has failed, the program from before goes on: %s", why);
     for (int i = 0; i < CHILD_COUNT; i++) {
         before.children[i].fd = -1;
         kill_and_wait(&s->children[i].pid);
     }
-    if (u->back_exe_fd == -1 || !result_is_ok(handover_read(u->state_fd, &before, false, &problem)))
+    if (u->back_exe_fd == -1)
         return;
-    handover_keep(&before, u->state_fd, true);
-    exec_into(NULL, u->back_exe_fd, u->state_fd, why);
-    log_error("the program from before cannot be executed: %s", strerror(errno));
-    handover_keep(&before, u->state_fd, false);
+    exec_back(u, &before, why);
+    for (uint32_t i = 0; i < before.listeners.count; i++)
+        before.listeners.groups[i].count = 0; /* the descriptors are ours */
+    listeners_close(&before.listeners);
+    config_free(before.config);
 }
 
 static void fail(struct supervisor *s, const char *why)
@@ -495,6 +509,8 @@ static void take_over_back(struct supervisor *s, const char *why)
         c->was_ready = true;
         c->restart_at_ns = c->pid ? UINT64_MAX : s->now_ns;
     }
+    for (uint32_t i = 0; s->children[CHILD_DATA].pid && i < s->listeners.count; i++)
+        s->listeners.groups[i].known = s->listeners.groups[i].count;
     upgrade_tell_control(s);
     reload_ended(s, SPAN_LITERAL("Serving; last upgrade refused"));
 }
@@ -526,6 +542,12 @@ bool upgrade_take_over(struct supervisor *s)
 }
 
 /* ---- the old data process ------------------------------------------------------------------- */
+
+static void tell_old(const struct old_data *old, char what)
+{
+    struct child c = {.pid = old->pid, .fd = old->fd};
+    children_tell_byte(&c, what);
+}
 
 /* It goes on with what it has begun, and accepts nothing any more. */
 static void retire(struct supervisor *s)
@@ -615,10 +637,16 @@ void upgrade_stop(struct supervisor *s)
     children_tell_byte(&u->data, 'T');
     children_tell_byte(&u->control, 'T');
     for (uint32_t i = 0; i < s->old_count; i++) {
-        struct child old = {.pid = s->old[i].pid, .fd = s->old[i].fd};
-        children_tell_byte(&old, 'T');
+        tell_old(&s->old[i], 'T');
         s->old[i].kill_at_ns = s->kill_at_ns;
     }
+}
+
+void upgrade_reopen_logs(const struct supervisor *s)
+{
+    children_tell_byte(&s->upgrade.data, 'A');
+    for (uint32_t i = 0; i < s->old_count; i++)
+        tell_old(&s->old[i], 'A');
 }
 
 bool upgrade_is_busy(const struct supervisor *s)

@@ -22,6 +22,8 @@ void upgrade_child_failed(struct supervisor *s, const char *what, const char *ho
 bool upgrade_reaped(struct supervisor *s, pid_t pid, int status);
 /* Everything ends. */
 void upgrade_stop(struct supervisor *s);
+/* The access log was moved away: tells the data processes from before. */
+void upgrade_reopen_logs(const struct supervisor *s);
 /* True while a process of an upgrade is there. */
 bool upgrade_is_busy(const struct supervisor *s);
 void upgrade_timers(struct supervisor *s);

@@ -357,6 +357,52 @@ def test_systemd_is_told(ferrule, origin):
     assert proxy.notifications.count("READY=1") == 3
 
 
+def ask_for_reload(proxy):
+    """Without waiting for the answer."""
+    admin = socket.socket(socket.AF_UNIX)
+    admin.connect(str(proxy.admin_socket))
+    admin.sendall(b'{"command":"reload"}\n')
+    return admin
+
+
+def test_systemd_is_told_when_control_dies_during_a_reload(ferrule, origin):
+    proxy = ferrule.http(origin)
+    rewrite(proxy, ("count = 2", "count = 3"))
+    proxy.process.send_signal(signal.SIGSTOP)  # the reload waits for the supervisor's answer
+    with ask_for_reload(proxy):
+        proxy.wait_log("workers.count takes effect")  # said behind the message that it has begun
+        control = proxy.kill("control")
+        assert not proxy.notified("RELOADING=1")
+        proxy.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: proxy.notified("RELOADING=1") and proxy.notifications.count("READY=1") == 2, "READY=1 again")
+    proxy.wait_respawn("control", control)
+    wait_until(lambda: proxy.cli("status").returncode == 0, "control is back")
+    assert proxy.get("/bytes/1").status == 200
+
+
+def test_data_that_takes_no_sockets_refuses_the_reload(ferrule, origin):
+    """And nothing listens on them: clients would wait for nobody."""
+    proxy = ferrule.http(origin)
+    good, port = proxy.config_file.read_text(), free_port()
+    data = proxy.kill("data", signal.SIGSTOP)
+
+    def is_full():
+        proxy.process.send_signal(signal.SIGUSR1)
+        return "cannot tell the child process" in proxy.log
+
+    wait_until(is_full, "the data process takes no message", interval_s=0.001)
+    rewrite(proxy, append=config.entrypoint("more", port) + MORE)
+    assert "does not take new listening sockets" in reload(proxy, expect=1)
+    assert not accepts(port)
+    os.kill(data, signal.SIGCONT)
+    replace(proxy.config_file, good)
+    reload(proxy)
+    assert not accepts(port) and status_of(proxy.port()) == 200
+    rewrite(proxy, append=config.entrypoint("more", port) + MORE)
+    reload(proxy)
+    assert status_of(port) == 200
+
+
 def test_names_of_acme_come_and_go(ferrule, origin, bind, pebble):
     """New names are ordered at once; an order for names that stay is not asked for twice."""
     proxy = ferrule.acme(pebble, bind, origin, domains=[("one.edge.test", [])])

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`ferrule upgrade`: another program takes over, and no client notices."""
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -207,6 +209,7 @@ def test_way_back_when_the_new_program_cannot_start(ferrule, origin):
     """What the check cannot see: a port of the new configuration is taken."""
     proxy = ferrule.http(origin)
     before = data_processes(proxy)
+    listening = listening_fds(before[0], proxy.port())
     good = proxy.config_file.read_text()
     with socket.create_server(("127.0.0.1", 0)) as other, proxy.connect() as client:
         assert client.exchange("GET", "/bytes/1").status == 200
@@ -221,6 +224,7 @@ def test_way_back_when_the_new_program_cannot_start(ferrule, origin):
     proxy.config_file.write_text(good.replace("PathPrefix(`/`)", "PathPrefix(`/other`)"))
     wait_until(lambda: proxy.cli("reload").returncode == 0, "control is back")
     wait_until(lambda: proxy.get("/bytes/1").status == 404, "the old program reloads")
+    assert listening > 0 and listening_fds(before[0], proxy.port()) == listening  # none was given again
     proxy.config_file.write_text(good)
     upgrade(proxy)
     assert proxy.get("/bytes/1").status == 200 and data_processes(proxy) != before
@@ -229,6 +233,21 @@ def test_way_back_when_the_new_program_cannot_start(ferrule, origin):
 
 def control_processes(proxy):
     return [pid for pid in children(proxy.process.pid) if is_alive(pid) and " control-run" in command_of(pid)]
+
+
+def listening_fds(pid, port):
+    """How many descriptors of the process are sockets that listen on the IPv4 port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
+    return sum(link in sockets for link in open_files(pid))
+
+
+def open_files(pid):
+    links = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            links.append(os.readlink(fd))
+    return links
 
 
 def begin_upgrade(proxy):
@@ -299,6 +318,7 @@ def test_way_back_after_sockets_and_processes_have_gone(ferrule, origin, ends):
         assert client.exchange("GET", "/bytes/3", HOST).status == 200
 
 
+@pytest.mark.asan
 def test_never_two_controls_when_the_way_back_fails(ferrule, origin, binary):
     """The program from before cannot be executed any more while its control is still ending."""
     proxy = ferrule.http(origin, binary=binary)
@@ -393,6 +413,29 @@ def test_drain_has_an_end(ferrule, origin):
             loading.read_exactly(100000)
         assert time.monotonic() - started > 0.9
     wait_until(lambda: len(data_processes(proxy)) == 1, "the old data process has ended")
+
+
+def test_access_log_is_opened_anew_by_all(ferrule, origin, folder):
+    """SIGUSR1 reaches the data processes of before, too: after an upgrade and during one."""
+    path = folder / "access.log"
+    proxy = ferrule.http(origin, extra=f'[accessLog]\nfilePath = "{path}"\n')
+    with proxy.connect() as loading:
+        loading.request("GET", "/slow/100000?piece=10&ms=50")
+        loading.read_head()
+        upgrade(proxy)
+        new, control = begin_upgrade(proxy)
+        serving = [pid for pid in data_processes(proxy) if pid != new]
+        assert len(serving) == 2
+        wait_until(lambda: all(str(path) in open_files(pid) for pid in serving), "both write")
+        path.rename(folder / "access.1")
+        proxy.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: not any(str(folder / "access.1") in open_files(pid) for pid in serving), "nobody writes into the old file")
+        wait_until(path.exists, "the new file")
+        os.kill(new, signal.SIGCONT)
+        os.kill(control, signal.SIGCONT)
+        wait_until(lambda: proxy.log.count("upgraded: ferrule") == 2, "the upgrade is over")
+    wait_until(lambda: '"GET /slow/100000' in path.read_text(), "the line of what began first")
+    wait_until(lambda: len(data_processes(proxy)) == 1, "the old data processes have finished")
 
 
 @pytest.mark.asan

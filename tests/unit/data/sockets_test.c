@@ -111,6 +111,20 @@ static void test_full_and_wrong(void **state)
     }
 }
 
+/* A socket that finds no room takes nothing from the others of its group. */
+static void test_full_for_one_of_a_group(void **state)
+{
+    for (uint32_t i = 0; i < LISTENER_CONFIGS_MAX; i++)
+        assert_true(sockets_offer(s, dup(0), 1, 2, SPAN_LITERAL("web")));
+    assert_int_equal(look(1), LISTENER_CONFIGS_MAX);
+    assert_int_equal(look(0), 0);
+    int fd = some_fd();
+    assert_false(sockets_offer(s, fd, SOCKETS_ALL_WORKERS, 2, SPAN_LITERAL("web")));
+    assert_int_equal(look(1), LISTENER_CONFIGS_MAX);
+    assert_int_equal(look(0), 0);
+    assert_false(is_open(fd));
+}
+
 static void test_close(void **state)
 {
     int fd = some_fd();
@@ -127,6 +141,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_all_workers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_recalled_before_it_was_taken, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_and_wrong, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_full_for_one_of_a_group, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_close, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
