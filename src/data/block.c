@@ -224,6 +224,25 @@ static uint32_t next_room(uint32_t len, uint32_t max)
     return want - len;
 }
 
+bool block_queue_copy(struct blocks *b, struct block_queue *q, struct span bytes)
+{
+    while (bytes.len) {
+        struct block *tail = q->last;
+        if (!tail || block_is_lent(tail) || tail->refs > 1 || block_room(tail) == 0) {
+            uint32_t room = bytes.len > BLOCK_HEAD_BYTES ? BLOCK_RECORD_BYTES : BLOCK_HEAD_BYTES;
+            tail = block_take(b, room, true);
+            if (!tail)
+                return false;
+            block_queue_push(q, tail);
+        }
+        uint32_t n = block_room(tail) < bytes.len ? block_room(tail) : (uint32_t)bytes.len;
+        block_append(tail, bytes.ptr, n);
+        q->bytes += n;
+        bytes = span_skip(bytes, n);
+    }
+    return true;
+}
+
 struct result block_queue_gather(struct blocks *b, struct block_queue *q, uint32_t max)
 {
     must(max <= BLOCK_BODY_BYTES && q->first);

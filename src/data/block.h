@@ -120,6 +120,9 @@ void block_queue_take(struct blocks *b, struct block_queue *q, uint32_t n);
 /* Drops `n` bytes (n <= q->bytes) over as many blocks as it needs. */
 void block_queue_advance(struct blocks *b, struct block_queue *q, uint32_t n);
 void block_queue_clear(struct blocks *b, struct block_queue *q);
+/* Copies bytes behind what the queue holds, into blocks of the pools. False: no block is free; a
+ * part may have been taken. */
+bool block_queue_copy(struct blocks *b, struct block_queue *q, struct span bytes);
 /* Makes the first block hold more contiguous bytes: those of the blocks behind it are moved into
  * it, and a lent one is exchanged for a pool block, up to `max` bytes in all. ERR_TOO_LARGE: it
  * holds max already; ERR_NO_SLOT: no pool block. */

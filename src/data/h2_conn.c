@@ -123,27 +123,6 @@ static void on_reject(struct h2 *h2, void *stream, const struct http_reject *rej
     h2_stream_reply(h->w, s, &(struct http_answer){.status = reject->status});
 }
 
-/* Payload behind what waits already, in blocks of our own. False: no block is free. */
-static bool keep(struct worker *w, struct block_queue *q, struct span bytes)
-{
-    while (bytes.len) {
-        struct block *tail = q->last;
-        if (!tail || block_is_lent(tail) || tail->refs > 1 || block_room(tail) == 0) {
-            tail = block_take(&w->blocks,
-                              bytes.len > BLOCK_HEAD_BYTES ? BLOCK_RECORD_BYTES : BLOCK_HEAD_BYTES,
-                              true);
-            if (!tail)
-                return false;
-            block_queue_push(q, tail);
-        }
-        uint32_t n = block_room(tail) < bytes.len ? block_room(tail) : (uint32_t)bytes.len;
-        block_append(tail, bytes.ptr, n);
-        q->bytes += n;
-        bytes = span_skip(bytes, n);
-    }
-    return true;
-}
-
 static void on_data(struct h2 *h2, void *stream, struct span bytes)
 {
     struct h2_conn *h = h2_conn_of(h2);
@@ -154,7 +133,7 @@ static void on_data(struct h2 *h2, void *stream, struct span bytes)
         return;
     }
     uint32_t before = s->in.queue.bytes;
-    if (!keep(h->w, &s->in.queue, bytes)) {
+    if (!block_queue_copy(&h->w->blocks, &s->in.queue, bytes)) {
         report_add(h->w->report, REPORT_H2_NO_BLOCK, 1);
         h2_drop(h2, (uint32_t)bytes.len - (s->in.queue.bytes - before));
         h2_reset(h2, s->id, H2_INTERNAL_ERROR);

@@ -76,26 +76,6 @@ static void on_head(struct h2_client *c, void *stream, uint16_t status, struct b
         lease_ready(l);
 }
 
-/* Payload behind what waits already, in blocks of our own. False: no block is free. */
-static bool keep(struct blocks *blocks, struct block_queue *q, struct span bytes)
-{
-    while (bytes.len) {
-        struct block *tail = q->last;
-        if (!tail || tail->refs > 1 || block_room(tail) == 0) {
-            uint32_t room = bytes.len > BLOCK_HEAD_BYTES ? BLOCK_RECORD_BYTES : BLOCK_HEAD_BYTES;
-            tail = block_take(blocks, room, true);
-            if (!tail)
-                return false;
-            block_queue_push(q, tail);
-        }
-        uint32_t n = block_room(tail) < bytes.len ? block_room(tail) : (uint32_t)bytes.len;
-        block_append(tail, bytes.ptr, n);
-        q->bytes += n;
-        bytes = span_skip(bytes, n);
-    }
-    return true;
-}
-
 static void on_data(struct h2_client *c, void *stream, struct span bytes)
 {
     struct multi *m = multi_of(c);
@@ -104,7 +84,7 @@ static void on_data(struct h2_client *c, void *stream, struct span bytes)
     m->owed += (uint32_t)bytes.len;
     m->unread += bytes.len;
     l->unread += (uint32_t)bytes.len;
-    if (!keep(c->blocks, &l->in.queue, bytes))
+    if (!block_queue_copy(c->blocks, &l->in.queue, bytes))
         give_up(l);
     else
         lease_ready(l);
