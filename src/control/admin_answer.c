@@ -184,7 +184,17 @@ static const char *state_of(const struct want *w, int64_t now_s)
         return "waiting";
     if (w->not_after_s < now_s)
         return "expired";
-    return w->renewal.due_s <= now_s ? "due" : "valid";
+    return scheduler_due_s(w) <= now_s ? "due" : "valid";
+}
+
+/* The window that the CA suggests for the renewal. */
+static json_t *suggestion_json(const struct ari *ari)
+{
+    json_t *o = json_object();
+    set(o, "start", json_integer(ari->start_s));
+    set(o, "end", json_integer(ari->end_s));
+    set_text(o, "explanation", ari->url);
+    return o;
 }
 
 static json_t *want_json(const struct want *w, int64_t now_s)
@@ -194,7 +204,9 @@ static json_t *want_json(const struct want *w, int64_t now_s)
     set_text(o, "resolver", w->resolver->config->name);
     set_text(o, "state", state_of(w, now_s));
     set(o, "notAfter", w->have ? json_integer(w->not_after_s) : json_null());
-    set(o, "renewAt", w->have ? json_integer(w->renewal.due_s) : json_null());
+    set(o, "renewAt", w->have ? json_integer(scheduler_due_s(w)) : json_null());
+    set(o, "suggested",
+        w->have && w->ari && w->ari->chosen_s ? suggestion_json(w->ari) : json_null());
     set(o, "next", w->next_s && !w->order ? json_integer(w->next_s) : json_null());
     set_text(o, "waiting", w->waiting.text);
     if (w->order) {

@@ -120,6 +120,16 @@ static void print_candidate(const json_t *c)
     print_time("    to   ", c, "notAfter");
 }
 
+static void print_suggestion(const json_t *s)
+{
+    if (!json_is_object(s))
+        return;
+    print_time("    suggested by the CA: from ", s, "start");
+    print_time("                         to   ", s, "end");
+    if (text_of(s, "explanation")[0])
+        printf("    explained at %s\n", text_of(s, "explanation"));
+}
+
 static void print_want(const json_t *w)
 {
     const json_t *ledger = json_object_get(w, "ledger");
@@ -128,6 +138,7 @@ static void print_want(const json_t *w)
     printf("\n    %s, by resolver %s\n", text_of(w, "state"), text_of(w, "resolver"));
     print_time("    expires ", w, "notAfter");
     print_time("    renewal ", w, "renewAt");
+    print_suggestion(json_object_get(w, "suggested"));
     if (text_of(w, "doing")[0])
         printf("    at work: %s (%s)\n    last: %s\n", text_of(w, "doing"), text_of(w, "step"),
                text_of(w, "progress"));

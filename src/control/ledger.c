@@ -268,7 +268,8 @@ static void name_order(const char *url, char ret[LEDGER_ORDER_LEN + 1])
 }
 
 struct result ledger_certificate_asked(struct ledger *ledger, const struct ledger_key *key,
-                                       const char *order_url, int64_t now_s, struct why *why)
+                                       const char *order_url, bool counts, int64_t now_s,
+                                       struct why *why)
 {
     struct ledger_entry e;
     char order[LEDGER_ORDER_LEN + 1];
@@ -277,7 +278,8 @@ struct result ledger_certificate_asked(struct ledger *ledger, const struct ledge
     if (!strcmp(e.asked, order))
         return result_ok();
     memcpy(e.asked, order, sizeof order);
-    add_time(e.certs, &e.cert_count, now_s);
+    if (counts)
+        add_time(e.certs, &e.cert_count, now_s);
     return write_entry(ledger, key, &e, why);
 }
 

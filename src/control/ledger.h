@@ -69,9 +69,11 @@ bool ledger_allows(const struct ledger_entry *entry, uint32_t budget, int64_t no
 /* Each is on disk when it returns ok; called before the request goes out. ERR_STORE. */
 struct result ledger_order_begins(struct ledger *ledger, const struct ledger_key *key,
                                   int64_t now_s, struct why *why);
-/* order_url: the same order counts once, however often its request is sent. */
+/* order_url: the same order counts once, however often its request is sent. counts: false for one
+ * that replaces a certificate by the CA's own suggestion (RFC 9773): it costs no budget. */
 struct result ledger_certificate_asked(struct ledger *ledger, const struct ledger_key *key,
-                                       const char *order_url, int64_t now_s, struct why *why);
+                                       const char *order_url, bool counts, int64_t now_s,
+                                       struct why *why);
 struct result ledger_failed(struct ledger *ledger, const struct ledger_key *key, int64_t now_s,
                             const struct ledger_failure *failure, struct why *why);
 struct result ledger_succeeded(struct ledger *ledger, const struct ledger_key *key, int64_t now_s,

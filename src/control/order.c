@@ -430,14 +430,25 @@ static void begin(struct order *o)
     }
 }
 
+/* Borrowed texts of the caller's do not last as long as the order. */
+static void keep_replaces(struct order *o)
+{
+    free(o->record.replaces);
+    o->record.replaces = o->env.replaces ? mem_strdup(o->env.replaces) : NULL;
+    o->env.replaces = NULL;
+}
+
 static void take_up(struct order *o, const char *const *names, uint32_t count, const char *id)
 {
     struct order_record *r = &o->record;
     const struct config_resolver *c = o->resolver->config;
     struct result result = order_journal_get(o->env.state, id, r);
     o->journalled = result_is_ok(result);
-    if (o->journalled)
+    if (o->journalled) {
+        if (!r->order_url)
+            keep_replaces(o);
         return;
+    }
     if (result.code != ERR_NOT_FOUND)
         log_error("%s: the journal's record of an unfinished order cannot be read (%s); the order "
                   "starts again, and a TXT value may be left",
@@ -449,6 +460,7 @@ static void take_up(struct order *o, const char *const *names, uint32_t count, c
                                .step = ORDER_PREPARE,
                                .started_s = clock_wall_s()};
     memcpy(r->id, id, ORDER_ID_LEN);
+    keep_replaces(o);
     for (uint32_t i = 0; i < count; i++)
         r->names[i] = mem_strdup(names[i]);
 }

@@ -32,6 +32,8 @@ struct order_env {
     struct loop *loop;
     struct state *state;
     struct ledger *ledger;
+    const char *replaces; /* id of the certificate to be replaced (RFC 9773), NULL = none */
+    uint32_t budget;      /* duplicates that may be asked for when nothing is replaced; 0 = any */
     uint32_t retry_cap_s; /* longest back-off after a failure; 0 = the ledger's */
     /* A certificate is on disk: hand it to the workers. */
     void (*publish)(void *arg, const struct store_cert *cert);

@@ -48,12 +48,35 @@ static void keep_urls(struct order *o, const struct document_order *doc)
         o->authz[i].url = mem_strdup(doc->authorizations[i]);
 }
 
+/* The CA may refuse what is to be replaced: it was already, or it is not from this CA or account
+ * (RFC 9773 section 5). */
+static bool may_be_for_replaces(const struct order *o, const struct acme_answer *answer)
+{
+    return o->record.replaces && answer->status >= 400 && answer->status < 500 &&
+           (answer->class == ACME_REJECTED || answer->class == ACME_MALFORMED ||
+            answer->class == ACME_UNAUTHORIZED);
+}
+
+static void order_without_replaces(struct order *o, const struct acme_answer *answer)
+{
+    free(o->record.replaces);
+    o->record.replaces = NULL;
+    order_say(o, "the CA does not take the order as a replacement (%.300s): ordered without",
+              answer->text);
+    if (order_save(o))
+        order_ca_new_order(o);
+}
+
 static void on_new_order(void *arg, const struct acme_answer *answer)
 {
     struct order *o = arg;
     struct document_order doc;
     struct why why;
     o->call = NULL;
+    if (answer->class != ACME_OK && may_be_for_replaces(o, answer)) {
+        order_without_replaces(o, answer);
+        return;
+    }
     if (answer->class != ACME_OK) {
         order_fail_answer(o, answer);
         return;
@@ -69,7 +92,9 @@ static void on_new_order(void *arg, const struct acme_answer *answer)
     o->record.order_url = mem_strdup(answer->location);
     keep_urls(o, &doc);
     document_order_free(&doc);
-    order_say(o, "order placed at the CA: %s", o->record.order_url);
+    order_say(o, "order placed at the CA: %s%s%s", o->record.order_url,
+              o->record.replaces ? ", which replaces " : "",
+              o->record.replaces ? o->record.replaces : "");
     order_next(o);
 }
 
@@ -87,6 +112,20 @@ static bool has_profile(const struct document_directory *d, const char *profile)
     return false;
 }
 
+/* Replacements are not counted, so an order that is none after all may be one too many. */
+static bool may_order_again(struct order *o, const struct ledger_key *key)
+{
+    struct ledger_entry e;
+    ledger_read(o->env.ledger, key, clock_wall_s(), &e);
+    if (!o->env.budget || e.cert_count < o->env.budget)
+        return true;
+    order_fail(o, ACME_CONFIG, "", 0,
+               "%u of %u certificates for these names were asked for in the last 168 hours (the "
+               "duplicate budget)",
+               e.cert_count, o->env.budget);
+    return false;
+}
+
 void order_ca_new_order(struct order *o)
 {
     struct order_record *r = &o->record;
@@ -98,6 +137,10 @@ void order_ca_new_order(struct order *o)
         return;
     }
     struct ledger_key key = order_ledger_key(o, &names);
+    if (!r->replaces && !may_order_again(o, &key)) {
+        buf_free(&names);
+        return;
+    }
     struct result counted = ledger_order_begins(o->env.ledger, &key, clock_wall_s(), &why);
     buf_free(&names);
     if (!result_is_ok(counted)) {
@@ -115,6 +158,10 @@ void order_ca_new_order(struct order *o)
     if (profile && profile[0]) {
         buf_put_str(&payload, ",\"profile\":");
         jws_quote(&payload, profile);
+    }
+    if (r->replaces && acme_directory(o->resolver->acme)->renewal_info) {
+        buf_put_str(&payload, ",\"replaces\":");
+        jws_quote(&payload, r->replaces);
     }
     buf_put_str(&payload, "}");
     o->call = acme_new_order(o->resolver->acme, buf_span(&payload), on_new_order, o);

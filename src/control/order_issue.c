@@ -132,7 +132,7 @@ void order_issue_finalize(struct order *o)
     if (!result_is_ok(r)) {
         order_fail(o, ACME_CONFIG, "", 0, "%s", why.text);
     } else if (!result_is_ok(ledger_certificate_asked(o->env.ledger, &key, o->record.order_url,
-                                                      clock_wall_s(), &why))) {
+                                                      !o->record.replaces, clock_wall_s(), &why))) {
         order_fail_disk(o, "the ledger cannot be written", &why);
     } else {
         buf_put_str(&payload, "{\"csr\":\"");

@@ -41,6 +41,7 @@ struct order_record {
     uint32_t resumes; /* process starts that found this order unfinished */
     int64_t started_s;
     char *order_url, *finalize_url, *certificate_url; /* NULL = not known */
+    char *replaces;     /* id of the certificate that the order replaces (RFC 9773); NULL = none */
     struct buf key_der; /* the certificate's private key, before the CA sees its public half */
     struct order_txt *txts;
     uint32_t txt_count;

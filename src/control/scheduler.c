@@ -33,10 +33,12 @@ struct scheduler {
     uint32_t running_count;
     struct loop_timer timer;
     int64_t swept_s; /* wall time of the last sweep */
+    struct ari_poller *ari;
     bool started;
 };
 
 static void sweep(struct scheduler *s);
+static void on_ari(void *arg, const char *want_id, const struct ari *ari, bool changed);
 
 static void wake_at(struct scheduler *s, int64_t wall_s)
 {
@@ -92,6 +94,12 @@ static uint32_t retry_cap(const struct want *w)
     return interval > RETRY_CAP_MIN_S ? (uint32_t)interval : RETRY_CAP_MIN_S;
 }
 
+/* Replacing a certificate as the CA suggests costs no budget (RFC 9773). */
+static bool is_suggested(const struct want *w)
+{
+    return w->have && w->ari && w->ari->chosen_s;
+}
+
 static struct running *start(struct scheduler *s, struct want *w, struct resolver *resolver,
                              const char *const *names, uint32_t count, const char *id,
                              enum order_mode mode)
@@ -100,6 +108,8 @@ static struct running *start(struct scheduler *s, struct want *w, struct resolve
     struct order_env env = {.loop = s->o.loop,
                             .state = s->o.state,
                             .ledger = s->o.ledger,
+                            .replaces = w && is_suggested(w) ? w->ari->id : NULL,
+                            .budget = s->o.config->duplicate_budget,
                             .retry_cap_s = retry_cap(w),
                             .publish = on_published,
                             .finished = on_finished,
@@ -133,13 +143,20 @@ void scheduler_ledger(const struct scheduler *s, const struct want *w, struct le
     ledger_read(s->o.ledger, &key, clock_wall_s(), ret);
 }
 
+int64_t scheduler_due_s(const struct want *w)
+{
+    int64_t suggested_s =
+        w->ari ? ari_due_s(w->ari, w->not_before_s, w->not_after_s, &w->renewal) : 0;
+    return suggested_s ? suggested_s : w->renewal.due_s;
+}
+
 /* May the want's order start now? Else next_s and `waiting` tell. */
 static bool is_due(struct scheduler *s, struct want *w, int64_t now_s)
 {
     struct ledger_entry e;
     w->waiting.text[0] = 0;
-    if (w->have && !w->unfinished && w->renewal.due_s > now_s) {
-        w->next_s = w->renewal.due_s;
+    if (w->have && !w->unfinished && scheduler_due_s(w) > now_s) {
+        w->next_s = scheduler_due_s(w);
         return false;
     }
     if (!w->resolver->store) {
@@ -153,7 +170,8 @@ static bool is_due(struct scheduler *s, struct want *w, int64_t now_s)
         return false;
     }
     scheduler_ledger(s, w, &e);
-    if (!ledger_allows(&e, s->o.config->duplicate_budget, now_s, &w->next_s, &w->waiting))
+    uint32_t budget = is_suggested(w) ? 0 : s->o.config->duplicate_budget;
+    if (!ledger_allows(&e, budget, now_s, &w->next_s, &w->waiting))
         return false;
     if (w->hold_s > now_s && w->hold_s <= now_s + RETRY_MIN_S) {
         w->next_s = w->hold_s;
@@ -192,6 +210,33 @@ static void sweep_wants(struct scheduler *s, int64_t now_s, bool have, int64_t *
     }
 }
 
+/* Asks CAs what they suggest for certificates that we have. */
+static void sweep_ari(struct scheduler *s, int64_t now_s, int64_t *next_s)
+{
+    for (uint32_t i = 0; i < s->wants.count; i++) {
+        struct want *w = &s->wants.items[i];
+        if (!w->have || !w->ari || w->order || !w->resolver->acme || w->not_after_s < now_s)
+            continue;
+        if (w->ari->poll_s > now_s + ARI_POLL_MAX_S)
+            w->ari->poll_s = now_s; /* by a clock that was set back since */
+        if (w->ari->poll_s > now_s)
+            *next_s = w->ari->poll_s < *next_s ? w->ari->poll_s : *next_s;
+        else if (!ari_poller_ask(s->ari, w->resolver->acme, w->id, w->label, w->ari))
+            return; /* the end of a question sweeps again */
+    }
+}
+
+static void on_ari(void *arg, const char *want_id, const struct ari *ari, bool changed)
+{
+    struct scheduler *s = arg;
+    struct want *w = wants_find(&s->wants, want_id);
+    if (w && w->ari && !strcmp(w->ari->id, ari->id)) {
+        *w->ari = *ari;
+        w->next_s = changed ? 0 : w->next_s;
+    }
+    wake_at(s, 0);
+}
+
 /* The clock was set back: times that were planned by it are planned again. */
 static void plan_anew(struct scheduler *s, int64_t now_s)
 {
@@ -214,6 +259,7 @@ static void sweep(struct scheduler *s)
     sweep_cleanups(s, now_s, &next_s);
     sweep_wants(s, now_s, false, &next_s);
     sweep_wants(s, now_s, true, &next_s);
+    sweep_ari(s, now_s, &next_s);
     wake_at(s, next_s > now_s ? next_s : now_s + 1);
 }
 
@@ -267,12 +313,27 @@ static void take_up(struct scheduler *s, const char *id)
 /* ---- interface ---------------------------------------------------------------------------------
  */
 
+/* What the CA suggested for this very certificate; a newer one is asked for anew. */
+static void know_ari(struct scheduler *s, struct want *w, const char *ari_id)
+{
+    if (!ari_id[0]) {
+        free(w->ari);
+        w->ari = NULL;
+        return;
+    }
+    if (!w->ari)
+        w->ari = mem_zalloc(sizeof *w->ari);
+    if (strcmp(w->ari->id, ari_id) != 0)
+        ari_load(s->o.state, w->id, ari_id, w->ari);
+}
+
 struct scheduler *scheduler_create(const struct scheduler_options *options)
 {
     struct scheduler *s = mem_zalloc(sizeof *s);
     s->o = *options;
     list_init(&s->running);
     loop_timer_init(&s->timer, timer_fired);
+    s->ari = ari_poller_create(options->state, on_ari, s);
     wants_collect(options->config, options->resolvers, &s->wants);
     return s;
 }
@@ -288,12 +349,13 @@ void scheduler_destroy(struct scheduler *s)
         free(r);
     }
     loop_timer_cancel(s->o.loop, &s->timer);
+    ari_poller_destroy(s->ari);
     wants_free(&s->wants);
     free(s);
 }
 
 void scheduler_know(struct scheduler *s, const struct store_cert *cert, int64_t not_before_s,
-                    int64_t not_after_s, uint64_t seed)
+                    int64_t not_after_s, uint64_t seed, const char *ari_id)
 {
     struct resolver *resolver = resolver_find(s->o.resolvers, cert->resolver);
     if (!resolver)
@@ -307,7 +369,7 @@ void scheduler_know(struct scheduler *s, const struct store_cert *cert, int64_t 
     free(names);
     struct want *w = wants_find(&s->wants, id);
     if (w)
-        scheduler_know_want(s, w, not_before_s, not_after_s, seed);
+        scheduler_know_want(s, w, not_before_s, not_after_s, seed, ari_id);
 }
 
 void scheduler_forget_want(struct scheduler *s, const struct want *want)
@@ -318,7 +380,7 @@ void scheduler_forget_want(struct scheduler *s, const struct want *want)
 }
 
 void scheduler_know_want(struct scheduler *s, const struct want *want, int64_t not_before_s,
-                         int64_t not_after_s, uint64_t seed)
+                         int64_t not_after_s, uint64_t seed, const char *ari_id)
 {
     struct want *w = &s->wants.items[want - s->wants.items];
     /* The newest is the one in use, even when it ends before the one that it replaces. */
@@ -332,6 +394,7 @@ void scheduler_know_want(struct scheduler *s, const struct want *want, int64_t n
     w->renewal = renewal_plan(not_before_s, not_after_s,
                               w->resolver->config->certificates_duration_h, seed, &warning);
     w->next_s = 0;
+    know_ari(s, w, ari_id);
     if (warning.text[0])
         log_warn("%s: %s", w->label, warning.text);
 }
@@ -365,6 +428,7 @@ static void inherit(struct want *w, const struct want *old)
 {
     struct why warning;
     w->have = old->have;
+    w->ari = old->ari ? mem_dup(old->ari, sizeof *old->ari) : NULL;
     w->not_before_s = old->not_before_s;
     w->not_after_s = old->not_after_s;
     w->seed = old->seed;
@@ -381,6 +445,7 @@ void scheduler_reload(struct scheduler *s, const struct config *config,
                       struct resolver_set *resolvers)
 {
     struct wants old = s->wants;
+    ari_poller_stop(s->ari);
     s->o.config = config;
     s->o.resolvers = resolvers;
     wants_collect(config, resolvers, &s->wants);

@@ -5,6 +5,7 @@
  * Never: changes after it is made, but for the state that the scheduler keeps in each. */
 #pragma once
 
+#include "control/ari.h"
 #include "control/order.h"
 #include "control/renewal.h"
 
@@ -20,6 +21,7 @@ struct want {
     int64_t not_before_s, not_after_s;
     uint64_t seed;
     struct renewal renewal; /* when have */
+    struct ari *ari;        /* what the CA suggests; NULL = not asked for */
     struct order *order;    /* running */
     int64_t next_s;         /* nothing to do before this wall time */
     int64_t hold_s;         /* no order before this wall time, whatever the ledger says */

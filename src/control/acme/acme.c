@@ -140,7 +140,8 @@ static void refused(struct acme_call *call, const struct http_reply *reply)
         advance(call);
         return;
     }
-    if (a.class == ACME_ACCOUNT && call->target != ACME_TARGET_ACCOUNT && !call->account_retried) {
+    if (a.class == ACME_ACCOUNT && call->target != ACME_TARGET_ACCOUNT &&
+        call->target != ACME_TARGET_RENEWAL && !call->account_retried) {
         call->account_retried = true;
         account_forget_url(call->acme);
         advance(call);
@@ -215,6 +216,7 @@ static const char *target_url(const struct acme_call *call)
     case ACME_TARGET_ACCOUNT:
         return call->acme->directory.new_account;
     case ACME_TARGET_NONE:
+    case ACME_TARGET_RENEWAL:
         break;
     }
     never();
@@ -243,12 +245,33 @@ static void send_signed(struct acme_call *call, char *nonce)
     buf_free(&body);
 }
 
+static void get_renewal_info(struct acme_call *call)
+{
+    const char *base = call->acme->directory.renewal_info;
+    if (!base) {
+        struct acme_answer a = acme_failure(ACME_OK, "");
+        finish(call, &a);
+        return;
+    }
+    bool slash = base[strlen(base) - 1] == '/';
+    char *url = mem_printf("%s%s%s", base, slash ? "" : "/", call->url);
+    struct http_request request = {
+        .method = HTTP_METHOD_GET, .url = url, .accept = "application/json"};
+    call->phase = ACME_PHASE_SENT;
+    call->http = http_client_start(call->acme->http, &request, on_reply, call);
+    free(url);
+}
+
 static void advance(struct acme_call *call)
 {
     struct acme *acme = call->acme;
     if (!directory_is_fresh(acme)) {
         call->phase = ACME_PHASE_DIRECTORY;
         directory_ensure(acme);
+        return;
+    }
+    if (call->target == ACME_TARGET_RENEWAL) {
+        get_renewal_info(call);
         return;
     }
     if (call->target != ACME_TARGET_ACCOUNT && acme->account_phase != ACCOUNT_PHASE_READY) {
@@ -381,6 +404,11 @@ struct acme_call *acme_post_once(struct acme *acme, const char *url, struct span
     struct acme_call *call = acme_call_start(acme, ACME_TARGET_URL, url, payload, done, arg);
     call->once = true;
     return call;
+}
+
+struct acme_call *acme_renewal_info(struct acme *acme, const char *id, acme_done *done, void *arg)
+{
+    return acme_call_start(acme, ACME_TARGET_RENEWAL, id, span_of(NULL, 0), done, arg);
 }
 
 const struct document_directory *acme_directory(const struct acme *acme)

@@ -49,6 +49,9 @@ struct acme_call *acme_new_order(struct acme *acme, struct span payload, acme_do
 /* POST that is not repeated when the CA may have seen it (finalize). */
 struct acme_call *acme_post_once(struct acme *acme, const char *url, struct span payload,
                                  acme_done *done, void *arg);
+/* Fetches the renewal information of a certificate (RFC 9773 section 4.1: its id), unsigned.
+ * ACME_OK with status 0: the CA offers none. */
+struct acme_call *acme_renewal_info(struct acme *acme, const char *id, acme_done *done, void *arg);
 /* Drops a call; its callback is not called. NULL is fine. */
 void acme_call_cancel(struct acme_call *call);
 

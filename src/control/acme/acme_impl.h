@@ -10,7 +10,13 @@
 
 #define ACME_NONCES_MAX 16
 
-enum acme_target { ACME_TARGET_URL = 0, ACME_TARGET_NONE, ACME_TARGET_ORDER, ACME_TARGET_ACCOUNT };
+enum acme_target {
+    ACME_TARGET_URL = 0,
+    ACME_TARGET_NONE,
+    ACME_TARGET_ORDER,
+    ACME_TARGET_ACCOUNT,
+    ACME_TARGET_RENEWAL
+};
 
 enum acme_phase {
     ACME_PHASE_IDLE = 0,

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define SUBPROBLEMS_SHOWN 3
 
@@ -347,4 +348,55 @@ void document_authorization_free(struct document_authorization *a)
         free(a->challenges[i].token);
     }
     *a = (struct document_authorization){0};
+}
+
+/* ---- renewal information (RFC 9773) -----------------------------------------------------------
+ */
+
+struct result document_time_parse(const char *text, int64_t *ret)
+{
+    struct tm tm = {0};
+    int used = 0, hours = 0, minutes = 0;
+    if (sscanf(text, "%4d-%2d-%2d%*1[Tt]%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
+               &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &used) != 6 ||
+        !used || tm.tm_year < 1970 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 ||
+        tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
+        return result_fail(ERR_FORMAT);
+    const char *rest = text + used;
+    if (*rest == '.')
+        rest += 1 + strspn(rest + 1, "0123456789");
+    bool zulu = (rest[0] == 'Z' || rest[0] == 'z') && !rest[1];
+    if (!zulu && ((rest[0] != '+' && rest[0] != '-') || strlen(rest) != 6 || rest[3] != ':' ||
+                  sscanf(rest + 1, "%2d:%2d", &hours, &minutes) != 2))
+        return result_fail(ERR_FORMAT);
+    int64_t offset_s = hours * 3600 + minutes * 60;
+    tm.tm_year -= 1900;
+    tm.tm_mon--;
+    *ret = (int64_t)timegm(&tm) - (rest[0] == '-' ? -offset_s : offset_s);
+    return result_ok();
+}
+
+static struct result take_renewal(const json_t *root, struct document_renewal *ret, struct why *why)
+{
+    const json_t *window = json_object_get(root, "suggestedWindow");
+    const char *start = json_string_value(json_object_get(window, "start"));
+    const char *end = json_string_value(json_object_get(window, "end"));
+    const char *url = json_string_value(json_object_get(root, "explanationURL"));
+    if (!start || !end || !result_is_ok(document_time_parse(start, &ret->start_s)) ||
+        !result_is_ok(document_time_parse(end, &ret->end_s)) || ret->end_s < ret->start_s)
+        return why_fail(why, ERR_FORMAT, "the CA's renewal information has no usable window");
+    if (url && document_is_url(url, true))
+        snprintf(ret->url, sizeof ret->url, "%s", url);
+    return result_ok();
+}
+
+struct result document_renewal_parse(struct span json, struct document_renewal *ret,
+                                     struct why *why)
+{
+    json_t *root = NULL;
+    *ret = (struct document_renewal){0};
+    TRY(parse_object(json, "renewal information", &root, why));
+    struct result r = take_renewal(root, ret, why);
+    json_decref(root);
+    return r;
 }

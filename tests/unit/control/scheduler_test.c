@@ -30,7 +30,7 @@ static void know(int64_t from_s, int64_t to_s)
                               .main = (char *)names[0],
                               .sans = (char **)&names[1],
                               .san_count = 1};
-    scheduler_know(scheduler, &cert, from_s, to_s, 1);
+    scheduler_know(scheduler, &cert, from_s, to_s, 1, w->ari_id);
 }
 
 static void on_publish(void *arg, const struct store_cert *cert)
@@ -468,11 +468,86 @@ static void test_duplicate_budget(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
-UNIT_TESTS(TEST(test_obtains), TEST(test_death_at_every_boundary), TEST(test_two_deaths),
-           TEST(test_crash_loop), TEST(test_crash_loop_before_the_order),
-           TEST(test_garbled_while_polling), TEST(test_garbled_download),
-           TEST(test_garbled_for_an_hour), TEST(test_request_counts_once_over_deaths),
-           TEST(test_store_full), TEST(test_wrong_credentials), TEST(test_ca_refuses_the_proof),
+/* ---- renewal by the CA's own word (RFC 9773) ---------------------------------------------------
+ */
+
+/* A certificate from the start, of 90 days. */
+static void have_certificate(void)
+{
+    w->stored = w->issued = 1;
+    w->stored_from_s = WORLD_START_S;
+    w->stored_to_s = WORLD_START_S + w->life_s - 1;
+    strcpy(w->ari_id, "aki.serial");
+}
+
+static void test_the_suggested_window_is_honoured(void **state)
+{
+    have_certificate();
+    w->ari_start_s = WORLD_START_S + 20 * 86400;
+    w->ari_end_s = w->ari_start_s + 86400;
+    assert_false(life(80 * DAY_NS, 2));
+    assert_int_equal(w->stored, 2);
+    assert_in_range(w->last_order_s, w->ari_start_s, w->ari_end_s + 60);
+    assert_string_equal(w->replaced, "aki.serial");
+}
+
+static void test_nothing_suggested_leaves_the_table(void **state)
+{
+    have_certificate();
+    assert_false(life(80 * DAY_NS, 2));
+    assert_in_range(w->last_order_s, WORLD_START_S + 60 * 86400, WORLD_START_S + 61 * 86400 + 60);
+    assert_true(w->ari_asked > 100);
+    assert_string_equal(w->replaced, "");
+}
+
+/* A window in the past means: at once. But not again and again for a certificate that was just
+ * obtained, whatever the CA says of it. */
+static void test_a_window_of_the_past(void **state)
+{
+    have_certificate();
+    w->ari_start_s = WORLD_START_S - 86400;
+    w->ari_end_s = WORLD_START_S - 3600;
+    assert_false(life(3 * DAY_NS, 9));
+    assert_in_range(w->stored - 1, 4, 6);
+}
+
+/* Restarts neither ask again nor choose another time. */
+static void test_suggestions_survive_restarts(void **state)
+{
+    have_certificate();
+    w->ari_start_s = WORLD_START_S + 20 * 86400;
+    w->ari_end_s = w->ari_start_s + 86400;
+    assert_false(life(3600 * NS_PER_S, 2));
+    int asked = w->ari_asked;
+    assert_int_equal(asked, 1);
+    assert_false(life(7200 * NS_PER_S, 2));
+    assert_int_equal(w->ari_asked, asked);
+}
+
+static void test_already_replaced(void **state)
+{
+    have_certificate();
+    w->ari_start_s = WORLD_START_S + 20 * 86400;
+    w->ari_end_s = w->ari_start_s + 86400;
+    w->refuse_replaces = true;
+    assert_false(life(80 * DAY_NS, 2));
+    assert_int_equal(w->stored, 2);
+    assert_string_equal(w->replaced, "");
+    assert_int_equal(w->order_count, 1);
+    assert_in_range(w->last_order_s, w->ari_start_s, w->ari_end_s + 60);
+    assert_int_equal(txt_count(), 0);
+}
+
+UNIT_TESTS(cmocka_unit_test_setup(test_the_suggested_window_is_honoured, set_up),
+           cmocka_unit_test_setup(test_nothing_suggested_leaves_the_table, set_up),
+           cmocka_unit_test_setup(test_a_window_of_the_past, set_up),
+           cmocka_unit_test_setup(test_suggestions_survive_restarts, set_up),
+           cmocka_unit_test_setup(test_already_replaced, set_up), TEST(test_obtains),
+           TEST(test_death_at_every_boundary), TEST(test_two_deaths), TEST(test_crash_loop),
+           TEST(test_crash_loop_before_the_order), TEST(test_garbled_while_polling),
+           TEST(test_garbled_download), TEST(test_garbled_for_an_hour),
+           TEST(test_request_counts_once_over_deaths), TEST(test_store_full),
+           TEST(test_wrong_credentials), TEST(test_ca_refuses_the_proof),
            TEST(test_rate_limit_is_waited_out), TEST(test_ca_down_after_finalize),
            TEST(test_ca_down_at_start), TEST(test_disk_full), TEST(test_cleanup_refused_for_hours),
            TEST(test_renews_beside_leftovers), TEST(test_shorter_life),

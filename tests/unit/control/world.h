@@ -65,6 +65,12 @@ struct world {
     int questions;           /* that the CA got */
     bool quiet_ca_after_finalize;
     char last_warning[2048];
+    char ari_id[64];                /* of the certificate that is known */
+    int64_t ari_start_s, ari_end_s; /* the CA's window; 0 = it offers none */
+    int ari_asked;
+    char replaced[64];    /* by the last order */
+    bool refuse_replaces; /* alreadyReplaced */
+    int64_t last_order_s;
 };
 
 static struct world *w;

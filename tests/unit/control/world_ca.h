@@ -151,10 +151,46 @@ static void reply_certificate(struct acme_call *c, int i)
     buf_free(&ids);
 }
 
+static void take_replaces(struct acme_call *c)
+{
+    const char *found = strstr(buf_cstr(&c->payload), "\"replaces\":\"");
+    memset(w->replaced, 0, sizeof w->replaced);
+    if (found)
+        sscanf(found + 12, "%63[^\"]", w->replaced);
+}
+
+static void reply_renewal(struct acme_call *c)
+{
+    char json[512], times[2][32];
+    int64_t at[2] = {w->ari_start_s, w->ari_end_s};
+    w->ari_asked++;
+    for (int i = 0; i < 2; i++) {
+        struct tm tm;
+        time_t t = (time_t)at[i];
+        gmtime_r(&t, &tm);
+        strftime(times[i], sizeof times[i], "%Y-%m-%dT%H:%M:%SZ", &tm);
+    }
+    snprintf(json, sizeof json, "{\"suggestedWindow\":{\"start\":\"%s\",\"end\":\"%s\"}}", times[0],
+             times[1]);
+    if (at[0])
+        reply_json(c, NULL, json);
+    else
+        reply(c, (struct acme_answer){.status = 0});
+}
+
 static void new_order(struct acme_call *c)
 {
     char location[64];
     boundary();
+    w->last_order_s = clock_wall_s();
+    take_replaces(c);
+    if (w->replaced[0] && w->refuse_replaces) {
+        reply(c, (struct acme_answer){.class = ACME_REJECTED,
+                                      .status = 409,
+                                      .type = "urn:ietf:params:acme:error:alreadyReplaced",
+                                      .text = "replaced"});
+        return;
+    }
     if (w->now_ns < w->rate_limited_ns) {
         reply(c, (struct acme_answer){.class = ACME_RATE,
                                       .status = 429,
@@ -184,6 +220,8 @@ static void run_acme(struct event *e)
         reply(c, (struct acme_answer){.class = ACME_NETWORK, .text = "the CA is down"});
     } else if (!c->url[0]) {
         reply(c, (struct acme_answer){.status = 200});
+    } else if (!strncmp(c->url, "ari/", 4)) {
+        reply_renewal(c);
     } else if (!strcmp(c->url, "new")) {
         new_order(c);
     } else if (sscanf(c->url, "https://ca/o/%d", &i) == 1) {
@@ -236,6 +274,13 @@ struct acme_call *acme_new_order(struct acme *acme, struct span payload, acme_do
     return call("new", payload, done, arg);
 }
 
+struct acme_call *acme_renewal_info(struct acme *acme, const char *id, acme_done *done, void *arg)
+{
+    char url[80];
+    snprintf(url, sizeof url, "ari/%.63s", id);
+    return call(url, span_of(NULL, 0), done, arg);
+}
+
 void acme_call_cancel(struct acme_call *c)
 {
     if (c)
@@ -244,7 +289,7 @@ void acme_call_cancel(struct acme_call *c)
 
 const struct document_directory *acme_directory(const struct acme *acme)
 {
-    static struct document_directory directory;
+    static struct document_directory directory = {.renewal_info = (char *)"https://ca/ari"};
     return &directory;
 }
 
