@@ -8,6 +8,8 @@
 #include <ctype.h>
 
 #define PEM_MAX_BYTES (4u << 20)
+#define LE_PRODUCTION "https://acme-v02.api.letsencrypt.org/directory"
+#define LE_STAGING    "https://acme-staging-v02.api.letsencrypt.org/directory"
 
 static const char *resolver_name(const struct config *config, uint32_t i)
 {
@@ -93,6 +95,37 @@ static bool has_challenge(const struct node *acme)
            tree_child(acme, "tlsChallenge");
 }
 
+static void check_directory(struct build *b, const struct node *n)
+{
+    if (strncmp(n->text, "https://", 8) != 0 || !n->text[8])
+        problems_error(b->problems, n->at,
+                       "\"%s\" is no directory of a CA: a URL beginning with https://", n->text);
+}
+
+static void build_cas(struct build *b, struct place acme, struct config_resolver *r)
+{
+    struct place list = build_at(acme, "caServers");
+    const struct node *staging = build_at(acme, "caStaging").node;
+    const struct node *one = tree_child(acme.node, "caServer");
+    r->ca_servers = build_list(b, list, "", &r->ca_server_count);
+    for (const struct node *n = NULL; (n = build_next(list, n));)
+        check_directory(b, n);
+    if (r->ca_server_count && one)
+        problems_error(b->problems, one->key_at, "give caServer or caServers, not both");
+    if (r->ca_server_count > CONFIG_CAS_MAX)
+        problems_error(b->problems, list.node->at, "caServers: at most %d CAs", CONFIG_CAS_MAX);
+    if (!r->ca_server_count) {
+        r->ca_servers = arena_alloc(b->arena, sizeof *r->ca_servers);
+        r->ca_servers[r->ca_server_count++] = build_text(b, acme, "caServer");
+    }
+    r->ca_server = r->ca_servers[0];
+    r->ca_staging = strcmp(r->ca_server, LE_PRODUCTION) ? "" : LE_STAGING;
+    if (staging && staging->text[0])
+        check_directory(b, staging);
+    if (staging)
+        r->ca_staging = arena_strdup(b->arena, staging->text);
+}
+
 /* What can stand in a certificate's rfc822Name (RFC 5280 section 4.2.1.6). */
 static bool is_mail_address(const char *text)
 {
@@ -125,7 +158,7 @@ static void build_one(struct build *b, const char *name, struct place acme,
     enum key_type type;
     r->name = arena_strdup(b->arena, name);
     r->where = build_where(b, acme.node->key_at);
-    r->ca_server = build_text(b, acme, "caServer");
+    build_cas(b, acme, r);
     build_roots(b, acme, r);
     r->ca_system_pool = build_bool(acme, "caSystemCertPool");
     r->ca_server_name = build_text(b, acme, "caServerName");

@@ -214,9 +214,14 @@ struct config_env {           /* dnsChallenge.env: one variable */
     const char *name, *value; /* the value may be secret: never logged */
 };
 
+#define CONFIG_CAS_MAX 8
+
 struct config_resolver {
     const char *name;
-    const char *ca_server;
+    const char *ca_server;   /* the first of ca_servers */
+    const char **ca_servers; /* 1 to CONFIG_CAS_MAX */
+    uint32_t ca_server_count;
+    const char *ca_staging;       /* for rehearsals, "" = none */
     const char **ca_certificates; /* paths */
     uint32_t ca_certificate_count;
     bool ca_system_pool;

@@ -87,6 +87,7 @@ void ari_load(struct state *state, const char *want_id, const char *ari_id, stru
     const char *id = json_string_value(json_object_get(o, "id"));
     const char *url = json_string_value(json_object_get(o, "url"));
     if (id && !strcmp(id, ari_id)) {
+        ret->ca = (uint8_t)number(o, "ca");
         ret->start_s = number(o, "start");
         ret->end_s = number(o, "end");
         ret->chosen_s = number(o, "chosen");
@@ -101,7 +102,7 @@ void ari_save(struct state *state, const char *want_id, const struct ari *ari)
 {
     struct why why;
     json_t *o =
-        json_pack("{s:s, s:I, s:I, s:I, s:I, s:s}", "id", ari->id, "start",
+        json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:s}", "id", ari->id, "ca", ari->ca, "start",
                   (json_int_t)ari->start_s, "end", (json_int_t)ari->end_s, "chosen",
                   (json_int_t)ari->chosen_s, "poll", (json_int_t)ari->poll_s, "url", ari->url);
     char *text = json_dumps(o, JSON_COMPACT);

@@ -26,6 +26,7 @@ struct ari {
     int64_t start_s, end_s;  /* the suggested window; 0 = none is known */
     int64_t chosen_s;        /* in the window, by chance, once */
     int64_t poll_s;          /* ask again then */
+    uint8_t ca;              /* which of the resolver's CAs is asked */
     char url[ARI_URL_MAX];   /* explanationURL, "" = none */
 };
 

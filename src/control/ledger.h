@@ -35,6 +35,7 @@ struct ledger_entry {
     uint32_t order_count;
     int64_t certs[LEDGER_TIMES_MAX]; /* finalize requests in the window, oldest first */
     uint32_t cert_count;
+    bool is_of_ca;    /* the last failure: another CA might do better */
     int64_t failed_s; /* time of the last failure, 0 = none since the last success */
     char text[LEDGER_TEXT_MAX];
     char type[LEDGER_TYPE_MAX]; /* problem type, "" when it was not the CA's */
@@ -48,6 +49,7 @@ struct ledger_failure {
     const char *type, *text;
     uint32_t retry_after_s; /* 0 = none */
     uint32_t cap_s;         /* longest own back-off; 0 = LEDGER_CAP_S */
+    bool is_of_ca;          /* another CA might do better */
 };
 
 struct ledger *ledger_create(struct state *state);

@@ -25,7 +25,7 @@ static void on_account(void *arg, const struct acme_answer *answer)
 
 void order_ca_account(struct order *o)
 {
-    o->call = acme_ready(o->resolver->acme, on_account, o);
+    o->call = acme_ready(o->ca->acme, on_account, o);
 }
 
 static char *copy_or_null(const char *text)
@@ -132,7 +132,7 @@ void order_ca_new_order(struct order *o)
     struct buf payload = {0}, names = {0};
     struct why why;
     const char *profile = o->resolver->config->profile;
-    if (profile && profile[0] && !has_profile(acme_directory(o->resolver->acme), profile)) {
+    if (profile && profile[0] && !has_profile(acme_directory(o->ca->acme), profile)) {
         order_fail(o, ACME_CONFIG, "", 0, "the CA does not offer the profile \"%s\"", profile);
         return;
     }
@@ -141,7 +141,8 @@ void order_ca_new_order(struct order *o)
         buf_free(&names);
         return;
     }
-    struct result counted = ledger_order_begins(o->env.ledger, &key, clock_wall_s(), &why);
+    struct result counted =
+        r->trial ? result_ok() : ledger_order_begins(o->env.ledger, &key, clock_wall_s(), &why);
     buf_free(&names);
     if (!result_is_ok(counted)) {
         order_fail_disk(o, "the ledger cannot be written", &why);
@@ -159,12 +160,12 @@ void order_ca_new_order(struct order *o)
         buf_put_str(&payload, ",\"profile\":");
         jws_quote(&payload, profile);
     }
-    if (r->replaces && acme_directory(o->resolver->acme)->renewal_info) {
+    if (r->replaces && acme_directory(o->ca->acme)->renewal_info) {
         buf_put_str(&payload, ",\"replaces\":");
         jws_quote(&payload, r->replaces);
     }
     buf_put_str(&payload, "}");
-    o->call = acme_new_order(o->resolver->acme, buf_span(&payload), on_new_order, o);
+    o->call = acme_new_order(o->ca->acme, buf_span(&payload), on_new_order, o);
     buf_free(&payload);
 }
 
@@ -178,7 +179,7 @@ static void after_resume(struct order *o, const struct document_order *doc)
         order_next(o);
         break;
     case DOCUMENT_STATUS_READY:
-        order_goto(o, ORDER_KEY);
+        order_goto(o, o->record.trial ? ORDER_READY : ORDER_KEY);
         break;
     case DOCUMENT_STATUS_PROCESSING:
     case DOCUMENT_STATUS_VALID:
@@ -220,7 +221,7 @@ static void on_resume(void *arg, const struct acme_answer *answer)
 
 static void ask_order(struct order *o)
 {
-    o->call = acme_post(o->resolver->acme, o->record.order_url, span_of(NULL, 0), on_resume, o);
+    o->call = acme_post(o->ca->acme, o->record.order_url, span_of(NULL, 0), on_resume, o);
 }
 
 static void on_described(void *arg, const struct provider_info *info,
@@ -237,7 +238,7 @@ static void on_described(void *arg, const struct provider_info *info,
  * does not matter for an order that is further. */
 void order_ca_resume(struct order *o)
 {
-    if (!o->resolver->acme) {
+    if (!o->ca->acme) {
         order_fail(o, ACME_CONFIG, "", 0, "%s", o->resolver->problem.text);
         return;
     }
@@ -268,7 +269,7 @@ static void plan_txt(struct order *o, const struct order_authz *a)
     struct order_record *r = &o->record;
     struct buf value = {0};
     uint8_t hash[DIGEST_BYTES_MAX];
-    char *key_auth = mem_printf("%s.%s", a->token, acme_thumbprint(o->resolver->acme));
+    char *key_auth = mem_printf("%s.%s", a->token, acme_thumbprint(o->ca->acme));
     digest_once(DIGEST_SHA256, span_str(key_auth), hash);
     base64url_put(&value, span_of(hash, digest_bytes(DIGEST_SHA256)));
     const char *text = buf_cstr(&value);
@@ -377,8 +378,7 @@ static void read_authorization(struct order *o)
         authorizations_done(o);
         return;
     }
-    o->call =
-        acme_post(o->resolver->acme, o->authz[o->index].url, span_of(NULL, 0), on_authorization, o);
+    o->call = acme_post(o->ca->acme, o->authz[o->index].url, span_of(NULL, 0), on_authorization, o);
 }
 
 void order_ca_authorizations(struct order *o)
@@ -415,7 +415,7 @@ static void respond_next(struct order *o)
         order_next(o);
         return;
     }
-    o->call = acme_post(o->resolver->acme, o->authz[o->index].challenge_url, SPAN_LITERAL("{}"),
+    o->call = acme_post(o->ca->acme, o->authz[o->index].challenge_url, SPAN_LITERAL("{}"),
                         on_responded, o);
 }
 
@@ -462,6 +462,7 @@ static void on_validated(void *arg, const struct acme_answer *answer)
         o->polls = 0;
         validate_next(o);
     } else {
+        o->authz[o->index].status = status;
         refused_authorization(o, &doc);
     }
     document_authorization_free(&doc);
@@ -474,8 +475,7 @@ static void validate_next(struct order *o)
     if (o->index == o->authz_count)
         order_next(o);
     else
-        o->call =
-            acme_post(o->resolver->acme, o->authz[o->index].url, span_of(NULL, 0), on_validated, o);
+        o->call = acme_post(o->ca->acme, o->authz[o->index].url, span_of(NULL, 0), on_validated, o);
 }
 
 void order_ca_validate(struct order *o)
@@ -487,6 +487,13 @@ void order_ca_validate(struct order *o)
  * ----------------------------------------------------------------------- */
 
 static void ask_ready(struct order *o);
+
+/* All names are proven: the CA that counts would issue now. */
+static void end_rehearsal(struct order *o)
+{
+    order_say(o, "the rehearsal at %s went well: the order itself follows", o->ca->url);
+    order_goto(o, ORDER_CLEANUP);
+}
 
 static void on_ready(void *arg, const struct acme_answer *answer)
 {
@@ -505,7 +512,9 @@ static void on_ready(void *arg, const struct acme_answer *answer)
     enum document_status status = doc.status;
     free(o->record.certificate_url);
     o->record.certificate_url = copy_or_null(doc.certificate);
-    if (status == DOCUMENT_STATUS_READY)
+    if (status == DOCUMENT_STATUS_READY && o->record.trial)
+        end_rehearsal(o);
+    else if (status == DOCUMENT_STATUS_READY)
         order_next(o);
     else if (status == DOCUMENT_STATUS_PENDING)
         order_pause(o, order_poll_wait_ns(o, answer->retry_after_s), ask_ready);
@@ -522,10 +531,56 @@ static void on_ready(void *arg, const struct acme_answer *answer)
 
 static void ask_ready(struct order *o)
 {
-    o->call = acme_post(o->resolver->acme, o->record.order_url, span_of(NULL, 0), on_ready, o);
+    o->call = acme_post(o->ca->acme, o->record.order_url, span_of(NULL, 0), on_ready, o);
 }
 
 void order_ca_ready(struct order *o)
 {
     ask_ready(o);
+}
+
+/* ---- give up (section 7.5.2) --------------------------------------------------------------------
+ */
+
+static void give_up_next(struct order *o);
+
+static void on_given_up(void *arg, const struct acme_answer *answer)
+{
+    struct order *o = arg;
+    o->call = NULL;
+    /* A CA that is gone or asks for patience is not asked for every name. */
+    if (answer->class == ACME_NETWORK || answer->class == ACME_RATE ||
+        answer->class == ACME_SERVER) {
+        order_next(o);
+        return;
+    }
+    if (answer->class == ACME_OK)
+        log_info("%s: the authorization of %s is given up", order_label(o),
+                 o->authz[o->index].domain);
+    o->index++;
+    give_up_next(o);
+}
+
+static void give_up_next(struct order *o)
+{
+    bool failed = o->record.failed && !o->record.keep;
+    while (o->index < o->authz_count) {
+        const struct order_authz *a = &o->authz[o->index];
+        if (a->domain && ((failed && a->status == DOCUMENT_STATUS_PENDING) ||
+                          (o->record.trial && a->status == DOCUMENT_STATUS_VALID)))
+            break;
+        o->index++;
+    }
+    if (o->index == o->authz_count || !o->ca->acme)
+        order_next(o);
+    else
+        o->call = acme_post_once(o->ca->acme, o->authz[o->index].url,
+                                 SPAN_LITERAL("{\"status\":\"deactivated\"}"), on_given_up, o);
+}
+
+/* CAs limit how many authorizations of an account may be pending. What a failed order leaves is
+ * given back; what is proven stays for the next try. */
+void order_ca_give_up(struct order *o)
+{
+    give_up_next(o);
 }

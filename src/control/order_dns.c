@@ -53,12 +53,13 @@ static void on_described(void *arg, const struct provider_info *info,
 void order_dns_prepare(struct order *o)
 {
     struct resolver *r = o->resolver;
-    if (!r->acme || !r->provider) {
+    if (!o->ca->acme || !r->provider) {
         order_fail(o, ACME_CONFIG, "", 0, "%s", r->problem.text);
         return;
     }
-    order_say(o, "obtaining a certificate from %s (%u name%s)", r->config->ca_server,
-              o->record.name_count, o->record.name_count == 1 ? "" : "s");
+    order_say(o, "%s %s (%u name%s)",
+              o->record.trial ? "rehearsing an order at" : "obtaining a certificate from",
+              o->ca->url, o->record.name_count, o->record.name_count == 1 ? "" : "s");
     o->provider_busy = true;
     provider_describe(r->provider, on_described, o);
 }

@@ -83,6 +83,7 @@ void order_record_encode(const struct order_record *r, struct buf *out)
     json_object_set_new(root, "names", names);
     put_text(root, "step", order_step_name((enum order_step)r->step));
     json_object_set_new(root, "failed", json_boolean(r->failed));
+    json_object_set_new(root, "trial", json_boolean(r->trial));
     json_object_set_new(root, "keep", json_boolean(r->keep));
     json_object_set_new(root, "resumes", json_integer(r->resumes));
     json_object_set_new(root, "started", json_integer(r->started_s));
@@ -174,6 +175,7 @@ static struct result take_record(const json_t *root, struct order_record *r)
     r->certificate_url = take_text(root, "certificateUrl");
     r->replaces = take_text(root, "replaces");
     r->failed = json_is_true(json_object_get(root, "failed"));
+    r->trial = json_is_true(json_object_get(root, "trial"));
     r->keep = json_is_true(json_object_get(root, "keep"));
     r->resumes = (uint32_t)json_integer_value(json_object_get(root, "resumes"));
     r->started_s = json_integer_value(json_object_get(root, "started"));

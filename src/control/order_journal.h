@@ -37,6 +37,7 @@ struct order_record {
     uint32_t name_count;
     uint32_t step;    /* enum order_step */
     bool failed;      /* only the clean-up is left */
+    bool trial;       /* a rehearsal: it ends when the order is ready */
     bool keep;        /* failed for now: the CA may still hold or make the certificate */
     uint32_t resumes; /* process starts that found this order unfinished */
     int64_t started_s;

@@ -15,6 +15,10 @@
 #define DISK_RETRY_S    10 /* our own disk: no CA is asked */
 #define CLOCK_SLACK_S   60 /* a smaller step back of the wall clock changes nothing */
 #define RETRY_CAP_MIN_S 600
+#define REHEARSE_FAILURES                                                                          \
+    2 /* in a row, before an order is tried at the CA for rehearsals first                         \
+       */
+#define NEXT_CA_S 1
 
 /* One order at work: of a want, or of names that are not configured any more. */
 struct running {
@@ -75,12 +79,17 @@ static void on_finished(void *arg, const struct order_result *result)
     if (w) {
         w->order = NULL;
         w->next_s = 0;
+        w->asked = w->asked && result->rehearsed;
+        w->forced = w->forced && w->asked;
         w->leftovers = result->leftovers;
         w->unfinished = result->unfinished;
         /* The ledger says how long to wait; should it not be writable, this much in any case. */
-        w->hold_s = result->ok || result->cleanup_only ? 0
-                    : result->disk                     ? clock_wall_s() + DISK_RETRY_S
-                                                       : clock_wall_s() + RETRY_MIN_S;
+        bool others = w->ca + 1 < w->resolver->ca_count && !result->unfinished;
+        w->rehearsed = result->rehearsed;
+        w->hold_s = result->ok || result->cleanup_only || result->rehearsed ? 0
+                    : result->disk ? clock_wall_s() + DISK_RETRY_S
+                    : others       ? clock_wall_s() + NEXT_CA_S
+                                   : clock_wall_s() + RETRY_MIN_S;
         w->cleanup_s = clock_wall_s() + CLEANUP_RETRY_S;
     }
     wake_at(s, 0);
@@ -94,10 +103,16 @@ static uint32_t retry_cap(const struct want *w)
     return interval > RETRY_CAP_MIN_S ? (uint32_t)interval : RETRY_CAP_MIN_S;
 }
 
-/* Replacing a certificate as the CA suggests costs no budget (RFC 9773). */
+/* In the window that the CA suggests; a replacement then costs no budget (RFC 9773). */
 static bool is_suggested(const struct want *w)
 {
-    return w->have && w->ari && w->ari->chosen_s;
+    return w->have && w->ari && w->ari->chosen_s && w->ari->start_s <= clock_wall_s();
+}
+
+/* Only the CA that suggested knows the certificate. */
+static bool is_replaced(const struct want *w)
+{
+    return is_suggested(w) && w->ari->ca == w->ca && !w->trial;
 }
 
 static struct running *start(struct scheduler *s, struct want *w, struct resolver *resolver,
@@ -108,8 +123,10 @@ static struct running *start(struct scheduler *s, struct want *w, struct resolve
     struct order_env env = {.loop = s->o.loop,
                             .state = s->o.state,
                             .ledger = s->o.ledger,
-                            .replaces = w && is_suggested(w) ? w->ari->id : NULL,
-                            .budget = s->o.config->duplicate_budget,
+                            .ca = w ? w->ca : 0,
+                            .trial = w && w->trial,
+                            .replaces = w && is_replaced(w) ? w->ari->id : NULL,
+                            .budget = w && w->forced ? 0 : s->o.config->duplicate_budget,
                             .retry_cap_s = retry_cap(w),
                             .publish = on_published,
                             .finished = on_finished,
@@ -131,16 +148,22 @@ static struct running *start(struct scheduler *s, struct want *w, struct resolve
 /* ---- what is due ------------------------------------------------------------------------------
  */
 
-static struct ledger_key key_of(const struct want *w)
+/* The ledger counts by CA: an id of its own for each but the first. */
+static void ledger_at(const struct scheduler *s, const struct want *w, uint32_t ca,
+                      struct ledger_entry *ret)
 {
-    return (struct ledger_key){w->id, w->resolver->config->name, w->label,
-                               w->resolver->fingerprint};
+    char id[ORDER_ID_LEN + 1];
+    const struct config_resolver *c = w->resolver->config;
+    memcpy(id, w->id, sizeof id);
+    if (ca)
+        order_id_make(c->name, w->resolver->cas[ca].url, w->names, w->count, id);
+    struct ledger_key key = {id, c->name, w->label, w->resolver->fingerprint};
+    ledger_read(s->o.ledger, &key, clock_wall_s(), ret);
 }
 
 void scheduler_ledger(const struct scheduler *s, const struct want *w, struct ledger_entry *ret)
 {
-    struct ledger_key key = key_of(w);
-    ledger_read(s->o.ledger, &key, clock_wall_s(), ret);
+    ledger_at(s, w, 0, ret);
 }
 
 int64_t scheduler_due_s(const struct want *w)
@@ -150,12 +173,66 @@ int64_t scheduler_due_s(const struct want *w)
     return suggested_s ? suggested_s : w->renewal.due_s;
 }
 
+/* May this CA be asked? Else when, and why not. *ret_next: the next CA may be asked instead. */
+static bool ca_allows(struct scheduler *s, const struct want *w, uint32_t ca, int64_t now_s,
+                      int64_t *ret_at_s, bool *ret_next, struct ledger_entry *e, struct why *why)
+{
+    const struct resolver_ca *r = &w->resolver->cas[ca];
+    ledger_at(s, w, ca, e);
+    *ret_next = e->failures && e->is_of_ca;
+    if (r->hold_until_s > now_s) {
+        *ret_at_s = r->hold_until_s;
+        return result_is_ok(why_fail(why, ERR_LIMIT, "the CA asks everybody to wait"));
+    }
+    uint32_t budget = is_suggested(w) && w->ari->ca == ca ? 0 : s->o.config->duplicate_budget;
+    return ledger_allows(e, budget, now_s, ret_at_s, why);
+}
+
+/* Failures that a rehearsal can meet as well. */
+static bool wants_rehearsal(const struct want *w, const struct ledger_entry *e)
+{
+    static const enum acme_class met[] = {ACME_MALFORMED, ACME_UNAUTHORIZED, ACME_CAA,
+                                          ACME_DNS,       ACME_CONNECTION,   ACME_REJECTED};
+    if (e->failures < REHEARSE_FAILURES || !w->resolver->staging.acme || w->rehearsed)
+        return false;
+    for (size_t i = 0; i < sizeof met / sizeof met[0]; i++)
+        if (!strcmp(e->class, problem_class_name(met[i])))
+            return true;
+    return false;
+}
+
+/* Chooses the first CA that may be asked now; one is passed over only when it has failed. An order
+ * that is to be taken up again has its CA already. */
+static bool find_ca(struct scheduler *s, struct want *w, int64_t now_s)
+{
+    w->trial = false;
+    w->next_s = INT64_MAX;
+    for (uint32_t ca = 0; ca < w->resolver->ca_count; ca++) {
+        struct ledger_entry e;
+        struct why why;
+        int64_t at_s = now_s;
+        bool next;
+        w->ca = ca;
+        if (ca_allows(s, w, ca, now_s, &at_s, &next, &e, &why)) {
+            w->trial = ca == 0 && !w->unfinished && wants_rehearsal(w, &e);
+            w->waiting.text[0] = 0;
+            return true;
+        }
+        if (at_s < w->next_s) {
+            w->next_s = at_s;
+            w->waiting = why;
+        }
+        if (!next || w->unfinished)
+            break;
+    }
+    return false;
+}
+
 /* May the want's order start now? Else next_s and `waiting` tell. */
 static bool is_due(struct scheduler *s, struct want *w, int64_t now_s)
 {
-    struct ledger_entry e;
     w->waiting.text[0] = 0;
-    if (w->have && !w->unfinished && scheduler_due_s(w) > now_s) {
+    if (w->have && !w->unfinished && !w->asked && scheduler_due_s(w) > now_s) {
         w->next_s = scheduler_due_s(w);
         return false;
     }
@@ -164,14 +241,9 @@ static bool is_due(struct scheduler *s, struct want *w, int64_t now_s)
         w->waiting = w->resolver->problem;
         return false;
     }
-    if (w->resolver->hold_until_s > now_s) {
-        w->next_s = w->resolver->hold_until_s;
-        snprintf(w->waiting.text, sizeof w->waiting.text, "the CA asks everybody to wait");
-        return false;
-    }
-    scheduler_ledger(s, w, &e);
-    uint32_t budget = is_suggested(w) ? 0 : s->o.config->duplicate_budget;
-    if (!ledger_allows(&e, budget, now_s, &w->next_s, &w->waiting))
+    if (w->forced && w->asked)
+        return true;
+    if (!find_ca(s, w, now_s))
         return false;
     if (w->hold_s > now_s && w->hold_s <= now_s + RETRY_MIN_S) {
         w->next_s = w->hold_s;
@@ -210,18 +282,24 @@ static void sweep_wants(struct scheduler *s, int64_t now_s, bool have, int64_t *
     }
 }
 
+/* The CA that is asked for suggestions; NULL = it cannot be asked. */
+static struct acme *client_of(const struct want *w)
+{
+    return w->resolver->cas[w->ari->ca < w->resolver->ca_count ? w->ari->ca : 0].acme;
+}
+
 /* Asks CAs what they suggest for certificates that we have. */
 static void sweep_ari(struct scheduler *s, int64_t now_s, int64_t *next_s)
 {
     for (uint32_t i = 0; i < s->wants.count; i++) {
         struct want *w = &s->wants.items[i];
-        if (!w->have || !w->ari || w->order || !w->resolver->acme || w->not_after_s < now_s)
+        if (!w->have || !w->ari || w->order || w->not_after_s < now_s || !client_of(w))
             continue;
         if (w->ari->poll_s > now_s + ARI_POLL_MAX_S)
             w->ari->poll_s = now_s; /* by a clock that was set back since */
         if (w->ari->poll_s > now_s)
             *next_s = w->ari->poll_s < *next_s ? w->ari->poll_s : *next_s;
-        else if (!ari_poller_ask(s->ari, w->resolver->acme, w->id, w->label, w->ari))
+        else if (!ari_poller_ask(s->ari, client_of(w), w->id, w->label, w->ari))
             return; /* the end of a question sweeps again */
     }
 }
@@ -232,6 +310,12 @@ static void on_ari(void *arg, const char *want_id, const struct ari *ari, bool c
     struct want *w = wants_find(&s->wants, want_id);
     if (w && w->ari && !strcmp(w->ari->id, ari->id)) {
         *w->ari = *ari;
+        /* Which of several CAs made the certificate is not known: one that does not know it passes
+         * the question on. */
+        if (!ari->chosen_s && w->ari->ca + 1u < w->resolver->ca_count) {
+            w->ari->ca++;
+            w->ari->poll_s = clock_wall_s();
+        }
         w->next_s = changed ? 0 : w->next_s;
     }
     wake_at(s, 0);
@@ -245,7 +329,8 @@ static void plan_anew(struct scheduler *s, int64_t now_s)
         w->next_s = 0;
         if (w->cleanup_s > now_s + CLEANUP_RETRY_S)
             w->cleanup_s = now_s + CLEANUP_RETRY_S;
-        w->resolver->hold_until_s = 0;
+        for (uint32_t k = 0; k < w->resolver->ca_count; k++)
+            w->resolver->cas[k].hold_until_s = 0;
     }
 }
 
@@ -434,6 +519,9 @@ static void inherit(struct want *w, const struct want *old)
     w->seed = old->seed;
     w->unfinished = old->unfinished;
     w->hold_s = old->hold_s;
+    w->rehearsed = old->rehearsed;
+    w->asked = old->asked;
+    w->forced = old->forced;
     w->leftovers = old->leftovers;
     w->cleanup_s = old->cleanup_s;
     if (w->have)
@@ -470,6 +558,46 @@ void scheduler_wake(struct scheduler *s)
 {
     take_up_all(s);
     wake_at(s, 0);
+}
+
+void scheduler_plan(struct scheduler *s, const struct want *want, struct scheduler_plan *ret)
+{
+    struct want w = *want; /* looked at, not changed */
+    struct ledger_entry e;
+    int64_t now_s = clock_wall_s();
+    *ret = (struct scheduler_plan){.budget = s->o.config->duplicate_budget};
+    ret->suggested = w.have && w.ari && scheduler_due_s(&w) != w.renewal.due_s;
+    ret->due = w.order || !w.have || w.unfinished || w.asked || scheduler_due_s(&w) <= now_s;
+    if (!w.order && !is_due(s, &w, now_s)) {
+        ret->at_s = w.next_s;
+        ret->waiting = w.waiting;
+    }
+    w.ca = w.ca < w.resolver->ca_count ? w.ca : 0;
+    ledger_at(s, &w, w.ca, &e);
+    ret->used = e.cert_count;
+    ret->ca = w.resolver->cas[w.ca].url;
+    ret->rehearsal = w.trial;
+}
+
+bool scheduler_renew(struct scheduler *s, const struct want *want, bool force, struct why *why)
+{
+    struct want *w = &s->wants.items[want - s->wants.items];
+    struct want look = *w;
+    if (w->order)
+        return result_is_ok(why_fail(why, ERR_BUSY, "an order for %s is at work", w->label));
+    look.asked = true;
+    look.forced = false;
+    look.hold_s = 0;
+    if (!force && !is_due(s, &look, clock_wall_s()))
+        return result_is_ok(why_fail(why, ERR_LIMIT, "%s (--force orders in any case)",
+                                     look.waiting.text[0] ? look.waiting.text : "not now"));
+    if (!w->resolver->store)
+        return result_is_ok(why_fail(why, ERR_STORE, "%s", w->resolver->problem.text));
+    w->asked = true;
+    w->forced = force;
+    w->hold_s = w->next_s = 0;
+    wake_at(s, 0);
+    return true;
 }
 
 const struct wants *scheduler_wants(const struct scheduler *s)

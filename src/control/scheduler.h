@@ -46,6 +46,21 @@ void scheduler_forget_want(struct scheduler *s, const struct want *want);
 /* Takes up what the journal has, then whatever is due. */
 void scheduler_start(struct scheduler *s);
 
+/* What would be done for a want, and what is left of its budget. */
+struct scheduler_plan {
+    const char *ca; /* URL of the CA that is asked; borrowed */
+    int64_t at_s;   /* 0 = at once, or at work already */
+    bool due;       /* there is something to do at at_s; else a certificate is valid for longer */
+    bool suggested; /* at_s is the CA's own suggestion (RFC 9773) */
+    bool rehearsal; /* it is rehearsed first */
+    uint32_t used, budget; /* certificates in the last 168 hours; budget 0 = any */
+    struct why waiting;    /* "" or why it is not done at once */
+};
+void scheduler_plan(struct scheduler *s, const struct want *want, struct scheduler_plan *ret);
+/* Obtains a certificate anew now. Within the ledger's rules, unless forced: then back-off and
+ * budget of our own do not count. False with the reason. */
+bool scheduler_renew(struct scheduler *s, const struct want *want, bool force, struct why *why);
+
 /* For the admin socket. Borrowed. */
 const struct wants *scheduler_wants(const struct scheduler *s);
 uint32_t scheduler_running(const struct scheduler *s);

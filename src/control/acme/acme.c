@@ -6,6 +6,7 @@
 #include "base/rand.h"
 #include "control/acme/acme_impl.h"
 #include "control/acme/jws.h"
+#include "crypto/digest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,7 +142,8 @@ static void refused(struct acme_call *call, const struct http_reply *reply)
         return;
     }
     if (a.class == ACME_ACCOUNT && call->target != ACME_TARGET_ACCOUNT &&
-        call->target != ACME_TARGET_RENEWAL && !call->account_retried) {
+        call->target != ACME_TARGET_RENEWAL && call->target != ACME_TARGET_KEY_CHANGE &&
+        !call->account_retried) {
         call->account_retried = true;
         account_forget_url(call->acme);
         advance(call);
@@ -215,6 +217,10 @@ static const char *target_url(const struct acme_call *call)
         return call->acme->directory.new_order;
     case ACME_TARGET_ACCOUNT:
         return call->acme->directory.new_account;
+    case ACME_TARGET_REVOKE:
+        return call->acme->directory.revoke_cert;
+    case ACME_TARGET_KEY_CHANGE:
+        return call->acme->directory.key_change;
     case ACME_TARGET_NONE:
     case ACME_TARGET_RENEWAL:
         break;
@@ -274,13 +280,19 @@ static void advance(struct acme_call *call)
         get_renewal_info(call);
         return;
     }
-    if (call->target != ACME_TARGET_ACCOUNT && acme->account_phase != ACCOUNT_PHASE_READY) {
+    if (call->target != ACME_TARGET_ACCOUNT && call->target != ACME_TARGET_KEY_CHANGE &&
+        acme->account_phase != ACCOUNT_PHASE_READY) {
         call->phase = ACME_PHASE_ACCOUNT;
         account_ensure(acme);
         return;
     }
     if (call->target == ACME_TARGET_NONE) {
         struct acme_answer a = acme_failure(ACME_OK, "");
+        finish(call, &a);
+        return;
+    }
+    if (call->target == ACME_TARGET_REVOKE && !acme->directory.revoke_cert) {
+        struct acme_answer a = acme_failure(ACME_REJECTED, "the CA offers no revocation");
         finish(call, &a);
         return;
     }
@@ -343,8 +355,9 @@ struct acme_call *acme_call_start(struct acme *acme, enum acme_target target, co
 
 /* ---- interface ------------------------------------------------------------------------------- */
 
-struct result acme_create(struct loop *loop, const struct config_resolver *resolver,
-                          struct store *store, struct acme **ret, struct why *why)
+struct result acme_create(struct loop *loop, const struct config_resolver *resolver, const char *ca,
+                          const char *account, struct store *store, struct acme **ret,
+                          struct why *why)
 {
     struct acme *acme = mem_zalloc(sizeof *acme);
     acme->loop = loop;
@@ -362,6 +375,8 @@ struct result acme_create(struct loop *loop, const struct config_resolver *resol
         free(acme);
         return r;
     }
+    acme->ca = ca;
+    acme->account_name = mem_strdup(account);
     *ret = acme;
     return r;
 }
@@ -373,10 +388,12 @@ void acme_destroy(struct acme *acme)
     while (!list_is_empty(&acme->calls))
         call_free(LIST_ENTRY(acme->calls.next, struct acme_call, node));
     directory_fini(acme);
+    key_change_fini(acme);
     account_fini(acme);
     for (uint32_t i = 0; i < acme->nonce_count; i++)
         free(acme->nonces[i]);
     http_client_destroy(acme->http);
+    free(acme->account_name);
     free(acme);
 }
 
@@ -409,6 +426,19 @@ struct acme_call *acme_post_once(struct acme *acme, const char *url, struct span
 struct acme_call *acme_renewal_info(struct acme *acme, const char *id, acme_done *done, void *arg)
 {
     return acme_call_start(acme, ACME_TARGET_RENEWAL, id, span_of(NULL, 0), done, arg);
+}
+
+struct acme_call *acme_revoke(struct acme *acme, struct span cert, uint32_t reason, acme_done *done,
+                              void *arg)
+{
+    struct buf payload = {0};
+    buf_put_str(&payload, "{\"certificate\":\"");
+    base64url_put(&payload, cert);
+    buf_printf(&payload, "\",\"reason\":%u}", reason);
+    struct acme_call *call =
+        acme_call_start(acme, ACME_TARGET_REVOKE, NULL, buf_span(&payload), done, arg);
+    buf_free(&payload);
+    return call;
 }
 
 const struct document_directory *acme_directory(const struct acme *acme)

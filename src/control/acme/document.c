@@ -353,26 +353,58 @@ void document_authorization_free(struct document_authorization *a)
 /* ---- renewal information (RFC 9773) -----------------------------------------------------------
  */
 
+/* `form` has a digit where one must be, any other character as it is. */
+static bool has_form(const char *text, const char *form)
+{
+    for (; *form; form++, text++) {
+        bool digit = *text >= '0' && *text <= '9';
+        if (*form == '0' ? !digit : *text != *form)
+            return false;
+    }
+    return true;
+}
+
+static int digits(const char *text, int count)
+{
+    int value = 0;
+    for (int i = 0; i < count; i++)
+        value = value * 10 + (text[i] - '0');
+    return value;
+}
+
+/* "Z", "+01:30": seconds east of Greenwich. */
+static struct result take_offset(const char *text, int64_t *ret_s)
+{
+    *ret_s = 0;
+    if (!strcasecmp(text, "Z"))
+        return result_ok();
+    if ((text[0] != '+' && text[0] != '-') || !has_form(text + 1, "00:00") || text[6])
+        return result_fail(ERR_FORMAT);
+    *ret_s = (digits(text + 1, 2) * 60 + digits(text + 4, 2)) * 60;
+    if (text[0] == '-')
+        *ret_s = -*ret_s;
+    return result_ok();
+}
+
 struct result document_time_parse(const char *text, int64_t *ret)
 {
-    struct tm tm = {0};
-    int used = 0, hours = 0, minutes = 0;
-    if (sscanf(text, "%4d-%2d-%2d%*1[Tt]%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
-               &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &used) != 6 ||
-        !used || tm.tm_year < 1970 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 ||
-        tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
+    int64_t offset_s = 0;
+    if (!has_form(text, "0000-00-00T00:00:00") && !has_form(text, "0000-00-00t00:00:00"))
         return result_fail(ERR_FORMAT);
-    const char *rest = text + used;
+    struct tm tm = {.tm_year = digits(text, 4) - 1900,
+                    .tm_mon = digits(text + 5, 2) - 1,
+                    .tm_mday = digits(text + 8, 2),
+                    .tm_hour = digits(text + 11, 2),
+                    .tm_min = digits(text + 14, 2),
+                    .tm_sec = digits(text + 17, 2)};
+    if (tm.tm_year < 70 || tm.tm_mon < 0 || tm.tm_mon > 11 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
+        tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
+        return result_fail(ERR_FORMAT);
+    const char *rest = text + 19;
     if (*rest == '.')
         rest += 1 + strspn(rest + 1, "0123456789");
-    bool zulu = (rest[0] == 'Z' || rest[0] == 'z') && !rest[1];
-    if (!zulu && ((rest[0] != '+' && rest[0] != '-') || strlen(rest) != 6 || rest[3] != ':' ||
-                  sscanf(rest + 1, "%2d:%2d", &hours, &minutes) != 2))
-        return result_fail(ERR_FORMAT);
-    int64_t offset_s = hours * 3600 + minutes * 60;
-    tm.tm_year -= 1900;
-    tm.tm_mon--;
-    *ret = (int64_t)timegm(&tm) - (rest[0] == '-' ? -offset_s : offset_s);
+    TRY(take_offset(rest, &offset_s));
+    *ret = (int64_t)timegm(&tm) - offset_s;
     return result_ok();
 }
 

@@ -39,6 +39,26 @@ static void on_publish(void *arg, const struct store_cert *cert)
     know(clock_wall_s(), clock_wall_s() + w->life_s - 1);
 }
 
+static bool asked, forced; /* somebody asks for a renewal */
+
+static void ask_for_renewal(void)
+{
+    struct why why = {{0}};
+    const struct want *want = &scheduler_wants(scheduler)->items[0];
+    if (!scheduler_renew(scheduler, want, forced, &why))
+        memcpy(w->last_answer, why.text, sizeof w->last_answer);
+}
+
+static void keep_plan(void)
+{
+    struct scheduler_plan plan;
+    if (!scheduler_wants(scheduler)->count)
+        return;
+    scheduler_plan(scheduler, &scheduler_wants(scheduler)->items[0], &plan);
+    snprintf(w->planned_ca, sizeof w->planned_ca, "%s", plan.ca);
+    w->planned_left = (int)plan.budget - (int)plan.used;
+}
+
 static bool is_settled(void)
 {
     return list_is_empty(&queue) && scheduler_running(scheduler) == 0;
@@ -48,10 +68,14 @@ static bool is_settled(void)
  * so, or death. */
 static void live(uint64_t limit_ns, int certificates)
 {
-    struct resolver resolver = {.config = &config_resolver,
-                                .acme = (struct acme *)1,
-                                .store = (struct store *)1,
-                                .provider = (struct provider *)1};
+    struct resolver resolver = {
+        .config = &config_resolver,
+        .cas = {{.url = "https://ca/dir", .acme = (struct acme *)1},
+                {.url = "https://ca2/dir", .acme = (struct acme *)2}},
+        .ca_count = w->ca_count ? w->ca_count : 1,
+        .staging = {.url = "https://staging/dir", .acme = w->has_staging ? (struct acme *)3 : NULL},
+        .store = (struct store *)1,
+        .provider = (struct provider *)1};
     struct resolver_set resolvers = {.items = &resolver, .count = 1};
     list_init(&queue);
     list_init(&timers);
@@ -63,9 +87,12 @@ static void live(uint64_t limit_ns, int certificates)
     if (w->stored)
         know(w->stored_from_s, w->stored_to_s);
     scheduler_start(scheduler);
+    if (asked)
+        ask_for_renewal();
     while (turn(limit_ns))
         if (w->stored >= certificates && is_settled() && !journal_count())
             break;
+    keep_plan();
     ledger_destroy(options.ledger);
     scheduler_destroy(scheduler);
     _exit(0);
@@ -92,7 +119,9 @@ static bool life(uint64_t limit_ns, int certificates)
 static void live_with_reload(int turns, bool gone)
 {
     struct resolver old = {.config = &config_resolver,
-                           .acme = (struct acme *)1,
+                           .cas = {{.url = "https://ca/dir", .acme = (struct acme *)1}},
+                           .ca_count = 1,
+                           .staging = {.url = ""},
                            .store = (struct store *)1,
                            .provider = (struct provider *)1};
     struct resolver new = old;
@@ -518,10 +547,10 @@ static void test_suggestions_survive_restarts(void **state)
     w->ari_start_s = WORLD_START_S + 20 * 86400;
     w->ari_end_s = w->ari_start_s + 86400;
     assert_false(life(3600 * NS_PER_S, 2));
-    int asked = w->ari_asked;
-    assert_int_equal(asked, 1);
+    int questions = w->ari_asked;
+    assert_int_equal(questions, 1);
     assert_false(life(7200 * NS_PER_S, 2));
-    assert_int_equal(w->ari_asked, asked);
+    assert_int_equal(w->ari_asked, questions);
 }
 
 static void test_already_replaced(void **state)
@@ -538,7 +567,157 @@ static void test_already_replaced(void **state)
     assert_int_equal(txt_count(), 0);
 }
 
-UNIT_TESTS(cmocka_unit_test_setup(test_the_suggested_window_is_honoured, set_up),
+/* ---- several CAs -------------------------------------------------------------------------------
+ */
+
+static void test_the_next_ca_is_asked(void **state)
+{
+    w->ca_count = 2;
+    w->down_at_ns[1] = 10 * DAY_NS;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_int_equal(w->orders_at[1], 0);
+    assert_int_equal(w->orders_at[2], 1);
+    assert_true(w->now_ns < 60 * NS_PER_S);
+}
+
+/* At each death in such an order the same CA is asked again, or the order begun anew. */
+static void test_deaths_between_cas(void **state)
+{
+    for (int at = 1; at < 400; at++) {
+        set_up(NULL);
+        w->ca_count = 2;
+        w->down_at_ns[1] = 10 * DAY_NS;
+        w->crash_at = at;
+        if (!life(DAY_NS, 1))
+            break;
+        w->crash_at = 0;
+        assert_false(life(3 * DAY_NS, 1));
+        assert_int_equal(w->issued, 1);
+        assert_int_equal(txt_count() + journal_count(), 0);
+        assert_true(w->stored >= 1);
+    }
+    w->crash_at = 0;
+}
+
+/* Another CA would meet the same. */
+static void test_our_own_faults_stay_with_the_first_ca(void **state)
+{
+    w->ca_count = 2;
+    w->present_denied_ns = 7200 * NS_PER_S;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_true(w->orders_at[1] > 1);
+    assert_int_equal(w->orders_at[2], 0);
+}
+
+static void test_both_cas_down(void **state)
+{
+    w->ca_count = 2;
+    w->ca_down_ns = 5 * 3600 * NS_PER_S;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    /* Each has a back-off of its own: no more questions than two CAs alone would get. */
+    assert_true(w->questions < 60);
+}
+
+static void test_a_rehearsal_after_two_failures(void **state)
+{
+    w->has_staging = true;
+    w->validation_bad_ns = 4 * 3600 * NS_PER_S;
+    assert_false(life(2 * DAY_NS, 1));
+    assert_clean(1);
+    assert_int_equal(w->orders_at[1], 3); /* two that failed, and the good one */
+    assert_true(w->orders_at[3] >= 2);    /* failed ones, and one that showed the way */
+    assert_true(w->given_up > 0);
+}
+
+static void test_deaths_around_a_rehearsal(void **state)
+{
+    for (int at = 1; at < 2000; at += 7) {
+        set_up(NULL);
+        w->has_staging = true;
+        w->validation_bad_ns = 3600 * NS_PER_S;
+        w->crash_at = at;
+        if (!life(2 * DAY_NS, 1))
+            break;
+        w->crash_at = 0;
+        assert_false(life(4 * DAY_NS, 1));
+        assert_int_equal(w->issued, 1);
+        assert_int_equal(txt_count() + journal_count(), 0);
+        assert_true(w->stored >= 1);
+    }
+    w->crash_at = 0;
+}
+
+static void test_pending_authorizations_are_given_up(void **state)
+{
+    w->validation_bad_ns = 30 * NS_PER_S;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_true(w->given_up > 0);
+}
+
+/* ---- what a person asks for ---------------------------------------------------------------------
+ */
+
+/* One life in which somebody asks for a renewal at its beginning. */
+static void renew_once(bool force)
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_int_not_equal(child, -1);
+    if (child == 0) {
+        forced = force;
+        asked = true;
+        live(w->now_ns + 3600 * NS_PER_S, w->stored + 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static void test_renewal_on_demand(void **state)
+{
+    have_certificate();
+    renew_once(false);
+    assert_int_equal(w->stored, 2);
+    assert_clean(2);
+}
+
+/* The sixth certificate of a week is refused with the reason, but not to who insists. */
+static void test_renewal_beyond_the_budget(void **state)
+{
+    have_certificate();
+    for (int i = 0; i < 5; i++)
+        renew_once(false);
+    assert_int_equal(w->stored, 6);
+    renew_once(false);
+    assert_int_equal(w->stored, 6);
+    assert_non_null(strstr(w->last_answer, "5 of 5 certificates"));
+    renew_once(true);
+    assert_int_equal(w->stored, 7);
+}
+
+static void test_the_plan(void **state)
+{
+    have_certificate();
+    renew_once(false);
+    assert_string_equal(w->planned_ca, "https://ca/dir");
+    assert_int_equal(w->planned_left, 4);
+}
+
+UNIT_TESTS(cmocka_unit_test_setup(test_renewal_on_demand, set_up),
+           cmocka_unit_test_setup(test_renewal_beyond_the_budget, set_up),
+           cmocka_unit_test_setup(test_the_plan, set_up),
+           cmocka_unit_test_setup(test_the_next_ca_is_asked, set_up),
+           cmocka_unit_test_setup(test_deaths_between_cas, set_up),
+           cmocka_unit_test_setup(test_our_own_faults_stay_with_the_first_ca, set_up),
+           cmocka_unit_test_setup(test_both_cas_down, set_up),
+           cmocka_unit_test_setup(test_a_rehearsal_after_two_failures, set_up),
+           cmocka_unit_test_setup(test_deaths_around_a_rehearsal, set_up),
+           cmocka_unit_test_setup(test_pending_authorizations_are_given_up, set_up),
+           cmocka_unit_test_setup(test_the_suggested_window_is_honoured, set_up),
            cmocka_unit_test_setup(test_nothing_suggested_leaves_the_table, set_up),
            cmocka_unit_test_setup(test_a_window_of_the_past, set_up),
            cmocka_unit_test_setup(test_suggestions_survive_restarts, set_up),

@@ -71,6 +71,14 @@ struct world {
     char replaced[64];    /* by the last order */
     bool refuse_replaces; /* alreadyReplaced */
     int64_t last_order_s;
+    /* Several CAs: 1, 2 are to be tried in turn, 3 is for rehearsals. */
+    uint32_t ca_count; /* 0 = one */
+    bool has_staging;
+    uint64_t down_at_ns[4]; /* one of them alone is down until then */
+    int orders_at[4];
+    int given_up; /* authorizations */
+    char last_answer[sizeof(struct why)], planned_ca[64];
+    int planned_left;
 };
 
 static struct world *w;

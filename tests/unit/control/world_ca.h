@@ -13,6 +13,7 @@
 struct acme_call {
     struct event e;
     bool off;
+    size_t at; /* which CA */
     char url[128];
     struct buf payload;
     acme_done *done;
@@ -199,6 +200,7 @@ static void new_order(struct acme_call *c)
                                       .text = "too many"});
         return;
     }
+    w->orders_at[c->at]++;
     must(w->order_count < 64);
     int i = w->order_count++;
     w->orders[i] = (struct world_order){0};
@@ -216,7 +218,7 @@ static void run_acme(struct event *e)
     } else if (w->now_ns < w->garbled_ns &&
                !strncmp(c->url, w->garbled_url, strlen(w->garbled_url))) {
         reply(c, (struct acme_answer){.status = 200, .body = SPAN_LITERAL("<html>busy</html>")});
-    } else if (w->now_ns < w->ca_down_ns) {
+    } else if (w->now_ns < w->ca_down_ns || w->now_ns < w->down_at_ns[c->at]) {
         reply(c, (struct acme_answer){.class = ACME_NETWORK, .text = "the CA is down"});
     } else if (!c->url[0]) {
         reply(c, (struct acme_answer){.status = 200});
@@ -227,6 +229,7 @@ static void run_acme(struct event *e)
     } else if (sscanf(c->url, "https://ca/o/%d", &i) == 1) {
         reply_order(c, i, NULL);
     } else if (sscanf(c->url, "https://ca/z/%d/%d", &i, &n) == 2) {
+        w->given_up += strstr(buf_cstr(&c->payload), "deactivated") != NULL;
         reply_authz(c, i, n);
     } else if (sscanf(c->url, "https://ca/c/%d/%d", &i, &n) == 2) {
         validate(c, i, n);
@@ -241,9 +244,11 @@ static void run_acme(struct event *e)
     free(c);
 }
 
-static struct acme_call *call(const char *url, struct span payload, acme_done *done, void *arg)
+static struct acme_call *call(struct acme *acme, const char *url, struct span payload,
+                              acme_done *done, void *arg)
 {
     struct acme_call *c = mem_zalloc(sizeof *c);
+    c->at = (size_t)acme;
     snprintf(c->url, sizeof c->url, "%s", url);
     buf_put_span(&c->payload, payload);
     c->done = done;
@@ -254,31 +259,31 @@ static struct acme_call *call(const char *url, struct span payload, acme_done *d
 
 struct acme_call *acme_ready(struct acme *acme, acme_done *done, void *arg)
 {
-    return call("", span_of(NULL, 0), done, arg);
+    return call(acme, "", span_of(NULL, 0), done, arg);
 }
 
 struct acme_call *acme_post(struct acme *acme, const char *url, struct span payload,
                             acme_done *done, void *arg)
 {
-    return call(url, payload, done, arg);
+    return call(acme, url, payload, done, arg);
 }
 
 struct acme_call *acme_post_once(struct acme *acme, const char *url, struct span payload,
                                  acme_done *done, void *arg)
 {
-    return call(url, payload, done, arg);
+    return call(acme, url, payload, done, arg);
 }
 
 struct acme_call *acme_new_order(struct acme *acme, struct span payload, acme_done *done, void *arg)
 {
-    return call("new", payload, done, arg);
+    return call(acme, "new", payload, done, arg);
 }
 
 struct acme_call *acme_renewal_info(struct acme *acme, const char *id, acme_done *done, void *arg)
 {
     char url[80];
     snprintf(url, sizeof url, "ari/%.63s", id);
-    return call(url, span_of(NULL, 0), done, arg);
+    return call(acme, url, span_of(NULL, 0), done, arg);
 }
 
 void acme_call_cancel(struct acme_call *c)
@@ -319,9 +324,15 @@ struct result store_put_cert(struct store *store, const struct store_cert *cert,
     return result_ok();
 }
 
+struct span acme_url_host(const char *url)
+{
+    never();
+}
+
 /* Linked, never called here. */
-struct result acme_create(struct loop *loop, const struct config_resolver *resolver,
-                          struct store *store, struct acme **ret, struct why *why)
+struct result acme_create(struct loop *loop, const struct config_resolver *resolver, const char *ca,
+                          const char *account, struct store *store, struct acme **ret,
+                          struct why *why)
 {
     never();
 }
