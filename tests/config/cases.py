@@ -407,6 +407,17 @@ entryPoint = "web"
         "ferrule.toml:20:9: error: certificatesResolvers.d.acme.dnsChallenge.env.TOKEN must be a string, not a number or date",
         f"ferrule.toml:21:31: error: certificatesResolvers.e.acme.tlsChallenge {LATER}",
         f"ferrule.toml:22:31: error: certificatesResolvers.f.acme.httpChallenge {LATER}"),
+    one("several CAs", BASE + """\
+[certificatesResolvers.a.acme]
+caServer = "https://ca.test/dir"
+caServers = ["https://ca.test/dir", "http://other.test/dir"]
+caStaging = "staging"
+[certificatesResolvers.a.acme.dnsChallenge]
+provider = "rfc2136"
+""",
+        "ferrule.toml:9:1: error: give caServer or caServers, not both",
+        "ferrule.toml:10:37: error: \"http://other.test/dir\" is no directory of a CA: a URL beginning with https://",
+        "ferrule.toml:11:13: error: \"staging\" is no directory of a CA: a URL beginning with https://"),
     one("what a CA is asked for", BASE + """\
 [certificatesResolvers.a.acme]
 certificatesDuration = 0

@@ -241,7 +241,8 @@ static void send_signed(struct acme_call *call, char *nonce)
         struct http_request request = {.method = HTTP_METHOD_POST,
                                        .url = url,
                                        .body = buf_span(&body),
-                                       .content_type = "application/jose+json"};
+                                       .content_type = "application/jose+json",
+                                       .once = call->once};
         call->phase = ACME_PHASE_SENT;
         call->http = http_client_start(acme->http, &request, on_reply, call);
     } else {

@@ -336,6 +336,9 @@ struct http_call *http_client_start(struct http_client *client, const struct htt
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(e, CURLOPT_HEADERDATA, call);
     set_method(call, request);
+    /* A kept connection that the server closes without a word makes the library send the request
+     * again, and again; a new one does not. */
+    curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, request->once ? 1L : 0L);
     set_tls(call);
     if (client->server_name[0])
         verify_other_name(call, request->url);

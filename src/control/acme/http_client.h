@@ -34,6 +34,7 @@ struct http_request {
     struct span body;
     const char *content_type; /* of the body; NULL without one */
     const char *accept;       /* NULL = anything */
+    bool once;                /* never sent twice, whatever becomes of it */
 };
 
 /* Borrowed during the callback. Texts are "" when absent, never NULL. */
