@@ -28,8 +28,9 @@ bool tunnel_agrees(const struct tunnel *t, const struct http_head *answer)
 static void watch(struct worker *w, const struct tunnel *t, struct stream *s)
 {
     bool half = t->up_over || t->down_over;
-    bool short_of = t->idle_ms == 0 || t->idle_ms > HALF_CLOSED_MS;
-    stream_limit_in(w, s, half && short_of ? HALF_CLOSED_MS : t->idle_ms);
+    uint32_t half_ms = t->end_ms ? t->end_ms : HALF_CLOSED_MS;
+    bool short_of = t->idle_ms == 0 || t->idle_ms > half_ms;
+    stream_limit_in(w, s, half && short_of ? half_ms : t->idle_ms);
 }
 
 void tunnel_begin(struct worker *w, struct tunnel *t, struct stream *s, struct lease *l)
@@ -115,7 +116,9 @@ static enum tunnel_state pump_both(struct worker *w, struct tunnel *t, struct st
         state = pump_down(w, t, s, l);
     if (state != TUNNEL_GOES_ON)
         return state;
-    if (t->up.bytes + t->down.bytes != passed || half != (t->up_over || t->down_over))
+    bool ends = half != (t->up_over || t->down_over);
+    bool passes = t->up.bytes + t->down.bytes != passed && !(half && t->end_ms);
+    if (passes || ends)
         watch(w, t, s);
     return state;
 }
