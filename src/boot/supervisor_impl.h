@@ -65,6 +65,7 @@ struct supervisor {
     uint32_t attempts;   /* and those that did not */
     int exe_fd;          /* the running program, also when its file is replaced */
     uint64_t now_ns, watchdog_at_ns;
+    uint64_t stop_at_ns; /* asked to stop, and still accepting; UINT64_MAX = not */
     uint64_t kill_at_ns; /* UINT64_MAX until stopping */
     bool stopping, announced;
     int exit_code;

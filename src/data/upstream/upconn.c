@@ -117,7 +117,7 @@ void upconn_fill(struct worker *w, struct upconn *upconn)
     struct result r = decrypt_fill(w, &upconn->secure, wire, UPCONN_HEAD_MAX);
     if (!result_is_ok(r)) {
         const struct exchange *x = exchange_of(w, upconn);
-        if (x && r.code == ERR_PEER_TLS)
+        if (x && x->snapshot && r.code == ERR_PEER_TLS) /* a tunnel has none */
             greet_broke(w, upconn, x);
         wire->recv_failed = true;
         block_queue_clear(&w->blocks, &wire->received);
