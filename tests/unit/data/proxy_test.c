@@ -168,12 +168,6 @@ static void test_write_families(void **state)
     }
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_v1),    cmocka_unit_test(test_v1_bad),
-        cmocka_unit_test(test_v2),    cmocka_unit_test(test_v2_bad),
-        cmocka_unit_test(test_write), cmocka_unit_test(test_write_families),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+UNIT_TESTS(cmocka_unit_test(test_v1), cmocka_unit_test(test_v1_bad), cmocka_unit_test(test_v2),
+           cmocka_unit_test(test_v2_bad), cmocka_unit_test(test_write),
+           cmocka_unit_test(test_write_families))
