@@ -47,7 +47,7 @@ struct result tcp_read_proxy(struct worker *w, struct conn *conn)
         block_queue_take(&w->blocks, in, header.len);
         if (header.known)
             conn_set_peer(conn, &header.client);
-    } else if (r.code != ERR_AGAIN) {
+    } else if (r.code == ERR_FORMAT || r.code == ERR_TOO_LARGE) {
         report_add(w->report, REPORT_PROXY_BAD, 1);
     }
     return r;

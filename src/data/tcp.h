@@ -22,5 +22,6 @@ void tcp_introduce(struct worker *w, struct conn *conn, uint32_t version, struct
 
 /* Whether the client has to send a PROXY header first. */
 bool tcp_is_proxied(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep);
-/* Reads it. ERR_AGAIN: not whole yet; else it is broken or missing, and counted. */
+/* Reads it. ERR_AGAIN: not whole yet. ERR_FORMAT, ERR_TOO_LARGE: it is broken or missing, and
+ * counted. ERR_NO_SLOT: no pool block. */
 struct result tcp_read_proxy(struct worker *w, struct conn *conn);

@@ -173,6 +173,55 @@ def test_drain(ferrule, peer):
     proxy.stop()
 
 
+@pytest.mark.asan
+def test_reload(ferrule, peer, other):
+    """What has begun goes on with the server that it has; new connections go by the new configuration."""
+    proxy = run(ferrule, config.tcp_router("all", "s"), config.tcp_service("s", peer.address))
+    client = proxy.connect()
+    upstream = peer.accept()
+    proxy.write_config(proxy.config_file.read_text().replace(peer.address, other.address))
+    result = proxy.cli("reload")
+    assert result.returncode == 0, result.stderr
+    client.send(b"old")
+    assert upstream.read_exactly(3) == b"old"
+
+    def served_by_other():
+        with proxy.connect() as fresh:
+            fresh.send(b"n")
+            try:
+                other.listener.settimeout(0.2)
+                return other.accept().read_exactly(1) == b"n"
+            except TimeoutError:
+                return False
+    wait_until(served_by_other, "new connections go to the new server")
+    upstream.send(b"still")
+    assert client.read_exactly(5) == b"still"
+
+
+def test_slow_reader_holds_its_sender(ferrule, peer):
+    """Memory stays bounded, and every byte arrives in the end."""
+    proxy = run(ferrule, config.tcp_router("all", "s"), config.tcp_service("s", peer.address))
+    client = proxy.connect()
+    upstream = peer.accept()
+    before = proxy.resident_kb()
+    total, sent = 64 * 1024 * 1024, []
+
+    def send():
+        piece = b"z" * 65536
+        for _ in range(total // len(piece)):
+            upstream.send(piece)
+            sent.append(len(piece))
+        upstream.sock.shutdown(socket.SHUT_WR)
+
+    upstream.sock.settimeout(60)
+    thread = threading.Thread(target=send)
+    thread.start()
+    time.sleep(1)  # a sender that is not held back would be far by then
+    assert sum(sent) < total and proxy.resident_kb() - before < 8192
+    assert client.read_exactly(total) == b"z" * total
+    thread.join()
+
+
 # --- TLS passed through ---------------------------------------------------------------------------------------------
 
 
