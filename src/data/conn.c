@@ -686,9 +686,9 @@ void conn_limit_in(struct worker *w, struct conn *conn)
     case CONN_PHASE_EXCHANGE:
         x = slab_get(&w->exchanges, conn->stream.exchange.index, conn->stream.exchange.gen);
         must(x);
-        if (conn->wire.eof)
+        if (conn->wire.eof && x->phase != EXCHANGE_PHASE_TUNNEL)
             conn_close_begin(w, conn);
-        else
+        else /* a tunnel's client still gets what is queued for it */
             exchange_client_timeout(w, x);
         break;
     case CONN_PHASE_IDLE:

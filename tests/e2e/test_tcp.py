@@ -107,6 +107,26 @@ def test_termination_delay(ferrule, peer):
     wait_until(lambda: proxy.counters()["tunnels_now"] == 0, "the tunnel is over")
 
 
+@pytest.mark.asan
+def test_slow_server_gets_all_before_the_delay_begins(ferrule, peer):
+    """The client has ended its side; terminationDelay (100 ms) begins when the server was told."""
+    proxy = run(ferrule, config.tcp_router("all", "s"), config.tcp_service("s", peer.address))
+    peer.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client = proxy.connect()
+    upstream = peer.accept()
+    total = 0
+    client.sock.settimeout(0.5)
+    try:
+        while True:  # until all buffers are full
+            total += client.sock.send(b"u" * 65536)
+    except TimeoutError:
+        pass
+    client.sock.shutdown(socket.SHUT_WR)
+    time.sleep(0.5)  # five times the delay
+    assert upstream.read_exactly(total) == b"u" * total
+    assert upstream.is_closed()
+
+
 def test_idle_connection_is_closed_in_time(ferrule, peer):
     proxy = run(ferrule, config.tcp_router("all", "s"), config.tcp_service("s", peer.address), timeouts("tcp", tunnelTimeout="1s"))
     client = proxy.connect()
