@@ -67,6 +67,8 @@ void upconn_lease(struct worker *w, struct upconn *upconn, struct handle exchang
     upconn->lease.exchange = exchange;
     limit_clear(&upconn->limit);
     h1_next(&upconn->h1);
+    if (exchange_of(w, upconn)->retried) /* no turn of its client follows that would send it */
+        worker_ready(w, &upconn->wire);
     report_add(w->report, REPORT_UPSTREAM_REUSED, 1);
 }
 
