@@ -397,7 +397,7 @@ const struct snap_router *router_match(const struct router_index *x,
     return NULL;
 }
 
-/* Traefik's wildcard stands for one label, as in certificates. */
+/* A wildcard stands for one label, as in certificates. */
 static bool name_fits(struct span pattern, struct span name)
 {
     pattern = without_dot(pattern);
