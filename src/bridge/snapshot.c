@@ -42,6 +42,12 @@ static void code_entrypoint(struct coder *c, struct snap_entrypoint *e)
     code_u32(c, &e->first_router);
     code_u32(c, &e->router_count);
     code_bool(c, &e->tls);
+    code_u32(c, &e->tcp.first);
+    code_u32(c, &e->tcp.count);
+    code_bool(c, &e->tcp_tls);
+    code_bool(c, &e->proxy_insecure);
+    code_u32(c, &e->proxy_trusted.first);
+    code_u32(c, &e->proxy_trusted.count);
 }
 
 static void code_router(struct coder *c, struct snap_router *r)
@@ -55,6 +61,7 @@ static void code_router(struct coder *c, struct snap_router *r)
     code_u32(c, &r->entrypoint);
     code_bool(c, &r->access_log);
     code_bool(c, &r->metrics);
+    code_bool(c, &r->passthrough);
     code_u32(c, &r->steps.first);
     code_u32(c, &r->steps.count);
 }
@@ -94,6 +101,8 @@ static void code_service(struct coder *c, struct snap_service *s)
     code_span(c, &s->cookie_attributes);
     code_u32(c, &s->passive_failures);
     code_u32(c, &s->passive_window_ms);
+    code_u8(c, &s->proxy_version);
+    code_u32(c, &s->termination_ms);
 }
 
 static void code_transport(struct coder *c, struct snap_transport *t)
@@ -187,10 +196,10 @@ static void code_access_status(struct coder *c, struct snap_access_status *s)
 
 /* Array members: type, member, counter, bytes of the smallest element on the wire. */
 #define ARRAYS(X)                                                                                  \
-    X(entrypoint, entrypoints, entrypoint_count, 104)                                              \
-    X(router, routers, router_count, 42)                                                           \
+    X(entrypoint, entrypoints, entrypoint_count, 122)                                              \
+    X(router, routers, router_count, 43)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 16)                                                  \
-    X(service, services, service_count, 68)                                                        \
+    X(service, services, service_count, 73)                                                        \
     X(server, servers, server_count, 20)                                                           \
     X(transport, transports, transport_count, 42)                                                  \
     X(roots, roots, roots_count, 4)                                                                \
@@ -298,11 +307,16 @@ static bool entrypoint_ok(const struct snapshot *s, const struct snap_entrypoint
     if (status != 0 && status != 301 && status != 302 && status != 307 && status != 308)
         return false;
     if (!h2_ok(&e->h2) || !range_ok(e->trusted_first, e->trusted_count, s->prefix_count) ||
-        !range_ok(e->first_router, e->router_count, s->router_count))
+        !range_ok(e->first_router, e->router_count, s->router_count) ||
+        !range_ok(e->tcp.first, e->tcp.count, s->router_count) ||
+        !range_ok(e->proxy_trusted.first, e->proxy_trusted.count, s->prefix_count))
         return false;
     uint32_t self = (uint32_t)(e - s->entrypoints);
     for (uint32_t i = 0; i < e->router_count; i++)
         if (s->routers[e->first_router + i].entrypoint != self)
+            return false;
+    for (uint32_t i = 0; i < e->tcp.count; i++)
+        if (s->routers[e->tcp.first + i].entrypoint != self)
             return false;
     return true;
 }
@@ -342,7 +356,8 @@ static bool access_ok(const struct snapshot *s)
 static bool service_ok(const struct snapshot *s, const struct snap_service *v)
 {
     if (v->transport >= s->transport_count || v->kind > SNAP_SERVICE_FAILOVER ||
-        v->strategy > SNAP_STRATEGY_LEAST_TIME || v->level >= SNAP_SERVICE_LEVELS ||
+        v->strategy > SNAP_STRATEGY_LEAST_TIME || v->proxy_version > 2 ||
+        v->level >= SNAP_SERVICE_LEVELS ||
         !range_ok(v->first_server, v->server_count, s->server_count) ||
         !range_ok(v->first_member, v->member_count, s->member_count))
         return false;

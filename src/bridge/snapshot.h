@@ -39,7 +39,11 @@ struct snap_entrypoint {
     bool forwarded_insecure;               /* X-Forwarded-* of every client are trusted */
     uint32_t trusted_first, trusted_count; /* range in snapshot.prefixes */
     uint32_t first_router, router_count;   /* range in snapshot.routers, best priority first */
-    bool tls; /* some router of it has TLS: connections start with a ClientHello */
+    bool tls;              /* some router of it has TLS: connections start with a ClientHello */
+    struct snap_range tcp; /* in snapshot.routers: of TCP connections, best priority first */
+    bool tcp_tls;          /* some of those have TLS */
+    bool proxy_insecure;   /* every client has to send the PROXY protocol, */
+    struct snap_range proxy_trusted; /* or those at these addresses: in snapshot.prefixes */
 };
 
 struct snap_prefix {
@@ -83,9 +87,10 @@ struct snap_router {
     uint32_t first_node, node_count; /* range in snapshot.rule_nodes; postfix, depth <= 32 */
     int64_t priority;
     uint32_t service;    /* index in snapshot.services */
-    uint32_t tls;        /* index in snapshot.tls, SNAP_NONE = plain HTTP only */
+    uint32_t tls;        /* index in snapshot.tls, SNAP_NONE = plain connections only */
     uint32_t entrypoint; /* index */
     bool access_log, metrics;
+    bool passthrough;        /* TCP: TLS is passed on as it comes; then `tls` is not used */
     struct snap_range steps; /* in snapshot.steps: its middlewares, outermost first */
 };
 
@@ -159,6 +164,8 @@ struct snap_service {
     struct span cookie_attributes;               /* "; Path=/; HttpOnly" */
     uint32_t passive_failures;  /* in `passive_window_ms` take a server out; 0 = never */
     uint32_t passive_window_ms; /* also for how long */
+    uint8_t proxy_version;      /* TCP: of the PROXY protocol that is sent; 0 = none */
+    uint32_t termination_ms;    /* TCP: time for one side when the other has closed */
 };
 
 /* What is asked of clients; the names are Go's. */
