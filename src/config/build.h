@@ -49,6 +49,14 @@ void build_middlewares(struct build *b);
 void build_balance(struct build *b);
 void build_routers(struct build *b);
 void build_access(struct build *b);
+/* ferrule's own services, for build_services() and build_routers(): appends those that are asked
+ * for; reports those that are members of others; fills in the routers to them, returns how many;
+ * what is told of requests to them when a router does not say. */
+#define BUILD_INTERNALS 2
+void build_internal_services(struct build *b);
+void build_internal_members(struct build *b);
+uint32_t build_internal_routers(struct build *b, struct config_router ret[BUILD_INTERNALS]);
+void build_internal_observe(struct build *b, struct config_router *router);
 void build_tls_hosts(struct build *b);
 void build_cover(struct build *b);
 

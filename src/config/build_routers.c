@@ -189,6 +189,7 @@ static void put_router(struct routers *r, struct place p, struct place tls,
         service ? build_refer(b, &b->service_names, service, service->text, "service") : UINT32_MAX;
     if (tls.node)
         fill_tls(r, tls, router, good);
+    build_internal_observe(b, router);
     b->config->router_count -= !good;
 }
 
@@ -293,6 +294,10 @@ void build_routers(struct build *b)
         r.older_resolver = c->resolver_count - 1; /* it is built last */
     for (const struct node *n = NULL; (n = build_next(all, n));)
         build_one(&r, build_child(all, n));
+    struct config_router own[BUILD_INTERNALS];
+    uint32_t own_count = build_internal_routers(b, own);
+    for (uint32_t i = 0; i < own_count; i++)
+        *add_router(&r) = own[i];
     if (c->router_count)
         qsort(c->routers, c->router_count, sizeof *c->routers, compare_routers);
     warn_of_equals(b);

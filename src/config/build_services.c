@@ -100,9 +100,11 @@ void build_services(struct build *b)
 {
     struct place all = build_at(b->root, "http.services");
     struct config *c = b->config;
-    c->services = arena_alloc(b->arena, (build_count(all) + 1) * sizeof *c->services);
+    c->services = arena_alloc(b->arena, (build_count(all) + BUILD_INTERNALS) * sizeof *c->services);
     for (const struct node *n = NULL; (n = build_next(all, n));)
         build_one(b, build_child(all, n), &c->services[c->service_count++]);
+    build_internal_services(b);
     build_names(b, &b->service_names, c->service_count, service_name);
     build_balance(b);
+    build_internal_members(b);
 }

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/must.h"
 #include "control/snapshot_balance.h"
+#include "control/snapshot_metrics.h"
 #include "control/snapshot_rules.h"
 #include "crypto/digest.h"
 
@@ -112,10 +113,12 @@ static void build_entrypoint(struct snapshot *s, struct snapshot_rules *rules,
             .entrypoint = index,
             .access_log = chosen(r->access_logs, c->access_logs),
             .metrics = chosen(r->metrics, c->metrics),
+            .internal = r->internal,
             .steps = snapshot_build_steps(s, middlewares, &c->middlewares, &r->middlewares)};
         snapshot_rules_put(rules, &r->rule);
         e->router_count++;
         e->tls = e->tls || r->tls;
+        e->internal = e->internal || r->internal;
     }
 }
 
@@ -159,6 +162,7 @@ static void build_services(struct snapshot *s, const struct config *config)
         const struct config_service *c = &config->services[i];
         s->services[i] =
             (struct snap_service){.name = span_str(c->name),
+                                  .ping = c->internal == CONFIG_INTERNAL_PING,
                                   .first_server = s->server_count,
                                   .server_count = c->server_count,
                                   .pass_host_header = c->pass_host_header,
@@ -291,6 +295,7 @@ struct snapshot *snapshot_build(const struct config *config, uint64_t version)
     snapshot_balance_put(s, config);
     build_tls(s, config);
     snapshot_access_build(s, config);
+    snapshot_metrics_build(s, config);
     return s;
 }
 

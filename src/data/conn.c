@@ -88,6 +88,8 @@ bool conn_open(struct worker *w, const struct listener *l, int fd)
     }
     report_add(w->report, REPORT_CONNS_ACCEPTED, 1);
     report_add(w->report, REPORT_CONNS_NOW, 1);
+    if ((conn->open = l->open))
+        series_add(&conn->open->buckets[0], 1);
     worker_ready(w, &conn->wire);
     return true;
 }
@@ -344,6 +346,8 @@ static void close_join(struct worker *w, struct conn *conn)
     uint32_t index = conn->wire.id.slot;
     wire_close_finish(w, &conn->wire, conn->reset);
     set_phase(conn, CONN_PHASE_FREE);
+    if (conn->open)
+        series_add(&conn->open->buckets[0], (uint64_t)-1);
     slab_give_back(&w->conns, index);
     report_sub(w->report, REPORT_CONNS_NOW, 1);
 }

@@ -201,6 +201,7 @@ static struct result start_thread(struct data *d, uint32_t index, struct why *wh
         .listener_count = LISTENER_CONFIGS_MAX,
         .publisher = d->publisher,
         .report = report_page(d->report, index),
+        .series = report_series(d->report, index),
         .shared = &d->shared,
         .wake_fd = wake_fd,
         .access = access_writer_ring(d->access, index),
@@ -210,6 +211,7 @@ static struct result start_thread(struct data *d, uint32_t index, struct why *wh
     if (t->config.wake_fd < 0)
         return why_fail_sys(why, ERR_SYSTEM, errno, "no eventfd for worker %u", index);
     report_start(t->config.report);
+    series_start(t->config.series);
     int r = pthread_create(&t->id, NULL, thread_main, t);
     if (r != 0)
         return why_fail_sys(why, ERR_SYSTEM, r, "cannot start worker %u", index);

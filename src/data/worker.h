@@ -57,6 +57,7 @@ struct worker_config {
     uint32_t listener_count;
     struct publisher *publisher;
     struct report_page *report;
+    struct series_table *series; /* counts by name; NULL: nothing is */
     struct worker_shared *shared;
     int wake_fd;                /* eventfd */
     struct access_ring *access; /* for lines of the access log; NULL: none can be written */
