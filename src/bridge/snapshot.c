@@ -34,6 +34,7 @@ static void code_entrypoint(struct coder *c, struct snap_entrypoint *e)
     code_u32(c, &e->h2.empty_frames);
     code_u32(c, &e->h2.glitches);
     code_u32(c, &e->grace_timeout_ms);
+    code_u32(c, &e->accept_grace_ms);
     code_bool(c, &e->forwarded_insecure);
     code_u32(c, &e->trusted_first);
     code_u32(c, &e->trusted_count);
@@ -201,7 +202,7 @@ static void code_access_status(struct coder *c, struct snap_access_status *s)
 
 /* Array members: type, member, counter, bytes of the smallest element on the wire. */
 #define ARRAYS(X)                                                                                  \
-    X(entrypoint, entrypoints, entrypoint_count, 113)                                              \
+    X(entrypoint, entrypoints, entrypoint_count, 117)                                              \
     X(router, routers, router_count, 51)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 16)                                                  \
     X(service, services, service_count, 77)                                                        \

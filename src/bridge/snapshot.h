@@ -35,6 +35,7 @@ struct snap_entrypoint {
     uint32_t head_max_bytes;
     struct snap_h2 h2;
     uint32_t grace_timeout_ms;             /* drain */
+    uint32_t accept_grace_ms;              /* from the stop signal to the drain */
     bool forwarded_insecure;               /* X-Forwarded-* of every client are trusted */
     uint32_t trusted_first, trusted_count; /* range in snapshot.prefixes */
     uint32_t first_router, router_count;   /* range in snapshot.routers, best priority first */

@@ -115,7 +115,7 @@ static uint16_t write_head(struct worker *w, struct request *rq, struct exchange
  * for another one. */
 static void answer_ping(struct worker *w, struct request *rq)
 {
-    bool stops = worker_is_draining(w) && !w->retiring;
+    bool stops = w->config->shared->stopping;
     uint16_t status = stops ? w->snapshot->metrics.ping_status : 200;
     passage_reply(w, rq, status, status == 200 ? SPAN_LITERAL("OK") : span_str(h1_reason(status)));
 }

@@ -37,6 +37,7 @@ struct handle {
 /* What the workers and the publisher thread tell each other; atomics only. */
 struct worker_shared {
     _Atomic bool accept; /* the first sync is complete: listen */
+    _Atomic bool stopping; /* ping says so; the drain may come later */
     _Atomic bool drain;
     _Atomic bool retire;               /* drain without haste: another process accepts already */
     _Atomic uint32_t retire_ms;        /* set before: what has begun may take so long */

@@ -294,6 +294,17 @@ def test_ping_while_stopping(observed, origin, ping, status):
     proxy.stop()
 
 
+@pytest.mark.asan
+def test_goes_on_accepting_while_balancers_notice(observed):
+    """requestAcceptGraceTimeout: ping tells at once, new connections are served meanwhile, then it ends."""
+    proxy = observed(workers=1, entry='[entryPoints.web.transport.lifeCycle]\nrequestAcceptGraceTimeout = "5s"')
+    proxy.process.send_signal(signal.SIGTERM)
+    proxy.wait_log("new connections are accepted for 5000 ms more")
+    assert proxy.get("/ping", HOST, "traefik").status == 503
+    assert proxy.get("/bytes/5", HOST).status == 200
+    assert proxy.process.wait_exit(30) == 0
+
+
 def test_manual_routing_and_redirection(ferrule, origin):
     """ping@internal behind a router of one's own; and /ping where all else is redirected."""
     port = free_port()
