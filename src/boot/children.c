@@ -107,6 +107,18 @@ bool children_tell_listeners(struct supervisor *s)
     return true;
 }
 
+void children_forget_group(void *arg, const struct listener_group *group)
+{
+    struct supervisor *s = arg;
+    struct buf out = {0};
+    log_info("entry point \"%s\" does not listen on %s any more", group->entrypoint,
+             group->address);
+    buf_put_str(&out, "D");
+    buf_put_be(&out, group->id, 4);
+    children_tell(&s->children[CHILD_DATA], buf_span(&out), NULL, 0);
+    buf_free(&out);
+}
+
 /* ---- starting ------------------------------------------------------------------------------- */
 
 /* Gives both children a fresh pair of connected sockets. */

@@ -24,8 +24,9 @@ static void put_config(const struct supervisor *s, struct buf *out)
         buf_printf(out, "cpu %u\n", c->worker_cpus[i]);
     for (uint32_t i = 0; i < c->fixed_count; i++)
         buf_printf(out, "fixed %s\n", c->fixed[i]);
-    buf_printf(out, "log %s\ngrace %llu\ndrain %llu\n", s->plan.log_level,
-               (unsigned long long)s->plan.grace_ms, (unsigned long long)s->plan.drain_ms);
+    buf_printf(out, "log %s\ngrace %llu\naccept %llu\ndrain %llu\n", s->plan.log_level,
+               (unsigned long long)s->plan.grace_ms, (unsigned long long)s->plan.accept_ms,
+               (unsigned long long)s->plan.drain_ms);
 }
 
 static void put_listeners(const struct supervisor *s, struct buf *out)
@@ -175,6 +176,8 @@ static bool take_config(struct reading *r, const char *key, char *rest)
         r->s->plan.log_level = c->log_level = arena_strdup(r->arena, rest);
     else if (!strcmp(key, "grace"))
         r->s->plan.grace_ms = number(r, &rest);
+    else if (!strcmp(key, "accept"))
+        r->s->plan.accept_ms = number(r, &rest);
     else if (!strcmp(key, "drain"))
         r->s->plan.drain_ms = number(r, &rest);
     else

@@ -42,17 +42,6 @@ void reload_stage(struct supervisor *s, struct span message)
     answer(s, result_is_ok(r), why.text);
 }
 
-static void forget_group(void *arg, const struct listener_group *g)
-{
-    struct supervisor *s = arg;
-    struct buf out = {0};
-    log_info("entry point \"%s\" does not listen on %s any more", g->entrypoint, g->address);
-    buf_put_str(&out, "D");
-    buf_put_be(&out, g->id, 4);
-    children_tell(&s->children[CHILD_DATA], buf_span(&out), NULL, 0);
-    buf_free(&out);
-}
-
 void reload_commit(struct supervisor *s)
 {
     if (!s->staged.memory || s->stopping)
@@ -61,7 +50,8 @@ void reload_commit(struct supervisor *s)
     plan_free(&s->plan);
     s->plan = s->staged;
     s->staged = (struct plan){0};
-    listeners_commit(&s->listeners, forget_group, s);
+    if (s->upgrade.phase != UPGRADE_PHASE_HANDOVER) /* the way back needs all sockets */
+        listeners_commit(&s->listeners, children_forget_group, s);
     log_init("supervisor", log_level_parse(s->plan.log_level));
     buf_printf(&level, "V%s", s->plan.log_level);
     children_tell(&s->children[CHILD_DATA], buf_span(&level), NULL, 0);

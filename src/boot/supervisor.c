@@ -83,6 +83,15 @@ void supervisor_stop(struct supervisor *s)
         s->kill_at_ns = s->now_ns;
         return;
     }
+    bool waited = s->stop_at_ns != UINT64_MAX; /* or asked a second time */
+    if (s->plan.accept_ms && s->announced && !waited) {
+        s->stop_at_ns = s->now_ns + s->plan.accept_ms * NS_PER_MS;
+        log_info("stopping in %llu s: connections are accepted until then",
+                 (unsigned long long)(s->plan.accept_ms / 1000));
+        notify_send("STOPPING=1\nSTATUS=Still accepting connections");
+        return;
+    }
+    s->stop_at_ns = UINT64_MAX;
     s->stopping = true;
     s->kill_at_ns = s->now_ns + s->plan.grace_ms * NS_PER_MS + STOP_MARGIN_NS;
     log_info("stopping: no new connections, up to %llu s for running requests",
@@ -203,6 +212,8 @@ static void run_timers(struct supervisor *s)
         for (int i = 0; i < CHILD_COUNT; i++)
             if (s->children[i].pid)
                 kill(s->children[i].pid, SIGKILL);
+    if (s->now_ns >= s->stop_at_ns)
+        supervisor_stop(s);
     upgrade_timers(s);
     if (notify_watchdog_ns() && s->now_ns >= s->watchdog_at_ns) {
         notify_send("WATCHDOG=1");
@@ -216,6 +227,8 @@ static int wait_ms(const struct supervisor *s)
     for (int i = 0; i < CHILD_COUNT; i++)
         if (s->children[i].restart_at_ns < next)
             next = s->children[i].restart_at_ns;
+    if (s->stop_at_ns < next)
+        next = s->stop_at_ns;
     if (notify_watchdog_ns() && s->watchdog_at_ns < next)
         next = s->watchdog_at_ns;
     if (next == UINT64_MAX)
@@ -257,8 +270,12 @@ static struct result start_anew(struct supervisor *s, struct why *why)
 
 static void supervisor_init(struct supervisor *s)
 {
-    *s = (struct supervisor){
-        .lock_fd = -1, .report_fd = -1, .exe_fd = -1, .signal_fd = -1, .kill_at_ns = UINT64_MAX};
+    *s = (struct supervisor){.lock_fd = -1,
+                             .report_fd = -1,
+                             .exe_fd = -1,
+                             .signal_fd = -1,
+                             .stop_at_ns = UINT64_MAX,
+                             .kill_at_ns = UINT64_MAX};
     s->upgrade = (struct upgrade){.deadline_ns = UINT64_MAX,
                                   .pipe_fd = -1,
                                   .state_fd = -1,

@@ -43,6 +43,8 @@ struct upgrade {
     int state_fd;    /* boot/handover.h */
     int back_exe_fd; /* the program from before; -1 = there is no way back */
     int old_report_fd, old_lock_fd;
+    int kept_fds[OLD_MAX + CHILD_COUNT]; /* of processes that have ended; the way back names them */
+    uint32_t kept_count;
     char *program;               /* that is to take over */
     struct buf text;             /* what the check said */
     struct child data, control;  /* of the program from before */
@@ -65,6 +67,7 @@ struct supervisor {
     uint32_t attempts;   /* and those that did not */
     int exe_fd;          /* the running program, also when its file is replaced */
     uint64_t now_ns, watchdog_at_ns;
+    uint64_t stop_at_ns; /* asked to stop, and still accepting; UINT64_MAX = not */
     uint64_t kill_at_ns; /* UINT64_MAX until stopping */
     bool stopping, announced;
     int exit_code;
@@ -81,6 +84,8 @@ bool children_tell(const struct child *c, struct span message, const int *fds, u
 bool children_tell_byte(const struct child *c, char what);
 /* Tells the data process of sockets that it does not know yet. */
 bool children_tell_listeners(struct supervisor *s);
+/* For listeners_commit(): tells the data process that the group is gone. arg: the supervisor. */
+void children_forget_group(void *arg, const struct listener_group *group);
 /* waitpid() said that it ended. */
 void children_ended(struct supervisor *s, enum child_kind kind, int status);
 
@@ -88,7 +93,8 @@ void children_ended(struct supervisor *s, enum child_kind kind, int status);
 
 /* Control asks for the sockets of a plan: opens them, answers 'E'. */
 void reload_stage(struct supervisor *s, struct span message);
-/* Control has published what the plan belongs to: what it does not name is closed. */
+/* Control has published what the plan belongs to: what it does not name is closed, during an
+ * upgrade by upgrade_data_ready(). */
 void reload_commit(struct supervisor *s);
 /* For systemd; and what is said about it. */
 void reload_begun(const struct supervisor *s);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/must.h"
 #include "boot/handover.h"
 #include "boot/notify.h"
 #include "bridge/report.h"
@@ -203,9 +204,10 @@ void upgrade_read_pipe(struct supervisor *s)
 
 int upgrade_check_main(int argc, char **argv)
 {
-    struct supervisor s = {.lock_fd = -1};
-    struct check_args args;
-    struct config *config = NULL;
+    /* Static: they end with the process. */
+    static struct supervisor s = {.lock_fd = -1};
+    static struct check_args args;
+    static struct config *config = NULL;
     struct why why;
     if (argc < 2) {
         fprintf(stderr, "ferrule: %s is started by ferrule upgrade\n", argv[0]);
@@ -303,6 +305,36 @@ static void check_ended(struct supervisor *s, int status)
     buf_free(&why);
 }
 
+/* ---- descriptors of processes that have ended ----------------------------------------------- */
+
+/* While there is a way back, the numbers that it names stay taken: the program from before would
+ * refuse one that is closed, and take one that was given away for its own. */
+static void let_go(struct upgrade *u, int *fd)
+{
+    if (*fd == -1)
+        return;
+    if (u->phase == UPGRADE_PHASE_HANDOVER && u->back_exe_fd != -1) {
+        must(u->kept_count < sizeof u->kept_fds / sizeof *u->kept_fds);
+        u->kept_fds[u->kept_count++] = *fd;
+        *fd = -1;
+    }
+    close_fd(fd);
+}
+
+/* There is no way back any more. */
+static void close_kept(struct upgrade *u)
+{
+    close_fd(&u->back_exe_fd);
+    while (u->kept_count)
+        close_fd(&u->kept_fds[--u->kept_count]);
+}
+
+static void drop_old(struct supervisor *s, uint32_t index)
+{
+    let_go(&s->upgrade, &s->old[index].fd);
+    memmove(s->old + index, s->old + index + 1, (--s->old_count - index) * sizeof *s->old);
+}
+
 /* ---- the way back --------------------------------------------------------------------------- */
 
 static void kill_and_wait(pid_t *pid)
@@ -338,7 +370,11 @@ static void fail(struct supervisor *s, const char *why)
 {
     struct upgrade *u = &s->upgrade;
     go_back(s, why);
-    close_fd(&u->back_exe_fd); /* there is no way but forward */
+    close_kept(u);
+    /* Control from before may still be ending: there are never two. */
+    kill_and_wait(&u->control.pid);
+    close_fd(&u->control.fd);
+    u->control_kill_at_ns = UINT64_MAX;
     for (int i = 0; i < CHILD_COUNT; i++) {
         s->children[i].pid = 0;
         close_fd(&s->children[i].fd);
@@ -381,8 +417,6 @@ static struct result prepare(struct supervisor *s, struct why *why)
     u->old_report_fd = s->report_fd;
     s->report_fd = -1;
     TRY(report_create(config->workers, &s->report_fd, why));
-    u->back_exe_fd = s->exe_fd;
-    s->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     supervisor_raise_limits(config);
     return result_ok();
 }
@@ -390,6 +424,8 @@ static struct result prepare(struct supervisor *s, struct why *why)
 static void start_control(struct supervisor *s)
 {
     struct why why;
+    if (s->children[CHILD_CONTROL].pid)
+        return;
     if (!result_is_ok(children_start(s, CHILD_CONTROL, &why)))
         fail(s, why.text);
 }
@@ -405,17 +441,33 @@ static void replace_control(struct supervisor *s)
         start_control(s);
 }
 
+/* Is the process that was left to us still there? */
+static bool is_there(pid_t pid)
+{
+    return pid && waitpid(pid, NULL, WNOHANG) == 0;
+}
+
+/* Those that have ended since their numbers were written down are ours no more. */
+static void look_for_old(struct supervisor *s)
+{
+    for (uint32_t i = s->old_count; i-- > 0;)
+        if (!is_there(s->old[i].pid))
+            drop_old(s, i);
+}
+
 static void take_over_forward(struct supervisor *s)
 {
     struct upgrade *u = &s->upgrade;
     struct why why = {{0}};
     u->back_exe_fd = s->exe_fd;
+    s->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     u->phase = UPGRADE_PHASE_HANDOVER;
     u->deadline_ns = s->now_ns + HANDOVER_NS;
     u->data = s->children[CHILD_DATA];
     u->control = s->children[CHILD_CONTROL];
     for (int i = 0; i < CHILD_COUNT; i++)
         s->children[i] = (struct child){.fd = -1, .restart_at_ns = UINT64_MAX};
+    look_for_old(s);
     struct result r = prepare(s, &why);
     if (result_is_ok(r))
         r = children_start(s, CHILD_DATA, &why);
@@ -425,15 +477,6 @@ static void take_over_forward(struct supervisor *s)
         fail(s, why.text);
 }
 
-/* Is the process that was left to us still there? */
-static void look_for(struct child *c)
-{
-    if (c->pid && waitpid(c->pid, NULL, WNOHANG) == 0)
-        return;
-    c->pid = 0;
-    close_fd(&c->fd);
-}
-
 static void take_over_back(struct supervisor *s, const char *why)
 {
     log_init("supervisor", log_level_parse(s->plan.log_level));
@@ -441,9 +484,13 @@ static void take_over_back(struct supervisor *s, const char *why)
     s->attempts++;
     close_fd(&s->upgrade.state_fd);
     log_info("the program from before goes on after a failed upgrade");
+    look_for_old(s);
     for (int i = 0; i < CHILD_COUNT; i++) {
         struct child *c = &s->children[i];
-        look_for(c);
+        if (!is_there(c->pid)) {
+            c->pid = 0;
+            close_fd(&c->fd);
+        }
         c->started_ns = s->now_ns;
         c->was_ready = true;
         c->restart_at_ns = c->pid ? UINT64_MAX : s->now_ns;
@@ -480,12 +527,6 @@ bool upgrade_take_over(struct supervisor *s)
 
 /* ---- the old data process ------------------------------------------------------------------- */
 
-static void drop_old(struct supervisor *s, uint32_t index)
-{
-    close_fd(&s->old[index].fd);
-    s->old[index] = s->old[--s->old_count];
-}
-
 /* It goes on with what it has begun, and accepts nothing any more. */
 static void retire(struct supervisor *s)
 {
@@ -508,16 +549,6 @@ static void retire(struct supervisor *s)
     u->data = (struct child){.fd = -1};
 }
 
-static void forget_group(void *arg, const struct listener_group *g)
-{
-    struct supervisor *s = arg;
-    struct buf out = {0};
-    buf_put_str(&out, "D");
-    buf_put_be(&out, g->id, 4);
-    children_tell(&s->children[CHILD_DATA], buf_span(&out), NULL, 0);
-    buf_free(&out);
-}
-
 void upgrade_data_ready(struct supervisor *s)
 {
     struct upgrade *u = &s->upgrade;
@@ -526,9 +557,9 @@ void upgrade_data_ready(struct supervisor *s)
     u->phase = UPGRADE_PHASE_NONE;
     u->deadline_ns = UINT64_MAX;
     retire(s);
-    listeners_commit(&s->listeners, forget_group, s);
+    listeners_commit(&s->listeners, children_forget_group, s);
     close_fd(&u->state_fd);
-    close_fd(&u->back_exe_fd);
+    close_kept(u);
     close_fd(&u->old_report_fd);
     close_fd(&u->old_lock_fd);
     s->generation++;
@@ -555,12 +586,12 @@ bool upgrade_reaped(struct supervisor *s, pid_t pid, int status)
     }
     if (pid == u->data.pid) {
         log_error("the data process from before has ended during the upgrade");
-        close_fd(&u->data.fd);
+        let_go(u, &u->data.fd);
         u->data = (struct child){.fd = -1};
         return true;
     }
     if (pid == u->control.pid) {
-        close_fd(&u->control.fd);
+        let_go(u, &u->control.fd);
         u->control = (struct child){.fd = -1};
         u->control_kill_at_ns = UINT64_MAX;
         if (!s->stopping && u->phase == UPGRADE_PHASE_HANDOVER)

@@ -33,6 +33,8 @@ static void code_entrypoint(struct coder *c, struct snap_entrypoint *e)
     code_u32(c, &e->h2.control_frames);
     code_u32(c, &e->h2.empty_frames);
     code_u32(c, &e->h2.glitches);
+    code_u32(c, &e->keep_alive_requests);
+    code_u32(c, &e->keep_alive_ms);
     code_u32(c, &e->grace_timeout_ms);
     code_u32(c, &e->accept_grace_ms);
     code_bool(c, &e->forwarded_insecure);
@@ -202,7 +204,7 @@ static void code_access_status(struct coder *c, struct snap_access_status *s)
 
 /* Array members: type, member, counter, bytes of the smallest element on the wire. */
 #define ARRAYS(X)                                                                                  \
-    X(entrypoint, entrypoints, entrypoint_count, 117)                                              \
+    X(entrypoint, entrypoints, entrypoint_count, 125)                                              \
     X(router, routers, router_count, 51)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 16)                                                  \
     X(service, services, service_count, 77)                                                        \

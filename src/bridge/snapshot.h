@@ -34,6 +34,8 @@ struct snap_entrypoint {
     uint32_t handshake_timeout_ms;
     uint32_t head_max_bytes;
     struct snap_h2 h2;
+    uint32_t keep_alive_requests;          /* of one connection; 0 = no limit */
+    uint32_t keep_alive_ms;                /* age at which a connection ends; 0 = no limit */
     uint32_t grace_timeout_ms;             /* drain */
     uint32_t accept_grace_ms;              /* from the stop signal to the drain */
     bool forwarded_insecure;               /* X-Forwarded-* of every client are trusted */

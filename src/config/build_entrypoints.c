@@ -6,27 +6,55 @@
 
 #include <stdlib.h>
 
+#define NAME_MAX_BYTES 127 /* as the data process can hold */
+
 static const char *entrypoint_name(const struct config *config, uint32_t i)
 {
     return config->entrypoints[i].name;
 }
 
-static void build_address(struct build *b, struct place p, struct config_entrypoint *e)
+static bool is_taken(struct build *b, const struct node *n, const struct config_entrypoint *e,
+                     const struct net_addr *socket)
 {
-    e->addresses = arena_alloc(b->arena, sizeof *e->addresses);
-    e->sockets = arena_alloc(b->arena, sizeof *e->sockets);
+    for (uint32_t i = 0; i <= b->config->entrypoint_count; i++) {
+        const struct config_entrypoint *other = &b->config->entrypoints[i];
+        for (uint32_t k = 0; k < other->address_count; k++) {
+            if (!net_addr_eq(&other->sockets[k], socket))
+                continue;
+            problems_error(b->problems, n->at, "entry point %s listens on %s already", other->name,
+                           n->text);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_address(struct build *b, const struct node *n, struct config_entrypoint *e)
+{
+    struct net_addr socket;
+    must(result_is_ok(net_addr_parse(span_str(n->text), 0, &socket)));
+    if (is_taken(b, n, e, &socket))
+        return;
+    e->addresses[e->address_count] = arena_strdup(b->arena, n->text);
+    e->sockets[e->address_count++] = socket;
+}
+
+/* `address` is one or a list of them; `addresses` are more. */
+static void build_addresses(struct build *b, struct place p, struct config_entrypoint *e)
+{
     if (!build_required(b, p, "address"))
         return;
-    const struct node *n = build_at(p, "address").node;
-    e->addresses[0] = build_text(b, p, "address");
-    must(result_is_ok(net_addr_parse(span_str(e->addresses[0]), 0, &e->sockets[0])));
-    e->address_count = 1;
-    for (uint32_t i = 0; i < b->config->entrypoint_count; i++) {
-        const struct config_entrypoint *other = &b->config->entrypoints[i];
-        if (other->address_count && net_addr_eq(&other->sockets[0], &e->sockets[0]))
-            problems_error(b->problems, n->at, "entry point %s listens on %s already", other->name,
-                           e->addresses[0]);
-    }
+    struct place first = build_at(p, "address"), more = build_at(p, "addresses");
+    uint32_t most = build_count(first) + build_count(more) + 1;
+    e->addresses = arena_alloc(b->arena, most * sizeof *e->addresses);
+    e->sockets = arena_alloc(b->arena, most * sizeof *e->sockets);
+    for (const struct node *n = NULL; (n = build_next(first, n));)
+        add_address(b, n, e);
+    for (const struct node *n = NULL; (n = build_next(more, n));)
+        add_address(b, n, e);
+    if (strlen(e->name) > NAME_MAX_BYTES)
+        problems_error(b->problems, p.node->key_at,
+                       "the name of an entry point has at most %d bytes", NAME_MAX_BYTES);
 }
 
 static void build_times(struct place p, struct config_entrypoint *e)
@@ -38,6 +66,8 @@ static void build_times(struct place p, struct config_entrypoint *e)
     e->idle_timeout_ms = build_ms(times, "idleTimeout");
     e->tunnel_timeout_ms = build_ms(times, "tunnelTimeout");
     e->handshake_timeout_ms = build_ms(times, "handshakeTimeout");
+    e->keep_alive_requests = (uint32_t)build_int(p, "transport.keepAliveMaxRequests");
+    e->keep_alive_ms = build_ms(p, "transport.keepAliveMaxTime");
     e->accept_grace_ms = build_ms(p, "transport.lifeCycle.requestAcceptGraceTimeout");
     e->grace_timeout_ms = build_ms(p, "transport.lifeCycle.graceTimeOut");
 }
@@ -98,7 +128,7 @@ static void build_one(struct build *b, struct place p, struct config_entrypoint 
 {
     e->name = arena_strdup(b->arena, p.node->key);
     e->where = build_where(b, p.node->key_at);
-    build_address(b, p, e);
+    build_addresses(b, p, e);
     e->redirect_to = UINT32_MAX;
     e->tls_resolver = UINT32_MAX;
     e->tls = build_at(p, "http.tls").node != NULL;

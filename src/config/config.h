@@ -39,6 +39,8 @@ struct config_entrypoint {
     bool default_of_routers; /* used by routers that name no entry point */
     uint64_t read_timeout_ms, head_timeout_ms, write_timeout_ms, idle_timeout_ms, tunnel_timeout_ms,
         handshake_timeout_ms, grace_timeout_ms; /* 0 = no limit */
+    uint32_t keep_alive_requests;               /* of one connection; 0 = no limit */
+    uint64_t keep_alive_ms;                     /* age at which a connection ends; 0 = no limit */
     uint64_t accept_grace_ms; /* goes on accepting so long after the stop signal */
     uint32_t head_max_bytes;
     struct config_h2 h2;

@@ -104,7 +104,8 @@ static const char *const type_texts[] = {
     [OPTION_PATHS] = "a list of paths",
     [OPTION_URL] = "a URL",
     [OPTION_ADDRESS] = "an address to listen on such as \":443\" or \"192.0.2.1:443\"",
-    [OPTION_ADDRESSES] = "a list of addresses to listen on such as \":443\"",
+    [OPTION_ADDRESSES] =
+        "an address to listen on such as \":443\" or \"192.0.2.1:443\", or a list of them",
     [OPTION_SERVERS] = "a list of servers such as \"192.0.2.53:53\"",
     [OPTION_NETS] = "a list of IP addresses or CIDR ranges such as \"10.0.0.0/8\"",
     [OPTION_HOST] = "a domain name",

@@ -17,12 +17,12 @@ enum option_type {
     OPTION_NUMBERS,  /* list of numbers */
     OPTION_PATH,     /* of a file or folder */
     OPTION_PATHS,
-    OPTION_URL,     /* schemes in `allowed` */
-    OPTION_ADDRESS, /* IP address and port to listen on */
-    OPTION_ADDRESSES,
-    OPTION_SERVERS, /* list of name or IP address, with or without port */
-    OPTION_NETS,    /* list of IP addresses and CIDR ranges */
-    OPTION_HOST,    /* a domain name, `*.` in front allowed, or an IP address */
+    OPTION_URL,       /* schemes in `allowed` */
+    OPTION_ADDRESS,   /* IP address and port to listen on */
+    OPTION_ADDRESSES, /* one, or a list of them */
+    OPTION_SERVERS,   /* list of name or IP address, with or without port */
+    OPTION_NETS,      /* list of IP addresses and CIDR ranges */
+    OPTION_HOST,      /* a domain name, `*.` in front allowed, or an IP address */
     OPTION_HOSTS,
     OPTION_CPUS,   /* "0,2-5" */
     OPTION_RULE,   /* Traefik's rule language */

@@ -14,9 +14,10 @@ void plan_of_config(const struct config *config, struct plan *ret)
     p.listeners = mem_zalloc(count * sizeof *p.listeners + 1);
     for (uint32_t i = 0; i < config->entrypoint_count; i++) {
         const struct config_entrypoint *e = &config->entrypoints[i];
-        uint64_t stop_ms = e->accept_grace_ms + e->grace_timeout_ms;
-        if (stop_ms > p.grace_ms)
-            p.grace_ms = stop_ms;
+        if (e->grace_timeout_ms > p.grace_ms)
+            p.grace_ms = e->grace_timeout_ms;
+        if (e->accept_grace_ms > p.accept_ms)
+            p.accept_ms = e->accept_grace_ms;
         for (uint32_t k = 0; k < e->address_count; k++)
             p.listeners[p.count++] =
                 (struct plan_listener){e->name, e->addresses[k], e->sockets[k]};
@@ -53,6 +54,7 @@ void plan_encode(const struct plan *plan, struct buf *out)
 {
     put_text(out, plan->log_level);
     buf_put_be(out, plan->grace_ms, 8);
+    buf_put_be(out, plan->accept_ms, 8);
     buf_put_be(out, plan->drain_ms, 8);
     buf_put_be(out, plan->count, 4);
     for (uint32_t i = 0; i < plan->count; i++) {
@@ -67,6 +69,7 @@ struct result plan_decode(struct span in, struct plan *ret)
     struct reader r = reader_of(span_of(p.memory, in.len));
     p.log_level = get_text(&r);
     p.grace_ms = reader_u64(&r);
+    p.accept_ms = reader_u64(&r);
     p.drain_ms = reader_u64(&r);
     uint32_t count = reader_u32(&r);
     if (count > PLAN_LISTENERS_MAX)

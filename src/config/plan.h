@@ -20,8 +20,9 @@ struct plan_listener {
 
 struct plan {
     const char *log_level;
-    uint64_t grace_ms; /* the longest of all entry points */
-    uint64_t drain_ms; /* what an old data process gets after an upgrade */
+    uint64_t grace_ms;  /* the longest of all entry points */
+    uint64_t accept_ms; /* accepting goes on so long after the stop signal; the longest too */
+    uint64_t drain_ms;  /* what an old data process gets after an upgrade */
     struct plan_listener *listeners;
     uint32_t count;
     char *memory; /* plan_free()'s; NULL when the texts belong to a configuration */

@@ -232,6 +232,14 @@ static bool type_list(const struct typing *t, struct node *n, type_one *one)
             c->text_len = part.len;
         }
     }
+    if (n->kind == TOML_STRING && t->option->type == OPTION_ADDRESSES) { /* one stands for a list */
+        struct node *c = tree_add(t->arena, n, NULL);
+        c->kind = TOML_STRING;
+        c->at = c->key_at = n->at;
+        c->text = n->text;
+        c->text_len = n->text_len;
+        n->kind = TOML_ARRAY;
+    }
     if (n->kind != TOML_ARRAY)
         return refuse(t, n);
     for (struct node *c = n->first; c; c = c->next)

@@ -99,8 +99,10 @@ static bool read_again(struct cert_files *f, struct item *it, bool last)
         if (memcmp(digest, it->digest, sizeof digest) != 0) {
             tell(&found);
             is_new = put(f, it, buf_span(&pair.chain), buf_span(&pair.key));
-            log_info("%s has changed: its certificate of %s is served now", it->paths[PAIR_CERT],
-                     pair.leaf.name_count ? pair.leaf.names[0] : pair.leaf.subject);
+            if (is_new)
+                log_info("%s has changed: its certificate of %s is served now",
+                         it->paths[PAIR_CERT],
+                         pair.leaf.name_count ? pair.leaf.names[0] : pair.leaf.subject);
         }
         pair_free(&pair);
     } else if (last) {

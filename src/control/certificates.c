@@ -120,11 +120,11 @@ void certificates_know_wants(struct control *c)
     const struct wants *wants = scheduler_wants(c->scheduler);
     for (uint32_t i = 0; i < wants->count; i++) {
         const struct want *w = &wants->items[i];
-        if (w->have)
-            continue;
         char *slot = slot_of_names(w->resolver->config->name, w->names, w->count);
         const struct publish_candidate *found = publish_state_find(c->certificates, slot);
-        if (found)
+        if (!found)
+            scheduler_forget_want(c->scheduler, w);
+        else if (!w->have)
             scheduler_know_want(c->scheduler, w, found->leaf.not_before_s, found->leaf.not_after_s,
                                 found->id);
         free(slot);

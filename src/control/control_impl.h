@@ -95,7 +95,7 @@ void certificates_drop_stores(struct control *c, const struct resolver_set *old)
 /* For names without a certificate, unless the configuration brings one for them: the self-signed
  * one that is kept in the state directory. */
 struct result certificates_load_default(struct control *c, struct why *why);
-/* Tells the scheduler of certificates for wants that are new. */
+/* Tells the scheduler of certificates for wants that are new, and of those that are gone. */
 void certificates_know_wants(struct control *c);
 
 /* ---- reload.c ------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include "control/curl_loop.h"
 #include "crypto/pem.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 
 #define OPEN_MAX      64 /* questions at once */
@@ -145,6 +146,9 @@ static void set_tls(struct check *c)
 static void set_addresses(struct check *c, const char *host, uint16_t port,
                           const struct net_addr *addrs, uint32_t count)
 {
+    struct in6_addr literal;
+    if (inet_pton(AF_INET, host, &literal) == 1 || inet_pton(AF_INET6, host, &literal) == 1)
+        return; /* it is its own address; curl cannot read an entry for IPv6 */
     struct buf line = {0};
     buf_printf(&line, "%s:%u:", host, port);
     for (uint32_t i = 0; i < count; i++) {

@@ -109,8 +109,8 @@ static void use(struct control *c, struct config *config)
         log_error("the default certificate stays as it was: %s", why.text);
     cert_files_set(c->cert_files, config, c->reload.began_ns);
     scheduler_reload(c->scheduler, config, &c->now->resolvers);
+    certificates_drop_stores(c, &old->resolvers); /* first: another store may have the same ones */
     certificates_load_stores(c, &old->resolvers);
-    certificates_drop_stores(c, &old->resolvers);
     certificates_know_wants(c);
     publish(c);
     c->view.config = config;

@@ -310,6 +310,13 @@ void scheduler_know(struct scheduler *s, const struct store_cert *cert, int64_t 
         scheduler_know_want(s, w, not_before_s, not_after_s, seed);
 }
 
+void scheduler_forget_want(struct scheduler *s, const struct want *want)
+{
+    struct want *w = &s->wants.items[want - s->wants.items];
+    w->have = false;
+    w->next_s = 0;
+}
+
 void scheduler_know_want(struct scheduler *s, const struct want *want, int64_t not_before_s,
                          int64_t not_after_s, uint64_t seed)
 {
@@ -361,6 +368,7 @@ static void inherit(struct want *w, const struct want *old)
     w->not_before_s = old->not_before_s;
     w->not_after_s = old->not_after_s;
     w->seed = old->seed;
+    w->unfinished = old->unfinished;
     w->hold_s = old->hold_s;
     w->leftovers = old->leftovers;
     w->cleanup_s = old->cleanup_s;

@@ -40,6 +40,8 @@ void scheduler_know(struct scheduler *s, const struct store_cert *cert, int64_t 
 /* The same for a want of scheduler_wants(). */
 void scheduler_know_want(struct scheduler *s, const struct want *want, int64_t not_before_s,
                          int64_t not_after_s, uint64_t seed);
+/* Its certificate is in no store any more. */
+void scheduler_forget_want(struct scheduler *s, const struct want *want);
 /* Takes up what the journal has, then whatever is due. */
 void scheduler_start(struct scheduler *s);
 

@@ -463,10 +463,10 @@ void watch_files(struct watch *w, const char *const *paths, uint32_t count, int6
             old_count ? bsearch(f, old, old_count, sizeof *old, by_path) : NULL;
         int64_t newest_ns;
         f->look = look_at(f->path, &newest_ns);
-        bool late = before ? before->look != f->look
-                           : since_ns && newest_ns >= since_ns - TICK_NS && f->look;
-        if (late) {
-            f->look = before ? before->look : f->look + 2; /* any other than it has */
+        bool moved = before && before->look != f->look;
+        /* Also what was heard already: the caller may hold what it had read before. */
+        if (moved || (since_ns && newest_ns >= since_ns - TICK_NS && f->look)) {
+            f->look = moved ? before->look : f->look + 2; /* any other than it has */
             w->first_ns = clock_now_ns();
         }
     }

@@ -73,6 +73,7 @@ bool conn_open(struct worker *w, const struct listener *l, int fd)
         &conn->wire, fd,
         (struct op_id){.owner = OP_OWNER_CONN, .slot = index, .gen = slab_gen(&w->conns, index)});
     conn->listener = (uint16_t)l->index;
+    conn->opened_ns = w->now_ns;
     conn->is_tls = ep->tls;
     conn->stream.version = STREAM_HTTP1;
     conn->send_limit_ns = TIMER_NO_LIMIT;
@@ -365,6 +366,20 @@ static void end_idle(struct worker *w, struct conn *conn)
     conn_settle(w, conn, WIRE_WANT_SMALL);
     if (wire_send_is_empty(&conn->wire)) /* no block was free for it */
         worker_ready(w, &conn->wire);
+}
+
+void conn_count_request(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep)
+{
+    conn->requests++;
+    bool last = ep->keep_alive_requests && conn->requests >= ep->keep_alive_requests;
+    bool old =
+        ep->keep_alive_ms && w->now_ns - conn->opened_ns >= ep->keep_alive_ms * (uint64_t)NS_PER_MS;
+    if (!last && !old)
+        return;
+    if (conn->h2)
+        h2_conn_drain(w, conn);
+    else
+        conn->close_after = true;
 }
 
 void conn_drain(struct worker *w, struct conn *conn)

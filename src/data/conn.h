@@ -46,6 +46,8 @@ struct conn {
     uint8_t ip_len;   /* 0 = the address was not asked for yet */
     char ip[NET_ADDR_TEXT_MAX];
     uint16_t listener;
+    uint32_t requests; /* begun */
+    uint64_t opened_ns;
     uint32_t policy_tag;      /* TLS: of the policy that the session was made with */
     uint64_t trusted_version; /* snapshot for which `trusted` holds, + 1; 0 = none */
     struct stream stream;     /* HTTP/1: the present request */
@@ -88,6 +90,8 @@ bool conn_fill(struct worker *w, struct conn *conn);
 struct sink conn_sink(struct worker *w, struct conn *conn);
 /* Sends what is queued, receives as `want` says, watches the client's pace. */
 void conn_settle(struct worker *w, struct conn *conn, enum wire_want want);
+/* A request begins; it may be the last that the entry point allows on one connection. */
+void conn_count_request(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep);
 /* The client's address as text. */
 struct span conn_ip(struct worker *w, struct conn *conn);
 /* Entry point of the present snapshot; NULL when it is gone. */

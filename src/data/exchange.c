@@ -163,7 +163,7 @@ static void give_up(struct worker *w, struct exchange *x, uint16_t status, bool 
 static void fail(struct worker *w, struct exchange *x, uint16_t status)
 {
     report_add(w->report, REPORT_UPSTREAM_FAILED, 1);
-    if (status != 503) /* then we were short of something */
+    if (status != 503 && x->service) /* 503: we were short of something; a tunnel has none */
         pick_note(w, x->service, x->server, false);
     give_up(w, x, status, x->request_done || !x->has_body);
 }
@@ -338,7 +338,8 @@ static bool retry(struct worker *w, struct exchange *x, const struct lease *l)
     bool refused = lease_is_refused(l) && !x->retried;
     bool stale = x->reused && !x->retried && x->idempotent && lease_is_lost(l);
     bool wanted = may_try_again(x) && x->idempotent;
-    if (!x->head || lease_has_input(l) || x->up.bytes > 0 || (!refused && !stale && !wanted))
+    bool body_gone = x->up.bytes > 0 || (x->has_body && x->request_done); /* its end is, too */
+    if (!x->head || lease_has_input(l) || body_gone || (!refused && !stale && !wanted))
         return false;
     close_upstream(w, x);
     /* The closing connection may have it with the kernel: the bytes stay, the cursor does not. */
@@ -446,6 +447,8 @@ static bool begin_tunnel(struct worker *w, struct exchange *x, struct stream *s,
     x->status = head->status;
     drop_head(w, x);
     tunnel_begin(w, &x->tunnel, s, l);
+    if (x->log) /* while the names are there */
+        access_end(w, x);
     reader_unpin(w->reader, x->snapshot);
     x->snapshot = NULL;
     x->router = NULL;

@@ -22,6 +22,11 @@ static void stream_ready(struct h2_stream *s)
         list_append(&s->owner->ready, &s->ready);
 }
 
+static bool leaves(const struct worker *w, const struct h2_conn *h)
+{
+    return worker_is_draining(w) || h->leaving;
+}
+
 /* ---- what the codec tells ------------------------------------------------------------------- */
 
 static void *on_open(struct h2 *h2, int32_t id)
@@ -46,7 +51,7 @@ static void *on_open(struct h2 *h2, int32_t id)
     h->open++;
     const struct snap_entrypoint *ep = conn_entrypoint(w, h->conn);
     limit_set_ms(&w->wheel, &s->in_limit, w->now_ns, ep ? ep->head_timeout_ms : 1000);
-    if (!worker_is_draining(w))
+    if (!leaves(w, h))
         limit_clear(&h->conn->in);
     report_add(w->report, REPORT_STREAMS_OPENED, 1);
     report_add(w->report, REPORT_STREAMS_NOW, 1);
@@ -95,7 +100,7 @@ static void on_close(struct h2 *h2, void *stream)
     if (h->open > 0)
         return;
     const struct snap_entrypoint *ep = conn_entrypoint(w, h->conn);
-    if (worker_is_draining(w))
+    if (leaves(w, h))
         end(h);
     else
         limit_set_ms(&w->wheel, &h->conn->in, w->now_ns, ep ? ep->idle_timeout_ms : 1000);
@@ -148,8 +153,10 @@ static void on_data(struct h2 *h2, void *stream, struct span bytes)
         h2_drop(h2, (uint32_t)bytes.len);
         return;
     }
+    uint32_t before = s->in.queue.bytes;
     if (!keep(h->w, &s->in.queue, bytes)) {
         report_add(h->w->report, REPORT_H2_NO_BLOCK, 1);
+        h2_drop(h2, (uint32_t)bytes.len - (s->in.queue.bytes - before));
         h2_reset(h2, s->id, H2_INTERNAL_ERROR);
         return;
     }
@@ -271,8 +278,9 @@ void h2_conn_close(struct worker *w, struct h2_conn *h)
 
 void h2_conn_drain(struct worker *w, struct conn *conn)
 {
-    if (conn->h2->ending)
+    if (conn->h2->ending || conn->h2->leaving)
         return;
+    conn->h2->leaving = true;
     h2_announce_end(&conn->h2->h2);
     limit_set_ms(&w->wheel, &conn->in, w->now_ns, NOTICE_MS);
     worker_ready(w, &conn->wire);
@@ -281,7 +289,7 @@ void h2_conn_drain(struct worker *w, struct conn *conn)
 void h2_conn_limit(struct worker *w, struct conn *conn)
 {
     struct h2_conn *h = conn->h2;
-    if (worker_is_draining(w) && !h->ending) {
+    if (leaves(w, h) && !h->ending) {
         end(h);
     } else {
         report_add(w->report, REPORT_TIMEOUTS, 1);

@@ -18,6 +18,7 @@ struct h2_conn {
     uint32_t open;       /* streams */
     bool hungry;         /* some stream waits for a pool block */
     bool running;        /* its conn has its turn */
+    bool leaving;        /* the client was told that the end is near */
     bool ending;         /* no new streams: the last GOAWAY is queued */
     bool excess_counted; /* the bound that was exceeded is in the report */
     struct list streams; /* all of them */

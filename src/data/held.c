@@ -98,7 +98,6 @@ bool held_begin(struct worker *w, struct request *rq, const struct known_questio
     memcpy(h->digest, q->digest, sizeof h->digest);
     h->whole = rq->whole;
     h->step = rq->step;
-    h->version = w->snapshot->version;
     w->held_count++;
     return true;
 }
@@ -141,7 +140,7 @@ static void resume(struct worker *w, struct held *h)
     struct handle conn = {rq.conn->wire.id.slot, rq.conn->wire.id.gen};
     rq.entrypoint = conn_entrypoint(w, rq.conn);
     x->notes.in_flight_count = 0; /* the request's again */
-    request_resume(w, &rq, h->version == w->snapshot->version && rq.entrypoint);
+    request_resume(w, &rq, x->snapshot == w->snapshot && rq.entrypoint);
     if ((x = slab_get(&w->exchanges, self.index, self.gen)))
         exchange_turn(w, x);
     if ((rq.conn = slab_get(&w->conns, conn.index, conn.gen)))

@@ -15,7 +15,6 @@ struct held {
     uint8_t digest[KNOWN_DIGEST_BYTES];
     bool whole;
     uint32_t step;
-    uint64_t version;    /* of the snapshot whose middlewares it is in */
     struct block *block; /* what the spans of the others point into */
     struct http_head head;
     struct span host, target;

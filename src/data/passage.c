@@ -48,8 +48,10 @@ static void give_back(struct worker *w, struct request *rq, uint16_t status)
 
 void passage_refuse(struct worker *w, struct request *rq, uint16_t status)
 {
+    /* The notes of a request that was held back are of the snapshot of then. */
+    const struct snapshot *s = rq->exchange ? rq->exchange->snapshot : w->snapshot;
     detach(rq);
-    passage_answer(w, rq->stream, w->snapshot, &rq->notes, status, rq->whole);
+    passage_answer(w, rq->stream, s, &rq->notes, status, rq->whole);
     give_back(w, rq, status);
 }
 

@@ -261,6 +261,7 @@ void request_begin(struct worker *w, struct stream *s, struct http_head *head)
         answer(w, &rq, 404);
         return;
     }
+    conn_count_request(w, rq.conn, ep);
     stream_limit_in(w, s, rq.whole ? 0 : ep->read_timeout_ms);
     stream_limit_out(w, s, ep->write_timeout_ms);
     metrics_begin(w, ep, head, &rq.marks);

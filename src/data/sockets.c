@@ -82,6 +82,23 @@ static bool offer(struct share *share, struct given *g)
     return false;
 }
 
+static void recall(struct listener_config *c)
+{
+    int offered = LISTENER_OFFERED;
+    if (atomic_compare_exchange_strong(&c->state, &offered, LISTENER_FREE))
+        return; /* the worker has not looked yet */
+    int taken = LISTENER_TAKEN;
+    (void)atomic_compare_exchange_strong(&c->state, &taken, LISTENER_RECALLED);
+}
+
+static void recall_given(struct sockets *s, const struct given *g)
+{
+    for (uint32_t w = 0; w < s->workers; w++)
+        for (uint32_t i = 0; i < LISTENER_CONFIGS_MAX; i++)
+            if (s->shares[w].of[i] == g)
+                recall(&s->shares[w].configs[i]);
+}
+
 bool sockets_offer(struct sockets *s, int fd, uint32_t worker, uint32_t group,
                    struct span entrypoint)
 {
@@ -97,20 +114,11 @@ bool sockets_offer(struct sockets *s, int fd, uint32_t worker, uint32_t group,
             ok = offer(&s->shares[w], g);
     g->next = s->first;
     s->first = g;
-    if (!ok)
-        sockets_recall(s, group);
-    if (!g->users)
-        sockets_collect(s);
+    if (!ok) {
+        recall_given(s, g);
+        sockets_collect(s); /* `g` may be gone */
+    }
     return ok;
-}
-
-static void recall(struct listener_config *c)
-{
-    int offered = LISTENER_OFFERED;
-    if (atomic_compare_exchange_strong(&c->state, &offered, LISTENER_FREE))
-        return; /* the worker has not looked yet */
-    int taken = LISTENER_TAKEN;
-    (void)atomic_compare_exchange_strong(&c->state, &taken, LISTENER_RECALLED);
 }
 
 void sockets_recall(struct sockets *s, uint32_t group)

@@ -123,7 +123,8 @@ bool stream_is_half_closed(struct worker *w, struct stream *s)
 bool stream_may_hold_more(struct worker *w, struct stream *s, bool untouched)
 {
     struct conn *conn = conn_of(s);
-    return (untouched && conn_input(conn)->bytes > 0) || (conn->tls && conn->wire.received.first);
+    return (untouched && conn_input(conn)->bytes > 0) ||
+           (conn->tls && (conn->wire.received.first || conn->tls_pending));
 }
 
 void stream_await(struct worker *w, struct stream *s, bool anew)
@@ -177,6 +178,7 @@ static bool put_head(struct sink *sink, const struct stream *s, const struct htt
             return true;
         }
     }
+    sink_flush(sink); /* gives back what the last try took */
     return false;
 }
 

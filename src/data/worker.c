@@ -541,8 +541,8 @@ bool worker_step(struct worker *w, uint64_t deadline_ns)
         return false;
     }
     w->now_ns = ring_now_ns(w->ring);
+    adopt(w, reader_snapshot(w->reader)); /* before anything looks at the one of the last step */
     look_at_listeners(w);
-    adopt(w, reader_snapshot(w->reader));
     drain_completions(w);
     held_settle(w);
     run_ready(w);

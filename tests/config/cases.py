@@ -83,7 +83,7 @@ trustedIPs = ["10.0.0.0/8", "10.0.0.0/33", "::1", "host"]
 address = ":8080"
 [entryPoints.e]
 """,
-        "ferrule.toml:2:11: error: entryPoints.a.address must be an address to listen on such as \":443\" or \"192.0.2.1:443\", not \"localhost:80\"",
+        "ferrule.toml:2:11: error: entryPoints.a.address must be an address to listen on such as \":443\" or \"192.0.2.1:443\", or a list of them, not \"localhost:80\"",
         "ferrule.toml:4:11: error: entryPoints.b.address: UDP is not proxied",
         "ferrule.toml:8:29: error: entryPoints.c.forwardedHeaders.trustedIPs must be a list of IP addresses or CIDR ranges such as \"10.0.0.0/8\", not \"10.0.0.0/33\"",
         "ferrule.toml:8:51: error: entryPoints.c.forwardedHeaders.trustedIPs must be a list of IP addresses or CIDR ranges such as \"10.0.0.0/8\", not \"host\"",

@@ -13,6 +13,7 @@ import pytest
 from lib import disk
 from lib.ferrule import run_cli
 from lib.proc import wait_until
+from lib.websocket import RawServer, ask
 
 HOST = "example.test"
 COMMON = re.compile(r'(\S+) - (\S+) \[([^]]+)\] "(\S+) (\S+) (\S+)" (\d+) (\d+) "((?:[^"\\]|\\.)*)" "((?:[^"\\]|\\.)*)" (\d+) "([^"]*)" "([^"]*)" (\d+)ms')
@@ -82,6 +83,23 @@ def test_json_format(ferrule, origin, certificate, folder):
     assert entry["Overhead"] == entry["Duration"] - entry["OriginDuration"]
     start = datetime.fromisoformat(entry["StartUTC"][:26] + "+00:00")
     assert abs((datetime.now(timezone.utc) - start).total_seconds()) < 60
+
+
+@pytest.mark.asan
+def test_tunnels_are_logged_when_they_begin(ferrule, nothing_left_running, folder):
+    upstream = RawServer()
+    proxy = ferrule.http(upstream, workers=1, extra=log_of(folder))
+    data = proxy.pid_of("data")
+    with proxy.connect() as client:
+        ask(client)
+        with upstream.accept() as other:
+            assert client.read_response().status == 101
+            assert [COMMON.fullmatch(line).group(7) for line in lines_of(folder / "access.log", 1)] == ["101"]
+            other.send(b"x")
+            assert client.read_exactly(1) == b"x"
+    wait_until(lambda: proxy.counters()["tunnels_now"] == 0, "the tunnel is closed")
+    assert len(lines_of(folder / "access.log", 1)) == 1 and proxy.pid_of("data") == data
+    upstream.stop()
 
 
 @pytest.mark.asan

@@ -532,6 +532,9 @@ def test_stale_connection_is_tried_again_for_get_only(proxy, origin):
         assert client.exchange("GET", "/echo").json()["number"] == 0
         assert client.exchange("POST", stale, body=b"x").status == 502
         assert len(origin.requests) == 5 and proxy.counters()["upstream_retries"] == 1
+        assert client.exchange("GET", "/echo").json()["number"] == 0
+        assert client.exchange("PUT", stale, body=[]).status == 502  # the end of its chunks is out already
+        assert len(origin.requests) == 7 and proxy.counters()["upstream_retries"] == 1
         # A connection that the upstream closed in the meantime is not even tried.
         assert client.exchange("GET", "/echo").status == 200
         origin.drop_connections()

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -373,6 +374,24 @@ def test_names_of_acme_come_and_go(ferrule, origin, bind, pebble):
     wait_until(lambda: trusted(proxy, "three.edge.test", pebble.roots_file()), "workers have the third")
     assert pebble.issued() == 3
     assert bind.all_txt() == {}
+
+
+def test_storage_moves(ferrule, origin, bind, pebble):
+    """A copy of the store takes its place; then an empty one does, and the certificate is ordered again."""
+    proxy = ferrule.acme(pebble, bind, origin, domains=[("one.edge.test", [])])
+    wait_until(lambda: trusted(proxy, "one.edge.test", pebble.roots_file()), "the certificate is there")
+    old = next((proxy.config_file.parent.parent).rglob("acme.json"))
+    copy = old.with_name("copy.json")
+    shutil.copy(old, copy)
+    rewrite(proxy, (str(old), str(copy)))
+    reload(proxy)
+    assert proxy.status()["orders"]["obtained"] == 1
+    wait_until(lambda: trusted(proxy, "one.edge.test", pebble.roots_file()), "it is served still")
+    assert pebble.issued() == 1
+    rewrite(proxy, (str(copy), str(old.with_name("empty.json"))))
+    reload(proxy)
+    wait_until(lambda: pebble.issued() == 2, "another certificate")
+    wait_until(lambda: trusted(proxy, "one.edge.test", pebble.roots_file()), "workers have it")
 
 
 # --- watched files ------------------------------------------------------------------------------------------------

@@ -227,6 +227,96 @@ def test_way_back_when_the_new_program_cannot_start(ferrule, origin):
     wait_until(lambda: len(data_processes(proxy)) == 1, "the old data process has finished")
 
 
+def control_processes(proxy):
+    return [pid for pid in children(proxy.process.pid) if is_alive(pid) and " control-run" in command_of(pid)]
+
+
+def begin_upgrade(proxy):
+    """An upgrade whose new data process is stopped before it is ready; returns its pid. The old control
+    ends only after that (it is stopped meanwhile), so the new data process cannot have been ready."""
+    before = data_processes(proxy)
+    control = proxy.kill("control", signal.SIGSTOP)
+    proxy.process.send_signal(signal.SIGUSR2)
+    new = wait_until(lambda: [pid for pid in data_processes(proxy) if pid not in before], "a new data process", interval_s=0.001)[0]
+    os.kill(new, signal.SIGSTOP)
+    return new, control
+
+
+def let_control_commit(proxy, control):
+    """The old control ends, the new one has the supervisor take its plan over."""
+    os.kill(control, signal.SIGCONT)
+    wait_until(lambda: control_processes(proxy) not in ([], [control]), "a new control process")
+    wait_until(lambda: proxy.cli("status").returncode == 0, "the new control answers")
+    wait_until(proxy.notified, "all is read")
+    told = proxy.notifications.count("READY=1")
+    assert proxy.cli("reload").returncode == 0
+    # Told by the message behind the one that commits.
+    wait_until(lambda: proxy.notified() and proxy.notifications.count("READY=1") > told, "the reload is over")
+
+
+@pytest.mark.parametrize("ends", ["nobody", "older data process", "previous data process"])
+@pytest.mark.asan
+def test_way_back_after_sockets_and_processes_have_gone(ferrule, origin, ends):
+    """What the program from before left is still there, also what the new one does not need: sockets of an
+    entry point that is gone, channels of processes that end meanwhile."""
+    second = free_port()
+    more = config.entrypoint("more", second) + config.router("more", "origins", entrypoints=["more"])
+    proxy = ferrule.http(origin, extra=more)
+    good = proxy.config_file.read_text()
+    with proxy.connect() as loading:
+        loading.request("GET", "/slow/100000?piece=10&ms=50")
+        loading.read_head()
+        older = data_processes(proxy)
+        upgrade(proxy)
+        previous = [pid for pid in data_processes(proxy) if pid not in older]
+        rewrite(proxy, (more, ""))
+        new, control = begin_upgrade(proxy)
+        if ends == "older data process":
+            loading.close()
+            wait_until(lambda: older[0] not in children(proxy.process.pid), "the older data process has ended")
+        elif ends == "previous data process":
+            os.kill(previous[0], signal.SIGKILL)
+            wait_until(lambda: previous[0] not in children(proxy.process.pid), "the previous data process is gone")
+        let_control_commit(proxy, control)
+        os.kill(new, signal.SIGKILL)
+        proxy.wait_log("the program from before goes on after a failed upgrade")
+        wait_until(lambda: new not in children(proxy.process.pid) and accepts(second), "the way back")
+        wait_until(lambda: proxy.cli("status").returncode == 0, "control is back")
+        assert proxy.status()["upgrades"]["generation"] == 1
+        assert proxy.get("/bytes/1").status == 200
+        if ends == "previous data process":
+            assert previous[0] not in data_processes(proxy)
+        else:
+            assert previous[0] in data_processes(proxy)
+        assert (older[0] in data_processes(proxy)) == (ends != "older data process")
+    proxy.config_file.write_text(good)
+    wait_until(lambda: proxy.cli("reload").returncode == 0, "it reloads")
+    with connect(second) as client:
+        assert client.exchange("GET", "/bytes/3", HOST).status == 200
+    upgrade(proxy)
+    wait_until(lambda: len(data_processes(proxy)) == 1, "the old data processes have finished")
+    with connect(second) as client:
+        assert client.exchange("GET", "/bytes/3", HOST).status == 200
+
+
+def test_never_two_controls_when_the_way_back_fails(ferrule, origin, binary):
+    """The program from before cannot be executed any more while its control is still ending."""
+    proxy = ferrule.http(origin, binary=binary)
+    kept = binary.with_name("kept")
+    os.link(binary, kept)
+    install(binary, program())
+    new, control = begin_upgrade(proxy)
+    kept.chmod(0)
+    os.kill(new, signal.SIGKILL)
+    proxy.wait_log("the program from before cannot be executed")
+    wait_until(lambda: [pid for pid in control_processes(proxy) if pid != control], "a new control process", interval_s=0.001)
+    assert not is_alive(control)
+    wait_until(lambda: proxy.cli("status").returncode == 0 and proxy.status()["upgrades"]["generation"] == 1, "the new program serves")
+    assert len(control_processes(proxy)) == 1
+    assert proxy.get("/bytes/1").status == 200
+    wait_until(lambda: len(data_processes(proxy)) == 1, "the old data process has finished")
+
+
 # --- processes that die, stops, many upgrades ---------------------------------------------------------------------
 
 

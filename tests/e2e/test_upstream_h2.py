@@ -162,6 +162,38 @@ def test_a_slow_reader_holds_up_nobody_else(plain):
 
 
 @pytest.mark.asan
+def test_eight_slow_readers_hold_up_nobody_else(plain):
+    """What they do not read counts against their own windows alone, not against the connection's."""
+    proxy, origin = plain()
+    size = 12 << 20  # more than the socket buffers on the way hold
+    slow = [proxy.connect() for _ in range(8)]
+    try:
+        for client in slow:
+            client.send(f"GET /bytes/{size} HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        wait_until(lambda: origin.stalled == 8, "the origin waits for eight windows")
+        for _ in range(5):
+            assert proxy.get("/bytes/300000").body == body_of(300000)
+        data = body_of(300000)
+        with proxy.connect() as quick:
+            assert quick.exchange("PUT", "/echo", body=data).json()["body_sha256"] == hashlib.sha256(data).hexdigest()
+        wait_until(lambda: origin.stalled == 8, "the slow ones have not moved")
+        assert all(client.read_response().body == body_of(size) for client in slow)
+    finally:
+        for client in slow:
+            client.close()
+    assert origin.connection_count == 1
+
+
+@pytest.mark.asan
+def test_a_hundred_requests_at_most_share_a_connection(plain):
+    """Whatever the server allows: each may leave a window of payload here."""
+    proxy, origin = plain(streams=1000)
+    assert proxy.get("/bytes/1").status == 200
+    assert all(r.status == 200 for r in together(120, lambda n: proxy.get("/delay/1500/bytes/10")))
+    assert 2 <= origin.connection_count <= 3 and origin.most_at_once <= 101
+
+
+@pytest.mark.asan
 def test_a_server_that_takes_a_body_slowly(plain):
     proxy, _ = plain()
     data = body_of(300000)
@@ -206,6 +238,20 @@ def test_untouched_requests_are_sent_again(plain, path, method):
     with proxy.connect() as client:
         response = client.exchange(method, f"{path}?{method}", body=b"" if method == "POST" else None)
     assert response.status == 200
+    assert proxy.counters()["upstream_retries"] == 1
+
+
+@pytest.mark.asan
+def test_an_untouched_request_goes_out_on_a_kept_http1_connection(ferrule, make_h2, authority):
+    """What may become a tunnel asks for HTTP/1; its connection is kept, and there when HTTP/2's goes away."""
+    origin = make_h2(certificate=authority.issue("127.0.0.1"))
+    proxy = ferrule.http(origin, extra=f"[serversTransport]\nrootCAs = {config.strings([authority.cert_file])}\n", workers=1)
+    assert proxy.get("/bytes/1").body == body_of(1)
+    upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"),
+               ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==")]
+    assert proxy.get("/", headers=upgrade).body == b"1"
+    assert proxy.get("/goaway-before").body == b"2"
+    assert origin.connection_count == 2
     assert proxy.counters()["upstream_retries"] == 1
 
 

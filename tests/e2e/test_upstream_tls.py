@@ -119,6 +119,19 @@ def test_keys_of_servers(proxy_to, make_origin, authority, key):
     assert proxy_to(make_origin(certificate=authority.issue(NAME, key=key))).get("/bytes/5").body == body_of(5)
 
 
+def test_heads_of_the_largest_size(ferrule, make_origin, authority):
+    """With our own fields a head is larger than what is encrypted at a time."""
+    origin = make_origin("o", certificate=authority.issue("one.test"))
+    proxy = ferrule.http(origin, workers=1, entry="[entryPoints.web.http]\nmaxHeaderBytes = 1048576",
+                         service='serversTransport = "t"', extra="[http.serversTransports.t]\ninsecureSkipVerify = true\n")
+    data = proxy.pid_of("data")
+    for size in (20000, 60000, 65200):
+        fields = [(f"X-{i}", "v" * 4000) for i in range(size // 4008)]
+        with proxy.connect() as client:
+            assert client.exchange("GET", "/echo", headers=fields).status in (200, 431), size
+    assert proxy.pid_of("data") == data
+
+
 def test_names_of_one_label_wildcards_and_addresses(ferrule, make_origin, authority):
     """The name is that of the URL when serverName is not given."""
     for names, server_name in ((["localhost"], None), (["127.0.0.1"], None), (["backend"], "backend"),

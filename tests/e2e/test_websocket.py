@@ -200,7 +200,7 @@ def test_slow_reader_takes_bounded_memory(proxy, raw, transport, direction):
 
     wait_until(is_stuck, "the sender is held back")
     assert len(sent) < want - 20
-    assert proxy.resident_kb() - before_kb < 8 * 1024
+    assert proxy.resident_kb() - before_kb < 24 * 1024  # of 96 MB (sanitizers take their part)
     digest = hashlib.sha256()
     for _ in range(want):
         digest.update(reader.read_exactly(len(data)))
@@ -293,11 +293,13 @@ def test_upstream_ends(proxy, raw, transport):
 @pytest.mark.parametrize("who", ["client", "upstream"])
 def test_reset(proxy, raw, who):
     client, upstream = tunnel(proxy, raw)
+    data = proxy.pid_of("data")
     one, other = (client, upstream) if who == "client" else (upstream, client)
     other.send(b"x")
     assert one.read_exactly(1) == b"x"
     one.reset()
     assert other.is_closed()
+    assert proxy.pid_of("data") == data
     wait_until(lambda: (c := proxy.counters())["tunnels_now"] == 0 and c["upconns_now"] == 0, "all is closed")
 
 

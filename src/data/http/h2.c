@@ -89,12 +89,6 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
     }
 }
 
-static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error,
-                            void *user)
-{
-    return glitch(user);
-}
-
 /* ---- from the client ------------------------------------------------------------------------ */
 
 static void forget_gathered(struct h2 *h2)
@@ -104,6 +98,15 @@ static void forget_gathered(struct h2 *h2)
     h2->gathered = NULL;
     h2->list_bytes = h2->list_fields = 0;
     h2->too_large = h2->no_block = false;
+}
+
+static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error,
+                            void *user)
+{
+    struct h2 *h2 = user;
+    if (frame->hd.type == NGHTTP2_HEADERS) /* what nghttp2 refuses does not come to its end */
+        forget_gathered(h2);
+    return glitch(h2);
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)

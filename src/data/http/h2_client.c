@@ -3,8 +3,9 @@
 
 #include <nghttp2/nghttp2.h>
 
-/* Payload of one response, and of all together, that may wait here. */
-#define STREAM_WINDOW 131072
+/* Payload of one response that may wait here; and that of all together which may be under way: the
+ * connection gets its credit back without waiting for any reader. */
+#define STREAM_WINDOW 65536
 #define CONN_WINDOW   1048576
 #define NV_MAX        (HTTP_FIELDS_MAX + HTTP_FIELDS_OWN + 8)
 
@@ -114,7 +115,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     if (stream)
         c->handler->data(c, stream, span_of(data, len));
     else
-        h2_client_drop(c, (uint32_t)len);
+        h2_client_credit(c, (uint32_t)len);
     return 0;
 }
 
@@ -278,11 +279,10 @@ void h2_client_resume(struct h2_client *c, int32_t id)
 
 void h2_client_took(struct h2_client *c, int32_t id, uint32_t bytes)
 {
-    if (nghttp2_session_consume(c->session, id, bytes) != 0)
-        (void)nghttp2_session_consume_connection(c->session, bytes);
+    (void)nghttp2_session_consume_stream(c->session, id, bytes); /* closed: nothing to do */
 }
 
-void h2_client_drop(struct h2_client *c, uint32_t bytes)
+void h2_client_credit(struct h2_client *c, uint32_t bytes)
 {
     (void)nghttp2_session_consume_connection(c->session, bytes);
 }

@@ -2,7 +2,8 @@
 /* data/http/h2_client.h - the client's side of one HTTP/2 connection, from messages to bytes and
  * back (RFC 9113).
  * Thread: the worker's.   Owns: the nghttp2 session, the block that a header section is gathered
- * in. Never: does I/O, gives credit for payload that nobody has taken, accepts pushed responses. */
+ * in. Never: does I/O, gives a stream credit for payload that nobody has taken, accepts pushed
+ * responses. */
 #pragma once
 
 #include "data/block.h"
@@ -22,7 +23,7 @@ struct h2_client_handler {
      *   ends   nothing follows it */
     void (*head)(struct h2_client *c, void *stream, uint16_t status, struct block *lines,
                  bool ends);
-    /* Payload; h2_client_took() gives credit for it. */
+    /* Payload; h2_client_credit() is due for it soon, h2_client_took() when it was passed on. */
     void (*data)(struct h2_client *c, void *stream, struct span bytes);
     /* Trailers, as lines; the block is the handler's. */
     void (*trailers)(struct h2_client *c, void *stream, struct block *lines);
@@ -75,9 +76,10 @@ int32_t h2_client_request(struct h2_client *c, struct span head, bool https, boo
                           void *stream);
 /* There is payload again, or the end, for a stream that had none. */
 void h2_client_resume(struct h2_client *c, int32_t id);
-/* Gives credit for payload of a stream that lives; for that of one that does not, _drop(). */
+/* Lets the server send as much more on this stream; on one that is closed it does nothing. */
 void h2_client_took(struct h2_client *c, int32_t id, uint32_t bytes);
-void h2_client_drop(struct h2_client *c, uint32_t bytes);
+/* The same for the connection: until then all its streams have so much less. */
+void h2_client_credit(struct h2_client *c, uint32_t bytes);
 /* RST_STREAM with CANCEL; nothing of the stream is mentioned any more. */
 void h2_client_cancel(struct h2_client *c, int32_t id);
 /* Nothing of the stream is mentioned any more; it is at its end. */

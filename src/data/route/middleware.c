@@ -44,6 +44,7 @@ struct middleware_set *middleware_set_create(const struct snapshot *s)
 {
     struct middleware_set *set = mem_zalloc(sizeof *set);
     set->snapshot = s;
+    set->regex_count = s->text_count + s->middleware_count;
     set->regexes = mem_zalloc((s->text_count + s->middleware_count + 1) * sizeof *set->regexes);
     for (uint32_t i = 0; i < s->middleware_count; i++) {
         const struct snap_middleware *m = &s->middlewares[i];
@@ -62,7 +63,7 @@ void middleware_set_destroy(struct middleware_set *set)
 {
     if (!set)
         return;
-    for (uint32_t i = 0; i < set->snapshot->text_count + set->snapshot->middleware_count; i++)
+    for (uint32_t i = 0; i < set->regex_count; i++) /* the snapshot may be gone */
         regex_destroy(set->regexes[i]);
     free(set->regexes);
     free(set);

@@ -10,6 +10,7 @@
 struct middleware_set {
     const struct snapshot *snapshot;
     struct regex **regexes; /* by text of the snapshot, and behind those by middleware; or NULL */
+    uint32_t regex_count;
 };
 
 /* One step's view: the run, which middleware, and its bit in the notes. */

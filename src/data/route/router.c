@@ -29,6 +29,7 @@ struct router_index {
     const struct snapshot *snapshot;
     struct branch *branches; /* of each rule node; those of operators are not used */
     struct regex **regexes;
+    uint32_t regex_count;
     uint8_t *path, *param; /* memory for decoded text, `room` each */
     size_t room;
     struct host_slot *slots;
@@ -203,6 +204,7 @@ static void compile(struct router_index *x)
     x->branches = mem_zalloc((s->rule_node_count + 1) * sizeof *x->branches);
     for (uint32_t i = 0; i < s->router_count; i++)
         make_branches(x, &s->routers[i]);
+    x->regex_count = s->regex_count;
     x->regexes = mem_zalloc((s->regex_count + 1) * sizeof(struct regex *));
     for (uint32_t i = 0; i < s->regex_count; i++) {
         struct span pattern = s->regexes[i].pattern;
@@ -259,7 +261,7 @@ void router_index_destroy(struct router_index *x)
 {
     if (!x)
         return;
-    for (uint32_t i = 0; i < x->snapshot->regex_count; i++)
+    for (uint32_t i = 0; i < x->regex_count; i++) /* the snapshot may be gone */
         regex_destroy(x->regexes[i]);
     free(x->regexes);
     free(x->branches);

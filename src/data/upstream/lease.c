@@ -2,6 +2,7 @@
 #include "data/upstream/lease.h"
 
 #include "data/http/rules.h"
+#include "data/tls/session.h"
 #include "data/upstream/multi.h"
 #include "data/upstream/upconn.h"
 
@@ -55,7 +56,10 @@ void lease_send_head(struct worker *w, struct lease *l, enum http_method method,
         return;
     }
     struct sink sink = lease_sink(w, l);
-    sink_copy(&sink, block_span(head));
+    for (struct span left = block_span(head), piece; left.len; left = span_skip(left, piece.len)) {
+        piece = span_first(left, TLS_RECORD_PLAIN_MAX);
+        sink_copy(&sink, piece);
+    }
     sink_flush(&sink);
     block_give_back(&w->blocks, head);
     if (sink.failed) /* as if the server had gone */

@@ -10,8 +10,15 @@
 #define OUT_HIGH 65536u
 /* Interim heads that may come before the exchange looks at them. */
 #define HEADS_MAX 16u
-/* Leases of one connection, whatever the server allows. */
-#define LEASES_MAX 1000u
+/* Leases of one connection, whatever the server allows: each may hold a stream's window. */
+#define LEASES_MAX 100u
+/* With so much that clients have not read, new requests go to another connection. */
+#define UNREAD_HIGH (1u << 20)
+/* Where all pools have less than a quarter free, the connection gets no credit; with less than
+ * three sixteenths nothing is read for it. Both are above what sinks leave (sink_room()), so that
+ * what waits can still be passed on. */
+#define CREDIT_SIXTEENTHS 4u
+#define READ_SIXTEENTHS   3u
 
 static struct multi *multi_of(struct h2_client *c)
 {
@@ -91,7 +98,12 @@ static bool keep(struct blocks *blocks, struct block_queue *q, struct span bytes
 
 static void on_data(struct h2_client *c, void *stream, struct span bytes)
 {
+    struct multi *m = multi_of(c);
     struct multi_lease *l = stream;
+    /* Also for what is not kept: the stream ends, the connection goes on. */
+    m->owed += (uint32_t)bytes.len;
+    m->unread += bytes.len;
+    l->unread += (uint32_t)bytes.len;
     if (!keep(c->blocks, &l->in.queue, bytes))
         give_up(l);
     else
@@ -219,8 +231,8 @@ bool multi_has_room(const struct worker *w, const struct upconn *upconn)
 {
     const struct multi *m = upconn->multi;
     uint32_t allowed = h2_client_allowed(&m->codec);
-    return m->open < (allowed < LEASES_MAX ? allowed : LEASES_MAX) && !upconn->wire.eof &&
-           !upconn->wire.recv_failed && !upconn->wire.send_failed;
+    return m->open < (allowed < LEASES_MAX ? allowed : LEASES_MAX) && m->unread < UNREAD_HIGH &&
+           !upconn->wire.eof && !upconn->wire.recv_failed && !upconn->wire.send_failed;
 }
 
 void multi_retire(struct worker *w, struct upconn *upconn)
@@ -230,7 +242,19 @@ void multi_retire(struct worker *w, struct upconn *upconn)
         upconn_close_begin(w, upconn);
 }
 
-/* Feeds the codec. False: the connection is broken. */
+/* No pool has `sixteenths` of its blocks free. */
+static bool is_short(const struct worker *w, uint32_t sixteenths)
+{
+    for (int kind = BLOCK_POOL_FIRST; kind < BLOCK_KINDS; kind++) {
+        const struct block_pool *p = &w->blocks.pools[kind];
+        if (p->count - p->used > p->count / 16 * sixteenths)
+            return false;
+    }
+    return true;
+}
+
+/* Feeds the codec; stops while the pools are short and blocks of its own would come back. False:
+ * the connection is broken. */
 static bool receive(struct worker *w, struct upconn *upconn)
 {
     struct multi *m = upconn->multi;
@@ -243,11 +267,39 @@ static bool receive(struct worker *w, struct upconn *upconn)
         m->pinged = false;
         while (in->first) {
             struct span bytes = block_span(in->first);
+            m->paused = m->unread && is_short(w, READ_SIXTEENTHS);
+            if (m->paused) {
+                worker_hungry(w, &upconn->wire);
+                return true;
+            }
             if (!h2_client_receive(&m->codec, bytes))
                 return false;
             block_queue_take(&w->blocks, in, (uint32_t)bytes.len);
         }
     }
+}
+
+/* What was received is under way no more, whether or not it was passed on. */
+static void credit(struct worker *w, struct multi *m)
+{
+    if (m->owed == 0)
+        return;
+    if (m->unread && is_short(w, CREDIT_SIXTEENTHS)) {
+        worker_hungry(w, &m->upconn->wire);
+        return;
+    }
+    h2_client_credit(&m->codec, m->owed);
+    m->owed = 0;
+}
+
+/* The upconn was woken because a block is free: it does not say which lease waited for one. */
+static void feed_hungry(struct multi *m)
+{
+    if (!m->hungry || !list_is_empty(&m->upconn->wire.hungry))
+        return;
+    m->hungry = false;
+    for (struct list *at = m->leases.next; at != &m->leases; at = at->next)
+        lease_ready(LIST_ENTRY(at, struct multi_lease, all));
 }
 
 static void run_leases(struct worker *w, struct multi *m)
@@ -276,13 +328,16 @@ void multi_turn(struct worker *w, struct upconn *upconn)
 {
     struct multi *m = upconn->multi;
     m->running = true;
+    feed_hungry(m);
     bool good = receive(w, upconn);
     run_leases(w, m);
+    credit(w, m);
     struct sink sink = sink_of(w, &upconn->wire, upconn->secure.tls);
     good = h2_client_send(&m->codec, &sink) && good; /* a GOAWAY that says why */
     sink_flush(&sink);
     m->running = false;
-    bool over = upconn_is_over(upconn) || upconn->wire.send_failed || h2_client_is_over(&m->codec);
+    bool over = (upconn_is_over(upconn) && !m->paused) || upconn->wire.send_failed ||
+                h2_client_is_over(&m->codec);
     bool idle_end =
         m->open == 0 && (m->codec.going_away || upconn->server->retired || worker_is_draining(w));
     if (!good || sink.failed || over || idle_end) {
@@ -294,6 +349,8 @@ void multi_turn(struct worker *w, struct upconn *upconn)
         worker_ready(w, &upconn->wire);
     settle_limit(w, upconn);
     upconn->wire.want = upconn->server->large >= POOL_LARGE ? WIRE_WANT_LARGE : WIRE_WANT_SMALL;
+    if (m->paused)
+        upconn->wire.want = WIRE_WANT_NOTHING;
     wire_settle(w, &upconn->wire);
 }
 
@@ -301,7 +358,7 @@ void multi_limit(struct worker *w, struct upconn *upconn)
 {
     struct multi *m = upconn->multi;
     uint64_t read_idle_ns = upconn->server->read_idle_ms * 1000000ull;
-    bool silent = read_idle_ns && w->now_ns >= m->heard_ns + read_idle_ns;
+    bool silent = read_idle_ns && !m->paused && w->now_ns >= m->heard_ns + read_idle_ns;
     bool idle = m->open == 0 && m->idle_ms && w->now_ns >= m->idle_at_ns + m->idle_ms * 1000000ull;
     if (idle || (silent && m->pinged)) {
         upconn_close_begin(w, upconn);
@@ -369,8 +426,7 @@ void multi_lease_free(struct worker *w, struct multi_lease *l)
     list_remove(&l->ready);
     limit_remove(&l->limit);
     if (m) {
-        if (l->in.queue.bytes)
-            h2_client_drop(&m->codec, l->in.queue.bytes);
+        m->unread -= l->unread;
         if (l->id > 0 && !l->closed)
             h2_client_cancel(&m->codec, l->id);
         wake(w, l);
@@ -471,16 +527,20 @@ void multi_took(struct worker *w, struct multi_lease *l, uint64_t bytes)
 {
     if (!l->upconn)
         return;
-    if (l->closed)
-        h2_client_drop(&l->upconn->multi->codec, (uint32_t)bytes);
-    else
-        h2_client_took(&l->upconn->multi->codec, l->id, (uint32_t)bytes);
+    struct multi *m = l->upconn->multi;
+    must(bytes <= l->unread);
+    l->unread -= (uint32_t)bytes;
+    m->unread -= bytes;
+    if (!l->closed)
+        h2_client_took(&m->codec, l->id, (uint32_t)bytes);
     wake(w, l);
 }
 
 void multi_settle(struct worker *w, struct multi_lease *l)
 {
     l->refill = multi_is_full(l);
+    if (l->upconn)
+        l->upconn->multi->hungry |= !list_is_empty(&l->upconn->wire.hungry);
     if (l->out.bytes && l->upconn && l->id > 0 && !l->closed) {
         h2_client_resume(&l->upconn->multi->codec, l->id);
         wake(w, l);

@@ -3,7 +3,7 @@
  * stream of it for a lease.
  * Thread: the worker's.   Owns: the codec, the leases' slots.
  * Never: sends outside its upconn's turn (what all leases have to say in one turn goes out
- * together), lets a lease that broke harm another. */
+ * together), lets a lease that broke, or one whose client does not read, harm another. */
 #pragma once
 
 #include "data/http/h2_client.h"
@@ -19,7 +19,11 @@ struct multi {
     uint32_t slot;
     uint32_t open;       /* leases that have a stream */
     uint32_t idle_ms;    /* how long it is kept without any; 0 = no limit */
+    uint32_t owed;       /* payload that the connection has no credit for yet */
+    uint64_t unread;     /* payload of all leases that their exchanges have not taken */
     bool running;        /* it has its turn */
+    bool hungry;         /* some lease waits for a pool block */
+    bool paused;         /* nothing is read: the pools are short */
     bool pinged;         /* a PING waits for its answer */
     uint64_t heard_ns;   /* when the server was last heard of */
     uint64_t idle_at_ns; /* when the last lease ended; 0 = there are some */
@@ -33,6 +37,7 @@ struct multi_lease {
     struct upconn *upconn; /* NULL: the connection is gone */
     int32_t id;            /* 0: the request is not sent yet */
     uint32_t slot;
+    uint32_t unread;                  /* payload that its exchange has not taken */
     uint8_t method;                   /* enum http_method */
     bool closed;                      /* the stream is; nothing comes or goes any more */
     bool refused;                     /* the server has done nothing with the request */

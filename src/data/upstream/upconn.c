@@ -67,6 +67,8 @@ void upconn_lease(struct worker *w, struct upconn *upconn, struct handle exchang
     upconn->lease.exchange = exchange;
     limit_clear(&upconn->limit);
     h1_next(&upconn->h1);
+    if (exchange_of(w, upconn)->retried) /* no turn of its client follows that would send it */
+        worker_ready(w, &upconn->wire);
     report_add(w->report, REPORT_UPSTREAM_REUSED, 1);
 }
 
@@ -117,7 +119,7 @@ void upconn_fill(struct worker *w, struct upconn *upconn)
     struct result r = decrypt_fill(w, &upconn->secure, wire, UPCONN_HEAD_MAX);
     if (!result_is_ok(r)) {
         const struct exchange *x = exchange_of(w, upconn);
-        if (x && r.code == ERR_PEER_TLS)
+        if (x && x->snapshot && r.code == ERR_PEER_TLS) /* a tunnel has none */
             greet_broke(w, upconn, x);
         wire->recv_failed = true;
         block_queue_clear(&w->blocks, &wire->received);

@@ -53,6 +53,7 @@ class H2Origin:
         self.complaints = []  # what the client did against the protocol
         self.seen = set()
         self.most_at_once = 0
+        self.stalled = 0  # responses that waited for a window when last nothing came for a while
         self._lock = threading.Lock()
         self._open = set()
         self._stopped = False
@@ -92,6 +93,17 @@ class H2Origin:
                 number = self.connection_count
             threading.Thread(target=self._serve, args=(sock, number), daemon=True).start()
 
+    def serve_http1(self, sock):
+        """Whoever offers no h2: each request without a body gets its count on this connection."""
+        sock.settimeout(20)
+        asked, buffer = 0, b""
+        while data := sock.recv(65536):
+            buffer += data
+            while b"\r\n\r\n" in buffer:
+                _, buffer = buffer.split(b"\r\n\r\n", 1)
+                asked += 1
+                sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % asked)
+
     def _serve(self, sock, number):
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -99,7 +111,10 @@ class H2Origin:
                 sock = self.tls.wrap_socket(sock, server_side=True)
             with self._lock:
                 self._open.add(sock)
-            _Connection(self, sock, number).run()
+            if self.tls and sock.selected_alpn_protocol() == "http/1.1":
+                self.serve_http1(sock)
+            else:
+                _Connection(self, sock, number).run()
         except OSError:
             pass
         except ProtocolError as error:
@@ -150,6 +165,8 @@ class _Connection:
                 if number in self.streams:
                     self.answer(number, path)
             self.pump()
+            if not data:
+                self.origin.stalled = sum(stream.out is not None for stream in self.streams.values())
             self.flush()
 
     def flush(self):

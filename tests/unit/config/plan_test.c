@@ -9,6 +9,7 @@ static struct plan sample(struct plan_listener listeners[2])
     listeners[1] = (struct plan_listener){"websecure", "[::1]:443", {{{0}}}};
     return (struct plan){.log_level = "WARN",
                          .grace_ms = 10000,
+                         .accept_ms = 20,
                          .drain_ms = 3600000,
                          .listeners = listeners,
                          .count = 2};
@@ -25,6 +26,7 @@ static void test_there_and_back(void **state)
     buf_free(&wire); /* it was copied */
     assert_string_equal(out.log_level, "WARN");
     assert_int_equal(out.grace_ms, 10000);
+    assert_int_equal(out.accept_ms, 20);
     assert_int_equal(out.drain_ms, 3600000);
     assert_int_equal(out.count, 2);
     assert_string_equal(out.listeners[0].entrypoint, "web");
@@ -80,7 +82,8 @@ static void test_of_a_configuration(void **state)
     assert_int_equal(plan.count, 3);
     assert_string_equal(plan.listeners[2].entrypoint, "b");
     assert_string_equal(plan.listeners[2].address, "[::1]:3");
-    assert_int_equal(plan.grace_ms, 9);
+    assert_int_equal(plan.grace_ms, 7);
+    assert_int_equal(plan.accept_ms, 4);
     assert_int_equal(plan.drain_ms, 11);
     plan_free(&plan);
 }
