@@ -17,6 +17,7 @@ from lib.ferrule import run_cli
 from lib.hostile import head
 from lib.http1 import Closed
 from lib.proc import free_port, wait_until
+from lib.websocket import RawServer, ask
 
 HOST = "example.test"
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
@@ -164,6 +165,36 @@ def test_no_server_and_refused(observed, origin):
     assert m.sum("traefik_entrypoint_responses_bytes_total", code="502") == len("502 Bad Gateway\n")
     assert m.sum("traefik_service_server_up", service="origins", url=origin.url) == 1
     assert m.sum("traefik_entrypoint_requests_total") == 1, "what has no good head is counted by rule alone"
+
+
+@pytest.mark.asan
+def test_tunnels_and_events(observed, origin):
+    """A WebSocket is counted with its bytes when it ends; a client of events has its own protocol."""
+    server = RawServer()
+    try:
+        proxy = observed(server)
+        with proxy.connect() as client:
+            ask(client)
+            upstream = server.accept()
+            assert client.read_response().status == 101
+            client.send(b"x" * 300)
+            assert upstream.read_exactly(300)
+            upstream.send(b"y" * 70)
+            assert client.read_exactly(70)
+            assert scrape(proxy).sum("traefik_entrypoint_requests_total") == 0
+            upstream.close()
+            assert client.is_closed()
+        m = scraped(proxy, lambda m: m.sum("traefik_service_requests_total") == 1, "the tunnel is counted")
+        labels = {"code": "101", "method": "GET", "protocol": "websocket", "service": "origins"}
+        assert m.sum("traefik_service_requests_total", **labels) == 1
+        assert m.sum("traefik_service_requests_bytes_total", **labels) == 300
+        assert m.sum("traefik_service_responses_bytes_total", **labels) == 70
+    finally:
+        server.stop()
+    proxy = observed(origin)
+    with proxy.connect() as client:
+        assert client.exchange("GET", "/bytes/1", HOST, headers=[("Accept", "text/event-stream")]).status == 200
+    scraped(proxy, lambda m: m.sum("traefik_entrypoint_requests_total", protocol="sse", code="200") == 1, "events are told apart")
 
 
 @pytest.mark.asan
