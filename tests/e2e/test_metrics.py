@@ -349,6 +349,16 @@ def test_manual_routing_and_redirection(ferrule, origin):
     assert Metrics(proxy.get("/numbers", HOST, "traefik").body.decode()).types
 
 
+def test_ping_over_tls(ferrule, origin, authority):
+    """At an entry point whose connections begin with TLS, for whatever name."""
+    proxy = ferrule.https(origin, certificates=[authority.issue(HOST)], extra='[ping]\nentryPoint = "websecure"\n')
+    with proxy.connect_tls(HOST, "websecure") as client:
+        assert client.exchange("GET", "/ping", HOST).body == b"OK"
+        assert client.exchange("GET", "/bytes/3", HOST).status == 200
+    with h2raw.connect(proxy.port("websecure"), "tls", server_name=HOST) as client:
+        assert client.exchange("GET", "/ping").status == 200
+
+
 @pytest.mark.parametrize("text, message", [
     ("[ping]\n", 'there is no entry point "traefik": add [entryPoints.traefik]'),
     ('[ping]\nentryPoint = "wob"\n', 'there is no entry point "wob"; did you mean "web"?'),
