@@ -36,7 +36,7 @@ struct handle {
 
 /* What the workers and the publisher thread tell each other; atomics only. */
 struct worker_shared {
-    _Atomic bool accept; /* the first sync is complete: listen */
+    _Atomic bool accept;   /* the first sync is complete: listen */
     _Atomic bool stopping; /* ping says so; the drain may come later */
     _Atomic bool drain;
     _Atomic bool retire;               /* drain without haste: another process accepts already */
