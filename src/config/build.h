@@ -53,6 +53,15 @@ void build_routers(struct build *b);
 void build_tcp_services(struct build *b);
 void build_tcp_middlewares(struct build *b);
 void build_access(struct build *b);
+/* ferrule's own services, for build_services() and build_routers(): appends those that are asked
+ * for; reports those that are members of others; fills in the HTTP routers to them, beside those
+ * there are, and returns how many; what is told of requests to them when a router does not say. */
+#define BUILD_INTERNALS 2
+void build_internal_services(struct build *b);
+void build_internal_members(struct build *b);
+uint32_t build_internal_routers(struct build *b, const struct config_router *routers,
+                                uint32_t router_count, struct config_router ret[BUILD_INTERNALS]);
+void build_internal_observe(struct build *b, struct config_router *router);
 void build_tls_hosts(struct build *b);
 void build_cover(struct build *b);
 

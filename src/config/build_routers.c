@@ -233,6 +233,7 @@ static void put_router(struct routers *r, struct place p, struct place tls,
         fill_tls(r, tls, router, good);
     if (r->tcp && good)
         check_tcp(r, rule, build_int(p, "priority") != 0, router);
+    build_internal_observe(b, router);
     r->count -= !good;
 }
 
@@ -332,6 +333,11 @@ static void build_all(struct routers *r, struct place all)
 {
     for (const struct node *n = NULL; (n = build_next(all, n));)
         build_one(r, build_child(all, n));
+}
+
+/* Best first. */
+static void order(struct routers *r)
+{
     if (r->count)
         qsort(r->items, r->count, sizeof *r->items, compare_routers);
     warn_of_equals(r);
@@ -348,6 +354,12 @@ void build_routers(struct build *b)
         r.older_resolver = c->resolver_count - 1; /* it is built last */
     build_all(&r, build_at(b->root, "http.routers"));
     build_all(&tcp, build_at(b->root, "tcp.routers"));
+    struct config_router own[BUILD_INTERNALS];
+    uint32_t own_count = build_internal_routers(b, r.items, r.count, own);
+    for (uint32_t i = 0; i < own_count; i++)
+        *add_router(&r) = own[i];
+    order(&r);
+    order(&tcp);
     c->routers = r.items;
     c->router_count = r.count;
     c->tcp_routers = tcp.items;

@@ -88,6 +88,7 @@ struct config_router {
     struct config_domain *domains; /* from tls.domains, else one from the rule's Host(); only tls */
     uint32_t domain_count;
     enum config_choice access_logs, metrics; /* observability */
+    bool internal; /* to a service of ferrule's own, also where the entry point redirects */
     struct config_where where;
 };
 
@@ -153,10 +154,13 @@ struct config_health { /* loadBalancer.healthCheck */
     uint32_t header_count;
 };
 
+enum config_internal { CONFIG_INTERNAL_NONE = 0, CONFIG_INTERNAL_PING, CONFIG_INTERNAL_METRICS };
+
 #define CONFIG_SERVICE_LEVELS 4 /* services of services of services of servers */
 
 struct config_service {
     const char *name;
+    uint8_t internal; /* enum config_internal */
     uint8_t kind;     /* enum config_service_kind */
     uint8_t strategy; /* enum config_strategy; of servers */
     uint8_t level;    /* above those of its members; those with servers are 0 */
@@ -266,6 +270,14 @@ struct config_access {
     uint32_t header_count, status_count;
 };
 
+/* [metrics.prometheus]. */
+#define CONFIG_BOUNDS_MAX 18
+struct config_metrics {
+    bool on, entrypoints, routers, services;
+    uint32_t bound_count;
+    uint64_t bounds_ns[CONFIG_BOUNDS_MAX]; /* ascending */
+};
+
 struct config {
     const char *file; /* main file, absolute */
     struct config_entrypoint *entrypoints;
@@ -295,6 +307,8 @@ struct config {
     uint32_t plugin_directory_count;
     const char *admin_socket;
     struct config_access access;
+    struct config_metrics metrics;
+    uint16_t ping_status;      /* of ping while ferrule stops */
     const char *log_level;     /* "ERROR", "WARN", "INFO", "DEBUG" */
     bool tls_prefer_acme;      /* tls.prefer = "acme" */
     uint32_t duplicate_budget; /* certificate requests for one set of names in 168 h */

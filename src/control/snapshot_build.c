@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/must.h"
 #include "control/snapshot_balance.h"
+#include "control/snapshot_metrics.h"
 #include "control/snapshot_rules.h"
 #include "crypto/digest.h"
 
@@ -85,9 +86,11 @@ static bool put_router(struct snapshot *s, struct snapshot_rules *rules,
         .access_log = chosen(r->access_logs, c->access_logs),
         .metrics = chosen(r->metrics, c->metrics),
         .passthrough = r->passthrough,
+        .internal = r->internal,
         .steps = snapshot_build_steps(s, middlewares, r->tcp ? &none : &c->middlewares,
                                       &r->middlewares)};
     snapshot_rules_put(rules, &r->rule);
+    s->entrypoints[index].internal |= r->internal;
     return r->tls;
 }
 
@@ -116,6 +119,7 @@ static void build_entrypoint(struct snapshot *s, struct snapshot_rules *rules,
                                   .keep_alive_requests = c->keep_alive_requests,
                                   .keep_alive_ms = ms(c->keep_alive_ms),
                                   .grace_timeout_ms = ms(c->grace_timeout_ms),
+                                  .accept_grace_ms = ms(c->accept_grace_ms),
                                   .forwarded_insecure = c->forwarded_insecure,
                                   .trusted_first = s->prefix_count,
                                   .trusted_count = c->trusted_count,
@@ -181,6 +185,7 @@ static void build_services(struct snapshot *s, const struct config *config)
         const struct config_service *c = &config->services[i];
         s->services[i] =
             (struct snap_service){.name = span_str(c->name),
+                                  .ping = c->internal == CONFIG_INTERNAL_PING,
                                   .first_server = s->server_count,
                                   .server_count = c->server_count,
                                   .pass_host_header = c->pass_host_header,
@@ -315,6 +320,7 @@ struct snapshot *snapshot_build(const struct config *config, uint64_t version)
     snapshot_balance_put(s, config);
     build_tls(s, config);
     snapshot_access_build(s, config);
+    snapshot_metrics_build(s, config);
     return s;
 }
 

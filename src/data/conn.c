@@ -134,6 +134,8 @@ bool conn_open(struct worker *w, const struct listener *l, int fd)
     h1_init(&conn->h1, H1_SERVER, head_max_of(ep), &w->request);
     report_add(w->report, REPORT_CONNS_ACCEPTED, 1);
     report_add(w->report, REPORT_CONNS_NOW, 1);
+    if ((conn->open = l->open))
+        series_add(&conn->open->buckets[0], 1);
     if (tcp_is_proxied(w, conn, ep)) {
         set_phase(conn, CONN_PHASE_PROXY);
         limit_in(w, conn, ep->handshake_timeout_ms);
@@ -403,6 +405,8 @@ static void close_join(struct worker *w, struct conn *conn)
     uint32_t index = conn->wire.id.slot;
     wire_close_finish(w, &conn->wire, conn->reset);
     set_phase(conn, CONN_PHASE_FREE);
+    if (conn->open)
+        series_add(&conn->open->buckets[0], (uint64_t)-1);
     slab_give_back(&w->conns, index);
     report_sub(w->report, REPORT_CONNS_NOW, 1);
 }

@@ -60,6 +60,7 @@ struct conn {
     struct limit out;         /* the client takes what we send */
     uint64_t send_limit_ns;   /* when the present response must be out; TIMER_NO_LIMIT = never */
     struct list hello;        /* in worker.hellos */
+    struct series_cell *open; /* where it is counted as open, or NULL */
     struct net_addr peer;
 };
 

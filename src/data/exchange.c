@@ -141,6 +141,7 @@ static void release(struct worker *w, struct exchange *x)
 {
     if (x->log)
         access_end(w, x);
+    metrics_end(w, x);
     drop_head(w, x);
     held_drop(w, x);
     limit_remove(&x->again);

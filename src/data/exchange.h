@@ -8,6 +8,7 @@
  * middleware `retry` asks for it. */
 #pragma once
 
+#include "data/log/metrics.h"
 #include "data/relay.h"
 #include "data/route/middleware.h"
 #include "data/stream.h"
@@ -67,8 +68,9 @@ struct exchange {
     bool retried;
     bool request_done;   /* received and passed on whole */
     bool upstream_keeps; /* the upstream allows another request */
-    struct block *log;   /* the access log's notes; NULL: there will be no line */
-    struct limit again;  /* the next try */
+    struct metrics_marks marks;
+    struct block *log;  /* the access log's notes; NULL: there will be no line */
+    struct limit again; /* the next try */
     struct relay up, down;
     struct tunnel tunnel; /* what was asked for, then the tunnel itself */
     struct exchange_request request;
