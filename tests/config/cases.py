@@ -283,7 +283,7 @@ maxConcurrentStreams = 0
         "ferrule.toml:12:2: error: ferrule does not have Traefik's tracing: there is no tracing",
         "ferrule.toml:14:10: error: http.middlewares.auth.basicAuth.users[0]: the hash of user a is of no known kind; htpasswd -B makes a good one",
         "ferrule.toml:15:25: error: ferrule does not have Traefik's http.middlewares.auth2.forwardAuth: there is basicAuth",
-        f"ferrule.toml:17:2: error: tcp {LATER}",
+        "ferrule.toml:19:11: error: there is no TCP service \"x\"; there is no TCP service at all",
         "ferrule.toml:21:24: error: entryPoints.web.http2.maxConcurrentStreams must be 1 to 10000, not 0",
         "ferrule.toml:22:18: error: ferrule does not have Traefik's entryPoints.web.http3: there is no HTTP/3",
         f"ferrule.toml:23:2: error: ocsp {LATER}"),
@@ -407,6 +407,18 @@ entryPoint = "web"
         "ferrule.toml:20:9: error: certificatesResolvers.d.acme.dnsChallenge.env.TOKEN must be a string, not a number or date",
         f"ferrule.toml:21:31: error: certificatesResolvers.e.acme.tlsChallenge {LATER}",
         f"ferrule.toml:22:31: error: certificatesResolvers.f.acme.httpChallenge {LATER}"),
+    one("what a CA is asked for", BASE + """\
+[certificatesResolvers.a.acme]
+certificatesDuration = 0
+emailAddresses = ["a@b.test", "nobody", "a@b@c"]
+clientTimeout = "0s"
+[certificatesResolvers.a.acme.dnsChallenge]
+provider = "rfc2136"
+""",
+        "ferrule.toml:9:24: error: certificatesResolvers.a.acme.certificatesDuration must be 1 to 87600, not 0",
+        "ferrule.toml:10:31: error: \"nobody\" is no mail address: somebody@example.com, in ASCII",
+        "ferrule.toml:10:41: error: \"a@b@c\" is no mail address: somebody@example.com, in ASCII",
+        "ferrule.toml:11:17: error: certificatesResolvers.a.acme.clientTimeout must be a time such as \"10s\", \"1m30s\" or a number of seconds, 1s to 1h, not \"0s\""),
     one("domains", BASE + """\
 [certificatesResolvers.d.acme.dnsChallenge]
 provider = "rfc2136"
