@@ -138,6 +138,21 @@ static bool is_mail_address(const char *text)
     return true;
 }
 
+static uint8_t check_of(struct build *b, struct place acme, const char *path)
+{
+    const char *text = build_text(b, acme, path);
+    return !strcmp(text, "stop")   ? CONFIG_CHECK_STOP
+           : !strcmp(text, "warn") ? CONFIG_CHECK_WARN
+                                   : CONFIG_CHECK_OFF;
+}
+
+static void build_checks(struct build *b, struct place acme, struct config_resolver *r)
+{
+    r->check_caa = check_of(b, acme, "preflight.caa");
+    r->check_clock = check_of(b, acme, "preflight.clock");
+    r->check_disk = check_of(b, acme, "preflight.disk");
+}
+
 static void build_request(struct build *b, struct place acme, struct config_resolver *r)
 {
     struct place list = build_at(acme, "emailAddresses");
@@ -165,6 +180,7 @@ static void build_one(struct build *b, const char *name, struct place acme,
     r->email = build_text(b, acme, "email");
     build_storage(b, acme, r);
     build_request(b, acme, r);
+    build_checks(b, acme, r);
     must(result_is_ok(key_type_parse(span_str(build_text(b, acme, "keyType")), &type)));
     r->key_type = (uint8_t)type;
     if (build_at(acme, "certificatesDuration").node)

@@ -297,6 +297,8 @@ static bool may_have_certificate(const struct order *o, enum acme_class class)
 static bool is_of_ca(const struct order *o, enum acme_class class)
 {
     switch ((enum order_step)o->record.step) {
+    case ORDER_PREFLIGHT:
+        return class == ACME_CAA;
     case ORDER_ACCOUNT:
     case ORDER_NEW_ORDER:
     case ORDER_RESUME:
@@ -324,7 +326,8 @@ static void write_failure(struct order *o, enum acme_class class, const char *ty
      * when the certificate is there and only our disk does not take it. */
     if (o->disk)
         cap_s = DISK_CAP_S;
-    else if (o->record.step == ORDER_PREPARE || o->record.step == ORDER_STORE)
+    else if (o->record.step == ORDER_PREPARE || o->record.step == ORDER_PREFLIGHT ||
+             o->record.step == ORDER_STORE)
         cap_s = LOCAL_CAP_S;
     struct ledger_failure failure = {class, type, text, retry_after_s, cap_s, is_of_ca(o, class)};
     if (!result_is_ok(ledger_failed(o->env.ledger, &key, clock_wall_s(), &failure, &why)))

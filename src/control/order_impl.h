@@ -114,6 +114,7 @@ void order_issue_download(struct order *o);
 void order_issue_store(struct order *o);
 void order_issue_publish(struct order *o);
 void order_ca_give_up(struct order *o);
+void order_check(struct order *o);
 /* The order stops while a key is being made in the helper thread. */
 void order_issue_forget_key(struct order *o);
 /* Writes the ledger, drops or keeps the journal entry, tells the scheduler, frees the order. */

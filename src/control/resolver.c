@@ -24,6 +24,7 @@ static void make_fingerprint(struct resolver *r)
     buf_printf(&text, "%d\n%d\n%d\n%u\n%llu\n", c->key_type, c->no_common_name,
                c->propagation_disabled, c->propagation_port,
                (unsigned long long)c->client_timeout_ms);
+    buf_printf(&text, "%d %d %d\n", c->check_caa, c->check_clock, c->check_disk);
     for (uint32_t i = 0; i < c->ca_server_count; i++)
         buf_printf(&text, "%s\n", c->ca_servers[i]);
     for (uint32_t i = 0; i < c->email_address_count; i++)

@@ -207,7 +207,8 @@ static bool find_ca(struct scheduler *s, struct want *w, int64_t now_s)
 {
     w->trial = false;
     w->next_s = INT64_MAX;
-    for (uint32_t ca = 0; ca < w->resolver->ca_count; ca++) {
+    uint32_t first = w->unfinished && w->ca < w->resolver->ca_count ? w->ca : 0;
+    for (uint32_t ca = first; ca < w->resolver->ca_count; ca++) {
         struct ledger_entry e;
         struct why why;
         int64_t at_s = now_s;

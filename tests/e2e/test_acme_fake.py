@@ -151,3 +151,30 @@ def test_expired_certificate_of_the_ca(ferrule, origin, bind, folder, authority)
         assert entry["notBefore"] - time.time() < 3600 and bind.all_txt() == {}
     finally:
         fake.stop()
+
+
+def test_records_that_forbid_the_ca(ferrule, origin, make_bind, fake):
+    """CAA is asked before the CA is; other names go on, and wildcards have their own rule."""
+    bind = make_bind({"edge.test": 'no CAA 0 issue "other.test"\nyes CAA 0 issue "fake.test"\nyes CAA 0 issuewild ";"\n'})
+    fake.caa_identities = ["fake.test"]
+    names = ["a.no.edge.test", "yes.edge.test", "*.yes.edge.test"]
+    proxy = start(ferrule, origin, bind, fake, names)
+    wait_over(proxy, names)
+    entry = assert_told(proxy, "a.no.edge.test", "the CAA records of no.edge.test. do not name the CA fake.test")
+    assert entry["class"] == "CAA"
+    assert_told(proxy, "*.yes.edge.test", "the CAA records of yes.edge.test. do not name")
+    assert wanted(proxy)["yes.edge.test"]["state"] == "valid"
+    assert [order["names"] for order in fake.orders] == [["yes.edge.test"]]
+    wait_until(lambda: bind.all_txt() == {}, "no TXT value left")
+
+
+def test_clock_of_this_machine(ferrule, origin, bind, fake):
+    fake.date = "Fri, 01 Jan 2021 00:00:00 GMT"
+    name = "good.edge.test"
+    proxy = start(ferrule, origin, bind, fake, [name], more='preflight.clock = "stop"')
+    wait_over(proxy, [name])
+    assert_told(proxy, name, "s ahead of the CA's")
+    assert fake.orders == []
+    proxy.restart(proxy.config_file.read_text().replace('preflight.clock = "stop"', ""))  # then it only warns
+    wait_until(lambda: wanted(proxy)[name]["state"] == "valid", "the certificate", 60)
+    assert proxy.log.count("s ahead of the CA's") >= 2

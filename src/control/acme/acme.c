@@ -72,6 +72,17 @@ void acme_save_nonce(struct acme *acme, const char *nonce)
     acme->nonces[acme->nonce_count++] = mem_strdup(nonce);
 }
 
+void acme_save_date(struct acme *acme, const struct http_reply *reply)
+{
+    if (reply->date_s)
+        acme->skew_s = reply->date_s - clock_wall_s();
+}
+
+int64_t acme_clock_skew_s(const struct acme *acme)
+{
+    return acme->skew_s;
+}
+
 static char *take_nonce(struct acme *acme)
 {
     return acme->nonce_count ? acme->nonces[--acme->nonce_count] : NULL;
@@ -162,6 +173,7 @@ static void on_reply(void *arg, const struct http_reply *reply)
     struct acme_call *call = arg;
     call->http = NULL;
     acme_save_nonce(call->acme, reply->nonce);
+    acme_save_date(call->acme, reply);
     if (!reply->answered) {
         no_answer(call, reply);
     } else if (reply->status >= 200 && reply->status <= 299) {

@@ -64,6 +64,8 @@ bool acme_roll_key(struct acme *acme, acme_done *done, void *arg);
 /* Drops a call; its callback is not called. NULL is fine. */
 void acme_call_cancel(struct acme_call *call);
 
+/* How much the CA's clock is ahead of ours, in seconds, when it answered last; 0 = not known. */
+int64_t acme_clock_skew_s(const struct acme *acme);
 /* Host (with port) of a URL, for messages and for matching accounts to CAs. Borrowed from url. */
 struct span acme_url_host(const char *url);
 /* After acme_ready() said ACME_OK: the directory, and the account key's thumbprint (section 8.1).

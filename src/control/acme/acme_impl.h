@@ -64,6 +64,7 @@ struct acme {
 
     struct document_directory directory;
     bool have_directory;
+    int64_t skew_s; /* of the CA's clock against ours */
     uint64_t directory_at_ns;
     uint32_t directory_attempts;
     struct http_call *directory_call;
@@ -111,6 +112,7 @@ void acme_wake(struct acme *acme, enum acme_phase phase, const struct acme_answe
 struct acme_call *acme_call_start(struct acme *acme, enum acme_target target, const char *url,
                                   struct span payload, acme_done *done, void *arg);
 void acme_save_nonce(struct acme *acme, const char *nonce);
+void acme_save_date(struct acme *acme, const struct http_reply *reply);
 /* Fills an answer that says why there is none from the CA. `text` is borrowed. */
 struct acme_answer acme_failure(enum acme_class class, const char *text);
 /* Turns a refusal into an answer: class, and a sentence in `text`. Both texts are borrowed by it.

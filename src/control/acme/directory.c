@@ -53,6 +53,7 @@ static void on_reply(void *arg, const struct http_reply *reply)
     struct acme *acme = arg;
     acme->directory_call = NULL;
     acme_save_nonce(acme, reply->nonce);
+    acme_save_date(acme, reply);
     struct why text;
     if (reply->answered && reply->status == 200) {
         use_body(acme, reply->body);

@@ -135,6 +135,19 @@ static void take_profiles(const json_t *meta, struct document_directory *d)
     }
 }
 
+static void take_caa(const json_t *meta, struct document_directory *d)
+{
+    json_t *v;
+    size_t i;
+    json_array_foreach(json_object_get(meta, "caaIdentities"), i, v)
+    {
+        char text[256];
+        clean_text(text, sizeof text, json_string_value(v));
+        if (text[0] && d->caa_identity_count < DOCUMENT_CAA_MAX)
+            d->caa_identities[d->caa_identity_count++] = mem_strdup(text);
+    }
+}
+
 static struct result take_directory(const json_t *root, struct document_directory *d,
                                     struct why *why)
 {
@@ -150,6 +163,7 @@ static struct result take_directory(const json_t *root, struct document_director
     if (terms && document_is_url(terms, true))
         d->terms = mem_strdup(terms);
     take_profiles(meta, d);
+    take_caa(meta, d);
     return result_ok();
 }
 
@@ -179,6 +193,8 @@ void document_directory_free(struct document_directory *d)
     free(d->terms);
     for (uint32_t i = 0; i < d->profile_count; i++)
         free(d->profiles[i]);
+    for (uint32_t i = 0; i < d->caa_identity_count; i++)
+        free(d->caa_identities[i]);
     *d = (struct document_directory){0};
 }
 

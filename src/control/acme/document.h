@@ -13,6 +13,7 @@
 #define DOCUMENT_AUTHORIZATIONS_MAX 128
 #define DOCUMENT_CHALLENGES_MAX     16
 #define DOCUMENT_PROFILES_MAX       16
+#define DOCUMENT_CAA_MAX            8
 #define DOCUMENT_TEXT_MAX           384
 
 enum document_status {
@@ -39,6 +40,8 @@ struct document_directory {
     char *revoke_cert, *key_change, *renewal_info, *terms;
     char *profiles[DOCUMENT_PROFILES_MAX]; /* names */
     uint32_t profile_count;
+    char *caa_identities[DOCUMENT_CAA_MAX]; /* what CAA records call the CA */
+    uint32_t caa_identity_count;
     bool external_account_required;
 };
 

@@ -46,6 +46,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.request = self.server.context.wrap_socket(self.request, server_side=True)
         super().setup()
 
+    def date_time_string(self, timestamp=None):
+        return self.server.ca.date or super().date_time_string(timestamp)
+
     def answer(self, status, body=b"", content_type="application/json", **headers):
         if not isinstance(body, bytes):
             body = json.dumps(body).encode()
@@ -67,7 +70,8 @@ class _Handler(BaseHTTPRequestHandler):
         if first == "redirects" and int(rest[0]) > 0:
             self.answer(302, Location=f"{ca.url}/redirects/{int(rest[0]) - 1}/dir")
         else:
-            self.answer(200, {name: f"{ca.url}/{name}" for name in ("newNonce", "newAccount", "newOrder", "revokeCert")})
+            self.answer(200, {"meta": {"caaIdentities": ca.caa_identities}, **{
+                name: f"{ca.url}/{name}" for name in ("newNonce", "newAccount", "newOrder", "revokeCert")}})
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -84,6 +88,8 @@ class FakeCa:
         self.lock = threading.Lock()
         self.nonces = self.issued = 0
         self.retry_after = 0
+        self.caa_identities = []
+        self.date = None  # instead of the time
         self.orders, self.asked, self.given_up = [], [], []
         cert = certificate or authority.issue("127.0.0.1")
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)

@@ -707,7 +707,24 @@ static void test_the_plan(void **state)
     assert_int_equal(w->planned_left, 4);
 }
 
-UNIT_TESTS(cmocka_unit_test_setup(test_renewal_on_demand, set_up),
+/* ---- checks before an order -------------------------------------------------------------------
+ */
+
+static void test_a_wrong_clock(void **state)
+{
+    w->skew_s = -4000;
+    config_resolver.check_clock = CONFIG_CHECK_STOP;
+    assert_false(life(3600 * NS_PER_S, 1));
+    config_resolver.check_clock = CONFIG_CHECK_WARN;
+    assert_int_equal(w->order_count, 0);
+    assert_non_null(strstr(w->last_warning, "4000 s ahead of the CA's"));
+    assert_false(life(DAY_NS, 1));
+    config_resolver.check_clock = CONFIG_CHECK_OFF;
+    assert_clean(1);
+}
+
+UNIT_TESTS(cmocka_unit_test_setup(test_a_wrong_clock, set_up),
+           cmocka_unit_test_setup(test_renewal_on_demand, set_up),
            cmocka_unit_test_setup(test_renewal_beyond_the_budget, set_up),
            cmocka_unit_test_setup(test_the_plan, set_up),
            cmocka_unit_test_setup(test_the_next_ca_is_asked, set_up),

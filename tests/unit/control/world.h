@@ -79,6 +79,7 @@ struct world {
     int given_up; /* authorizations */
     char last_answer[sizeof(struct why)], planned_ca[64];
     int planned_left;
+    int64_t skew_s; /* of the CA's clock */
 };
 
 static struct world *w;
@@ -422,6 +423,14 @@ struct propagation *propagation_find(struct loop *loop, const struct propagation
     p->arg = arg;
     later(&p->e, run_propagation, p);
     return p;
+}
+
+/* The faked CA has no name in CAA records. */
+struct propagation *propagation_caa(struct loop *loop, const struct propagation_options *options,
+                                    const char *name, const char *const *identities,
+                                    uint32_t identity_count, propagation_caa_done *done, void *arg)
+{
+    never();
 }
 
 struct propagation *propagation_check(struct loop *loop, const struct propagation_options *options,

@@ -324,6 +324,11 @@ struct result store_put_cert(struct store *store, const struct store_cert *cert,
     return result_ok();
 }
 
+int64_t acme_clock_skew_s(const struct acme *acme)
+{
+    return w->skew_s;
+}
+
 struct span acme_url_host(const char *url)
 {
     never();
