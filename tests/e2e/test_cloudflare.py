@@ -232,25 +232,37 @@ def test_a_token_that_the_service_prints(call, api):
     assert "bad token ***" in call()["text"]
 
 
-def test_the_default_url_through_a_proxy(call, authority):
-    """https://api.cloudflare.com itself, as far as the plug-in can tell."""
+@pytest.fixture
+def tls_api(authority):
+    """https://api.cloudflare.com itself, as far as the plug-in can tell that goes through `proxy`."""
     certificate = authority.issue("api.cloudflare.com")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.cert_file, certificate.key_file)
-    api = Cloudflare(context=context)
-    proxy = ConnectProxy(api.port)
-    try:
-        env = {"CLOUDFLARE_DNS_API_TOKEN": DNS_TOKEN, "HTTPS_PROXY": f"http://user:proxy-password@{proxy.address}",
-               "SSL_CERT_FILE": str(authority.cert_file)}
-        answer = call.tool.call("present", f"{NAME}.", ONE, env=env, code="cloudflare", zone=f"{ZONE}.")
-        assert answer["verdict"] == "OK", answer
-        assert set(proxy.targets) == {"api.cloudflare.com:443"} and proxy.authorization
-        assert api.asked() == ["GET /client/v4/zones", f"POST /client/v4/zones/{next(iter(api.zones))}/dns_records"]
-        answer = call.tool.call("present", f"{NAME}.", ONE, env={**env, "NO_PROXY": "*"}, code="cloudflare", zone=f"{ZONE}.")
-        assert answer["verdict"] == "RETRY" and "proxy-password" not in str(answer) + call.tool.log
-    finally:
-        proxy.stop()
-        api.stop()
+    made = Cloudflare(context=context)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def proxy(tls_api):
+    made = ConnectProxy(tls_api.port)
+    yield made
+    made.stop()
+
+
+def proxy_env(proxy, authority):
+    return {"CLOUDFLARE_DNS_API_TOKEN": DNS_TOKEN, "HTTPS_PROXY": f"http://user:proxy-password@{proxy.address}",
+            "SSL_CERT_FILE": str(authority.cert_file)}
+
+
+def test_the_default_url_through_a_proxy(tls_api, proxy, authority):
+    tool, env = Tool(), proxy_env(proxy, authority)
+    answer = tool.call("present", f"{NAME}.", ONE, env=env, code="cloudflare", zone=f"{ZONE}.")
+    assert answer["verdict"] == "OK", answer
+    assert set(proxy.targets) == {"api.cloudflare.com:443"} and proxy.authorization
+    assert tls_api.asked() == ["GET /client/v4/zones", f"POST /client/v4/zones/{next(iter(tls_api.zones))}/dns_records"]
+    answer = tool.call("present", f"{NAME}.", ONE, env={**env, "NO_PROXY": "*"}, code="cloudflare", zone=f"{ZONE}.")
+    assert answer["verdict"] == "RETRY" and "proxy-password" not in str(answer) + tool.log
 
 
 # --- the whole way --------------------------------------------------------------------------------------------------
@@ -297,6 +309,16 @@ def test_provider_test(folder, zone_in_bind, api):
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("... ok") == 6 and DNS_TOKEN not in result.stdout + result.stderr
     assert api.records == {} and zone_in_bind.all_txt() == {}
+
+
+def test_the_proxy_of_a_resolver(folder, zone_in_bind, api, tls_api, proxy, authority):
+    """Its own variables count, and not those of the process."""
+    tls_api.on_change = api.on_change
+    path = trial_config(folder, zone_in_bind, {**proxy_env(proxy, authority), "CLOUDFLARE_POLLING_INTERVAL": "1"})
+    result = run_cli("provider", "test", "cloudflare", "--domain", "demo.edge.test", "-c", path,
+                     env={"https_proxy": "http://127.0.0.1:1", "NO_PROXY": "", "SSL_CERT_FILE": "/nonexistent"})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert set(proxy.targets) == {"api.cloudflare.com:443"} and "proxy-password" not in result.stdout + result.stderr
 
 
 def test_provider_test_says_what_is_wrong(folder, zone_in_bind, api):
