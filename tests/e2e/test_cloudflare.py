@@ -202,6 +202,14 @@ def test_a_cname_is_in_the_way(call, api):
     assert answer["verdict"] == "CONFIG" and "81053: An A, AAAA, or CNAME record" in answer["text"]
 
 
+def test_a_value_that_is_not_listed_yet(call, api):
+    """Lists may lag behind."""
+    api.add(NAME, "TXT", ONE)
+    api.faults = [once(api.page([], {}), lambda request: "type=TXT" in request.target)]
+    answer = call(REPEAT="2")
+    assert answer["verdicts"] == ["RETRY", "OK"]
+
+
 def test_a_zone_that_was_added_again(call, api):
     """Between two calls of one child, which still has the old id."""
     def fault(request, serve):
