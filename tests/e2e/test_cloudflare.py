@@ -5,14 +5,17 @@ test_provider_kit.py.
 Debian's lego is built without its cloudflare provider, so the requests are compared with their documentation, byte by
 byte, and not with lego's."""
 
+import contextlib
 import ssl
+import threading
+from pathlib import Path
 
 import pytest
 
 from lib.cloudflare import API_KEY, DNS_TOKEN, EMAIL, ZONE_TOKEN, Cloudflare, error
 from lib.connectproxy import ConnectProxy
 from lib.ferrule import run_cli
-from lib.proc import wait_until
+from lib.proc import PATIENCE_S, wait_until
 from lib.provider import Tool
 from lib.providerkit import NAME, ONE, TWO, ZONE
 from test_provider_cli import PROVIDERS
@@ -355,3 +358,35 @@ def test_a_certificate(ferrule, origin, zone_in_bind, pebble, api):
     assert zone_in_bind.all_txt() == {} and DNS_TOKEN not in proxy.log
     bodies = [request.json()["name"] for request in api.requests if request.method == "POST"]
     assert set(bodies) == {"_acme-challenge.demo.edge.test"} and len(bodies) == 3
+
+
+def shown_by(pid):
+    """What ps can show of a process; nothing of one that does not let us."""
+    found = b""
+    for name in ("cmdline", "environ"):
+        with contextlib.suppress(PermissionError):
+            found += Path(f"/proc/{pid}/{name}").read_bytes()
+    return found
+
+
+def test_the_token_is_in_no_command_line(ferrule, origin, zone_in_bind, pebble, api):
+    """Looked at while the plug-in waits for the API."""
+    looked = threading.Event()
+
+    def hold(request, serve):
+        if request.method == "POST":
+            looked.wait(PATIENCE_S)
+
+    api.faults = [hold]
+    proxy = ferrule.acme(pebble, zone_in_bind, origin, domains=[("demo.edge.test", [])],
+                         resolver={"provider": "cloudflare", "env": env_of(api)})
+    try:
+        wait_until(lambda: [r for r in api.requests if r.method == "POST"], "the plug-in asks")
+        family = [proxy.process.pid, *proxy.processes()]
+        assert proxy.pid_of("provider-run") in family
+        shown = b"".join(map(shown_by, family))
+    finally:
+        looked.set()
+    assert b"provider-run" in shown and DNS_TOKEN.encode() not in shown
+    wait_until(lambda: proxy.status()["orders"]["obtained"] == 1, "the order is done", timeout_s=60)
+    assert DNS_TOKEN not in proxy.log
