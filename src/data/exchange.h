@@ -25,18 +25,10 @@ enum exchange_phase {
     EXCHANGE_PHASES,
 };
 
-/* Text of a request that is kept to its end; what is longer is cut. */
-#define EXCHANGE_HOST_MAX   255u
-#define EXCHANGE_TARGET_MAX 512u
-
 /* What was asked for, as it was before anything changed it. */
 struct exchange_request {
     uint64_t begun_ns;
     uint8_t method; /* enum http_method */
-    uint8_t host_len;
-    uint16_t target_len;
-    char host[EXCHANGE_HOST_MAX];
-    char target[EXCHANGE_TARGET_MAX];
 };
 
 struct exchange {
@@ -81,8 +73,6 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
                                const struct snap_router *router, const struct pick *pick);
 /* It has a server now. */
 void exchange_bind(struct worker *w, struct exchange *x, const struct pick *pick);
-/* Notes what was asked for, as it was before middlewares changed it. */
-void exchange_note(struct exchange *x, struct span host, struct span target);
 /* Finds it a connection. Takes `head`, the request's head in wire form. May end the exchange. */
 void exchange_start(struct worker *w, struct exchange *x, struct block *head);
 /* Moves what can be moved in both directions. May end the exchange. */

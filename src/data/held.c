@@ -25,8 +25,6 @@ static bool copy_head(struct held *h, const struct request *rq)
     h->head.method_text = copy(&to, from->method_text);
     h->head.authority = copy(&to, from->authority);
     h->head.path = copy(&to, from->path);
-    h->host = copy(&to, rq->host);
-    h->target = copy(&to, rq->target);
     for (uint32_t i = 0; i < from->field_count; i++) {
         struct http_field *f = &h->head.fields[i];
         f->name = copy(&to, f->name);
@@ -77,7 +75,6 @@ bool held_begin(struct worker *w, struct request *rq, const struct known_questio
         free_place(w, h);
         return false;
     }
-    exchange_note(x, rq->host, rq->target);
     x->notes = rq->notes;
     x->log = rq->log ? rq->log : rq->exchange ? rq->exchange->log : NULL;
     rq->log = NULL;
@@ -122,8 +119,6 @@ static void resume(struct worker *w, struct held *h)
         .conn = stream_conn(w, s),
         .exchange = x,
         .router = x->router,
-        .host = h->host,
-        .target = h->target,
         .head = &h->head,
         .text = writer_of(w->lines, WORKER_LINES_BYTES),
         .whole = h->whole,

@@ -134,7 +134,6 @@ static void begin_exchange(struct worker *w, struct request *rq)
     if (rq->log)
         x->log = rq->log;
     rq->log = NULL;
-    exchange_note(x, rq->host, rq->target);
     struct block *block;
     uint16_t status = write_head(w, rq, x, &block);
     held_drop(w, x); /* the head is written */
@@ -221,8 +220,6 @@ void request_begin(struct worker *w, struct stream *s, struct http_head *head)
         .stream = s,
         .conn = stream_conn(w, s),
         .head = head,
-        .host = head->authority,
-        .target = head->path,
         .text = writer_of(w->lines, WORKER_LINES_BYTES),
         .whole = head->body == HTTP_BODY_NONE ||
                  (head->body == HTTP_BODY_LENGTH && head->content_length == 0),

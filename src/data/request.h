@@ -15,7 +15,6 @@ struct request {
     struct conn *conn;
     const struct snap_entrypoint *entrypoint;
     const struct snap_router *router; /* NULL until one is found */
-    struct span host, target;         /* what was asked for, unchanged */
     struct http_head *head;           /* its fields and path may be changed and added to */
     struct writer text;               /* memory for values that have to be put together */
     bool whole;                       /* no body follows */
