@@ -63,8 +63,9 @@ struct exchange {
     struct relay up, down;
     struct tunnel tunnel; /* what was asked for, then the tunnel itself */
     struct exchange_request request;
-    struct middleware_notes notes;
+    struct middleware_notes notes; /* last: their text is not cleared for a new exchange */
 };
+#define EXCHANGE_CLEAR_BYTES offsetof(struct exchange, notes.origin)
 
 /* A slot for a request whose head was just read, bound to a router and to one of its servers,
  * picked from the present snapshot; pick NULL: it is held back until exchange_bind(). NULL: none is

@@ -75,7 +75,7 @@ bool held_begin(struct worker *w, struct request *rq, const struct known_questio
         free_place(w, h);
         return false;
     }
-    x->notes = rq->notes;
+    middleware_notes_move(&x->notes, rq->notes);
     x->log = rq->log ? rq->log : rq->exchange ? rq->exchange->log : NULL;
     rq->log = NULL;
     if (rq->exchange)
@@ -114,6 +114,8 @@ static void resume(struct worker *w, struct held *h)
     must(x);
     struct stream *s = stream_get(w, x->stream);
     struct handle self = x->self;
+    struct middleware_notes notes;
+    middleware_notes_move(&notes, &x->notes); /* the request's again */
     struct request rq = {
         .stream = s,
         .conn = stream_conn(w, s),
@@ -123,11 +125,10 @@ static void resume(struct worker *w, struct held *h)
         .text = writer_of(w->lines, WORKER_LINES_BYTES),
         .whole = h->whole,
         .step = h->step,
-        .notes = x->notes,
+        .notes = &notes,
     };
     struct handle conn = {rq.conn->wire.id.slot, rq.conn->wire.id.gen};
     rq.entrypoint = conn_entrypoint(w, rq.conn);
-    x->notes.in_flight_count = 0; /* the request's again */
     request_resume(w, &rq, x->snapshot == w->snapshot && rq.entrypoint);
     if ((x = slab_get(&w->exchanges, self.index, self.gen)))
         exchange_turn(w, x);

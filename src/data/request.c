@@ -86,7 +86,7 @@ static uint16_t write_head(struct worker *w, struct request *rq, struct exchange
     struct span protocol = rules_upgrade(head);
     if (protocol.len && tunnel_ask(&x->tunnel, protocol, rq->entrypoint->tunnel_timeout_ms))
         rules_pass_upgrade(head);
-    if (!rq->notes.hide_client &&
+    if (!rq->notes->hide_client &&
         !result_is_ok(forward_add_client(head, conn_ip(w, rq->conn), &rq->text)))
         return 431;
     char host[300];
@@ -129,8 +129,7 @@ static void begin_exchange(struct worker *w, struct request *rq)
         answer(w, rq, 503);
         return;
     }
-    x->notes = rq->notes;
-    rq->notes.in_flight_count = 0; /* given back with the exchange */
+    middleware_notes_move(&x->notes, rq->notes);
     if (rq->log)
         x->log = rq->log;
     rq->log = NULL;
@@ -216,8 +215,11 @@ void request_resume(struct worker *w, struct request *rq, bool good)
 
 void request_begin(struct worker *w, struct stream *s, struct http_head *head)
 {
+    struct middleware_notes notes;
+    middleware_notes_init(&notes);
     struct request rq = {
         .stream = s,
+        .notes = &notes,
         .conn = stream_conn(w, s),
         .head = head,
         .text = writer_of(w->lines, WORKER_LINES_BYTES),

@@ -21,7 +21,7 @@ struct request {
     struct block *log;                /* the access log's, until an exchange takes it over */
     struct exchange *exchange;        /* in which it was held back, or NULL */
     uint32_t step;                    /* of the router's middlewares, the next to run */
-    struct middleware_notes notes;    /* until an exchange takes them over */
+    struct middleware_notes *notes;   /* until an exchange takes them over */
 };
 
 /* s is new. Afterwards it has an exchange, or was answered; its conn may be closing. */

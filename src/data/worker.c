@@ -89,6 +89,7 @@ static struct result open_memory(struct worker *w)
     TRY(slab_init(&w->h2_conns, c->conns, sizeof(struct h2_conn)));
     TRY(slab_init(&w->streams, streams, sizeof(struct h2_stream)));
     TRY(slab_init(&w->exchanges, c->conns + streams, sizeof(struct exchange)));
+    slab_clear_less(&w->exchanges, EXCHANGE_CLEAR_BYTES);
     TRY(middleware_tables_init(&w->middlewares, c->conns + streams));
     TRY(slab_init(&w->upconns, c->conns * 2 + streams + 64, sizeof(struct upconn)));
     TRY(slab_init(&w->multis, c->conns + 64, sizeof(struct multi)));
