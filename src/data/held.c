@@ -75,6 +75,12 @@ bool held_begin(struct worker *w, struct request *rq, const struct known_questio
         free_place(w, h);
         return false;
     }
+    rq->has_exchange = true;
+    x->marks = rq->marks;
+    if (rq->exchange) { /* one request, counted once */
+        x->request.begun_ns = rq->exchange->request.begun_ns;
+        rq->exchange->marks.on = false;
+    }
     middleware_notes_move(&x->notes, rq->notes);
     x->log = rq->log ? rq->log : rq->exchange ? rq->exchange->log : NULL;
     rq->log = NULL;
@@ -125,6 +131,7 @@ static void resume(struct worker *w, struct held *h)
         .text = writer_of(w->lines, WORKER_LINES_BYTES),
         .whole = h->whole,
         .step = h->step,
+        .marks = x->marks,
         .notes = &notes,
     };
     struct handle conn = {rq.conn->wire.id.slot, rq.conn->wire.id.gen};
