@@ -98,7 +98,7 @@ void passage_reply(struct worker *w, struct request *rq, uint16_t status, struct
     (void)http_head_add(&w->response, SPAN_LITERAL("Content-Type"),
                         SPAN_LITERAL("text/plain; charset=utf-8"));
     detach(rq);
-    send_answer(w, rq->stream, w->snapshot, &rq->notes, &(struct http_answer){.body = body},
+    send_answer(w, rq->stream, w->snapshot, rq->notes, &(struct http_answer){.body = body},
                 rq->whole);
     give_back(w, rq, status);
 }
