@@ -85,6 +85,12 @@ void exchange_start_tcp(struct worker *w, struct exchange *x);
 void exchange_bind(struct worker *w, struct exchange *x, const struct pick *pick);
 /* Finds it a connection. Takes `head`, the request's head in wire form. May end the exchange. */
 void exchange_start(struct worker *w, struct exchange *x, struct block *head);
+/* Whether it waits for nothing but its answer: the request is out whole. That the last of it was
+ * sent is nothing that it has to look at. */
+static inline bool exchange_only_listens(const struct exchange *x)
+{
+    return x->request_done && (x->phase == EXCHANGE_PHASE_WAIT || x->phase == EXCHANGE_PHASE_RELAY);
+}
 /* Moves what can be moved in both directions. May end the exchange. */
 void exchange_turn(struct worker *w, struct exchange *x);
 /* The connection that was being made stands; or could not be made. */
