@@ -17,9 +17,11 @@ static void make_fingerprint(struct resolver *r)
     const struct config_resolver *c = r->config;
     struct buf text = {0}, hex = {0};
     uint8_t hash[DIGEST_BYTES_MAX];
-    buf_printf(&text, "%s\n%s\n%s\n%d\n%s\n%s\n%d\n%u\n", c->ca_server, c->email ? c->email : "",
-               c->dns_provider ? c->dns_provider : "", c->key_type, c->eab_kid ? c->eab_kid : "",
-               c->profile ? c->profile : "", c->propagation_disabled, c->propagation_port);
+    buf_printf(&text, "%s\n%s\n%s\n%d\n%s\n%s\n%d\n%u\n%s\n%d\n", c->ca_server,
+               c->email ? c->email : "", c->dns_provider ? c->dns_provider : "", c->key_type,
+               c->eab_kid ? c->eab_kid : "", c->profile ? c->profile : "", c->propagation_disabled,
+               c->propagation_port, c->http_challenge ? c->http_challenge_entrypoint : "",
+               c->tls_challenge);
     for (uint32_t i = 0; i < c->env_count; i++)
         buf_printf(&text, "%s=%s\n", c->env[i].name, c->env[i].value);
     for (uint32_t i = 0; i < c->dns_resolver_count; i++)
@@ -51,15 +53,19 @@ static struct result open_store(struct resolver_set *set, uint32_t index, struct
 static void prepare_provider(struct resolver *r, struct provider_host *host)
 {
     const struct config_resolver *c = r->config;
+    bool others = c->http_challenge || c->tls_challenge;
+    r->dns_problem.text[0] = 0;
     if (!c->dns_provider || !c->dns_provider[0]) {
-        snprintf(r->problem.text, sizeof r->problem.text,
+        snprintf(r->dns_problem.text, sizeof r->dns_problem.text,
                  "resolver %s has no dnsChallenge.provider", c->name);
-        return;
-    }
-    struct result result =
-        provider_get(host, c->dns_provider, c->env, c->env_count, &r->provider, &r->problem);
-    if (!result_is_ok(result))
+    } else if (!result_is_ok(provider_get(host, c->dns_provider, c->env, c->env_count, &r->provider,
+                                          &r->dns_problem))) {
         r->provider = NULL;
+        if (others)
+            log_error("resolver %s cannot use dns-01: %s", c->name, r->dns_problem.text);
+    }
+    if (!r->provider && !others)
+        r->problem = r->dns_problem;
 }
 
 /* What is missing is this resolver's problem alone: everything else is served and renewed. */

@@ -106,7 +106,8 @@ void conn_response_done(struct worker *w, struct conn *conn, bool whole);
 void conn_abort(struct worker *w, struct conn *conn);
 /* HTTP/2: the codec is at its end; closes when everything is sent. */
 void conn_h2_over(struct worker *w, struct conn *conn);
-/* For handshake.c: the handshake is over, or gave up after sending an alert. */
+/* For handshake.c: the handshake is over, or nothing follows what is queued: an alert, or the
+ * end of a handshake that was all. */
 void conn_handshake_begin(struct worker *w, struct conn *conn);
 void conn_handshake_done(struct worker *w, struct conn *conn);
 void conn_handshake_failed(struct worker *w, struct conn *conn);
