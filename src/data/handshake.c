@@ -122,6 +122,7 @@ static void established(struct worker *w, struct conn *conn)
 {
     if (strcmp(session_alpn(conn->tls), "acme-tls/1") == 0) { /* that was all (RFC 8737) */
         report_add(w->report, REPORT_CHALLENGES_TLS, 1);
+        (void)conn_shut(w, conn);
         conn_handshake_failed(w, conn);
         return;
     }
