@@ -9,6 +9,7 @@
 #include "control/cert_files.h"
 #include "control/challenges.h"
 #include "control/control.h"
+#include "control/scrape.h"
 #include "control/ticket_store.h"
 #include "control/upstreams.h"
 #include "control/watch.h"
@@ -65,6 +66,7 @@ struct control {
     struct watch *watch;
     struct admin_view view;
     struct admin *admin;
+    struct scrape *scrape; /* NULL: it could not be opened, or nothing asks for it */
     struct loop_timer housekeeping;
 };
 

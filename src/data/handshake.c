@@ -2,6 +2,7 @@
 #include "data/handshake.h"
 
 #include "data/challenge.h"
+#include "data/tcp.h"
 #include "data/tls/session.h"
 
 /* RFC 8446 section 6: a fatal alert record, sent before any keys exist. */
@@ -36,8 +37,10 @@ static bool open_challenge(struct worker *w, struct conn *conn, const struct hel
     return result_is_ok(r);
 }
 
-/* Certificate and policy for the hello; opens the session. */
-static bool open_session(struct worker *w, struct conn *conn, const struct hello *hello)
+/* Certificate and policy for the hello; opens the session.
+ *   router   the TCP router that has the connection, or NULL */
+static bool open_session(struct worker *w, struct conn *conn, const struct hello *hello,
+                         const struct snap_router *router)
 {
     char ip[NET_ADDR_TEXT_MAX] = "";
     struct net_addr local;
@@ -50,7 +53,7 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
     if (name.len == 0 && result_is_ok(ring_address(w->ring, conn->wire.fd, false, &local)))
         net_addr_print_ip(&local, ip);
     uint32_t entrypoint = w->listeners[conn->listener].entrypoint_index;
-    uint32_t tls = snapshot_tls(w->snapshot, entrypoint, name);
+    uint32_t tls = router ? router->tls : snapshot_tls(w->snapshot, entrypoint, name);
     struct tls_policy *policy = policy_get(&w->policies, w->snapshot, tls);
     bool is_default = false, ecdsa = hello->ecdsa, rsa = hello->rsa;
     if (policy)
@@ -72,6 +75,26 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
         return false;
     }
     conn->policy_tag = w->policies.entries[tls].tag;
+    return true;
+}
+
+/* Whose the connection is. True: a handshake follows; for *ret, unless that is NULL. */
+static bool route(struct worker *w, struct conn *conn, const struct hello *hello,
+                  const struct snap_router **ret)
+{
+    *ret = tcp_route(w, conn, hello);
+    if (*ret && (*ret)->passthrough) {
+        conn_tcp_begin(w, conn, *ret);
+        return false;
+    }
+    if (*ret && !tcp_open(w, conn, *ret)) {
+        conn_close_begin(w, conn);
+        return false;
+    }
+    if (!*ret && !conn_entrypoint(w, conn)->tls) {
+        refuse(w, conn, ALERT_UNRECOGNIZED_NAME);
+        return false;
+    }
     return true;
 }
 
@@ -100,6 +123,10 @@ bool handshake_hello(struct worker *w, struct conn *conn)
         }
         return false;
     }
+    if (r.code == ERR_PEER_PROTOCOL && conn_entrypoint(w, conn)->tcp.count) {
+        conn_is_plain(w, conn);
+        return false;
+    }
     if (!result_is_ok(r)) {
         report_add(w->report, REPORT_HELLO_BAD, 1);
         if (r.code == ERR_PEER_PROTOCOL) /* not TLS: an alert would mean nothing to it */
@@ -108,12 +135,15 @@ bool handshake_hello(struct worker *w, struct conn *conn)
             refuse(w, conn, ALERT_DECODE_ERROR);
         return false;
     }
+    const struct snap_router *router = NULL;
+    const struct table_cert *proof = challenge_certificate(w, &hello);
+    if (!proof && !route(w, conn, &hello, &router))
+        return false;
     if (hello.records > 1)
         block_queue_take(
             &w->blocks, in,
             (uint32_t)hello_join(in->first->data + in->first->start, block_len(in->first)));
-    const struct table_cert *proof = challenge_certificate(w, &hello);
-    if (proof ? open_challenge(w, conn, &hello, proof) : open_session(w, conn, &hello))
+    if (proof ? open_challenge(w, conn, &hello, proof) : open_session(w, conn, &hello, router))
         conn_handshake_begin(w, conn);
     return true;
 }
@@ -151,7 +181,7 @@ bool handshake_turn(struct worker *w, struct conn *conn)
         }
         if (result_is_ok(r)) {
             established(w, conn);
-            return true;
+            return conn->phase != CONN_PHASE_CLOSING;
         }
         more = r.code == ERR_FULL;
         if (r.code != ERR_AGAIN && !more) {
