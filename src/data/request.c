@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/request.h"
 
+#include "data/challenge.h"
 #include "data/conn.h"
 #include "data/exchange.h"
 #include "data/forward.h"
@@ -263,6 +264,8 @@ void request_begin(struct worker *w, struct stream *s, struct http_head *head)
     conn_count_request(w, rq.conn, ep);
     stream_limit_in(w, s, rq.whole ? 0 : ep->read_timeout_ms);
     stream_limit_out(w, s, ep->write_timeout_ms);
+    if (challenge_answer(w, &rq)) /* nothing of the configuration stands before it */
+        return;
     metrics_begin(w, ep, head, &rq.marks);
     if (access_is_on(w))
         rq.log = access_begin(w, rq.conn, head);
