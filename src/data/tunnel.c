@@ -8,21 +8,45 @@
 /* What one turn must pass on to count as much. */
 #define LARGE_BYTES 16384u
 
-bool tunnel_ask(struct tunnel *t, struct span protocol, uint32_t idle_ms)
+/* A client's own key means nothing in HTTP/2. */
+static struct result make_key(struct http_head *head, struct writer *text)
 {
-    if (protocol.len > sizeof t->protocol)
-        return false;
+    char key[WEBSOCKET_KEY_LEN];
+    TRY(websocket_key(key));
+    size_t from = text->len;
+    writer_bytes(text, key, sizeof key);
+    websocket_drop_key(head);
+    bool fits = !text->bad && http_head_add(head, SPAN_LITERAL("Sec-WebSocket-Key"),
+                                            span_skip(writer_done(text), from));
+    return fits ? result_ok() : result_fail(ERR_TOO_LARGE);
+}
+
+struct result tunnel_ask(struct tunnel *t, struct http_head *head, struct writer *text,
+                         uint32_t idle_ms)
+{
+    struct span protocol = rules_upgrade(head);
+    if (protocol.len == 0 || protocol.len > sizeof t->protocol)
+        return result_ok();
+    if (head->connect)
+        TRY(make_key(head, text));
+    if (websocket_is(protocol))
+        t->has_accept = websocket_accept(websocket_key_of(head), t->accept);
     memcpy(t->protocol, protocol.ptr, protocol.len);
     t->protocol_len = (uint8_t)protocol.len;
+    t->connect = head->connect;
     t->idle_ms = idle_ms;
-    return true;
+    rules_pass_upgrade(head);
+    return result_ok();
 }
 
 bool tunnel_agrees(const struct tunnel *t, const struct http_head *answer)
 {
     struct span asked = span_of(t->protocol, t->protocol_len);
     struct span got = rules_upgrade(answer);
-    return asked.len > 0 && span_eq_nocase(asked, got);
+    if (asked.len == 0 || !span_eq_nocase(asked, got))
+        return false;
+    return !t->connect ||
+           span_eq(websocket_accept_of(answer), span_of(t->accept, sizeof t->accept));
 }
 
 static void watch(struct worker *w, const struct tunnel *t, struct stream *s)
