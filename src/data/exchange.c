@@ -300,11 +300,10 @@ void exchange_connect_failed(struct worker *w, struct exchange *x)
     dial(w, x);
 }
 
-/* A place on a connection that stands. What may become a tunnel needs one for itself. */
+/* A place on a connection that stands. */
 static bool take_lease(struct worker *w, struct exchange *x)
 {
-    bool alone = x->tunnel.protocol_len > 0 && !x->server->h2c;
-    return lease_take(w, x->server, x->self, alone, &x->lease);
+    return lease_take(w, x->server, x->self, dial_is_alone(x), &x->lease);
 }
 
 void exchange_start(struct worker *w, struct exchange *x, struct block *head)

@@ -161,8 +161,11 @@ static enum wire_want want_of_upstream(struct worker *w, const struct tunnel *t,
 enum tunnel_state tunnel_turn(struct worker *w, struct tunnel *t, struct stream *s, struct lease *l)
 {
     /* An upstream that has ended takes nothing more: that it resets what comes late is no fault. */
-    if (lease_is_broken(l) || lease_is_deaf(l))
+    bool deaf = lease_is_deaf(l);
+    if (lease_is_broken(l) || (deaf && !lease_has_rest(l)))
         return t->down_over ? TUNNEL_OVER : TUNNEL_BROKEN;
+    if (deaf)
+        t->up_over = t->up_shut = true;
     enum tunnel_state state = pump_both(w, t, s, l);
     if (state != TUNNEL_GOES_ON)
         return state;

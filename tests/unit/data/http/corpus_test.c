@@ -169,6 +169,7 @@ static void every_file_comes_to_what_the_index_says(void **state)
 static const char *const elsewhere[][2] = {
     {"connect_protocol", "it is HTTP/2's"},
     {"connect_body", "it is HTTP/2's"},
+    {"tunnel_unknown", "it is HTTP/2's"},
     {"switch_declined", "the exchange knows what was asked for, the codec does not"},
     {"switch_unasked", "the exchange knows what was asked for, the codec does not"},
     {"field_value",
