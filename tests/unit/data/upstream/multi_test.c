@@ -71,6 +71,10 @@ struct block *relay_keep_fields(struct blocks *blocks, const struct http_head *f
     return NULL;
 }
 
+void websocket_drop_accept(struct http_head *head)
+{
+}
+
 /* ---- one connection ------------------------------------------------------------------------- */
 
 static struct upconn upconn;
