@@ -123,6 +123,7 @@ static struct running *start(struct scheduler *s, struct want *w, struct resolve
     struct order_env env = {.loop = s->o.loop,
                             .state = s->o.state,
                             .ledger = s->o.ledger,
+                            .challenges = s->o.challenges,
                             .ca = w ? w->ca : 0,
                             .trial = w && w->trial,
                             .replaces = w && is_replaced(w) ? w->ari->id : NULL,

@@ -436,6 +436,7 @@ static int begin(struct h2 *h2)
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, b->streams_max},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, b->stream_window},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, b->head_max},
+        {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
     };
     int rv = nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, settings,
                                      sizeof settings / sizeof *settings);
