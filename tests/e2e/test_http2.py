@@ -13,23 +13,13 @@ import types
 import pytest
 
 from lib import h2raw
-from lib.h2raw import Closed, frame
+from lib.h2raw import frame
 from lib.hostile import HOST, Witness, timeouts
 from lib.origin import body_of, raw_path
 from lib.proc import wait_until
 
 TRANSPORTS = ["plain", "tls"]
 SIZES = [0, 1, 4096, 16384, 16385, 65535, 65536, 1 << 20]
-
-
-@pytest.fixture(scope="session")
-def certificate(authority):
-    return authority.issue(HOST, "*.example.test")
-
-
-@pytest.fixture
-def proxy(ferrule, origin, certificate):
-    return ferrule.both(origin, certificates=[certificate], workers=1)
 
 
 def limited(ferrule, origin, certificate, times=None, **h2):
