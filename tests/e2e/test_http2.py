@@ -372,8 +372,19 @@ def hpack_int(value):
 
 
 def broken_requests(client):
-    for i in range(500):
-        client.open(fields=[(":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", "a b")])
+    for _ in range(500):
+        client.open(fields=[(":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", "a:b")])
+
+
+def malformed_requests(client):
+    for _ in range(500):
+        client.open(more=[("X-Upper", "1")])
+
+
+def broken_trailers(client):
+    for _ in range(500):
+        stream = client.open("POST", "/echo", end=False)
+        client.send_frame(h2raw.HEADERS, h2raw.END_HEADERS | h2raw.END_STREAM, stream, client.encode([("host", "x")]))
 
 
 MISUSE = {
@@ -386,6 +397,8 @@ MISUSE = {
     "empty CONTINUATION flood": (empty_continuations, "h2_head_frames"),
     "HPACK bomb": (hpack_bomb, "h2_head_bytes"),
     "broken requests": (broken_requests, "h2_glitches"),
+    "malformed requests": (malformed_requests, "h2_glitches"),
+    "broken trailers": (broken_trailers, "h2_glitches"),
 }
 
 

@@ -365,6 +365,31 @@ def case_5_2_credit_for_what_was_taken(client, proxy):
     assert client.wait(1).status == 200 and proxy.origin.requests[-1].body == body_of(3 << 20)
 
 
+def case_5_2_credit_for_what_nobody_takes(client, proxy):
+    """Bodies of requests that are answered without them, more than the connection has room for: its window opens again."""
+    for stream in range(1, 161, 2):
+        while client.windows[0] < 16384:
+            client.read_frame()
+        client.windows[0] -= 16384
+        client.send(frame(h.HEADERS, h.END_HEADERS, stream, client.encode(POST + [("expect", "a wonder")]))
+                    + frame(h.DATA, h.END_STREAM, stream, bytes(16384)))
+        assert client.wait(stream).status == 417
+    client.next_id = 161
+    assert client.exchange("POST", "/echo", body=body_of(3 << 20)).status == 200
+
+
+def case_5_2_credit_for_what_is_given_up(client, proxy):
+    """Bodies that come together with the RST_STREAM that gives them up."""
+    for stream in range(1, 161, 2):
+        while client.windows[0] < 16384:
+            client.read_frame()
+        client.windows[0] -= 16384
+        client.send(frame(h.HEADERS, h.END_HEADERS, stream, client.encode(POST)) + frame(h.DATA, 0, stream, bytes(16384))
+                    + frame(h.RST_STREAM, 0, stream, struct.pack(">I", h.CANCEL)))
+    client.next_id = 161
+    assert client.exchange("POST", "/echo", body=body_of(3 << 20)).status == 200
+
+
 def case_5_2_stream_window_overrun(client, proxy):
     headers(client, POST[:3] + [(":path", "/never")], h.END_HEADERS)
     for _ in range(5):
@@ -534,6 +559,20 @@ def case_6_5_2_the_last_of_equal_settings_counts(client, proxy):
     assert len(response.body) == 3
 
 
+def case_6_5_2_max_header_list_size_is_kept(client, proxy):
+    """A list of just the announced size is taken, as names, values and 32 bytes for each field count; one byte more
+    is too large."""
+    most = client.settings[h.MAX_HEADER_LIST_SIZE]
+    fields = GET[:3] + [(":path", "/echo")] + [(f"x-{n}", "") for n in range(50)]
+    size = sum(len(name) + len(value) + 32 for name, value in fields)
+    for stream, more, status in ((1, 0, 200), (3, 1, 431)):
+        block = client.encode(fields + [("x", "a" * (most - size - 33 + more))])
+        parts = [block[at:at + 16384] for at in range(0, len(block), 16384)]
+        for n, part in enumerate(parts):
+            client.send_frame(h.CONTINUATION if n else h.HEADERS, h.END_STREAM * (n == 0) | h.END_HEADERS * (n == len(parts) - 1), stream, part)
+        assert client.wait(stream).status == status
+
+
 def case_6_5_3_settings_are_acknowledged(client, proxy):
     before = client.acked
     client.send_frame(h.SETTINGS)
@@ -652,6 +691,16 @@ def case_6_10_continuation(client, proxy):
     client.send_frame(h.CONTINUATION, 0, 1, block[5:8])
     client.send_frame(h.CONTINUATION, h.END_HEADERS, 1, block[8:])
     assert client.wait(1).body == body_of(10)
+
+
+def case_6_10_continuation_in_every_request(client, proxy):
+    """The bound for one header section is not one for all."""
+    for stream in range(1, 80, 2):
+        block = client.encode(GET)
+        client.send_frame(h.HEADERS, h.END_STREAM, stream, block[:5])
+        client.send_frame(h.CONTINUATION, 0, stream, block[5:8])
+        client.send_frame(h.CONTINUATION, h.END_HEADERS, stream, block[8:])
+        assert client.wait(stream).body == body_of(10)
 
 
 def case_6_10_continuation_on_stream_0(client, proxy):

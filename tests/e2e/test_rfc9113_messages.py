@@ -42,6 +42,29 @@ def case_8_1_second_headers_without_end_stream(client, proxy):
     stream_error(client, 1, h.PROTOCOL_ERROR)
 
 
+def case_8_1_trailers_that_frame(client, proxy):
+    """Fields that decide about framing are no trailers (RFC 9110 section 6.5.1), and others are dropped or passed on."""
+    headers(client, POST, h.END_HEADERS)
+    client.data(1, b"abc")
+    headers(client, [("x-end", "1"), ("content-length", "3")])
+    stream_error(client, 1, h.PROTOCOL_ERROR)
+    headers(client, POST, h.END_HEADERS, 3)
+    client.data(3, b"abc")
+    headers(client, [("x-end", "1"), ("authorization", "x")], stream=3)
+    assert client.wait(3).status == 200 and proxy.origin.requests[-1].trailers == [("x-end", "1")]
+
+
+def case_8_1_nothing_behind_a_whole_exchange(client, proxy):
+    """No RST_STREAM when both messages are complete."""
+    get_ok(client)
+    for stream in (3, 5):
+        headers(client, POST, h.END_HEADERS, stream)
+        client.data(stream, b"abc", end=True)
+        assert client.wait(stream).status == 200
+    client.ping()
+    assert [client.responses[stream].reset for stream in (1, 3, 5)] == [None] * 3
+
+
 def case_8_1_1_content_length_too_large(client, proxy):
     headers(client, POST + [("content-length", "5")], h.END_HEADERS)
     client.data(1, b"abc", end=True)
