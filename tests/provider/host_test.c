@@ -251,7 +251,7 @@ static void check_refused(const char *code, const char *expect)
 
 static void test_abi(void **state)
 {
-    check_refused("wrong_abi", "was made for provider ABI 2.0");
+    check_refused("wrong_abi", "was made for provider ABI 2.");
     check_refused("short_size", "describes itself in 16 bytes");
     check_refused("no_symbol", "has no symbol ferrule_provider_v1");
     check_refused("name_mismatch", "calls itself \"another\", not \"name_mismatch\"");

@@ -5,8 +5,9 @@
  *   provider_tool find NAME
  *   provider_tool check NAME ZONE VALUE...
  *   provider_tool resolve HOST PORT
- * RESOLVERS=IP:PORT,... PORT= SUCCESSES= TIMEOUT_S= INTERVAL_S= LIMIT_S= stand in the environment,
- * and so do the provider's own variables. Prints one line of JSON. */
+ * DOMAIN= TOKEN= KEY_AUTH= (of a call) RESOLVERS=IP:PORT,... PORT= SUCCESSES= TIMEOUT_S=
+ * INTERVAL_S= LIMIT_S= stand in the environment, and so do the provider's own variables. Prints one
+ * line of JSON. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "control/propagation/propagation.h"
@@ -108,6 +109,11 @@ static struct span argument(int argc, char **argv, int i)
     return i < argc ? span_str(argv[i]) : span_of("", 0);
 }
 
+static struct span variable(const char *name)
+{
+    return span_str(getenv(name) ? getenv(name) : "");
+}
+
 static int with_provider(int argc, char **argv, const char *executable)
 {
     struct provider_host *host = NULL;
@@ -124,6 +130,9 @@ static int with_provider(int argc, char **argv, const char *executable)
     uint64_t deadline_ns = clock_now_ns() + number("LIMIT_S", 30) * NS_PER_S;
     struct provider_txt txt = {.fqdn = argument(argc, argv, 5), .value = argument(argc, argv, 6)};
     txt.zone = argument(argc, argv, 7);
+    txt.domain = variable("DOMAIN");
+    txt.token = variable("TOKEN");
+    txt.key_auth = variable("KEY_AUTH");
     struct span state = argument(argc, argv, 8);
     const char *what = strcmp(argv[1], "describe") == 0 ? "describe" : argv[4];
     if (strcmp(what, "describe") == 0)

@@ -29,7 +29,8 @@
 #include <unistd.h>
 
 #define MAX 16
-/* For every phase: a machine under load may stall for seconds, and no test here is of the limits. */
+/* For every phase: a machine under load may stall for seconds, and no test here is of the limits.
+ */
 #define PATIENCE_MS 30000
 
 struct driver {
