@@ -639,10 +639,10 @@ static void limit_progress(struct worker *w, const struct exchange *x, struct le
         lease_limit(w, l, ms);
 }
 
-/* Where the whole request has no limit, each piece of its body has the idle time to come while it is
- * waited for. Once the upstream answers, the two may talk as slowly as they like. */
-static void limit_body(struct worker *w, const struct exchange *x, struct stream *s,
-                       uint64_t moved, enum stream_want want)
+/* Where the whole request has no limit, each piece of its body has the idle time to come while it
+ * is waited for. Once the upstream answers, the two may talk as slowly as they like. */
+static void limit_body(struct worker *w, const struct exchange *x, struct stream *s, uint64_t moved,
+                       enum stream_want want)
 {
     const struct snap_entrypoint *ep = conn_entrypoint(w, stream_conn(w, s));
     if (x->request_done || !ep || ep->read_timeout_ms)

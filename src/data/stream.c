@@ -69,8 +69,8 @@ void stream_limit_in(struct worker *w, struct stream *s, uint32_t ms)
 
 bool stream_is_limited_in(const struct stream *s)
 {
-    const struct limit *in = is_h2(s) ? &((const struct h2_stream *)(const void *)s)->in_limit
-                                      : &conn_of(s)->in;
+    const struct limit *in =
+        is_h2(s) ? &((const struct h2_stream *)(const void *)s)->in_limit : &conn_of(s)->in;
     return in->at_ns != TIMER_NO_LIMIT;
 }
 

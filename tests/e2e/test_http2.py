@@ -276,12 +276,14 @@ def test_a_slow_reader_costs_bounded_memory(proxy):
 
 
 def test_a_stalled_reader_meets_its_limit(ferrule, origin, certificate):
+    """Whether it took something or nothing, and whether or not the upstream is done."""
     proxy = limited(ferrule, origin, certificate, times={"idleTimeout": "1s"})
-    with connect(proxy, options=[(h2raw.INITIAL_WINDOW_SIZE, 100)]) as client:
-        client.credit = False
-        response = client.wait(client.open(path="/bytes/5000"))
-        assert len(response.body) == 100 and response.reset == h2raw.CANCEL
-        assert proxy.counters()["h2_stalled"] == 1
+    for n, (window, size) in enumerate(((100, 5000), (0, 5000), (100, 5000000), (0, 5000000))):
+        with connect(proxy, options=[(h2raw.INITIAL_WINDOW_SIZE, window)]) as client:
+            client.credit = False
+            response = client.wait(client.open(path=f"/bytes/{size}"))
+            assert len(response.body) == window and response.reset == h2raw.CANCEL
+            assert proxy.counters()["h2_stalled"] == n + 1
 
 
 # --- end of connections -------------------------------------------------------------------------------------------

@@ -280,10 +280,9 @@ def case_5_1_closed_by_us(client, proxy):
     for stream in range(1, 80, 2):
         headers(client, POST + [("content-length", "1")], h.END_HEADERS, stream)
         client.data(stream, b"ab")
+        assert client.wait(stream).reset == h.PROTOCOL_ERROR
         client.data(stream, bytes(16384))
         client.send_frame(h.HEADERS, h.END_HEADERS | h.END_STREAM, stream, b"\x40\x06x-late" + struct.pack(">B", 4) + b"%04d" % stream)
-        response = client.wait(stream)
-        assert response.reset == h.PROTOCOL_ERROR
     client.ping()
     sent = 40 * 16386
     assert client.windows[0] - before > sent - (1 << 20) // 2, "credit for what nobody reads"
