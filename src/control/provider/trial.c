@@ -21,7 +21,7 @@ struct trial {
     struct provider_info info;
     struct propagation_options options;
     char *fqdn, *zone;
-    struct buf value, state;
+    struct buf token, key_auth, value, state;
     const char *domain;
     bool good; /* the last step's end */
 };
@@ -95,7 +95,9 @@ static struct provider_txt txt_of(const struct trial *t)
     return (struct provider_txt){.fqdn = span_str(t->fqdn),
                                  .zone = span_str(t->zone),
                                  .value = buf_span(&t->value),
-                                 .domain = span_str(t->domain)};
+                                 .domain = span_str(t->domain),
+                                 .token = buf_span(&t->token),
+                                 .key_auth = buf_span(&t->key_auth)};
 }
 
 static uint64_t limit_ns(void)
@@ -140,12 +142,25 @@ static bool make_and_remove(struct trial *t)
     return step_is_good(t) && good;
 }
 
+/* A token, a key authorization and the TXT value that belong together (RFC 8555 sections 8.1, 8.4):
+ * some services are given the parts. */
+static void make_challenge(struct trial *t)
+{
+    uint8_t bytes[VALUE_BYTES], digest[DIGEST_BYTES_MAX];
+    random_bytes(bytes, sizeof bytes);
+    base64url_put(&t->token, span_of(bytes, sizeof bytes));
+    random_bytes(bytes, sizeof bytes);
+    buf_put_span(&t->key_auth, buf_span(&t->token));
+    buf_put_str(&t->key_auth, ".");
+    base64url_put(&t->key_auth, span_of(bytes, sizeof bytes));
+    digest_once(DIGEST_SHA256, buf_span(&t->key_auth), digest);
+    base64url_put(&t->value, span_of(digest, digest_bytes(DIGEST_SHA256)));
+    (void)buf_cstr(&t->value);
+}
+
 static bool run_steps(struct trial *t)
 {
-    uint8_t secret[VALUE_BYTES];
-    random_bytes(secret, sizeof secret);
-    base64url_put(&t->value, span_of(secret, sizeof secret));
-    (void)buf_cstr(&t->value);
+    make_challenge(t);
     return prepare(t) && make_and_remove(t);
 }
 
@@ -184,6 +199,8 @@ int trial_run(const struct config *config, const struct config_resolver *resolve
         loop_destroy(t.loop);
     free(t.fqdn);
     free(t.zone);
+    buf_free(&t.token);
+    buf_free(&t.key_auth);
     buf_free(&t.value);
     buf_free(&t.state);
     return good ? 0 : 1;

@@ -29,18 +29,32 @@ def service(name, *urls, more=""):
     return text + "".join(f'[[http.services.{name}.loadBalancer.servers]]\nurl = "{url}"\n' for url in urls)
 
 
+def tcp_router(name, service, rule="HostSNI(`*`)", entrypoints=("tcp",), tls=None, more=""):
+    """tls: lines of its tls table; None: it has none."""
+    text = f"[tcp.routers.{name}]\nentryPoints = {strings(entrypoints)}\nrule = '{rule}'\nservice = \"{service}\"\n{more}\n"
+    return text + (f"[tcp.routers.{name}.tls]\n{tls}\n" if tls is not None else "")
+
+
+def tcp_service(name, *addresses, more=""):
+    """more: lines of the table [tcp.services.NAME.loadBalancer]."""
+    text = f"[tcp.services.{name}.loadBalancer]\n{more}\n"
+    return text + "".join(f'[[tcp.services.{name}.loadBalancer.servers]]\naddress = "{address}"\n' for address in addresses)
+
+
 def certificate(cert):
     """A certs.Certificate that ferrule serves."""
     return f'[[tls.certificates]]\ncertFile = "{cert.cert_file}"\nkeyFile = "{cert.key_file}"\n'
 
 
-def resolver(pebble, bind, folder, name="test", storage="acme.json", algorithm="hmac-sha256", env=None, more="", dns_more=""):
-    """DNS-01 through rfc2136 at our BIND, against our Pebble. env: over what rfc2136 needs."""
+def resolver(pebble, bind, folder, name="test", storage="acme.json", algorithm="hmac-sha256", env=None, more="", dns_more="",
+             provider="rfc2136"):
+    """DNS-01 through a provider, by default rfc2136 at our BIND, against our Pebble. env: over what rfc2136 needs, or
+    all that another provider needs."""
     acme = f"certificatesResolvers.{name}.acme"
-    variables = bind.rfc2136_env(algorithm, **(env or {}))
+    variables = bind.rfc2136_env(algorithm, **(env or {})) if provider == "rfc2136" else env
     return "\n".join([
         f"[{acme}]", 'email = "harness@edge.test"', f'caServer = "{pebble.directory_url}"',
         f'caCertificates = ["{pebble.ca_file}"]', f'storage = "{folder / storage}"', more,
-        f"[{acme}.dnsChallenge]", 'provider = "rfc2136"', f"resolvers = {strings([bind.address])}", dns_more,
+        f"[{acme}.dnsChallenge]", f'provider = "{provider}"', f"resolvers = {strings([bind.address])}", dns_more,
         f"[{acme}.dnsChallenge.propagation]", f"port = {bind.port}",
         f"[{acme}.dnsChallenge.env]", *(f'{key} = "{value}"' for key, value in variables.items()), ""])
