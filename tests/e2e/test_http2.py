@@ -438,6 +438,13 @@ def test_bounds_are_options(ferrule, origin, certificate):
             client.send_frame(h2raw.RST_STREAM, 0, stream, struct.pack(">I", h2raw.CANCEL))
         assert client.wait_closed() in (h2raw.ENHANCE_YOUR_CALM, None)
     proxy.wait_counter("h2_resets", 1)
+    for kind, payload in ((h2raw.PING, bytes(8)), (h2raw.SETTINGS, b""), (h2raw.PRIORITY, bytes(5))):
+        before = proxy.counters()["h2_control_frames"]
+        with connect(proxy) as client:
+            client.read_until(lambda: client.acked > 0)
+            client.send(frame(kind, stream=1 if kind == h2raw.PRIORITY else 0, payload=payload) * 20)
+            assert client.wait_closed() == h2raw.ENHANCE_YOUR_CALM
+        proxy.wait_counter("h2_control_frames", before + 1)
     with connect(proxy) as client:
         client.read_until(lambda: client.acked > 0)
         for _ in range(4):
