@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "data/challenge.h"
 #include "data/worker.h"
 
 #include "base/clock.h"
@@ -156,6 +157,7 @@ void worker_close(struct worker *w)
     for (uint32_t i = 0; i < w->listener_count; i++)
         listener_fini(&w->listeners[i]);
     policy_clear(&w->policies);
+    challenge_fini(w);
     router_index_destroy(w->routes);
     middleware_set_destroy(w->middleware_set);
     middleware_tables_fini(&w->middlewares);
