@@ -84,10 +84,11 @@ static uint16_t write_head(struct worker *w, struct request *rq, struct exchange
                            struct block **ret)
 {
     struct http_head *head = rq->head;
-    struct span protocol = rules_upgrade(head);
-    if (protocol.len && tunnel_ask(&x->tunnel, protocol, rq->entrypoint->tunnel_timeout_ms))
-        rules_pass_upgrade(head);
-    if (!rq->notes.hide_client &&
+    struct result asked =
+        tunnel_ask(&x->tunnel, head, &rq->text, rq->entrypoint->tunnel_timeout_ms);
+    if (!result_is_ok(asked))
+        return asked.code == ERR_TOO_LARGE ? 431 : 503;
+    if (!rq->notes->hide_client &&
         !result_is_ok(forward_add_client(head, conn_ip(w, rq->conn), &rq->text)))
         return 431;
     char host[300];
@@ -146,12 +147,10 @@ static void begin_exchange(struct worker *w, struct request *rq)
     rq->has_exchange = true;
     x->marks = rq->marks;
     x->marks.service = x->service->series;
-    x->notes = rq->notes;
-    rq->notes.in_flight_count = 0; /* given back with the exchange */
+    middleware_notes_move(&x->notes, rq->notes);
     if (rq->log)
         x->log = rq->log;
     rq->log = NULL;
-    exchange_note(x, rq->host, rq->target);
     struct block *block;
     uint16_t status = write_head(w, rq, x, &block);
     held_drop(w, x); /* the head is written */
@@ -242,12 +241,13 @@ void request_resume(struct worker *w, struct request *rq, bool good)
 
 void request_begin(struct worker *w, struct stream *s, struct http_head *head)
 {
+    struct middleware_notes notes;
+    middleware_notes_init(&notes);
     struct request rq = {
         .stream = s,
+        .notes = &notes,
         .conn = stream_conn(w, s),
         .head = head,
-        .host = head->authority,
-        .target = head->path,
         .text = writer_of(w->lines, WORKER_LINES_BYTES),
         .whole = head->body == HTTP_BODY_NONE ||
                  (head->body == HTTP_BODY_LENGTH && head->content_length == 0),
