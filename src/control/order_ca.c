@@ -291,6 +291,22 @@ static void plan_txt(struct order *o, const struct order_authz *a)
     free(key_auth);
 }
 
+/* "proving 3 by http-01, 1 by dns-01" */
+static void say_challenges(struct order *o)
+{
+    uint32_t counts[ORDER_CHALLENGES] = {0}, kinds = 0;
+    struct buf text = {0};
+    for (uint32_t i = 0; i < o->authz_count; i++)
+        if (o->authz[i].status != DOCUMENT_STATUS_VALID)
+            counts[o->authz[i].challenge]++;
+    for (int i = 0; i < ORDER_CHALLENGES; i++)
+        if (counts[i])
+            buf_printf(&text, "%s%u by %s", kinds++ ? ", " : "proving ", counts[i],
+                       order_challenge_name((enum order_challenge)i));
+    order_say(o, "%s", buf_cstr(&text));
+    buf_free(&text);
+}
+
 static void authorizations_done(struct order *o)
 {
     uint32_t pending = 0, valid = 0;
@@ -306,6 +322,8 @@ static void authorizations_done(struct order *o)
     }
     if (valid)
         order_say(o, "%u of %u names are proven already", valid, o->authz_count);
+    if (pending)
+        say_challenges(o);
     if (pending)
         order_next(o);
     else

@@ -559,6 +559,35 @@ tls.options = "strict"
         "ferrule.toml:16:15: warning: routers a and b want different tls.options (\"strict\" and \"other\") for the host two.test on entry point web: it gets the default ones",
         "ferrule.toml:24:15: warning: router d has no Host(), so its tls.options \"strict\" are never used: the options of a connection are chosen by the server name, before there is a request",
         code=0),
+    one("names and challenges", """\
+[entryPoints.web]
+address = ":80"
+[entryPoints.s]
+address = ":443"
+[certificatesResolvers.d.acme.dnsChallenge]
+provider = "rfc2136"
+[certificatesResolvers.h.acme.httpChallenge]
+entryPoint = "web"
+[certificatesResolvers.t.acme]
+tlsChallenge = true
+[http.routers.a]
+rule = "Host(`192.0.2.1`) || Host(`[2001:DB8:0::1]`)"
+service = "s"
+tls.certResolver = "d"
+[http.routers.b]
+rule = "Host(`b.test`)"
+service = "s"
+tls = { certResolver = "h", domains = [{ main = "*.b.test", sans = ["192.0.2.2"] }] }
+[http.routers.c]
+rule = "Host(`192.0.2.3`)"
+service = "s"
+tls.certResolver = "t"
+[[http.services.s.loadBalancer.servers]]
+url = "http://127.0.0.1:1"
+""",
+        "ferrule.toml:14:1: error: 192.0.2.1 is an address: it needs HTTP-01 or TLS-ALPN-01, but resolver d has neither httpChallenge nor tlsChallenge",
+        "ferrule.toml:14:1: error: 2001:db8::1 is an address: it needs HTTP-01 or TLS-ALPN-01, but resolver d has neither httpChallenge nor tlsChallenge",
+        "ferrule.toml:18:1: error: *.b.test needs DNS-01, but resolver h has no dnsChallenge"),
     one("an obtained default certificate", BASE + """\
 [certificatesResolvers.h.acme]
 email = "a@b.test"
