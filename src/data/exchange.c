@@ -115,19 +115,6 @@ void exchange_bind(struct worker *w, struct exchange *x, const struct pick *pick
     set_phase(x, EXCHANGE_PHASE_CONNECT);
 }
 
-void exchange_note(struct exchange *x, struct span host, struct span target)
-{
-    struct exchange_request *r = &x->request;
-    host = span_first(host, EXCHANGE_HOST_MAX);
-    target = span_first(target, EXCHANGE_TARGET_MAX);
-    r->host_len = (uint8_t)host.len;
-    r->target_len = (uint16_t)target.len;
-    if (host.len)
-        memcpy(r->host, host.ptr, host.len);
-    if (target.len)
-        memcpy(r->target, target.ptr, target.len);
-}
-
 /* ---- the end -------------------------------------------------------------------------------- */
 
 static void close_upstream(struct worker *w, struct exchange *x)

@@ -354,7 +354,7 @@ static const struct {
     {"bad_origins_h2", bad_origins, 20, false, true},
     {"clients_leave_h2", clients_leave, 20, false, true},
     {"short_of_buffers_h2", short_of_buffers, 15, false, true},
-    {"short_of_blocks_h2", short_of_blocks, 15, false, true},
+    {"short_of_blocks_h2", short_of_blocks, 120, false, true},
     {"few_slots_h2", few_slots, 10, false, true},
     {"kernel_fails_h2", kernel_fails, 20, false, true},
     {"snapshots_change_h2", snapshots_change, 10, false, true},
