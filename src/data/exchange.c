@@ -12,6 +12,8 @@
 
 /* A body of which more than this is to come is received into large buffers. */
 #define LARGE_REST 32768u
+/* How long a piece of a body may take where the entry point has no idle limit. */
+#define STALL_MS 180000u
 /* A body of unknown length counts as large from here on. */
 #define LARGE_SO_FAR 16384u
 
@@ -314,11 +316,10 @@ void exchange_connect_failed(struct worker *w, struct exchange *x)
     dial(w, x);
 }
 
-/* A place on a connection that stands. What may become a tunnel needs one for itself. */
+/* A place on a connection that stands. */
 static bool take_lease(struct worker *w, struct exchange *x)
 {
-    bool alone = x->tunnel.protocol_len > 0 && !x->server->h2c;
-    return lease_take(w, x->server, x->self, alone, &x->lease);
+    return lease_take(w, x->server, x->self, dial_is_alone(x), &x->lease);
 }
 
 void exchange_start(struct worker *w, struct exchange *x, struct block *head)
@@ -496,10 +497,15 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
 static bool begin_tunnel(struct worker *w, struct exchange *x, struct stream *s, struct lease *l,
                          struct http_head *head, struct sink *sink)
 {
-    rules_pass_upgrade(head);
-    if (!stream_respond(w, s, head, HTTP_BODY_NONE, true, sink))
+    if (x->log)
+        access_head(w, x, head);
+    enum http_body framing = stream_switch(s, head);
+    if (!stream_respond(w, s, head, framing, true, sink))
         return false;
     x->status = head->status;
+    conn_count_status(w, head->status);
+    if (s->version == STREAM_HTTP2)
+        report_add(w->report, REPORT_TUNNELS_H2, 1);
     become_tunnel(w, x, s, l);
     return true;
 }
@@ -518,8 +524,9 @@ enum head_state {
     HEAD_MORE,
     HEAD_DONE,
     HEAD_BAD,
-    HEAD_UNASKED, /* a 101 to something else than was asked for */
-    HEAD_FAILED,  /* it cannot be passed on */
+    HEAD_UNASKED,  /* a 101 to something else than was asked for */
+    HEAD_DECLINED, /* success, and no tunnel, for a client to whom success is one */
+    HEAD_FAILED,   /* it cannot be passed on */
 };
 
 /* Reads response heads until the final one; those of 100 to 199 are passed on (RFC 9110 section
@@ -535,6 +542,8 @@ static enum head_state read_heads(struct worker *w, struct exchange *x, struct s
         bool ok, last = head->status >= 200 || head->status == 101;
         if (head->status == 101 && !tunnel_agrees(&x->tunnel, head))
             return HEAD_UNASKED;
+        if (x->tunnel.connect && head->status >= 200 && head->status < 300)
+            return HEAD_DECLINED;
         if (head->status >= 200)
             ok = pass_head(w, x, s, l, head, sink);
         else
@@ -543,6 +552,21 @@ static enum head_state read_heads(struct worker *w, struct exchange *x, struct s
         if (last || !ok)
             return ok ? HEAD_DONE : HEAD_FAILED;
     }
+}
+
+/* The response's head ends the exchange. */
+static void fail_head(struct worker *w, struct exchange *x, const struct lease *l,
+                      enum head_state state)
+{
+    if (state == HEAD_BAD) {
+        fail_bad(w, x, l);
+        return;
+    }
+    if (state == HEAD_UNASKED)
+        rules_count(w->report, rules_reject(HTTP_RULE_switch_unasked), true);
+    else if (state == HEAD_DECLINED)
+        rules_count(w->report, rules_reject(HTTP_RULE_switch_declined), true);
+    fail(w, x, 502);
 }
 
 /* The upstream's side is at its end, and all that it sent was looked at. False: the exchange has
@@ -578,14 +602,10 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
         if (lease_has_input(l) && sink_room(&sink, 1) == 0)
             return true; /* the client is slow with what it got before, or no block is free */
         enum head_state heads = read_heads(w, x, s, l, &sink);
-        if (heads == HEAD_UNASKED)
-            rules_count(w->report, rules_reject(HTTP_RULE_switch_unasked), true);
-        if (heads == HEAD_BAD)
-            fail_bad(w, x, l);
-        else if (heads > HEAD_BAD)
-            fail(w, x, 502);
-        if (heads >= HEAD_BAD)
+        if (heads >= HEAD_BAD) {
+            fail_head(w, x, l, heads);
             return false;
+        }
         if (x->phase == EXCHANGE_PHASE_TUNNEL) {
             sink_flush(&sink);
             exchange_turn(w, x); /* what came with the head */
@@ -684,6 +704,20 @@ static void limit_progress(struct worker *w, const struct exchange *x, struct le
         lease_limit(w, l, ms);
 }
 
+/* Where the whole request has no limit, each piece of its body has the idle time to come while it
+ * is waited for. Once the upstream answers, the two may talk as slowly as they like. */
+static void limit_body(struct worker *w, const struct exchange *x, struct stream *s, uint64_t moved,
+                       enum stream_want want)
+{
+    const struct snap_entrypoint *ep = conn_entrypoint(w, stream_conn(w, s));
+    if (x->request_done || !ep || ep->read_timeout_ms)
+        return;
+    if (want == STREAM_WANT_NOTHING || x->phase != EXCHANGE_PHASE_WAIT)
+        stream_limit_in(w, s, 0);
+    else if (moved != x->up.bytes || !stream_is_limited_in(s))
+        stream_limit_in(w, s, ep->idle_timeout_ms ? ep->idle_timeout_ms : STALL_MS);
+}
+
 static void turn_tunnel(struct worker *w, struct exchange *x)
 {
     switch (tunnel_turn(w, &x->tunnel, stream_of(w, x), lease_of(w, x))) {
@@ -708,7 +742,7 @@ void exchange_turn(struct worker *w, struct exchange *x)
     struct stream *s = stream_of(w, x);
     struct lease *l = NULL;
     enum wire_want want = WIRE_WANT_NOTHING;
-    uint64_t moved = x->up.bytes + x->down.bytes;
+    uint64_t moved_up = x->up.bytes, moved = moved_up + x->down.bytes;
     if (x->phase > EXCHANGE_PHASE_CONNECT) {
         l = lease_of(w, x);
         must(l);
@@ -717,12 +751,14 @@ void exchange_turn(struct worker *w, struct exchange *x)
         want = want_of_upstream(w, x, s, l);
         limit_progress(w, x, l, moved, want);
     }
+    enum stream_want want_up = want_of_client(x, l);
+    limit_body(w, x, s, moved_up, want_up);
     if (stream_is_half_closed(w, s) && !client_may_wait(w, x, s)) {
         rules_count(w->report, rules_reject(HTTP_RULE_truncated), false);
         stream_hang_up(w, s);
         return;
     }
-    stream_settle(w, s, want_of_client(x, l));
+    stream_settle(w, s, want_up);
     if (l)
         lease_settle(w, l, want);
 }

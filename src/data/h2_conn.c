@@ -4,6 +4,7 @@
 #include "data/conn.h"
 #include "data/exchange.h"
 #include "data/h2_stream.h"
+#include "data/http/rules.h"
 #include "data/request.h"
 
 /* The first GOAWAY lets through what the client has sent meanwhile; then comes the second. */
@@ -132,7 +133,7 @@ static void on_reject(struct h2 *h2, void *stream, const struct http_reject *rej
 {
     struct h2_conn *h = h2_conn_of(h2);
     struct h2_stream *s = stream;
-    report_add(h->w->report, REPORT_REQUESTS_BAD, 1);
+    rules_count(h->w->report, reject, false);
     h2_stream_reply(h->w, s, &(struct http_answer){.status = reject->status});
 }
 
@@ -185,7 +186,8 @@ static void on_end(struct h2 *h2, void *stream)
 static void on_sent(struct h2 *h2, void *stream)
 {
     struct h2_stream *s = stream;
-    if (!s->in_done)
+    s->told = true;
+    if (!s->in_done && !s->stream.exchange.gen) /* a tunnel goes on with the other half */
         h2_reset(h2, s->id, H2_NO_ERROR);
 }
 

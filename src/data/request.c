@@ -84,9 +84,10 @@ static uint16_t write_head(struct worker *w, struct request *rq, struct exchange
                            struct block **ret)
 {
     struct http_head *head = rq->head;
-    struct span protocol = rules_upgrade(head);
-    if (protocol.len && tunnel_ask(&x->tunnel, protocol, rq->entrypoint->tunnel_timeout_ms))
-        rules_pass_upgrade(head);
+    struct result asked =
+        tunnel_ask(&x->tunnel, head, &rq->text, rq->entrypoint->tunnel_timeout_ms);
+    if (!result_is_ok(asked))
+        return asked.code == ERR_TOO_LARGE ? 431 : 503;
     if (!rq->notes->hide_client &&
         !result_is_ok(forward_add_client(head, conn_ip(w, rq->conn), &rq->text)))
         return 431;

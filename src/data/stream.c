@@ -67,6 +67,13 @@ void stream_limit_in(struct worker *w, struct stream *s, uint32_t ms)
         limit_set_ms(&w->wheel, &conn_of(s)->in, w->now_ns, ms);
 }
 
+bool stream_is_limited_in(const struct stream *s)
+{
+    const struct limit *in =
+        is_h2(s) ? &((const struct h2_stream *)(const void *)s)->in_limit : &conn_of(s)->in;
+    return in->at_ns != TIMER_NO_LIMIT;
+}
+
 void stream_limit_out(struct worker *w, struct stream *s, uint32_t ms)
 {
     if (is_h2(s))
@@ -195,9 +202,17 @@ bool stream_respond(struct worker *w, struct stream *s, const struct http_head *
     return put_head(sink, s, head, framing, !conn->close_after);
 }
 
+enum http_body stream_switch(struct stream *s, struct http_head *head)
+{
+    if (is_h2(s))
+        return h2_stream_switch(h2_stream_of(s), head);
+    rules_pass_upgrade(head);
+    return HTTP_BODY_NONE;
+}
+
 bool stream_shut(struct worker *w, struct stream *s)
 {
-    return conn_shut(w, conn_of(s));
+    return is_h2(s) ? h2_stream_shut(w, h2_stream_of(s)) : conn_shut(w, conn_of(s));
 }
 
 bool stream_is_full(struct worker *w, struct stream *s)
@@ -233,7 +248,8 @@ void stream_done(struct worker *w, struct stream *s, bool whole, struct block *t
 void stream_abort(struct worker *w, struct stream *s)
 {
     if (is_h2(s))
-        h2_stream_abort(w, h2_stream_of(s), H2_INTERNAL_ERROR);
+        h2_stream_abort(w, h2_stream_of(s),
+                        h2_stream_of(s)->tunnel ? H2_CANCEL : H2_INTERNAL_ERROR);
     else
         conn_abort(w, conn_of(s));
 }
