@@ -6,7 +6,7 @@
 #include "config_file.h"
 
 #define RESOLVERS                                                                                  \
-    "[certificatesResolvers.r.acme]\ndnsChallenge.provider = 'x'\n"                                \
+    "[certificatesResolvers.r.acme]\ndnsChallenge.provider = 'x'\ntlsChallenge = true\n"           \
     "[certificatesResolvers.q.acme]\ndnsChallenge.provider = 'y'\n"
 
 static struct config *load(const char *text)
@@ -46,7 +46,7 @@ static void wants_certificates(void **state)
                             "[http.routers.b]\nrule = 'PathPrefix(`/`)'\nservice = 's'\n"
                             "[http.routers.b.tls]\ncertResolver = 'r'\n"
                             "domains = [{main = 'X.test', sans = ['*.x.test', 'x.test']},"
-                            " {sans = ['192.0.2.1']}]\n");
+                            " {sans = ['192.0.2.1', '2001:DB8::0:1']}]\n");
     const struct config_router *a = &c->routers[0], *b = &c->routers[1];
     assert_string_equal(a->name, "a");
     assert_int_equal(a->resolver, 1);
@@ -62,6 +62,7 @@ static void wants_certificates(void **state)
     assert_string_equal(b->domains[0].names[0], "x.test");
     assert_string_equal(b->domains[0].names[1], "*.x.test");
     assert_string_equal(b->domains[1].names[0], "192.0.2.1");
+    assert_string_equal(b->domains[1].names[1], "2001:db8::1");
     config_free(c);
 }
 
