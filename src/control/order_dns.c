@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PROVIDER_TIMEOUT_S 60 /* one value, with the host's own retries */
-#define PRESENT_TRIES_MAX  3
-#define CLEANUP_TRIES_MAX  4
-#define RATE_WAIT_MAX_S    120
-#define PROPAGATE_SLACK_S  60
+#define CALL_TIMEOUT_S    60 /* one value, with the host's own retries */
+#define PRESENT_TRIES_MAX 3
+#define CLEANUP_TRIES_MAX 4
+#define RATE_WAIT_MAX_S   120
+#define PROPAGATE_SLACK_S 60
 
 static const uint32_t cleanup_wait_s[CLEANUP_TRIES_MAX] = {2, 10, 30, 0};
 
@@ -133,6 +133,13 @@ void order_dns_place(struct order *o)
 
 static void present_next(struct order *o);
 
+/* Of one call. A provider that could not describe itself gets the usual time. */
+static uint64_t call_deadline_ns(const struct order *o)
+{
+    uint32_t s = o->resolver->info.call_timeout_s;
+    return clock_now_ns() + (s ? s : CALL_TIMEOUT_S) * NS_PER_S;
+}
+
 static struct provider_txt txt_of(const struct order_txt *t)
 {
     return (struct provider_txt){.fqdn = span_str(t->fqdn),
@@ -216,8 +223,7 @@ static void present_next(struct order *o)
     }
     struct provider_txt txt = txt_of(t);
     o->provider_busy = true;
-    provider_present(o->resolver->provider, &txt, clock_now_ns() + PROVIDER_TIMEOUT_S * NS_PER_S,
-                     on_presented, o);
+    provider_present(o->resolver->provider, &txt, call_deadline_ns(o), on_presented, o);
 }
 
 void order_dns_present(struct order *o)
@@ -355,8 +361,8 @@ static void cleanup_next(struct order *o)
     }
     struct provider_txt txt = txt_of(t);
     o->provider_busy = true;
-    provider_cleanup(o->resolver->provider, &txt, buf_span(&t->state),
-                     clock_now_ns() + PROVIDER_TIMEOUT_S * NS_PER_S, on_removed, o);
+    provider_cleanup(o->resolver->provider, &txt, buf_span(&t->state), call_deadline_ns(o),
+                     on_removed, o);
 }
 
 void order_dns_cleanup(struct order *o)

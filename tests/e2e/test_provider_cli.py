@@ -20,7 +20,7 @@ def test_list_and_show():
 def test_bad_plugins_are_listed_with_the_reason():
     result = run_cli("provider", "list", "--directory", build_folder() / "tests" / "plugins")
     assert result.returncode == 0
-    assert "wrong_abi        unusable: plug-in" in result.stdout and "provider ABI 2.0" in result.stdout
+    assert "wrong_abi        unusable: plug-in" in result.stdout and "provider ABI 2." in result.stdout
     assert "no_symbol        unusable:" in result.stdout
 
 

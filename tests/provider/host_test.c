@@ -251,7 +251,7 @@ static void check_refused(const char *code, const char *expect)
 
 static void test_abi(void **state)
 {
-    check_refused("wrong_abi", "was made for provider ABI 2.0");
+    check_refused("wrong_abi", "was made for provider ABI 2.");
     check_refused("short_size", "describes itself in 16 bytes");
     check_refused("no_symbol", "has no symbol ferrule_provider_v1");
     check_refused("name_mismatch", "calls itself \"another\", not \"name_mismatch\"");
@@ -350,6 +350,16 @@ static void test_output_is_logged(void **state)
     assert_null(strstr(log, "that-nobody"));
 }
 
+/* Its service is refused by the host, execve by the kernel. */
+static void test_no_programs(void **state)
+{
+    struct provider *p = get("executes", SECRET);
+    present_within(p, "a", 20000);
+    wait_answers(1);
+    if (got.verdict != PROVIDER_OK)
+        fail_msg("%s", got.text);
+}
+
 static void test_junk_status(void **state)
 {
     present_within(get("junk_status", SECRET), "a", 20000);
@@ -395,7 +405,7 @@ int main(int argc, char **argv)
         HOST_TEST(test_exit_in_present),     HOST_TEST(test_hang_in_present),
         HOST_TEST(test_deadline_in_queue),   HOST_TEST(test_deadline_seen_by_services),
         HOST_TEST(test_output_is_logged),    HOST_TEST(test_junk_status),
-        HOST_TEST(test_serialize_all),
+        HOST_TEST(test_serialize_all),       HOST_TEST(test_no_programs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

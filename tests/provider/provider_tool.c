@@ -5,8 +5,9 @@
  *   provider_tool find NAME
  *   provider_tool check NAME ZONE VALUE...
  *   provider_tool resolve HOST PORT
- * RESOLVERS=IP:PORT,... PORT= SUCCESSES= TIMEOUT_S= INTERVAL_S= LIMIT_S= stand in the environment,
- * and so do the provider's own variables. Prints one line of JSON. */
+ * RESOLVERS=IP:PORT,... PORT= SUCCESSES= TIMEOUT_S= INTERVAL_S= LIMIT_S= DOMAIN= TOKEN= KEY_AUTH=
+ * stand in the environment, and so do the provider's own variables; OVERLAY="NAME=VALUE NAME=VALUE"
+ * are those of dnsChallenge.env. Prints one line of JSON. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "control/propagation/propagation.h"
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #define RESOLVERS_MAX 8
+#define OVERLAY_MAX   16
 
 static struct loop *loop;
 static json_t *output;
@@ -65,6 +67,7 @@ static void take_info(void *arg, const struct provider_info *i, const struct pro
     json_object_set_new(output, "propagation_timeout_s", json_integer(i->propagation_timeout_s));
     json_object_set_new(output, "polling_interval_s", json_integer(i->polling_interval_s));
     json_object_set_new(output, "sequence_interval_s", json_integer(i->sequence_interval_s));
+    json_object_set_new(output, "call_timeout_s", json_integer(i->call_timeout_s));
 }
 
 static void take_place(void *arg, const struct propagation_place *p)
@@ -108,14 +111,38 @@ static struct span argument(int argc, char **argv, int i)
     return i < argc ? span_str(argv[i]) : span_of("", 0);
 }
 
+static struct span from_environment(const char *name)
+{
+    const char *text = getenv(name);
+    return span_str(text ? text : "");
+}
+
+/* Splits OVERLAY; returns how many variables it holds. */
+static uint32_t read_overlay(struct config_env env[OVERLAY_MAX])
+{
+    uint32_t count = 0;
+    static char text[4096];
+    snprintf(text, sizeof text, "%s", getenv("OVERLAY") ? getenv("OVERLAY") : "");
+    for (char *name = strtok(text, " "); name && count < OVERLAY_MAX; name = strtok(NULL, " ")) {
+        char *equals = strchr(name, '=');
+        if (!equals)
+            break;
+        *equals = 0;
+        env[count++] = (struct config_env){name, equals + 1};
+    }
+    return count;
+}
+
 static int with_provider(int argc, char **argv, const char *executable)
 {
     struct provider_host *host = NULL;
     struct provider *p;
     struct why why = {""};
     const char *folders[] = {argv[2]};
+    struct config_env env[OVERLAY_MAX];
+    uint32_t env_count = read_overlay(env);
     if (!result_is_ok(provider_host_create(loop, executable, folders, 1, &host, &why)) ||
-        !result_is_ok(provider_get(host, argv[3], NULL, 0, &p, &why))) {
+        !result_is_ok(provider_get(host, argv[3], env, env_count, &p, &why))) {
         json_object_set_new(output, "text", json_string(why.text));
         if (host)
             provider_host_destroy(host);
@@ -124,6 +151,9 @@ static int with_provider(int argc, char **argv, const char *executable)
     uint64_t deadline_ns = clock_now_ns() + number("LIMIT_S", 30) * NS_PER_S;
     struct provider_txt txt = {.fqdn = argument(argc, argv, 5), .value = argument(argc, argv, 6)};
     txt.zone = argument(argc, argv, 7);
+    txt.domain = from_environment("DOMAIN");
+    txt.token = from_environment("TOKEN");
+    txt.key_auth = from_environment("KEY_AUTH");
     struct span state = argument(argc, argv, 8);
     const char *what = strcmp(argv[1], "describe") == 0 ? "describe" : argv[4];
     if (strcmp(what, "describe") == 0)

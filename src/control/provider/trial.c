@@ -10,8 +10,7 @@
 #include <stdlib.h>
 
 #define SELF            "/proc/self/exe"
-#define CALL_LIMIT_S    120
-#define VALUE_BYTES     32
+#define TOKEN_BYTES     16
 #define CHECK_SUCCESSES 2
 
 struct trial {
@@ -21,7 +20,7 @@ struct trial {
     struct provider_info info;
     struct propagation_options options;
     char *fqdn, *zone;
-    struct buf value, state;
+    struct buf token, key_auth, value, state;
     const char *domain;
     bool good; /* the last step's end */
 };
@@ -95,12 +94,14 @@ static struct provider_txt txt_of(const struct trial *t)
     return (struct provider_txt){.fqdn = span_str(t->fqdn),
                                  .zone = span_str(t->zone),
                                  .value = buf_span(&t->value),
-                                 .domain = span_str(t->domain)};
+                                 .domain = span_str(t->domain),
+                                 .token = buf_span(&t->token),
+                                 .key_auth = buf_span(&t->key_auth)};
 }
 
-static uint64_t limit_ns(void)
+static uint64_t limit_ns(const struct trial *t)
 {
-    return clock_now_ns() + CALL_LIMIT_S * NS_PER_S;
+    return clock_now_ns() + t->info.call_timeout_s * NS_PER_S;
 }
 
 static bool prepare(struct trial *t)
@@ -117,7 +118,7 @@ static bool prepare(struct trial *t)
         return false;
     struct provider_txt txt = txt_of(t);
     begin_step("credentials", NULL);
-    provider_probe(t->provider, &txt, limit_ns(), take_answer, t);
+    provider_probe(t->provider, &txt, limit_ns(t), take_answer, t);
     return step_is_good(t);
 }
 
@@ -126,7 +127,7 @@ static bool make_and_remove(struct trial *t)
 {
     struct provider_txt txt = txt_of(t);
     begin_step("TXT value at", t->fqdn);
-    provider_present(t->provider, &txt, limit_ns(), take_answer, t);
+    provider_present(t->provider, &txt, limit_ns(t), take_answer, t);
     bool good = step_is_good(t);
     if (good) {
         const char *value = buf_cstr(&t->value);
@@ -136,15 +137,21 @@ static bool make_and_remove(struct trial *t)
         good = step_is_good(t);
     }
     begin_step("removed again", NULL);
-    provider_cleanup(t->provider, &txt, buf_span(&t->state), limit_ns(), take_answer, t);
+    provider_cleanup(t->provider, &txt, buf_span(&t->state), limit_ns(t), take_answer, t);
     return step_is_good(t) && good;
 }
 
+/* The value follows from token and key authorization as in a real challenge (RFC 8555 section 8.4),
+ * for providers that pass those on. */
 static bool run_steps(struct trial *t)
 {
-    uint8_t secret[VALUE_BYTES];
-    random_bytes(secret, sizeof secret);
-    base64url_put(&t->value, span_of(secret, sizeof secret));
+    uint8_t random[TOKEN_BYTES], digest[DIGEST_BYTES_MAX];
+    random_bytes(random, sizeof random);
+    base64url_put(&t->token, span_of(random, sizeof random));
+    buf_put_span(&t->key_auth, buf_span(&t->token));
+    buf_put_str(&t->key_auth, ".ferrule-provider-test");
+    digest_once(DIGEST_SHA256, buf_span(&t->key_auth), digest);
+    base64url_put(&t->value, span_of(digest, digest_bytes(DIGEST_SHA256)));
     (void)buf_cstr(&t->value);
     return prepare(t) && make_and_remove(t);
 }
@@ -184,6 +191,8 @@ int trial_run(const struct config *config, const struct config_resolver *resolve
         loop_destroy(t.loop);
     free(t.fqdn);
     free(t.zone);
+    buf_free(&t.token);
+    buf_free(&t.key_auth);
     buf_free(&t.value);
     buf_free(&t.state);
     return good ? 0 : 1;

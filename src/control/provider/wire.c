@@ -96,6 +96,7 @@ static void fields_ready(struct codec *c, struct wire_ready *m)
     field_u32(c, &m->propagation_timeout_s);
     field_u32(c, &m->polling_interval_s);
     field_u32(c, &m->sequence_interval_s);
+    field_u32(c, &m->call_timeout_s);
     field_list(c, &m->secrets);
 }
 
