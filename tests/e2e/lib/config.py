@@ -34,13 +34,14 @@ def certificate(cert):
     return f'[[tls.certificates]]\ncertFile = "{cert.cert_file}"\nkeyFile = "{cert.key_file}"\n'
 
 
-def resolver(pebble, bind, folder, name="test", storage="acme.json", algorithm="hmac-sha256", env=None, more="", dns_more=""):
-    """DNS-01 through rfc2136 at our BIND, against our Pebble. env: over what rfc2136 needs."""
+def resolver(pebble, bind, folder, name="test", storage="acme.json", algorithm="hmac-sha256", env=None, more="", dns_more="",
+             provider="rfc2136"):
+    """DNS-01 through rfc2136 at our BIND, against our Pebble. env: over what rfc2136 needs, or all of another provider's."""
     acme = f"certificatesResolvers.{name}.acme"
-    variables = bind.rfc2136_env(algorithm, **(env or {}))
+    variables = bind.rfc2136_env(algorithm, **(env or {})) if provider == "rfc2136" else env
     return "\n".join([
         f"[{acme}]", 'email = "harness@edge.test"', f'caServer = "{pebble.directory_url}"',
         f'caCertificates = ["{pebble.ca_file}"]', f'storage = "{folder / storage}"', more,
-        f"[{acme}.dnsChallenge]", 'provider = "rfc2136"', f"resolvers = {strings([bind.address])}", dns_more,
+        f"[{acme}.dnsChallenge]", f'provider = "{provider}"', f"resolvers = {strings([bind.address])}", dns_more,
         f"[{acme}.dnsChallenge.propagation]", f"port = {bind.port}",
         f"[{acme}.dnsChallenge.env]", *(f'{key} = "{value}"' for key, value in variables.items()), ""])
