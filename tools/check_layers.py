@@ -37,7 +37,7 @@ LIBRARIES = {
     "urcu": {"src/bridge"},
     "ares": {"src/control"},
     "curl/": {"src/control"},
-    "jansson": {"src/control"},
+    "jansson": {"src/control", "providers"},
     "lmdb": {"src/control", "src/data"},
     "toml++/": {"src/config"},
     "re2/": {"src/base", "src/config", "src/data"},

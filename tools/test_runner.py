@@ -226,6 +226,8 @@ def run_pytest(title, folder, build_path, markers, arguments, totals, limit_s):
         env["FERRULE_BUILD"] = str(build_path)
     command = [PYTHON, "-m", "pytest", str(folder), "-v", "-p", "no:cacheprovider", "--tb=short", "--color=no",
                f"--junitxml={results}", "-o", "junit_family=xunit2", "-m", markers]
+    if arguments.jobs > 1:  # they mostly wait: one more than there are processors
+        command += ["-n", str(arguments.jobs + 1), "--dist", "loadfile"]
     if arguments.only:
         command += ["-k", only_to_pytest(arguments.only)]
     say(f"{title}")
@@ -234,7 +236,7 @@ def run_pytest(title, folder, build_path, markers, arguments, totals, limit_s):
     def show(line):  # one line a test, then all from the first failure's report on
         nonlocal show_rest
         show_rest = show_rest or re.match(r"=+ (?:FAILURES|ERRORS|warnings summary|short test summary)", line) is not None
-        return show_rest or re.search(r"::.* (?:PASSED|FAILED|SKIPPED|ERROR|XFAIL|XPASS)", line) is not None
+        return show_rest or re.search(r"(?:PASSED|FAILED|SKIPPED|ERROR|XFAIL|XPASS).*::|::.* (?:PASSED|FAILED|SKIPPED|ERROR|XFAIL|XPASS)", line) is not None
 
     code, output = run(command, limit_s, env=env, show=show)
     if code not in (0, 1, 5):

@@ -212,7 +212,8 @@ enum ferrule_http_flags {
 /* One HTTP exchange. The host adds User-Agent and Content-Length, uses the operator's proxy and CA
  * settings, checks certificates, and limits the answer's body to 4 MiB. GET, HEAD, PUT and DELETE
  * are tried again, up to 3 times in all, when the connection fails or on 502, 503 and 504 (waiting
- * for Retry-After when it fits the deadline); POST and PATCH only when no byte was sent. */
+ * for Retry-After when it fits the deadline); POST and PATCH only when no byte was sent. A 429 is
+ * not tried again: return FERRULE_RATE with its retry_after_ms. */
 struct ferrule_http_request {
     uint32_t size;
     uint32_t flags;      /* enum ferrule_http_flags */
@@ -412,6 +413,13 @@ struct ferrule_provider {
     /* Checks credentials and zone without changing anything. */
     int32_t (*probe)(void *instance, const struct ferrule_request *request,
                      struct ferrule_error *error);
+
+    /* ABI 1.1. How much HTTP the service takes from one account: the host spaces the requests of
+     * one credential set so that no more than http_burst go out at once, and no more than
+     * http_per_minute in the long run. 0 = no limit; http_burst 0 = 1. A request whose turn comes
+     * after the call's deadline is FERRULE_RATE. So is each one before the time that a 429 with
+     * Retry-After has named, whatever these say. */
+    uint32_t http_per_minute, http_burst;
 };
 
 /* A plug-in defines it as

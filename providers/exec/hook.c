@@ -81,8 +81,8 @@ static struct ferrule_str without_dot(struct ferrule_str name)
     return name;
 }
 
-static int32_t fail(struct ferrule_error *error, const char *before, struct ferrule_str name,
-                    const char *after)
+static int32_t refuse(struct ferrule_error *error, const char *before, struct ferrule_str name,
+                      const char *after)
 {
     snprintf(error->text, sizeof error->text, "%s%.*s%s", before,
              name.len < 255 ? (int)name.len : 255, name.ptr ? name.ptr : "", after);
@@ -97,9 +97,9 @@ static int32_t domain_of(const struct ferrule_request *q, struct ferrule_str *re
     struct ferrule_str name = without_dot(q->fqdn);
     size_t skip = strlen(CHALLENGE);
     if (name.len <= skip || strncasecmp(name.ptr, CHALLENGE, skip) != 0)
-        return fail(error, "the value belongs at ", name,
-                    ", but hooks of this kind can only write at _acme-challenge.DOMAIN: let the "
-                    "CNAME lead to such a name");
+        return refuse(error, "the value belongs at ", name,
+                      ", but hooks of this kind can only write at _acme-challenge.DOMAIN: let the "
+                      "CNAME lead to such a name");
     *ret = (struct ferrule_str){name.ptr + skip, name.len - skip};
     return FERRULE_OK;
 }
@@ -111,8 +111,8 @@ static int32_t make_raw(const struct hook *h, const struct ferrule_request *q, b
                         struct hook_call *c, struct ferrule_error *error)
 {
     if (!q->token.len || !q->key_auth.len)
-        return fail(error, "EXEC_MODE=RAW passes the challenge's token on, which the call for ",
-                    q->domain, " does not have");
+        return refuse(error, "EXEC_MODE=RAW passes the challenge's token on, which the call for ",
+                      q->domain, " does not have");
     add_word(c, h->program);
     add_text(c, present ? "present" : "cleanup");
     add_text(c, "--");
@@ -204,6 +204,6 @@ int32_t hook_call_make(const struct hook *h, const struct ferrule_request *q, bo
         break;
     }
     if (status == FERRULE_OK && ret->full)
-        status = fail(error, "the call of the program would be too long", EMPTY, "");
+        status = refuse(error, "the call of the program would be too long", EMPTY, "");
     return status;
 }

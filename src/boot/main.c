@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 /* Every command; those without help are what ferrule starts itself as. Exit codes: 0 good, 1 the
  * thing asked about is bad, 2 wrong usage. */
@@ -45,6 +46,14 @@ static void print_help(FILE *out)
             CONFIG_DEFAULT_FILE);
 }
 
+/* Internal commands are started by way of /proc/self/exe, and ps would show "exe". */
+static void name_process(const char *command)
+{
+    char name[16]; /* all that the kernel keeps */
+    snprintf(name, sizeof name, "ferrule-%.*s", (int)strcspn(command, "-"), command);
+    prctl(PR_SET_NAME, name);
+}
+
 int main(int argc, char **argv)
 {
     log_init("ferrule", LOG_LEVEL_INFO);
@@ -53,8 +62,11 @@ int main(int argc, char **argv)
         return 2;
     }
     for (size_t i = 0; i < COMMANDS; i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            if (!commands[i].help)
+                name_process(argv[1]);
             return commands[i].run(argc - 1, argv + 1);
+        }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         print_help(stdout);

@@ -42,11 +42,6 @@ void supervisor_raise_limits(const struct config *config)
         if (setrlimit(RLIMIT_NOFILE, &limit) == -1)
             log_warn("cannot raise the limit of open files: %s", strerror(errno));
     }
-    if (limit.rlim_cur < want)
-        log_warn("%llu open files are allowed, %llu are needed for %u workers with %u connections: "
-                 "raise LimitNOFILE= (systemd) or ulimit -n, or lower [workers] connections",
-                 (unsigned long long)limit.rlim_cur, (unsigned long long)want, config->workers,
-                 config->worker_connections);
 }
 
 struct result supervisor_open_signals(struct supervisor *s, struct why *why)

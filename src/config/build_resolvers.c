@@ -93,6 +93,32 @@ static bool has_challenge(const struct node *acme)
            tree_child(acme, "tlsChallenge");
 }
 
+/* What can stand in a certificate's rfc822Name (RFC 5280 section 4.2.1.6). */
+static bool is_mail_address(const char *text)
+{
+    const char *at = strchr(text, '@');
+    if (!at || at == text || !at[1] || strchr(at + 1, '@'))
+        return false;
+    for (const char *c = text; *c; c++)
+        if (*c <= 0x20 || *c >= 0x7f)
+            return false;
+    return true;
+}
+
+static void build_request(struct build *b, struct place acme, struct config_resolver *r)
+{
+    struct place list = build_at(acme, "emailAddresses");
+    r->email_addresses = build_list(b, list, "", &r->email_address_count);
+    for (const struct node *n = NULL; (n = build_next(list, n));)
+        if (!is_mail_address(n->text))
+            problems_error(b->problems, n->at,
+                           "\"%s\" is no mail address: somebody@example.com, in ASCII", n->text);
+    r->no_common_name = build_bool(acme, "disableCommonName");
+    r->client_timeout_ms = build_ms(acme, "clientTimeout");
+    r->client_header_timeout_ms = build_ms(acme, "clientResponseHeaderTimeout");
+    r->certificate_timeout_s = (uint32_t)((build_ms(acme, "certificateTimeout") + 999) / 1000);
+}
+
 static void build_one(struct build *b, const char *name, struct place acme,
                       struct config_resolver *r)
 {
@@ -105,6 +131,7 @@ static void build_one(struct build *b, const char *name, struct place acme,
     r->ca_server_name = build_text(b, acme, "caServerName");
     r->email = build_text(b, acme, "email");
     build_storage(b, acme, r);
+    build_request(b, acme, r);
     must(result_is_ok(key_type_parse(span_str(build_text(b, acme, "keyType")), &type)));
     r->key_type = (uint8_t)type;
     if (build_at(acme, "certificatesDuration").node)

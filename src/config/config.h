@@ -222,6 +222,11 @@ struct config_resolver {
     bool ca_system_pool;
     const char *ca_server_name; /* "" = none */
     const char *email;
+    const char **email_addresses; /* for requests */
+    uint32_t email_address_count;
+    bool no_common_name;
+    uint64_t client_timeout_ms, client_header_timeout_ms; /* one request to the CA */
+    uint32_t certificate_timeout_s;                       /* from the request to the certificate */
     const char *storage;
     uint8_t key_type;                 /* enum key_type of crypto/key.h */
     uint64_t certificates_duration_h; /* 0 = not given: use the real lifetime */

@@ -110,8 +110,10 @@ static struct result make_request(const struct order *o, struct buf *csr, struct
     const struct order_record *r = &o->record;
     struct key *key = NULL;
     TRY(key_from_der(buf_span(&r->key_der), &key, why));
+    const struct config_resolver *c = o->resolver->config;
     struct result result =
-        x509_request(key, (const char *const *)r->names, r->name_count, true, false, csr, why);
+        x509_request(key, (const char *const *)r->names, r->name_count, c->email_addresses,
+                     c->email_address_count, !c->no_common_name, false, csr, why);
     key_free(key);
     return result;
 }
@@ -196,6 +198,7 @@ static void ask_issued(struct order *o)
 
 void order_issue_poll(struct order *o)
 {
+    order_set_deadline(o, o->resolver->config->certificate_timeout_s);
     if (o->record.certificate_url)
         order_next(o); /* the answer to the request said it all */
     else

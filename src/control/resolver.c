@@ -17,9 +17,15 @@ static void make_fingerprint(struct resolver *r)
     const struct config_resolver *c = r->config;
     struct buf text = {0}, hex = {0};
     uint8_t hash[DIGEST_BYTES_MAX];
-    buf_printf(&text, "%s\n%s\n%s\n%d\n%s\n%s\n%d\n%u\n", c->ca_server, c->email ? c->email : "",
-               c->dns_provider ? c->dns_provider : "", c->key_type, c->eab_kid ? c->eab_kid : "",
-               c->profile ? c->profile : "", c->propagation_disabled, c->propagation_port);
+    const char *texts[] = {c->ca_server, c->ca_server_name, c->email,   c->dns_provider,
+                           c->eab_kid,   c->eab_hmac,       c->profile, c->storage};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        buf_printf(&text, "%s\n", texts[i] ? texts[i] : "");
+    buf_printf(&text, "%d\n%d\n%d\n%u\n%llu\n", c->key_type, c->no_common_name,
+               c->propagation_disabled, c->propagation_port,
+               (unsigned long long)c->client_timeout_ms);
+    for (uint32_t i = 0; i < c->email_address_count; i++)
+        buf_printf(&text, "%s\n", c->email_addresses[i]);
     for (uint32_t i = 0; i < c->env_count; i++)
         buf_printf(&text, "%s=%s\n", c->env[i].name, c->env[i].value);
     for (uint32_t i = 0; i < c->dns_resolver_count; i++)

@@ -625,7 +625,8 @@ static struct result check_names(const char *const *names, uint32_t count, struc
     return result_ok();
 }
 
-static void put_san(struct buf *out, const char *const *names, uint32_t count, bool critical)
+static void put_san(struct buf *out, const char *const *names, uint32_t count,
+                    const char *const *emails, uint32_t email_count, bool critical)
 {
     struct extension e = extension_begin(out, oid_san, critical);
     size_t list = der_begin(out, DER_SEQUENCE);
@@ -641,6 +642,8 @@ static void put_san(struct buf *out, const char *const *names, uint32_t count, b
             buf_put_be(out, (uint8_t)tolower((unsigned char)*c), 1);
         der_end(out, at);
     }
+    for (uint32_t i = 0; i < email_count; i++)
+        der_put(out, DER_CONTEXT(1), span_str(emails[i]));
     der_end(out, list);
     extension_end(out, e);
 }
@@ -667,7 +670,8 @@ static struct result seal(const struct key *key, struct span signed_part, struct
 }
 
 struct result x509_request(const struct key *key, const char *const *names, uint32_t count,
-                           bool with_cn, bool must_staple, struct buf *out, struct why *why)
+                           const char *const *emails, uint32_t email_count, bool with_cn,
+                           bool must_staple, struct buf *out, struct why *why)
 {
     must(count > 0);
     TRY(check_names(names, count, why));
@@ -682,7 +686,7 @@ struct result x509_request(const struct key *key, const char *const *names, uint
     der_put(&info, DER_OID, oid_extension_request);
     size_t set = der_begin(&info, DER_SET);
     size_t list = der_begin(&info, DER_SEQUENCE);
-    put_san(&info, names, count, *cn == 0);
+    put_san(&info, names, count, emails, email_count, *cn == 0);
     if (must_staple)
         put_extension(&info, oid_tls_feature, false, SPAN_LITERAL("\x30\x03\x02\x01\x05"));
     der_end(&info, list);
@@ -723,7 +727,7 @@ static void put_server_extensions(struct buf *out, const struct key *key, const 
     der_end(out, purposes);
     extension_end(out, e);
     if (count)
-        put_san(out, names, count, false);
+        put_san(out, names, count, NULL, 0, false);
     der_end(out, list);
     der_end(out, explicit);
 }

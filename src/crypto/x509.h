@@ -56,10 +56,12 @@ struct result x509_check_key(const struct x509 *cert, const struct key *key, str
 
 /* A request for these names (DNS names or IP addresses; the first is also the CN when it is at
  * most 64 bytes and a DNS name and with_cn is set), DER appended to `out` (RFC 8555 7.4).
- * count 1..X509_NAMES_MAX; must_staple adds the TLS feature status_request (RFC 7633).
- * ERR_FORMAT (a name that is neither, named in `why`), ERR_TOO_LARGE, ERR_CRYPTO. */
+ * count 1..X509_NAMES_MAX; emails: further subjectAltNames (ASCII); must_staple adds the TLS
+ * feature status_request (RFC 7633). ERR_FORMAT (a name that is neither, named in `why`),
+ * ERR_TOO_LARGE, ERR_CRYPTO. */
 struct result x509_request(const struct key *key, const char *const *names, uint32_t count,
-                           bool with_cn, bool must_staple, struct buf *out, struct why *why);
+                           const char *const *emails, uint32_t email_count, bool with_cn,
+                           bool must_staple, struct buf *out, struct why *why);
 /* A self-signed server certificate for these names (0 is allowed: then it has a CN only), valid
  * from an hour ago for 1..36500 days; DER appended to `out`. Errors as x509_request(). */
 struct result x509_self_signed(const struct key *key, const char *const *names, uint32_t count,

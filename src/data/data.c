@@ -181,9 +181,10 @@ static uint32_t conns_of(const struct data_config *c)
     uint64_t most = left / 2 / c->workers;
     if (most >= wanted)
         return wanted;
-    log_warn("%llu file descriptors are enough for %llu connections per worker, not for %u: raise "
-             "the limit (LimitNOFILE=)",
-             (unsigned long long)limit.rlim_cur, (unsigned long long)most, wanted);
+    log_warn(
+        "%llu open files are allowed, enough for %llu connections per worker, not for %u: raise "
+        "LimitNOFILE= (systemd) or ulimit -n, or lower [workers] connections",
+        (unsigned long long)limit.rlim_cur, (unsigned long long)most, wanted);
     return most > 0 ? (uint32_t)most : 1;
 }
 

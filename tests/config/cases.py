@@ -407,6 +407,18 @@ entryPoint = "web"
         "ferrule.toml:20:9: error: certificatesResolvers.d.acme.dnsChallenge.env.TOKEN must be a string, not a number or date",
         f"ferrule.toml:21:31: error: certificatesResolvers.e.acme.tlsChallenge {LATER}",
         f"ferrule.toml:22:31: error: certificatesResolvers.f.acme.httpChallenge {LATER}"),
+    one("what a CA is asked for", BASE + """\
+[certificatesResolvers.a.acme]
+certificatesDuration = 0
+emailAddresses = ["a@b.test", "nobody", "a@b@c"]
+clientTimeout = "0s"
+[certificatesResolvers.a.acme.dnsChallenge]
+provider = "rfc2136"
+""",
+        "ferrule.toml:9:24: error: certificatesResolvers.a.acme.certificatesDuration must be 1 to 87600, not 0",
+        "ferrule.toml:10:31: error: \"nobody\" is no mail address: somebody@example.com, in ASCII",
+        "ferrule.toml:10:41: error: \"a@b@c\" is no mail address: somebody@example.com, in ASCII",
+        "ferrule.toml:11:17: error: certificatesResolvers.a.acme.clientTimeout must be a time such as \"10s\", \"1m30s\" or a number of seconds, 1s to 1h, not \"0s\""),
     one("domains", BASE + """\
 [certificatesResolvers.d.acme.dnsChallenge]
 provider = "rfc2136"

@@ -149,3 +149,13 @@ def test_two_ferrules_one_state(ferrule, origin, bind, pebble):
     assert second.process.wait_exit() == 1
     second.stop(expect=1)
     wait_certificate(first)
+
+
+def test_ca_that_does_not_answer(ferrule, origin, bind, pebble, make_origin, authority):
+    """It takes the connection and says nothing: the wait ends by clientResponseHeaderTimeout."""
+    web = make_origin("web", certificate=authority.issue("127.0.0.1"))
+    proxy = ferrule.acme(pebble, bind, origin, domains=NAMES, start=False,
+                         resolver={"more": 'clientResponseHeaderTimeout = "1s"'})
+    proxy.write_config(proxy.config_file.read_text().replace(pebble.directory_url, f"https://127.0.0.1:{web.port}/never"))
+    proxy.start()
+    wait_failure(proxy, "the answer did not begin within 1 s")

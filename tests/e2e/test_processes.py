@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,13 @@ def answers_again(proxy, timeout_s=30):
 
     wait_until(answered, "service again", timeout_s)
     return time.monotonic() - started
+
+
+def test_processes_have_names(ferrule, origin):
+    """What ps and top show."""
+    proxy = ferrule.http(origin)
+    for role in ("data", "control"):
+        assert Path(f"/proc/{proxy.pid_of(role)}/comm").read_text() == f"ferrule-{role}\n"
 
 
 # --- killed processes -------------------------------------------------------------------------------------------

@@ -10,7 +10,9 @@ PROVIDERS = build_folder() / "providers"
 
 def test_list_and_show():
     result = run_cli("provider", "list", "--directory", PROVIDERS)
-    assert result.returncode == 0 and result.stdout.startswith("rfc2136 ") and "DNS UPDATE" in result.stdout
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert result.returncode == 0 and "DNS UPDATE" in lines["rfc2136"]
+    assert {"cloudflare", "httpreq"} <= set(lines) and "unusable" not in result.stdout
     result = run_cli("provider", "show", "rfc2136", "--directory", PROVIDERS)
     assert result.returncode == 0
     assert "RFC2136_TSIG_SECRET, or DNSUPDATE_TSIG_SECRET  (secret)" in result.stdout

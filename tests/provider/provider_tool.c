@@ -111,10 +111,9 @@ static struct span argument(int argc, char **argv, int i)
     return i < argc ? span_str(argv[i]) : span_of("", 0);
 }
 
-static struct span from_environment(const char *name)
+static struct span variable(const char *name)
 {
-    const char *text = getenv(name);
-    return span_str(text ? text : "");
+    return span_str(getenv(name) ? getenv(name) : "");
 }
 
 /* Splits OVERLAY; returns how many variables it holds. */
@@ -151,9 +150,9 @@ static int with_provider(int argc, char **argv, const char *executable)
     uint64_t deadline_ns = clock_now_ns() + number("LIMIT_S", 30) * NS_PER_S;
     struct provider_txt txt = {.fqdn = argument(argc, argv, 5), .value = argument(argc, argv, 6)};
     txt.zone = argument(argc, argv, 7);
-    txt.domain = from_environment("DOMAIN");
-    txt.token = from_environment("TOKEN");
-    txt.key_auth = from_environment("KEY_AUTH");
+    txt.domain = variable("DOMAIN");
+    txt.token = variable("TOKEN");
+    txt.key_auth = variable("KEY_AUTH");
     struct span state = argument(argc, argv, 8);
     const char *what = strcmp(argv[1], "describe") == 0 ? "describe" : argv[4];
     if (strcmp(what, "describe") == 0)

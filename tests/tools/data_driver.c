@@ -29,6 +29,9 @@
 #include <unistd.h>
 
 #define MAX 16
+/* For every phase: a machine under load may stall for seconds, and no test here is of the limits.
+ */
+#define PATIENCE_MS 30000
 
 struct driver {
     uint32_t workers, cpu, conns;
@@ -121,8 +124,8 @@ static void put_snapshot(const struct driver *d, struct buf *out)
     struct snap_service service = {.name = SPAN_LITERAL("origin"),
                                    .server_count = d->upstream_count,
                                    .pass_host_header = true,
-                                   .dial_timeout_ms = 3000,
-                                   .response_header_timeout_ms = 5000,
+                                   .dial_timeout_ms = PATIENCE_MS,
+                                   .response_header_timeout_ms = PATIENCE_MS,
                                    .idle_timeout_ms = 60000,
                                    .max_idle_per_server = 512};
     struct snap_transport transport = {.id = 1, .roots = SNAP_NONE};
@@ -136,9 +139,9 @@ static void put_snapshot(const struct driver *d, struct buf *out)
             .redirect_status = d->entries[i].redirect ? 308 : 0,
             .redirect_scheme = SPAN_LITERAL("https"),
             .read_timeout_ms = 60000,
-            .head_timeout_ms = 5000,
+            .head_timeout_ms = PATIENCE_MS,
             .idle_timeout_ms = 60000,
-            .handshake_timeout_ms = 5000,
+            .handshake_timeout_ms = PATIENCE_MS,
             .head_max_bytes = 65536,
             .h2 = h2_bounds,
             .grace_timeout_ms = 5000,

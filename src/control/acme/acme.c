@@ -331,7 +331,9 @@ struct result acme_create(struct loop *loop, const struct config_resolver *resol
     struct http_client_options options = {.ca_files = resolver->ca_certificates,
                                           .ca_file_count = resolver->ca_certificate_count,
                                           .system_pool = resolver->ca_system_pool,
-                                          .server_name = resolver->ca_server_name};
+                                          .server_name = resolver->ca_server_name,
+                                          .timeout_ms = resolver->client_timeout_ms,
+                                          .header_timeout_ms = resolver->client_header_timeout_ms};
     struct result r = http_client_create(loop, &options, &acme->http, why);
     if (!result_is_ok(r)) {
         free(acme);

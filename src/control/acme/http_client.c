@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/acme/http_client.h"
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/must.h"
 #include "control/curl_loop.h"
@@ -22,7 +23,8 @@ struct http_client {
     struct list calls;
     struct buf roots; /* PEM; empty = the library's default */
     char *server_name;
-    uint64_t timeout_ms;
+    uint64_t timeout_ms, header_timeout_ms;
+    struct loop *loop;
 };
 
 struct http_call {
@@ -38,6 +40,7 @@ struct http_call {
     char *nonce, *location, *content_type;
     char *alternates[HTTP_ALTERNATES_MAX];
     uint32_t alternate_count;
+    struct loop_timer timer; /* until the answer begins */
     char error[CURL_ERROR_SIZE];
 };
 
@@ -91,6 +94,8 @@ struct result http_client_create(struct loop *loop, const struct http_client_opt
     struct http_client *client = mem_zalloc(sizeof *client);
     list_init(&client->calls);
     client->timeout_ms = options->timeout_ms ? options->timeout_ms : TIMEOUT_MS;
+    client->header_timeout_ms = options->header_timeout_ms;
+    client->loop = loop;
     client->server_name = mem_strdup(options->server_name ? options->server_name : "");
     client->curl = curl_loop_create(loop, CONNECTIONS_MAX, call_ended, client);
     struct result r = read_roots(client, options, why);
@@ -188,6 +193,7 @@ static size_t on_header(char *ptr, size_t size, size_t count, void *arg)
     struct span line = span_of(ptr, size * count);
     if (span_starts_with(line, SPAN_LITERAL("HTTP/"))) {
         /* A redirect or an interim answer came before: only the last head counts. */
+        loop_timer_cancel(call->client->loop, &call->timer);
         forget_headers(call);
         buf_free(&call->body);
         return line.len;
@@ -209,6 +215,7 @@ static size_t on_header(char *ptr, size_t size, size_t count, void *arg)
 static void call_free(struct http_call *call)
 {
     list_remove(&call->node);
+    loop_timer_cancel(call->client->loop, &call->timer);
     curl_loop_remove(call->client->curl, call->easy);
     curl_easy_cleanup(call->easy);
     curl_slist_free_all(call->headers);
@@ -292,6 +299,18 @@ static void set_tls(struct http_call *call)
     curl_easy_setopt(call->easy, CURLOPT_CAPATH, NULL);
 }
 
+static void call_finish(struct http_call *call, CURLcode code);
+
+static void no_header(struct loop_timer *t)
+{
+    struct http_call *call = LIST_ENTRY(t, struct http_call, timer);
+    snprintf(call->error, sizeof call->error, "the answer did not begin within %llu s",
+             (unsigned long long)(call->client->header_timeout_ms / 1000));
+    list_remove(&call->node);
+    call_finish(call, CURLE_OPERATION_TIMEDOUT);
+    call_free(call);
+}
+
 struct http_call *http_client_start(struct http_client *client, const struct http_request *request,
                                     http_done *done, void *arg)
 {
@@ -323,6 +342,10 @@ struct http_call *http_client_start(struct http_client *client, const struct htt
     curl_easy_setopt(e, CURLOPT_HTTPHEADER, call->headers);
     list_init(&call->node);
     list_append(&client->calls, &call->node);
+    loop_timer_init(&call->timer, no_header);
+    if (client->header_timeout_ms)
+        loop_timer_set(client->loop, &call->timer,
+                       clock_now_ns() + client->header_timeout_ms * NS_PER_MS);
     curl_loop_add(client->curl, e);
     return call;
 }
@@ -382,6 +405,7 @@ static void call_ended(void *arg, CURL *easy, CURLcode code)
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &call);
     /* Off the list first: the callback may not cancel what is finishing. */
     list_remove(&call->node);
+    loop_timer_cancel(call->client->loop, &call->timer);
     call_finish(call, code);
     call_free(call);
 }

@@ -19,9 +19,10 @@ struct http_call;
 struct http_client_options {
     const char *const *ca_files; /* PEM; none = the system's roots */
     uint32_t ca_file_count;
-    bool system_pool;        /* the system's roots as well as ca_files */
-    const char *server_name; /* name to verify instead of the URL's; "" or NULL = none */
-    uint64_t timeout_ms;     /* whole exchange; 0 = 30 s */
+    bool system_pool;           /* the system's roots as well as ca_files */
+    const char *server_name;    /* name to verify instead of the URL's; "" or NULL = none */
+    uint64_t timeout_ms;        /* whole exchange; 0 = 30 s */
+    uint64_t header_timeout_ms; /* until the answer begins; 0 = as timeout_ms */
 };
 
 enum http_method { HTTP_METHOD_GET = 0, HTTP_METHOD_HEAD, HTTP_METHOD_POST };

@@ -83,6 +83,30 @@ static bool status_is_known(int32_t status)
     return status >= FERRULE_OK && status <= FERRULE_GONE;
 }
 
+/* The length of the UTF-8 sequence that begins here, 0 when none does (RFC 3629 section 4, but for
+ * the finer rules of the second byte). */
+static size_t utf8_length(const unsigned char *p)
+{
+    size_t len = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < len; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    return len;
+}
+
+/* The text becomes a log line and a JSON string; where it was cut, half a character may be left. */
+static void make_printable(char *text)
+{
+    for (unsigned char *p = (unsigned char *)text; *p;) {
+        size_t len = utf8_length(p);
+        if (len == 0)
+            *p = '?';
+        else if (*p < 0x20 || *p == 0x7f)
+            *p = ' ';
+        p += len ? len : 1;
+    }
+}
+
 /* Text for people from whatever the plug-in left in `error`. */
 static void tidy_error(struct child *c, int32_t status, struct ferrule_error *error)
 {
@@ -94,10 +118,11 @@ static void tidy_error(struct child *c, int32_t status, struct ferrule_error *er
     else if (status != FERRULE_OK && !error->text[0])
         snprintf(error->text, sizeof error->text,
                  "the plug-in failed (status %d) and did not say why", status);
-    redact_text(&c->redact, error->text);
-    for (char *p = error->text; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = ' ';
+    if (strlen(error->text) == sizeof error->text - 1)
+        redact_cut_text(&c->redact, error->text);
+    else
+        redact_text(&c->redact, error->text);
+    make_printable(error->text);
 }
 
 static bool answer(struct child *c, uint64_t id, int32_t status, struct ferrule_error *error,
@@ -139,21 +164,6 @@ static bool send_names(struct child *c)
     good = good && transmit(&m);
     buf_free(&names);
     return good;
-}
-
-/* libcurl reads proxies from the environment. */
-static void set_http_environment(const struct wire_list *variables)
-{
-    for (uint32_t i = 0; i + 1 < variables->count; i += 2) {
-        struct span name = variables->items[i], value = variables->items[i + 1];
-        for (const char *const *v = fetch_variables; *v; v++) {
-            if (span_eq(name, span_str(*v))) {
-                char *text = mem_strndup(value.ptr, value.len);
-                setenv(*v, text, 1);
-                free(text);
-            }
-        }
-    }
 }
 
 /* A number that an option of this name replaces. */
@@ -281,13 +291,16 @@ static int start(struct child *c, const struct wire_message *hello, struct wire_
         return give_up(c, &why);
     if (!send_names(c) || !receive(c->packet, WIRE_ENVIRON, m))
         return 1;
-    set_http_environment(&m->variables);
+    fetch_environment(&hello->hello.env, &m->variables, &c->redact);
     r = plugin_options_resolve(c->provider, &hello->hello.env, &m->variables, &c->options,
                                &c->redact, &why);
     if (!result_is_ok(r))
         return give_up(c, &why);
     services_init(&c->services, &c->options,
                   timing(c, "http_timeout", c->provider->http_timeout_s));
+    c->services.redact = &c->redact;
+    if (FERRULE_HAS(c->provider, http_burst))
+        pace_init(&c->services.pace, c->provider->http_per_minute, c->provider->http_burst);
     if (!prepare_programs(c, &hello->hello.env, m))
         return 1;
     struct ferrule_error error = {.size = sizeof error};

@@ -12,9 +12,10 @@
 #include <sys/syscall.h>
 
 #if defined(__x86_64__)
-#define OWN_ARCH    AUDIT_ARCH_X86_64
-#define NUMBERS_MAX 0x40000000u /* above are the x32 calls, execve among them under other numbers  \
-                                 */
+#define OWN_ARCH AUDIT_ARCH_X86_64
+#define NUMBERS_MAX                                                                                \
+    0x40000000u /* above are the x32 calls, execve among them under other numbers                  \
+                 */
 #elif defined(__aarch64__)
 #define OWN_ARCH    AUDIT_ARCH_AARCH64
 #define NUMBERS_MAX 0xffffffffu

@@ -5,6 +5,7 @@
 #include "base/secret.h"
 #include "control/provider/child_log.h"
 #include "control/provider/services.h"
+#include "crypto/digest.h"
 
 #include <curl/curl.h>
 #include <stdlib.h>
@@ -17,8 +18,15 @@
 #define CONNECT_LIMIT_MS 10000
 
 const char *const fetch_variables[] = {
-    "HTTP_PROXY", "http_proxy", "HTTPS_PROXY",   "https_proxy",  "ALL_PROXY", "all_proxy",
-    "NO_PROXY",   "no_proxy",   "SSL_CERT_FILE", "SSL_CERT_DIR", NULL};
+    "http_proxy", "HTTP_PROXY", "https_proxy",   "HTTPS_PROXY",    "all_proxy",    "ALL_PROXY",
+    "no_proxy",   "NO_PROXY",   "SSL_CERT_FILE", "CURL_CA_BUNDLE", "SSL_CERT_DIR", NULL};
+
+/* What libcurl itself looks at, and the names that are taken for it; the first that is set counts.
+ * libcurl does not read HTTP_PROXY, for in a CGI program a client could set it; here nobody can. */
+static const char *const effective[][2] = {
+    {"http_proxy", "HTTP_PROXY"}, {"https_proxy", "HTTPS_PROXY"},      {"all_proxy", "ALL_PROXY"},
+    {"no_proxy", "NO_PROXY"},     {"SSL_CERT_FILE", "CURL_CA_BUNDLE"}, {"SSL_CERT_DIR", NULL},
+};
 
 static CURL *fetch_handle;
 
@@ -38,9 +46,58 @@ struct fetch {
     struct curl_slist *headers;
     char *url, *method, *user, *password, *sigv4;
     char curl_text[CURL_ERROR_SIZE];
+    uint32_t held_ms; /* with CURLE_AGAIN: how long until the request may go */
     struct fetch_response *response;
     struct ferrule_error *error;
 };
+
+static bool find_variable(const struct wire_list *list, const char *name, struct span *ret)
+{
+    for (uint32_t i = 0; name && i + 1 < list->count; i += 2) {
+        if (span_eq(list->items[i], span_str(name)) && list->items[i + 1].len) {
+            *ret = list->items[i + 1];
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A URL may hold "user:password@"; the password must not be printed. */
+static void hide_password(struct redact *redact, const char *url)
+{
+    CURLU *parts = curl_url();
+    char *password = NULL;
+    if (redact && curl_url_set(parts, CURLUPART_URL, url, CURLU_GUESS_SCHEME) == CURLUE_OK) {
+        for (unsigned flags = 0; flags <= CURLU_URLDECODE; flags += CURLU_URLDECODE) {
+            if (curl_url_get(parts, CURLUPART_PASSWORD, &password, flags) != CURLUE_OK)
+                break;
+            redact_add(redact, span_str(password));
+            secret_wipe(password, strlen(password));
+            curl_free(password);
+        }
+    }
+    curl_url_cleanup(parts);
+}
+
+void fetch_environment(const struct wire_list *overlay, const struct wire_list *variables,
+                       struct redact *redact)
+{
+    for (size_t i = 0; i < sizeof effective / sizeof effective[0]; i++) {
+        const char *const *names = effective[i];
+        struct span value;
+        if (!find_variable(overlay, names[0], &value) &&
+            !find_variable(overlay, names[1], &value) &&
+            !find_variable(variables, names[0], &value) &&
+            !find_variable(variables, names[1], &value))
+            continue;
+        char *text = mem_strndup(value.ptr, value.len);
+        setenv(names[0], text, 1);
+        if (strstr(names[0], "_proxy"))
+            hide_password(redact, text);
+        secret_wipe(text, value.len);
+        free(text);
+    }
+}
 
 static char *text_of(struct ferrule_str s)
 {
@@ -172,6 +229,13 @@ static int32_t fail_curl(struct fetch *f, CURLcode code)
 {
     const char *text = f->curl_text[0] ? f->curl_text : curl_easy_strerror(code);
     switch (code) {
+    case CURLE_AGAIN:
+        if (f->error)
+            f->error->retry_after_ms = f->held_ms;
+        return services_fail(f->error, FERRULE_RATE,
+                             "the service wants no request for %u s, which is longer than this one "
+                             "can wait",
+                             f->held_ms / 1000 + 1);
     case CURLE_OPERATION_TIMEDOUT:
         return services_fail(f->error, FERRULE_TIMEOUT, "no HTTP answer in time: %s", text);
     case CURLE_PEER_FAILED_VERIFICATION:
@@ -219,8 +283,34 @@ static bool may_retry(const struct fetch *f, CURLcode code)
            (code == CURLE_OK && (status == 502 || status == 503 || status == 504));
 }
 
+/* Waits for the request's turn; false when that comes after the deadline. */
+static bool wait_turn(struct fetch *f)
+{
+    const struct ferrule_host *host = &f->s->host;
+    struct pace *pace = &f->s->pace;
+    int64_t now = host->now_ns(host), at = pace_when(pace, now);
+    if (at > now && host->sleep_until(host, at) != FERRULE_OK) {
+        f->held_ms = (uint32_t)((at - now) / (int64_t)NS_PER_MS);
+        return false;
+    }
+    pace_take(pace, at);
+    return true;
+}
+
+/* The service has said when it wants to hear of us again. */
+static void heed(struct fetch *f)
+{
+    const struct ferrule_http_response *r = &f->response->view;
+    int64_t now = f->s->host.now_ns(&f->s->host);
+    if (r->status == 429 && r->retry_after_ms)
+        pace_close(&f->s->pace, now + r->retry_after_ms * (int64_t)NS_PER_MS);
+}
+
+/* CURLE_AGAIN, which curl_easy_perform() does not know, when it was not sent. */
 static CURLcode try_once(struct fetch *f)
 {
+    if (!wait_turn(f))
+        return CURLE_AGAIN;
     const struct ferrule_http_request *q = f->request;
     uint32_t limit_ms = q->timeout_ms ? q->timeout_ms : f->s->http_timeout_ms;
     int timeout_ms = services_left_ms(f->s, limit_ms);
@@ -230,8 +320,10 @@ static CURLcode try_once(struct fetch *f)
     f->response->body.len = 0;
     set_options(fetch_handle, f, timeout_ms);
     CURLcode code = curl_easy_perform(fetch_handle);
-    if (code == CURLE_OK)
+    if (code == CURLE_OK) {
         finish_response(f->response);
+        heed(f);
+    }
     return code;
 }
 
@@ -287,6 +379,21 @@ static bool next_url(struct fetch *f)
     return true;
 }
 
+/* What a service may print of what it got: a URL's password, and the pair of Basic as it travels.
+ */
+static void hide_derived(const struct fetch *f)
+{
+    struct buf pair = {0}, coded = {0};
+    hide_password(f->s->redact, f->url);
+    if (f->s->redact && f->user[0] && !f->sigv4[0]) {
+        buf_printf(&pair, "%s:%s", f->user, f->password);
+        base64_put(&coded, buf_span(&pair));
+        redact_add(f->s->redact, buf_span(&coded));
+    }
+    buf_wipe_free(&pair);
+    buf_wipe_free(&coded);
+}
+
 static struct fetch fetch_begin(struct services *s, const struct ferrule_http_request *q,
                                 struct ferrule_error *error)
 {
@@ -296,6 +403,7 @@ static struct fetch fetch_begin(struct services *s, const struct ferrule_http_re
     f.user = text_of(q->user);
     f.password = text_of(q->password);
     f.sigv4 = text_of(q->aws_sigv4);
+    hide_derived(&f);
     for (uint32_t i = 0; i < q->header_count; i++) {
         char *line = mem_printf("%.*s: %.*s", FERRULE_FMT(q->headers[i].name),
                                 FERRULE_FMT(q->headers[i].value));

@@ -5,6 +5,9 @@
  * more than 4 MiB of an answer. */
 #pragma once
 
+#include "control/provider/redact.h"
+#include "control/provider/wire.h"
+
 #include "ferrule_provider.h"
 
 struct services;
@@ -17,6 +20,9 @@ void fetch_free(const struct ferrule_host *host, const struct ferrule_http_respo
 void fetch_free_all(struct services *s);
 /* Closes the connections. */
 void fetch_fini(void);
-/* Variables of the process's environment that libcurl is to see: proxies and CA files.
- * NULL-terminated. */
+/* The variables that say which proxies and CA files to use. NULL-terminated. */
 extern const char *const fetch_variables[];
+/* Takes them from the resolver's own variables, else from ferrule's environment, and hands them to
+ * libcurl; names and values alternate in both lists. A proxy's password goes to redact. */
+void fetch_environment(const struct wire_list *overlay, const struct wire_list *variables,
+                       struct redact *redact);

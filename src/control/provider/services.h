@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/list.h"
+#include "control/provider/pace.h"
 #include "control/provider/plugin_options.h"
 
 #include "ferrule_provider.h"
@@ -22,6 +23,8 @@ struct services {
     const struct plugin_options *options;
     int64_t deadline_ns; /* of the running call, CLOCK_MONOTONIC */
     uint32_t http_timeout_ms;
+    struct pace pace;      /* of the HTTP requests; pace_init() may follow services_init() */
+    struct redact *redact; /* gets what is derived from secrets; may be NULL */
     struct list bufs;      /* struct ferrule_buf, of the running call */
     struct list responses; /* struct fetch_response (fetch.c), of the running call */
     struct list cache;     /* oldest first */

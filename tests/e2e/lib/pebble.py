@@ -14,11 +14,11 @@ from pathlib import Path
 from .proc import HarnessError, Process, free_port
 
 
-def pebble_program():
+def pebble_program(distribution=False):
     """The newer one of the private prefix (tools/deps --pebble) or the distribution's."""
     deps = os.environ.get("FERRULE_DEPS") or Path(__file__).resolve().parents[3] / "build" / "deps"
     newer = Path(deps).resolve() / "libexec" / "pebble"
-    program = str(newer) if newer.exists() else shutil.which("pebble")
+    program = str(newer) if newer.exists() and not distribution else shutil.which("pebble")
     if not program:
         raise HarnessError("pebble is not installed")
     return program
@@ -31,17 +31,20 @@ class Pebble:
     validity_s   lifetime of its certificates; None: Pebble's default (5 years or 90 days by version)
     eab       {kid: base64url HMAC key} makes external account binding required
     profiles  {name: lifetime in seconds}, only Pebble >= 2.7
+    names     that its own certificate is for
+    distribution  run the distribution's program, not the newer one
     """
 
     def __init__(self, folder, authority, dns, validity_s=None, eab=None, profiles=None, blocked=(), env=None,
-                 http_port=None, tls_port=None, strict=False):
+                 http_port=None, tls_port=None, strict=False, names=("127.0.0.1", "localhost"), distribution=False):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.authority = authority
         self.http_port = http_port or free_port()  # where HTTP-01 is validated
         self.tls_port = tls_port or free_port()  # where TLS-ALPN-01 is validated
         self.process = None
-        self._cert = authority.issue("127.0.0.1", "localhost")
+        self._program = pebble_program(distribution)
+        self._cert = authority.issue(*names)
         self._settings = {
             "certificate": str(self._cert.cert_file), "privateKey": str(self._cert.key_file),
             "httpPort": self.http_port, "tlsPort": self.tls_port, "ocspResponderURL": "",
@@ -78,7 +81,7 @@ class Pebble:
         self._settings["managementListenAddress"] = f"127.0.0.1:{self.management_port}"
         config = self.folder / "pebble.json"
         config.write_text(json.dumps({"pebble": self._settings}, indent=1))
-        self.process = Process("pebble", [pebble_program(), "-config", config, *self._arguments], self.folder, env=self._env)
+        self.process = Process("pebble", [self._program, "-config", config, *self._arguments], self.folder, env=self._env)
 
     @property
     def directory_url(self):
@@ -100,6 +103,7 @@ class Pebble:
     def _get(self, url):
         try:
             context = ssl.create_default_context(cafile=str(self.ca_file))
+            context.check_hostname = False
             with urllib.request.urlopen(url, context=context, timeout=5) as answer:
                 return answer.read()
         except OSError:

@@ -11,6 +11,12 @@ import subprocess
 import time
 from pathlib import Path
 
+# Ports outside the kernel's own range. Each of the pytest processes that run at a time has its part of them.
+PORTS = range(10000, 32000)
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_own_ports = PORTS[_worker::_workers]
+
 # Long enough for a machine that stalls for seconds; a test that passes never waits so long.
 PATIENCE_S = 30
 PR_SET_CHILD_SUBREAPER = 36
@@ -39,7 +45,7 @@ def wait_until(condition, what, timeout_s=PATIENCE_S, interval_s=0.02):
 def free_port(address="127.0.0.1"):
     """A port free for TCP and UDP, outside the kernel's own range and not given to anybody before."""
     for _ in range(1000):
-        port = random.randrange(10000, 32000)
+        port = random.choice(_own_ports)
         if port in _ports_given:
             continue
         try:

@@ -14,6 +14,7 @@ static struct config_resolver config_resolver = {.name = "le",
                                                  .ca_server = "https://ca/dir",
                                                  .dns_provider = "fake",
                                                  .key_type = KEY_EC256,
+                                                 .certificate_timeout_s = 900,
                                                  .propagation_port = 53};
 static struct config_router router = {.tls = true, .domains = &domain, .domain_count = 1};
 static struct config config = {.routers = &router,

@@ -217,7 +217,7 @@ static void requests_many_names(void **state)
     struct buf csr = {0};
     struct x509 x;
     bool cn;
-    assert_true(result_is_ok(x509_request(key, list, COUNT, true, true, &csr, NULL)));
+    assert_true(result_is_ok(x509_request(key, list, COUNT, NULL, 0, true, true, &csr, NULL)));
     request_san(buf_span(&csr), &x, &cn);
     assert_true(cn);
     assert_true(x.must_staple);
@@ -228,10 +228,20 @@ static void requests_many_names(void **state)
     assert_string_equal(x.names[51], "2001:db8::2");
     x509_free(&x);
     csr.len = 0;
-    assert_true(result_is_ok(x509_request(key, list + 50, 1, true, false, &csr, NULL)));
+    assert_true(result_is_ok(x509_request(key, list + 50, 1, NULL, 0, true, false, &csr, NULL)));
     request_san(buf_span(&csr), &x, &cn);
     assert_false(cn);
     assert_false(x.must_staple);
+    x509_free(&x);
+    csr.len = 0;
+    /* Mail addresses are names beside those of hosts; without a CN the names are critical. */
+    static const char mail[] = "\x81\x0bhost@a.test";
+    const char *emails[] = {mail + 2};
+    assert_true(result_is_ok(x509_request(key, list, 1, emails, 1, false, false, &csr, NULL)));
+    request_san(buf_span(&csr), &x, &cn);
+    assert_false(cn);
+    assert_int_equal(x.name_count, 1);
+    assert_non_null(memmem(csr.ptr, csr.len, mail, sizeof mail - 1));
     x509_free(&x);
     key_free(key);
     buf_free(&csr);
@@ -245,7 +255,8 @@ static void refuses_names(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct buf out = {0};
         struct why why = {""};
-        assert_int_equal(x509_request(key, bad + i, 1, true, false, &out, &why).code, ERR_FORMAT);
+        assert_int_equal(x509_request(key, bad + i, 1, NULL, 0, true, false, &out, &why).code,
+                         ERR_FORMAT);
         assert_non_null(strstr(why.text, bad[i]));
         assert_int_equal(out.len, 0);
     }
