@@ -57,12 +57,12 @@ def environment(family, bind, script):
 
 
 def acme_sh():
-    """The program acme.sh with its hooks beside it: of the private prefix (tools/deps --hooks) or the distribution's."""
+    """The program acme.sh with its hooks beside it: of the private prefix (tools/deps --tools) or the distribution's."""
     deps = os.environ.get("FERRULE_DEPS") or Path(__file__).resolve().parents[3] / "build" / "deps"
     for path in (Path(deps).resolve() / "share" / "acme.sh" / "acme.sh", Path("/usr/share/acme.sh/acme.sh")):
         if path.exists():
             return path
-    pytest.skip("acme.sh is not installed: tools/deps --hooks, or Debian's acme.sh")
+    pytest.skip("acme.sh is not installed: tools/deps --tools, or Debian's acme.sh")
     return None
 
 
