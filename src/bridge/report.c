@@ -15,14 +15,16 @@
 
 #define MAGIC 0x66657272756c6531ull
 
-/* First in the memfd; the pages follow at PAGES_AT. */
+/* First in the memfd; the pages follow at PAGES_AT, the tables of series behind them. */
 struct head {
     uint64_t magic;
     uint32_t counters; /* REPORT_COUNT of who made it */
     uint32_t page_bytes;
+    uint32_t series_bytes;
     uint32_t workers;
 };
-#define PAGES_AT 4096
+#define PAGES_AT           4096
+#define SERIES_AT(workers) (PAGES_AT + (size_t)(workers) * sizeof(struct report_page))
 
 struct report {
     uint8_t *map;
@@ -32,12 +34,13 @@ struct report {
 
 static size_t bytes_for(uint32_t workers)
 {
-    return PAGES_AT + (size_t)workers * sizeof(struct report_page);
+    return SERIES_AT(workers) + (size_t)workers * sizeof(struct series_table);
 }
 
 static struct result fill(int fd, uint32_t workers, struct why *why)
 {
-    struct head head = {MAGIC, REPORT_COUNT, sizeof(struct report_page), workers};
+    struct head head = {MAGIC, REPORT_COUNT, sizeof(struct report_page),
+                        sizeof(struct series_table), workers};
     if (ftruncate(fd, (off_t)bytes_for(workers)) < 0)
         return why_fail_sys(why, ERR_SYSTEM, errno, "no memory for the counters");
     if (pwrite(fd, &head, sizeof head, 0) != sizeof head)
@@ -72,7 +75,8 @@ static struct result check(int fd, struct head *ret, struct why *why)
     bool sealed = (seals & F_SEAL_SHRINK) && (seals & F_SEAL_GROW);
     if (!sealed || pread(fd, ret, sizeof *ret, 0) != sizeof *ret || ret->magic != MAGIC)
         return why_fail(why, ERR_FORMAT, "descriptor %d is not a report", fd);
-    if (ret->counters != REPORT_COUNT || ret->page_bytes != sizeof(struct report_page))
+    if (ret->counters != REPORT_COUNT || ret->page_bytes != sizeof(struct report_page) ||
+        ret->series_bytes != sizeof(struct series_table))
         return why_fail(why, ERR_VERSION, "the report was made by another build of ferrule");
     if (ret->workers < 1 || ret->workers > REPORT_WORKERS_MAX ||
         (uint64_t)st.st_size != bytes_for(ret->workers))
@@ -113,6 +117,12 @@ struct report_page *report_page(struct report *r, uint32_t worker)
     return (struct report_page *)(void *)(r->map + PAGES_AT) + worker;
 }
 
+struct series_table *report_series(const struct report *r, uint32_t worker)
+{
+    must(worker < r->workers);
+    return (struct series_table *)(void *)(r->map + SERIES_AT(r->workers)) + worker;
+}
+
 void report_start(struct report_page *p)
 {
     for (int c = 0; c < REPORT_COUNT; c++)
@@ -120,13 +130,18 @@ void report_start(struct report_page *p)
             __atomic_store_n(&p->values[c], 0, __ATOMIC_RELAXED);
 }
 
+uint64_t report_value(const struct report *r, uint32_t worker, enum report_counter counter)
+{
+    must(counter < REPORT_COUNT && worker < r->workers);
+    const struct report_page *pages = (const struct report_page *)(const void *)(r->map + PAGES_AT);
+    return __atomic_load_n(&pages[worker].values[counter], __ATOMIC_RELAXED);
+}
+
 uint64_t report_sum(const struct report *r, enum report_counter counter)
 {
-    must(counter < REPORT_COUNT);
-    const struct report_page *pages = (const struct report_page *)(const void *)(r->map + PAGES_AT);
     uint64_t sum = 0;
     for (uint32_t i = 0; i < r->workers; i++)
-        sum += __atomic_load_n(&pages[i].values[counter], __ATOMIC_RELAXED);
+        sum += report_value(r, i, counter);
     return sum;
 }
 

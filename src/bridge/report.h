@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/result.h"
+#include "bridge/series.h"
 
 enum report_counter {
 #define COUNTER(name, help) REPORT_##name,
@@ -39,9 +40,13 @@ void report_unmap(struct report *r);
 uint32_t report_workers(const struct report *r);
 /* A worker's own page; worker < report_workers(). Valid until report_unmap(). */
 struct report_page *report_page(struct report *r, uint32_t worker);
+/* What the worker counts by name. Valid as long. Untouched cells cost no memory. */
+struct series_table *report_series(const struct report *r, uint32_t worker);
 /* Sets the gauges of one page to 0: a worker that starts has none of what its crashed forerunner
  * had open. Counters go on. */
 void report_start(struct report_page *p);
+/* One worker's. */
+uint64_t report_value(const struct report *r, uint32_t worker, enum report_counter counter);
 /* Sum over all workers. */
 uint64_t report_sum(const struct report *r, enum report_counter counter);
 /* "conns_accepted"; static memory. */

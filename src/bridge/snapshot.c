@@ -36,12 +36,22 @@ static void code_entrypoint(struct coder *c, struct snap_entrypoint *e)
     code_u32(c, &e->keep_alive_requests);
     code_u32(c, &e->keep_alive_ms);
     code_u32(c, &e->grace_timeout_ms);
+    code_u32(c, &e->accept_grace_ms);
     code_bool(c, &e->forwarded_insecure);
     code_u32(c, &e->trusted_first);
     code_u32(c, &e->trusted_count);
     code_u32(c, &e->first_router);
     code_u32(c, &e->router_count);
+    code_bool(c, &e->internal);
+    code_u64(c, &e->series);
+    code_u64(c, &e->open_series);
     code_bool(c, &e->tls);
+    code_u32(c, &e->tcp.first);
+    code_u32(c, &e->tcp.count);
+    code_bool(c, &e->tcp_tls);
+    code_bool(c, &e->proxy_insecure);
+    code_u32(c, &e->proxy_trusted.first);
+    code_u32(c, &e->proxy_trusted.count);
 }
 
 static void code_router(struct coder *c, struct snap_router *r)
@@ -55,6 +65,9 @@ static void code_router(struct coder *c, struct snap_router *r)
     code_u32(c, &r->entrypoint);
     code_bool(c, &r->access_log);
     code_bool(c, &r->metrics);
+    code_bool(c, &r->passthrough);
+    code_bool(c, &r->internal);
+    code_u64(c, &r->series);
     code_u32(c, &r->steps.first);
     code_u32(c, &r->steps.count);
 }
@@ -75,6 +88,8 @@ static void code_regex(struct coder *c, struct snap_regex *r)
 static void code_service(struct coder *c, struct snap_service *s)
 {
     code_span(c, &s->name);
+    code_u64(c, &s->series);
+    code_bool(c, &s->ping);
     code_u32(c, &s->first_server);
     code_u32(c, &s->server_count);
     code_bool(c, &s->pass_host_header);
@@ -94,6 +109,8 @@ static void code_service(struct coder *c, struct snap_service *s)
     code_span(c, &s->cookie_attributes);
     code_u32(c, &s->passive_failures);
     code_u32(c, &s->passive_window_ms);
+    code_u8(c, &s->proxy_version);
+    code_u32(c, &s->termination_ms);
 }
 
 static void code_transport(struct coder *c, struct snap_transport *t)
@@ -173,6 +190,15 @@ static void code_access(struct coder *c, struct snap_access *a)
     code_span(c, &a->path);
 }
 
+static void code_metrics(struct coder *c, struct snap_metrics *m)
+{
+    code_bool(c, &m->on);
+    code_u16(c, &m->ping_status);
+    code_u32(c, &m->bound_count);
+    for (uint32_t i = 0; i < SERIES_BOUNDS_MAX; i++)
+        code_u64(c, &m->bounds_ns[i]);
+}
+
 static void code_access_header(struct coder *c, struct snap_access_header *h)
 {
     code_span(c, &h->name);
@@ -187,10 +213,10 @@ static void code_access_status(struct coder *c, struct snap_access_status *s)
 
 /* Array members: type, member, counter, bytes of the smallest element on the wire. */
 #define ARRAYS(X)                                                                                  \
-    X(entrypoint, entrypoints, entrypoint_count, 104)                                              \
-    X(router, routers, router_count, 42)                                                           \
+    X(entrypoint, entrypoints, entrypoint_count, 143)                                              \
+    X(router, routers, router_count, 52)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 16)                                                  \
-    X(service, services, service_count, 68)                                                        \
+    X(service, services, service_count, 82)                                                        \
     X(server, servers, server_count, 20)                                                           \
     X(transport, transports, transport_count, 42)                                                  \
     X(roots, roots, roots_count, 4)                                                                \
@@ -212,6 +238,7 @@ static void code_access_status(struct coder *c, struct snap_access_status *s)
 static void code_elements(struct coder *c, struct snapshot *s)
 {
     code_access(c, &s->access);
+    code_metrics(c, &s->metrics);
 #define CODE(type, member, counter, wire_bytes)                                                    \
     for (uint32_t i = 0; i < s->counter && !c->in.bad; i++)                                        \
         code_##type(c, &s->member[i]);
@@ -298,11 +325,16 @@ static bool entrypoint_ok(const struct snapshot *s, const struct snap_entrypoint
     if (status != 0 && status != 301 && status != 302 && status != 307 && status != 308)
         return false;
     if (!h2_ok(&e->h2) || !range_ok(e->trusted_first, e->trusted_count, s->prefix_count) ||
-        !range_ok(e->first_router, e->router_count, s->router_count))
+        !range_ok(e->first_router, e->router_count, s->router_count) ||
+        !range_ok(e->tcp.first, e->tcp.count, s->router_count) ||
+        !range_ok(e->proxy_trusted.first, e->proxy_trusted.count, s->prefix_count))
         return false;
     uint32_t self = (uint32_t)(e - s->entrypoints);
     for (uint32_t i = 0; i < e->router_count; i++)
         if (s->routers[e->first_router + i].entrypoint != self)
+            return false;
+    for (uint32_t i = 0; i < e->tcp.count; i++)
+        if (s->routers[e->tcp.first + i].entrypoint != self)
             return false;
     return true;
 }
@@ -339,10 +371,19 @@ static bool access_ok(const struct snapshot *s)
     return ok;
 }
 
+static bool metrics_ok(const struct snap_metrics *m)
+{
+    bool ok = m->bound_count <= SERIES_BOUNDS_MAX && m->ping_status <= 999;
+    for (uint32_t i = 1; ok && i < m->bound_count; i++)
+        ok = m->bounds_ns[i - 1] < m->bounds_ns[i];
+    return ok;
+}
+
 static bool service_ok(const struct snapshot *s, const struct snap_service *v)
 {
     if (v->transport >= s->transport_count || v->kind > SNAP_SERVICE_FAILOVER ||
-        v->strategy > SNAP_STRATEGY_LEAST_TIME || v->level >= SNAP_SERVICE_LEVELS ||
+        v->strategy > SNAP_STRATEGY_LEAST_TIME || v->proxy_version > 2 ||
+        v->level >= SNAP_SERVICE_LEVELS ||
         !range_ok(v->first_server, v->server_count, s->server_count) ||
         !range_ok(v->first_member, v->member_count, s->member_count))
         return false;
@@ -419,7 +460,8 @@ static bool transport_ok(const struct snapshot *s, const struct snap_transport *
 
 struct result snapshot_check(const struct snapshot *s)
 {
-    bool ok = s->tls_count > 0 && services_ok(s) && access_ok(s); /* tls[0] is "default" */
+    bool ok = s->tls_count > 0 && services_ok(s) && access_ok(s) &&
+              metrics_ok(&s->metrics); /* tls[0] is "default" */
     for (uint32_t i = 0; i < s->entrypoint_count; i++)
         ok = ok && entrypoint_ok(s, &s->entrypoints[i]);
     for (uint32_t i = 0; i < s->router_count; i++)

@@ -9,6 +9,7 @@
 #include "base/net.h"
 #include "base/result.h"
 #include "base/span.h"
+#include "bridge/series.h"
 #include "bridge/snapshot_middleware.h"
 
 #define SNAP_NONE UINT32_MAX
@@ -36,10 +37,17 @@ struct snap_entrypoint {
     uint32_t keep_alive_requests;          /* of one connection; 0 = no limit */
     uint32_t keep_alive_ms;                /* age at which a connection ends; 0 = no limit */
     uint32_t grace_timeout_ms;             /* drain */
+    uint32_t accept_grace_ms;              /* from the stop signal to the drain */
     bool forwarded_insecure;               /* X-Forwarded-* of every client are trusted */
     uint32_t trusted_first, trusted_count; /* range in snapshot.prefixes */
     uint32_t first_router, router_count;   /* range in snapshot.routers, best priority first */
-    bool tls; /* some router of it has TLS: connections start with a ClientHello */
+    bool internal;                         /* has such a router */
+    uint64_t series, open_series; /* ids of its requests, 0 = not counted, and of its connections */
+    bool tls;              /* some router of it has TLS: connections start with a ClientHello */
+    struct snap_range tcp; /* in snapshot.routers: of TCP connections, best priority first */
+    bool tcp_tls;          /* some of those have TLS */
+    bool proxy_insecure;   /* every client has to send the PROXY protocol, */
+    struct snap_range proxy_trusted; /* or those at these addresses: in snapshot.prefixes */
 };
 
 struct snap_prefix {
@@ -83,9 +91,12 @@ struct snap_router {
     uint32_t first_node, node_count; /* range in snapshot.rule_nodes; postfix, depth <= 32 */
     int64_t priority;
     uint32_t service;    /* index in snapshot.services */
-    uint32_t tls;        /* index in snapshot.tls, SNAP_NONE = plain HTTP only */
+    uint32_t tls;        /* index in snapshot.tls, SNAP_NONE = plain connections only */
     uint32_t entrypoint; /* index */
     bool access_log, metrics;
+    bool passthrough;        /* TCP: TLS is passed on as it comes; then `tls` is not used */
+    bool internal;           /* also where the entry point redirects */
+    uint64_t series;         /* id of its requests, 0 = not counted by router */
     struct snap_range steps; /* in snapshot.steps: its middlewares, outermost first */
 };
 
@@ -144,6 +155,8 @@ struct snap_member {
 
 struct snap_service {
     struct span name;
+    uint64_t series;                     /* id of its requests, 0 = not counted by service */
+    bool ping;                           /* ferrule answers itself; without servers and members */
     uint32_t first_server, server_count; /* range in snapshot.servers */
     bool pass_host_header;
     uint32_t dial_timeout_ms, response_header_timeout_ms, idle_timeout_ms;
@@ -159,6 +172,8 @@ struct snap_service {
     struct span cookie_attributes;               /* "; Path=/; HttpOnly" */
     uint32_t passive_failures;  /* in `passive_window_ms` take a server out; 0 = never */
     uint32_t passive_window_ms; /* also for how long */
+    uint8_t proxy_version;      /* TCP: of the PROXY protocol that is sent; 0 = none */
+    uint32_t termination_ms;    /* TCP: time for one side when the other has closed */
 };
 
 /* What is asked of clients; the names are Go's. */
@@ -213,11 +228,20 @@ struct snap_access_status {
     uint16_t first, last; /* a range of statuses that pass */
 };
 
+/* [metrics.prometheus] and [ping], as far as workers know them. */
+struct snap_metrics {
+    bool on;
+    uint16_t ping_status; /* of ping while ferrule stops */
+    uint32_t bound_count;
+    uint64_t bounds_ns[SERIES_BOUNDS_MAX]; /* of durations, ascending */
+};
+
 struct snapshot {
     uint64_t version; /* grows with each one control publishes */
     void *owner;      /* the bridge's own mark on what it published; NULL in control */
     uint32_t conns_per_worker;
     struct snap_access access;
+    struct snap_metrics metrics;
     struct snap_access_header *access_headers;
     struct snap_access_status *access_statuses;
     struct snap_entrypoint *entrypoints;

@@ -31,6 +31,7 @@ struct build {
     const struct config *running; /* its processes stay as they are; NULL = none runs */
     struct config_where top;      /* for what has no place of its own */
     struct place *entry_places;   /* one per entry point */
+    struct names tcp_service_names, tcp_middleware_names;
     struct names entry_names, resolver_names, service_names, tls_names, middleware_names;
     const char *last_file, *last_copy;
     uint32_t system_roots; /* index into roots, UINT32_MAX = there are none */
@@ -48,7 +49,19 @@ void build_middlewares(struct build *b);
 /* Members of services, once their names are known. */
 void build_balance(struct build *b);
 void build_routers(struct build *b);
+/* Behind the services and middlewares of [http], in the same lists; there is room. */
+void build_tcp_services(struct build *b);
+void build_tcp_middlewares(struct build *b);
 void build_access(struct build *b);
+/* ferrule's own services, for build_services() and build_routers(): appends those that are asked
+ * for; reports those that are members of others; fills in the HTTP routers to them, beside those
+ * there are, and returns how many; what is told of requests to them when a router does not say. */
+#define BUILD_INTERNALS 2
+void build_internal_services(struct build *b);
+void build_internal_members(struct build *b);
+uint32_t build_internal_routers(struct build *b, const struct config_router *routers,
+                                uint32_t router_count, struct config_router ret[BUILD_INTERNALS]);
+void build_internal_observe(struct build *b, struct config_router *router);
 void build_tls_hosts(struct build *b);
 void build_cover(struct build *b);
 
@@ -97,7 +110,8 @@ uint32_t build_refer(struct build *b, const struct names *names, const struct no
 
 /* The middlewares that a list names, chains expanded, each good one as often as it is named.
  * Reports names that there are not, and more than CONFIG_MIDDLEWARES_MAX. */
-struct config_middleware_list build_middleware_list(struct build *b, struct place list);
+struct config_middleware_list build_middleware_list(struct build *b, const struct names *names,
+                                                    struct place list);
 /* The families of middlewares, each in a file of its own; p is the table of the type. */
 void build_middlewares_path(struct build *b, struct place p, struct config_middleware *m);
 void build_middlewares_headers(struct build *b, struct place p, struct config_middleware *m);

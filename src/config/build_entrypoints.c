@@ -136,6 +136,8 @@ static void build_one(struct build *b, struct place p, struct config_entrypoint 
     build_h2(p, &e->h2);
     e->forwarded_insecure = build_bool(p, "forwardedHeaders.insecure");
     e->trusted_ips = build_list(b, p, "forwardedHeaders.trustedIPs", &e->trusted_count);
+    e->proxy_insecure = build_bool(p, "proxyProtocol.insecure");
+    e->proxy_trusted = build_list(b, p, "proxyProtocol.trustedIPs", &e->proxy_trusted_count);
     e->default_of_routers = build_bool(p, "asDefault");
     e->access_logs = build_bool(p, "observability.accessLogs");
     e->metrics = build_bool(p, "observability.metrics");

@@ -78,12 +78,13 @@ static const char *middleware_name(const struct config *config, uint32_t i)
 
 /* ---- lists ---------------------------------------------------------------------------------- */
 
-static struct config_middleware_list resolve(struct build *b, struct place list)
+static struct config_middleware_list resolve(struct build *b, const struct names *names,
+                                             struct place list)
 {
     struct config_middleware_list out = {0};
     out.items = arena_alloc(b->arena, (build_count(list) + 1) * sizeof *out.items);
     for (const struct node *n = NULL; (n = build_next(list, n));) {
-        uint32_t index = build_refer(b, &b->middleware_names, n, n->text, "middleware");
+        uint32_t index = build_refer(b, names, n, n->text, "middleware");
         if (index != UINT32_MAX)
             out.items[out.count++] = index;
     }
@@ -122,9 +123,10 @@ static bool walk_list(struct walk *w, const struct config_middleware_list *list)
     return true;
 }
 
-struct config_middleware_list build_middleware_list(struct build *b, struct place place)
+struct config_middleware_list build_middleware_list(struct build *b, const struct names *names,
+                                                    struct place place)
 {
-    struct config_middleware_list written = resolve(b, place);
+    struct config_middleware_list written = resolve(b, names, place);
     struct walk w = {.b = b};
     if (written.count == 0)
         return w.list;
@@ -170,18 +172,20 @@ void build_middlewares(struct build *b)
 {
     struct place all = build_at(b->root, "http.middlewares");
     struct config *c = b->config;
-    c->middlewares = arena_alloc(b->arena, (build_count(all) + 1) * sizeof *c->middlewares);
+    uint32_t count = build_count(all) + build_count(build_at(b->root, "tcp.middlewares"));
+    c->middlewares = arena_alloc(b->arena, (count + 1) * sizeof *c->middlewares);
     for (const struct node *n = NULL; (n = build_next(all, n));)
         build_one(b, build_child(all, n), &c->middlewares[c->middleware_count++]);
     build_names(b, &b->middleware_names, c->middleware_count, middleware_name);
     uint32_t i = 0;
     for (const struct node *n = NULL; (n = build_next(all, n)); i++) {
         if (c->middlewares[i].kind == CONFIG_MIDDLEWARE_CHAIN)
-            c->middlewares[i].chain =
-                resolve(b, build_at(build_child(all, n), "chain.middlewares"));
+            c->middlewares[i].chain = resolve(b, &b->middleware_names,
+                                              build_at(build_child(all, n), "chain.middlewares"));
     }
     check_circles(b, all);
     for (i = 0; i < c->entrypoint_count; i++)
-        c->entrypoints[i].middlewares =
-            build_middleware_list(b, build_at(b->entry_places[i], "http.middlewares"));
+        c->entrypoints[i].middlewares = build_middleware_list(
+            b, &b->middleware_names, build_at(b->entry_places[i], "http.middlewares"));
+    build_tcp_middlewares(b);
 }

@@ -8,28 +8,31 @@
 
 struct routers {
     struct build *b;
-    uint32_t capacity;
+    bool tcp; /* [tcp.routers] */
+    struct config_router *items;
+    uint32_t count, capacity;
     bool on_host_rule;       /* [acme] onHostRule */
     uint32_t older_resolver; /* [acme], or UINT32_MAX */
 };
 
 static struct config_router *add_router(struct routers *r)
 {
-    struct config *c = r->b->config;
-    if (c->router_count == r->capacity) {
+    if (r->count == r->capacity) {
         uint32_t more = r->capacity ? r->capacity * 2 : 64;
         struct config_router *grown = arena_alloc(r->b->arena, more * sizeof *grown);
         if (r->capacity)
-            memcpy(grown, c->routers, r->capacity * sizeof *grown);
-        c->routers = grown;
+            memcpy(grown, r->items, r->capacity * sizeof *grown);
+        r->items = grown;
         r->capacity = more;
     }
-    return &c->routers[c->router_count++];
+    return &r->items[r->count++];
 }
 
 /* ruleSyntax of the router, else core.defaultRuleSyntax. */
 static enum rule_syntax syntax_of(struct routers *r, struct place p)
 {
+    if (r->tcp)
+        return RULE_TCP;
     const struct node *own = build_at(p, "ruleSyntax").node;
     const struct node *all = build_at(r->b->root, "core.defaultRuleSyntax").node;
     const struct node *n = own ? own : all;
@@ -116,6 +119,14 @@ static void fill_tls(struct routers *r, struct place tls, struct config_router *
     const struct node *resolver = build_at(tls, "certResolver").node;
     const struct node *options = build_at(tls, "options").node;
     router->tls = true;
+    router->passthrough = r->tcp && build_bool(tls, "passthrough");
+    if (router->passthrough && (resolver || options))
+        problems_warn(b->problems, router->where,
+                      "TCP router %s passes TLS through: certResolver and options mean nothing "
+                      "beside that",
+                      router->name);
+    if (router->passthrough)
+        return;
     if (resolver)
         router->resolver =
             build_refer(b, &b->resolver_names, resolver, resolver->text, "certificate resolver");
@@ -161,6 +172,31 @@ static enum config_choice choice_of(struct place p, const char *path)
     return !n ? CONFIG_UNSET : n->truth ? CONFIG_YES : CONFIG_NO;
 }
 
+/* HostSNI(`*`) and nothing else. */
+static bool takes_all(const struct rule *rule)
+{
+    return rule->node_count == 1 && rule->nodes[0].op == RULE_ANY;
+}
+
+/* What holds for TCP routers alone. */
+static void check_tcp(struct routers *r, const struct node *rule, bool has_priority,
+                      struct config_router *router)
+{
+    /* So it is the last to be asked, unless a priority says otherwise. */
+    if (takes_all(&router->rule) && !has_priority)
+        router->priority = -1;
+    for (uint32_t i = 0; i < router->rule.node_count && !router->tls; i++) {
+        uint8_t op = router->rule.nodes[i].op;
+        if (op != RULE_HOST && op != RULE_HOST_REGEXP && op != RULE_ALPN)
+            continue;
+        problems_error(r->b->problems, rule->at,
+                       "TCP router %s has no tls, so its clients name no server and no protocol: "
+                       "write HostSNI(`*`), or give it a tls part",
+                       router->name);
+        return;
+    }
+}
+
 /* One router on some entry points; `tls.node` NULL: without TLS. */
 static void put_router(struct routers *r, struct place p, struct place tls,
                        const uint32_t *entrypoints, uint32_t count)
@@ -174,22 +210,31 @@ static void put_router(struct routers *r, struct place p, struct place tls,
     *router = (struct config_router){
         .name = arena_strdup(b->arena, p.node->key),
         .rule = parsed,
+        .tcp = r->tcp,
         .priority = build_int(p, "priority"),
         .entrypoints = arena_dup(b->arena, entrypoints, count * sizeof *entrypoints),
         .entrypoint_count = count,
         .resolver = UINT32_MAX,
-        .access_logs = choice_of(p, "observability.accessLogs"),
-        .metrics = choice_of(p, "observability.metrics"),
-        .middlewares = build_middleware_list(b, build_at(p, "middlewares")),
+        .access_logs = r->tcp ? CONFIG_NO : choice_of(p, "observability.accessLogs"),
+        .metrics = r->tcp ? CONFIG_NO : choice_of(p, "observability.metrics"),
+        .middlewares =
+            build_middleware_list(b, r->tcp ? &b->tcp_middleware_names : &b->middleware_names,
+                                  build_at(p, "middlewares")),
         .where = build_where(b, p.node->key_at),
     };
     if (router->priority == 0 && rule)
         router->priority = (int64_t)strlen(rule->text);
-    router->service =
-        service ? build_refer(b, &b->service_names, service, service->text, "service") : UINT32_MAX;
+    const struct names *services = r->tcp ? &b->tcp_service_names : &b->service_names;
+    router->service = UINT32_MAX;
+    if (service)
+        router->service =
+            build_refer(b, services, service, service->text, r->tcp ? "TCP service" : "service");
     if (tls.node)
         fill_tls(r, tls, router, good);
-    b->config->router_count -= !good;
+    if (r->tcp && good)
+        check_tcp(r, rule, build_int(p, "priority") != 0, router);
+    build_internal_observe(b, router);
+    r->count -= !good;
 }
 
 static void build_one(struct routers *r, struct place p)
@@ -201,7 +246,7 @@ static void build_one(struct routers *r, struct place p)
     uint32_t errors = b->problems->errors;
     build_required(b, p, "rule");
     build_required(b, p, "service");
-    if (tls.node) {
+    if (tls.node || r->tcp) {
         put_router(r, p, tls, entrypoints, count);
         return;
     }
@@ -260,14 +305,15 @@ static uint32_t shared_entrypoint(const struct config_router *a, const struct co
     return UINT32_MAX;
 }
 
-static void warn_of_equals(struct build *b)
+static void warn_of_equals(const struct routers *r)
 {
+    struct build *b = r->b;
     struct config *c = b->config;
-    struct config_router **list = mem_alloc((c->router_count + 1) * sizeof(struct config_router *));
-    for (uint32_t i = 0; i < c->router_count; i++)
-        list[i] = &c->routers[i];
-    qsort(list, c->router_count, sizeof *list, compare_equals);
-    for (uint32_t first = 0, i = 1; i < c->router_count; i++) {
+    struct config_router **list = mem_alloc((r->count + 1) * sizeof(struct config_router *));
+    for (uint32_t i = 0; i < r->count; i++)
+        list[i] = &r->items[i];
+    qsort(list, r->count, sizeof *list, compare_equals);
+    for (uint32_t first = 0, i = 1; i < r->count; i++) {
         struct config_router *a = list[first], *x = list[i];
         if (a->priority != x->priority || a->tls != x->tls || rule_compare(&a->rule, &x->rule)) {
             first = i;
@@ -283,17 +329,39 @@ static void warn_of_equals(struct build *b)
     free(list);
 }
 
+static void build_all(struct routers *r, struct place all)
+{
+    for (const struct node *n = NULL; (n = build_next(all, n));)
+        build_one(r, build_child(all, n));
+}
+
+/* Best first. */
+static void order(struct routers *r)
+{
+    if (r->count)
+        qsort(r->items, r->count, sizeof *r->items, compare_routers);
+    warn_of_equals(r);
+}
+
 void build_routers(struct build *b)
 {
     struct config *c = b->config;
     struct routers r = {.b = b, .older_resolver = UINT32_MAX};
-    struct place older = build_at(b->root, "acme"), all = build_at(b->root, "http.routers");
+    struct routers tcp = {.b = b, .tcp = true, .older_resolver = UINT32_MAX};
+    struct place older = build_at(b->root, "acme");
     r.on_host_rule = older.node && build_bool(older, "onHostRule");
     if (r.on_host_rule)
         r.older_resolver = c->resolver_count - 1; /* it is built last */
-    for (const struct node *n = NULL; (n = build_next(all, n));)
-        build_one(&r, build_child(all, n));
-    if (c->router_count)
-        qsort(c->routers, c->router_count, sizeof *c->routers, compare_routers);
-    warn_of_equals(b);
+    build_all(&r, build_at(b->root, "http.routers"));
+    build_all(&tcp, build_at(b->root, "tcp.routers"));
+    struct config_router own[BUILD_INTERNALS];
+    uint32_t own_count = build_internal_routers(b, r.items, r.count, own);
+    for (uint32_t i = 0; i < own_count; i++)
+        *add_router(&r) = own[i];
+    order(&r);
+    order(&tcp);
+    c->routers = r.items;
+    c->router_count = r.count;
+    c->tcp_routers = tcp.items;
+    c->tcp_router_count = tcp.count;
 }

@@ -100,9 +100,13 @@ void build_services(struct build *b)
 {
     struct place all = build_at(b->root, "http.services");
     struct config *c = b->config;
-    c->services = arena_alloc(b->arena, (build_count(all) + 1) * sizeof *c->services);
+    uint32_t count = build_count(all) + build_count(build_at(b->root, "tcp.services"));
+    c->services = arena_alloc(b->arena, (count + BUILD_INTERNALS) * sizeof *c->services);
     for (const struct node *n = NULL; (n = build_next(all, n));)
         build_one(b, build_child(all, n), &c->services[c->service_count++]);
+    build_internal_services(b);
     build_names(b, &b->service_names, c->service_count, service_name);
+    build_tcp_services(b);
     build_balance(b);
+    build_internal_members(b);
 }

@@ -45,6 +45,9 @@ struct config_entrypoint {
     uint32_t head_max_bytes;
     struct config_h2 h2;
     bool forwarded_insecure;
+    bool proxy_insecure;        /* every client sends the PROXY protocol, */
+    const char **proxy_trusted; /* or those at these addresses */
+    uint32_t proxy_trusted_count;
     const char **trusted_ips; /* CIDR or address, checked */
     uint32_t trusted_count;
     bool tls;                  /* http.tls: all its routers have TLS */
@@ -78,11 +81,14 @@ struct config_router {
     uint32_t service;
     struct config_middleware_list middlewares; /* chains expanded */
     bool tls;
+    bool tcp;
+    bool passthrough;              /* TCP: TLS is passed on as it comes */
     uint32_t tls_options;          /* index into tls_options */
     uint32_t resolver;             /* index into resolvers, UINT32_MAX = none */
     struct config_domain *domains; /* from tls.domains, else one from the rule's Host(); only tls */
     uint32_t domain_count;
     enum config_choice access_logs, metrics; /* observability */
+    bool internal; /* to a service of ferrule's own, also where the entry point redirects */
     struct config_where where;
 };
 
@@ -148,10 +154,13 @@ struct config_health { /* loadBalancer.healthCheck */
     uint32_t header_count;
 };
 
+enum config_internal { CONFIG_INTERNAL_NONE = 0, CONFIG_INTERNAL_PING, CONFIG_INTERNAL_METRICS };
+
 #define CONFIG_SERVICE_LEVELS 4 /* services of services of services of servers */
 
 struct config_service {
     const char *name;
+    uint8_t internal; /* enum config_internal */
     uint8_t kind;     /* enum config_service_kind */
     uint8_t strategy; /* enum config_strategy; of servers */
     uint8_t level;    /* above those of its members; those with servers are 0 */
@@ -168,7 +177,9 @@ struct config_service {
     uint64_t dial_timeout_ms, response_header_timeout_ms, body_timeout_ms, stream_timeout_ms,
         idle_timeout_ms; /* 0 = no limit */
     uint32_t max_idle_per_server;
-    uint32_t transport; /* index into transports */
+    uint32_t transport;      /* index into transports */
+    uint32_t proxy_version;  /* TCP: of the PROXY protocol that is sent; 0 = none */
+    uint64_t termination_ms; /* TCP: time for one side when the other has closed */
     struct config_where where;
 };
 
@@ -264,10 +275,19 @@ struct config_access {
     uint32_t header_count, status_count;
 };
 
+/* [metrics.prometheus]. */
+#define CONFIG_BOUNDS_MAX 18
+struct config_metrics {
+    bool on, entrypoints, routers, services;
+    uint32_t bound_count;
+    uint64_t bounds_ns[CONFIG_BOUNDS_MAX]; /* ascending */
+};
+
 struct config {
     const char *file; /* main file, absolute */
     struct config_entrypoint *entrypoints;
-    struct config_router *routers; /* best first: highest priority, then name */
+    struct config_router *routers;     /* best first: highest priority, then name */
+    struct config_router *tcp_routers; /* likewise; services and middlewares are TCP's */
     struct config_service *services;
     struct config_transport *transports; /* [0] is the global one */
     struct config_roots *roots;
@@ -280,16 +300,20 @@ struct config {
     uint32_t default_resolver;                      /* by this one, which has the domain too */
     struct config_resolver *resolvers;
     uint32_t entrypoint_count, router_count, service_count, transport_count, roots_count,
-        tls_option_count, tls_host_count, certificate_count, resolver_count, middleware_count;
-    uint32_t workers;            /* count, resolved: >= 1 */
-    uint32_t *worker_cpus;       /* one per worker, UINT32_MAX = not pinned */
-    uint32_t worker_connections; /* per worker */
-    uint32_t control_cpu;        /* UINT32_MAX = not pinned */
+        tcp_router_count, tls_option_count, tls_host_count, certificate_count, resolver_count,
+        middleware_count;
+    uint32_t first_tcp_service, first_tcp_middleware; /* from here on they are TCP's */
+    uint32_t workers;                                 /* count, resolved: >= 1 */
+    uint32_t *worker_cpus;                            /* one per worker, UINT32_MAX = not pinned */
+    uint32_t worker_connections;                      /* per worker */
+    uint32_t control_cpu;                             /* UINT32_MAX = not pinned */
     const char *state_directory;
     const char **plugin_directories;
     uint32_t plugin_directory_count;
     const char *admin_socket;
     struct config_access access;
+    struct config_metrics metrics;
+    uint16_t ping_status;      /* of ping while ferrule stops */
     const char *log_level;     /* "ERROR", "WARN", "INFO", "DEBUG" */
     bool tls_prefer_acme;      /* tls.prefer = "acme" */
     uint32_t duplicate_budget; /* certificate requests for one set of names in 168 h */

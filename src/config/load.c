@@ -251,6 +251,8 @@ void config_free(struct config *config)
         return;
     for (uint32_t i = 0; i < config->router_count; i++)
         rule_free(&config->routers[i].rule);
+    for (uint32_t i = 0; i < config->tcp_router_count; i++)
+        rule_free(&config->tcp_routers[i].rule);
     for (uint32_t i = 0; i < config->certificate_count; i++) {
         buf_free(&config->certificates[i].chain);
         buf_wipe_free(&config->certificates[i].key);

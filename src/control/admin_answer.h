@@ -11,8 +11,10 @@
 
 /* How the last reload went. */
 struct admin_reload {
-    int64_t at_s; /* 0 = there was none */
-    bool good;    /* else nothing changed */
+    int64_t at_s;        /* 0 = there was none */
+    uint64_t good_count; /* configurations that were taken into use, the first one too */
+    int64_t good_s;      /* the last of them */
+    bool good;           /* else nothing changed */
     uint32_t errors;
     char **texts; /* errors and warnings, one line each */
     uint32_t text_count;
@@ -32,6 +34,7 @@ struct admin_view {
     const struct scheduler *scheduler;
     struct publish_state *certificates;
     const struct upstreams *upstreams;
+    const struct snapshot *snapshot;
     const struct report *report; /* NULL = no counters */
     const struct admin_reload *last_reload;
     int64_t started_s;

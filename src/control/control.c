@@ -247,6 +247,21 @@ static uint64_t next_version(const struct control *c)
     return last && last->version >= version ? last->version + 1 : version;
 }
 
+/* Workers reach control's own server by a name that nobody else knows. */
+static void scrape_name(struct control *c, struct generation *g)
+{
+    struct why why;
+    for (uint32_t i = 0; i < g->config->service_count; i++) {
+        if (g->config->services[i].internal != CONFIG_INTERNAL_METRICS)
+            continue;
+        struct snap_server *server = &g->snapshot->servers[g->snapshot->services[i].first_server];
+        if (!c->scrape && !result_is_ok(scrape_open(c->loop, &c->view, &c->scrape, &why)))
+            log_error("nobody can read the metrics: %s", why.text);
+        else
+            scrape_serve(c->scrape, server);
+    }
+}
+
 struct generation *control_generation_create(struct control *c, struct config *config)
 {
     struct generation *g = mem_zalloc(sizeof *g);
@@ -254,6 +269,7 @@ struct generation *control_generation_create(struct control *c, struct config *c
     g->config = config;
     resolver_set_open(c->loop, config, c->host, &c->stores, on_store_opened, c, &g->resolvers);
     g->snapshot = snapshot_build(config, next_version(c));
+    scrape_name(c, g);
     g->upstreams = upstreams_create(c->loop, config, g->snapshot, send_messages, c);
     return g;
 }
@@ -304,7 +320,10 @@ static void open_admin(struct control *c)
 {
     struct why why;
     const struct config *config = c->now->config;
+    c->reload.last.good_count = 1;
+    c->reload.last.good_s = clock_wall_s();
     c->view = (struct admin_view){.version = FERRULE_VERSION,
+                                  .snapshot = c->now->snapshot,
                                   .config = config,
                                   .scheduler = c->scheduler,
                                   .certificates = c->certificates,
@@ -325,6 +344,7 @@ static void close_all(struct control *c)
 {
     loop_quiet(c->loop);
     admin_close(c->admin);
+    scrape_close(c->scrape);
     free(c->upgrades.error);
     if (c->host)
         provider_host_destroy(c->host); /* before the orders that wait for it */

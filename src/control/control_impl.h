@@ -8,6 +8,7 @@
 #include "control/bridge_link.h"
 #include "control/cert_files.h"
 #include "control/control.h"
+#include "control/scrape.h"
 #include "control/ticket_store.h"
 #include "control/upstreams.h"
 #include "control/watch.h"
@@ -63,6 +64,7 @@ struct control {
     struct watch *watch;
     struct admin_view view;
     struct admin *admin;
+    struct scrape *scrape; /* NULL: it could not be opened, or nothing asks for it */
     struct loop_timer housekeeping;
 };
 

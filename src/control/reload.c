@@ -39,6 +39,8 @@ static void finish(struct control *c, bool good, const char *error)
         r->last.texts[r->last.text_count++] = mem_strdup(error);
     r->last.good = good;
     r->last.at_s = clock_wall_s();
+    r->last.good_count += good;
+    r->last.good_s = good ? r->last.at_s : r->last.good_s;
     r->last.errors = r->problems.errors + (error && error[0]);
     if (good)
         log_info("the configuration is in use: %u entry points, %u routers, %u services",
@@ -113,6 +115,7 @@ static void use(struct control *c, struct config *config)
     publish(c);
     c->view.config = config;
     c->view.upstreams = c->now->upstreams;
+    c->view.snapshot = c->now->snapshot;
     retire(c, old);
     reload_collect(c);
     scheduler_wake(c->scheduler);

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/must.h"
 #include "control/snapshot_balance.h"
+#include "control/snapshot_metrics.h"
 #include "control/snapshot_rules.h"
 #include "crypto/digest.h"
 
@@ -65,6 +66,34 @@ static bool chosen(enum config_choice choice, bool otherwise)
     return choice == CONFIG_UNSET ? otherwise : choice == CONFIG_YES;
 }
 
+/* A router of this entry point; true when it has TLS. */
+static bool put_router(struct snapshot *s, struct snapshot_rules *rules,
+                       const struct config *config, const struct config_router *r, uint32_t index,
+                       const uint32_t *middlewares)
+{
+    static const struct config_middleware_list none = {NULL, 0};
+    const struct config_entrypoint *c = &config->entrypoints[index];
+    if (!uses(r, index))
+        return false;
+    s->routers[s->router_count++] = (struct snap_router){
+        .name = span_str(r->name),
+        .first_node = s->rule_node_count,
+        .node_count = r->rule.node_count,
+        .priority = r->priority,
+        .service = r->service,
+        .tls = r->tls ? r->tls_options : SNAP_NONE,
+        .entrypoint = index,
+        .access_log = chosen(r->access_logs, c->access_logs),
+        .metrics = chosen(r->metrics, c->metrics),
+        .passthrough = r->passthrough,
+        .internal = r->internal,
+        .steps = snapshot_build_steps(s, middlewares, r->tcp ? &none : &c->middlewares,
+                                      &r->middlewares)};
+    snapshot_rules_put(rules, &r->rule);
+    s->entrypoints[index].internal |= r->internal;
+    return r->tls;
+}
+
 static void build_entrypoint(struct snapshot *s, struct snapshot_rules *rules,
                              const struct config *config, uint32_t index,
                              const uint32_t *middlewares)
@@ -90,6 +119,7 @@ static void build_entrypoint(struct snapshot *s, struct snapshot_rules *rules,
                                   .keep_alive_requests = c->keep_alive_requests,
                                   .keep_alive_ms = ms(c->keep_alive_ms),
                                   .grace_timeout_ms = ms(c->grace_timeout_ms),
+                                  .accept_grace_ms = ms(c->accept_grace_ms),
                                   .forwarded_insecure = c->forwarded_insecure,
                                   .trusted_first = s->prefix_count,
                                   .trusted_count = c->trusted_count,
@@ -98,27 +128,18 @@ static void build_entrypoint(struct snapshot *s, struct snapshot_rules *rules,
     build_redirect(e, c);
     for (uint32_t i = 0; i < c->trusted_count; i++)
         s->prefixes[s->prefix_count++] = snapshot_build_prefix(c->trusted_ips[i]);
+    e->proxy_insecure = c->proxy_insecure;
+    e->proxy_trusted = (struct snap_range){s->prefix_count, c->proxy_trusted_count};
+    for (uint32_t i = 0; i < c->proxy_trusted_count; i++)
+        s->prefixes[s->prefix_count++] = snapshot_build_prefix(c->proxy_trusted[i]);
     /* The configuration lists routers best first. */
-    for (uint32_t i = 0; i < config->router_count; i++) {
-        const struct config_router *r = &config->routers[i];
-        if (!uses(r, index))
-            continue;
-        struct snap_router *out = &s->routers[s->router_count++];
-        *out = (struct snap_router){
-            .name = span_str(r->name),
-            .first_node = s->rule_node_count,
-            .node_count = r->rule.node_count,
-            .priority = r->priority,
-            .service = r->service,
-            .tls = r->tls ? r->tls_options : SNAP_NONE,
-            .entrypoint = index,
-            .access_log = chosen(r->access_logs, c->access_logs),
-            .metrics = chosen(r->metrics, c->metrics),
-            .steps = snapshot_build_steps(s, middlewares, &c->middlewares, &r->middlewares)};
-        snapshot_rules_put(rules, &r->rule);
-        e->router_count++;
-        e->tls = e->tls || r->tls;
-    }
+    for (uint32_t i = 0; i < config->router_count; i++)
+        e->tls |= put_router(s, rules, config, &config->routers[i], index, middlewares);
+    e->router_count = s->router_count - e->first_router;
+    e->tcp.first = s->router_count;
+    for (uint32_t i = 0; i < config->tcp_router_count; i++)
+        e->tcp_tls |= put_router(s, rules, config, &config->tcp_routers[i], index, middlewares);
+    e->tcp.count = s->router_count - e->tcp.first;
 }
 
 static void build_entrypoints(struct snapshot *s, const struct config *config,
@@ -126,9 +147,12 @@ static void build_entrypoints(struct snapshot *s, const struct config *config,
 {
     uint32_t routers = 0, nodes = 0, prefixes = 0, first_prefix = s->prefix_count;
     for (uint32_t i = 0; i < config->entrypoint_count; i++)
-        prefixes += config->entrypoints[i].trusted_count;
-    for (uint32_t i = 0; i < config->router_count; i++) {
-        const struct config_router *r = &config->routers[i];
+        prefixes +=
+            config->entrypoints[i].trusted_count + config->entrypoints[i].proxy_trusted_count;
+    for (uint32_t i = 0; i < config->router_count + config->tcp_router_count; i++) {
+        const struct config_router *r = i < config->router_count
+                                            ? &config->routers[i]
+                                            : &config->tcp_routers[i - config->router_count];
         routers += r->entrypoint_count;
         nodes += r->entrypoint_count * r->rule.node_count;
         prefixes += r->entrypoint_count * snapshot_rules_prefixes(&r->rule);
@@ -161,6 +185,7 @@ static void build_services(struct snapshot *s, const struct config *config)
         const struct config_service *c = &config->services[i];
         s->services[i] =
             (struct snap_service){.name = span_str(c->name),
+                                  .ping = c->internal == CONFIG_INTERNAL_PING,
                                   .first_server = s->server_count,
                                   .server_count = c->server_count,
                                   .pass_host_header = c->pass_host_header,
@@ -170,7 +195,9 @@ static void build_services(struct snapshot *s, const struct config *config)
                                   .stream_timeout_ms = ms(c->stream_timeout_ms),
                                   .idle_timeout_ms = ms(c->idle_timeout_ms),
                                   .max_idle_per_server = c->max_idle_per_server,
-                                  .transport = c->transport};
+                                  .transport = c->transport,
+                                  .proxy_version = (uint8_t)c->proxy_version,
+                                  .termination_ms = ms(c->termination_ms)};
         for (uint32_t k = 0; k < c->server_count; k++) {
             const struct config_server *v = &c->servers[k];
             s->servers[s->server_count++] = (struct snap_server){.url = span_str(v->url),
@@ -293,6 +320,7 @@ struct snapshot *snapshot_build(const struct config *config, uint64_t version)
     snapshot_balance_put(s, config);
     build_tls(s, config);
     snapshot_access_build(s, config);
+    snapshot_metrics_build(s, config);
     return s;
 }
 

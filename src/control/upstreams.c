@@ -156,7 +156,7 @@ static void open_server(struct upstreams *u, uint32_t i, const struct config_ser
     s->service = service;
     s->server = server;
     s->healthy = true;
-    s->host = mem_strndup(c->host.ptr, c->host.len);
+    s->host = mem_strdup(server->host); /* control's own server has another name for workers */
     loop_timer_init(&s->timer, ask);
     s->is_name = !literal(s->host, c->port, &s->addrs[0]);
     s->addr_count = !s->is_name;

@@ -183,8 +183,10 @@ void wants_collect(const struct config *config, struct resolver_set *resolvers, 
 {
     uint32_t cap = 0;
     *ret = (struct wants){0};
-    for (uint32_t i = 0; i < config->router_count; i++) {
-        const struct config_router *r = &config->routers[i];
+    for (uint32_t i = 0; i < config->router_count + config->tcp_router_count; i++) {
+        const struct config_router *r = i < config->router_count
+                                            ? &config->routers[i]
+                                            : &config->tcp_routers[i - config->router_count];
         if (!r->tls || r->resolver == UINT32_MAX)
             continue;
         for (uint32_t k = 0; k < r->domain_count; k++)

@@ -7,6 +7,7 @@
 #include "data/handshake.h"
 #include "data/http/rules.h"
 #include "data/request.h"
+#include "data/tcp.h"
 #include "data/tls/session.h"
 
 /* How long a client may go on sending after our last byte. */
@@ -19,9 +20,10 @@
 
 static const uint16_t allowed[CONN_PHASES] = {
 #define TO(phase) (1u << CONN_PHASE_##phase)
-    [CONN_PHASE_FREE] = TO(HELLO) | TO(IDLE),
-    [CONN_PHASE_HELLO] = TO(HANDSHAKE) | TO(FLUSH) | TO(CLOSING),
-    [CONN_PHASE_HANDSHAKE] = TO(IDLE) | TO(FLUSH) | TO(CLOSING),
+    [CONN_PHASE_FREE] = TO(PROXY) | TO(HELLO) | TO(IDLE),
+    [CONN_PHASE_PROXY] = TO(HELLO) | TO(IDLE) | TO(CLOSING),
+    [CONN_PHASE_HELLO] = TO(HANDSHAKE) | TO(IDLE) | TO(EXCHANGE) | TO(FLUSH) | TO(CLOSING),
+    [CONN_PHASE_HANDSHAKE] = TO(IDLE) | TO(EXCHANGE) | TO(FLUSH) | TO(CLOSING),
     [CONN_PHASE_IDLE] = TO(HEAD) | TO(H2) | TO(EXCHANGE) | TO(FLUSH) | TO(CLOSING),
     [CONN_PHASE_HEAD] = TO(H2) | TO(EXCHANGE) | TO(FLUSH) | TO(CLOSING),
     [CONN_PHASE_EXCHANGE] = TO(FLUSH) | TO(CLOSING),
@@ -62,6 +64,56 @@ static uint32_t head_max_of(const struct snap_entrypoint *ep)
     return max > CONN_HEAD_MAX ? CONN_HEAD_MAX : max < CONN_HEAD_MIN ? CONN_HEAD_MIN : max;
 }
 
+/* ---- whose it is ----------------------------------------------------------------------------- */
+
+/* Its exchange takes it. */
+static void start_tcp(struct worker *w, struct conn *conn)
+{
+    struct exchange *x =
+        slab_get(&w->exchanges, conn->stream.exchange.index, conn->stream.exchange.gen);
+    must(x);
+    set_phase(conn, CONN_PHASE_EXCHANGE);
+    limit_clear(&conn->in);
+    exchange_start_tcp(w, x);
+}
+
+void conn_tcp_begin(struct worker *w, struct conn *conn, const struct snap_router *router)
+{
+    if (tcp_open(w, conn, router))
+        start_tcp(w, conn);
+    else
+        conn_close_begin(w, conn);
+}
+
+void conn_is_plain(struct worker *w, struct conn *conn)
+{
+    const struct snap_entrypoint *ep = conn_entrypoint(w, conn);
+    const struct snap_router *router = tcp_route(w, conn, NULL);
+    conn->is_tls = false;
+    if (router)
+        conn_tcp_begin(w, conn, router);
+    else if (ep && !ep->tls)
+        become_idle(w, conn);
+    else
+        conn_close_begin(w, conn);
+}
+
+/* The connection's own bytes begin. */
+static void begin(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep)
+{
+    if (ep->tls || ep->tcp_tls) {
+        conn->is_tls = true;
+        set_phase(conn, CONN_PHASE_HELLO);
+        limit_in(w, conn, ep->handshake_timeout_ms);
+        return;
+    }
+    become_idle(w, conn);
+    /* Without any TLS there is nothing to wait for: the server may be the one to speak first. */
+    const struct snap_router *router = tcp_route(w, conn, NULL);
+    if (router)
+        conn_tcp_begin(w, conn, router);
+}
+
 bool conn_open(struct worker *w, const struct listener *l, int fd)
 {
     const struct snap_entrypoint *ep = l->entrypoint;
@@ -74,21 +126,22 @@ bool conn_open(struct worker *w, const struct listener *l, int fd)
         (struct op_id){.owner = OP_OWNER_CONN, .slot = index, .gen = slab_gen(&w->conns, index)});
     conn->listener = (uint16_t)l->index;
     conn->opened_ns = w->now_ns;
-    conn->is_tls = ep->tls;
     conn->stream.version = STREAM_HTTP1;
     conn->send_limit_ns = TIMER_NO_LIMIT;
     list_init(&conn->hello);
     limit_init(&conn->in, WORKER_LIMIT_CONN_IN);
     limit_init(&conn->out, WORKER_LIMIT_CONN_OUT);
     h1_init(&conn->h1, H1_SERVER, head_max_of(ep), &w->request);
-    if (conn->is_tls) {
-        set_phase(conn, CONN_PHASE_HELLO);
-        limit_in(w, conn, ep->handshake_timeout_ms);
-    } else {
-        become_idle(w, conn);
-    }
     report_add(w->report, REPORT_CONNS_ACCEPTED, 1);
     report_add(w->report, REPORT_CONNS_NOW, 1);
+    if ((conn->open = l->open))
+        series_add(&conn->open->buckets[0], 1);
+    if (tcp_is_proxied(w, conn, ep)) {
+        set_phase(conn, CONN_PHASE_PROXY);
+        limit_in(w, conn, ep->handshake_timeout_ms);
+    } else {
+        begin(w, conn, ep);
+    }
     worker_ready(w, &conn->wire);
     return true;
 }
@@ -198,6 +251,13 @@ struct span conn_ip(struct worker *w, struct conn *conn)
         conn->ip_len = (uint8_t)strlen(conn->ip);
     }
     return span_of(conn->ip, conn->ip_len);
+}
+
+void conn_set_peer(struct conn *conn, const struct net_addr *peer)
+{
+    conn->peer = *peer;
+    net_addr_print_ip(&conn->peer, conn->ip);
+    conn->ip_len = (uint8_t)strlen(conn->ip);
 }
 
 /* ---- responses ------------------------------------------------------------------------------ */
@@ -345,6 +405,8 @@ static void close_join(struct worker *w, struct conn *conn)
     uint32_t index = conn->wire.id.slot;
     wire_close_finish(w, &conn->wire, conn->reset);
     set_phase(conn, CONN_PHASE_FREE);
+    if (conn->open)
+        series_add(&conn->open->buckets[0], (uint64_t)-1);
     slab_give_back(&w->conns, index);
     report_sub(w->report, REPORT_CONNS_NOW, 1);
 }
@@ -398,6 +460,19 @@ void conn_drain(struct worker *w, struct conn *conn)
 
 /* ---- handshake ------------------------------------------------------------------------------ */
 
+static bool proxy_turn(struct worker *w, struct conn *conn)
+{
+    const struct snap_entrypoint *ep = conn_entrypoint(w, conn);
+    struct result r = tcp_read_proxy(w, conn);
+    if (r.code == ERR_AGAIN)
+        return false;
+    if (result_is_ok(r) && ep)
+        begin(w, conn, ep);
+    else
+        conn_close_begin(w, conn);
+    return conn->phase != CONN_PHASE_CLOSING;
+}
+
 static bool hello_turn(struct worker *w, struct conn *conn)
 {
     if (conn->wire.received.first) {
@@ -417,6 +492,10 @@ void conn_handshake_begin(struct worker *w, struct conn *conn)
 void conn_handshake_done(struct worker *w, struct conn *conn)
 {
     const char *protocol = session_alpn(conn->tls);
+    if (conn->stream.exchange.gen) { /* a TCP router's */
+        start_tcp(w, conn);
+        return;
+    }
     become_idle(w, conn);
     if (protocol && strcmp(protocol, "h2") == 0)
         (void)become_h2(w, conn);
@@ -576,13 +655,10 @@ static enum wire_want want_of(const struct conn *conn)
 void conn_run(struct worker *w, struct conn *conn)
 {
     static bool (*const turns[CONN_PHASES])(struct worker *, struct conn *) = {
-        [CONN_PHASE_HELLO] = hello_turn,
-        [CONN_PHASE_HANDSHAKE] = handshake_turn,
-        [CONN_PHASE_IDLE] = head_turn,
-        [CONN_PHASE_HEAD] = head_turn,
-        [CONN_PHASE_EXCHANGE] = exchange_phase_turn,
-        [CONN_PHASE_H2] = h2_phase_turn,
-        [CONN_PHASE_FLUSH] = flush_turn,
+        [CONN_PHASE_PROXY] = proxy_turn,         [CONN_PHASE_HELLO] = hello_turn,
+        [CONN_PHASE_HANDSHAKE] = handshake_turn, [CONN_PHASE_IDLE] = head_turn,
+        [CONN_PHASE_HEAD] = head_turn,           [CONN_PHASE_EXCHANGE] = exchange_phase_turn,
+        [CONN_PHASE_H2] = h2_phase_turn,         [CONN_PHASE_FLUSH] = flush_turn,
         [CONN_PHASE_LINGER] = linger_turn,
     };
     if (conn->phase != CONN_PHASE_CLOSING && (conn->wire.recv_failed || conn->wire.send_failed))
@@ -614,9 +690,9 @@ void conn_limit_in(struct worker *w, struct conn *conn)
     case CONN_PHASE_EXCHANGE:
         x = slab_get(&w->exchanges, conn->stream.exchange.index, conn->stream.exchange.gen);
         must(x);
-        if (conn->wire.eof)
+        if (conn->wire.eof && x->phase != EXCHANGE_PHASE_TUNNEL)
             conn_close_begin(w, conn);
-        else
+        else /* a tunnel's client still gets what is queued for it */
             exchange_client_timeout(w, x);
         break;
     case CONN_PHASE_IDLE:

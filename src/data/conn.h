@@ -15,11 +15,12 @@
 
 enum conn_phase {
     CONN_PHASE_FREE = 0,
-    CONN_PHASE_HELLO,     /* TLS: the ClientHello is incomplete */
+    CONN_PHASE_PROXY,     /* the PROXY header is incomplete */
+    CONN_PHASE_HELLO,     /* TLS, or perhaps: the ClientHello is incomplete */
     CONN_PHASE_HANDSHAKE, /* TLS: the handshake goes on */
     CONN_PHASE_IDLE,      /* between requests */
     CONN_PHASE_HEAD,      /* a request head is incomplete */
-    CONN_PHASE_EXCHANGE,  /* a request is with its exchange */
+    CONN_PHASE_EXCHANGE,  /* a request is with its exchange, or the whole connection is */
     CONN_PHASE_H2,        /* HTTP/2: any number of requests */
     CONN_PHASE_FLUSH,     /* the whole response is queued and being sent */
     CONN_PHASE_LINGER,    /* everything is sent and our side shut; the client still sends */
@@ -59,6 +60,7 @@ struct conn {
     struct limit out;         /* the client takes what we send */
     uint64_t send_limit_ns;   /* when the present response must be out; TIMER_NO_LIMIT = never */
     struct list hello;        /* in worker.hellos */
+    struct series_cell *open; /* where it is counted as open, or NULL */
     struct net_addr peer;
 };
 
@@ -93,6 +95,8 @@ void conn_settle(struct worker *w, struct conn *conn, enum wire_want want);
 void conn_count_request(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep);
 /* The client's address as text. */
 struct span conn_ip(struct worker *w, struct conn *conn);
+/* What the PROXY header says of it; before anybody has asked for more than whether to trust it. */
+void conn_set_peer(struct conn *conn, const struct net_addr *peer);
 /* Entry point of the present snapshot; NULL when it is gone. */
 const struct snap_entrypoint *conn_entrypoint(const struct worker *w, const struct conn *conn);
 
@@ -106,6 +110,10 @@ void conn_response_done(struct worker *w, struct conn *conn, bool whole);
 void conn_abort(struct worker *w, struct conn *conn);
 /* HTTP/2: the codec is at its end; closes when everything is sent. */
 void conn_h2_over(struct worker *w, struct conn *conn);
+/* For handshake.c: no TLS comes: a TCP router takes it as it is, or it is HTTP, or nobody's. */
+void conn_is_plain(struct worker *w, struct conn *conn);
+/* A TCP router takes the connection, with what was received so far. It may be closing then. */
+void conn_tcp_begin(struct worker *w, struct conn *conn, const struct snap_router *router);
 /* For handshake.c: the handshake is over, or gave up after sending an alert. */
 void conn_handshake_begin(struct worker *w, struct conn *conn);
 void conn_handshake_done(struct worker *w, struct conn *conn);

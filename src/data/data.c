@@ -2,6 +2,7 @@
 #include "data/data.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "data/log/access_writer.h"
@@ -58,6 +59,7 @@ struct data {
     int epoll_fd, signal_fd, bridge_fd;
     struct buf in;
     bool told_ready, draining, retiring, deaf;
+    uint64_t drain_at_ns; /* 0: nobody has asked to stop */
     _Atomic bool failed;
 };
 
@@ -113,6 +115,26 @@ static void drain(struct data *d)
     d->draining = true;
     d->shared.drain = true;
     wake_all(d);
+}
+
+/* Balancers in front get the time that the configuration gives them to notice: until then all goes
+ * on, but ping tells. A service manager's signal and the supervisor's word may both come. */
+static void stop(struct data *d)
+{
+    const struct snapshot *s = publisher_snapshot(d->publisher);
+    uint64_t wait_ms = 0;
+    if (d->shared.stopping)
+        return;
+    d->shared.stopping = true;
+    for (uint32_t i = 0; s && i < s->entrypoint_count; i++)
+        if (s->entrypoints[i].accept_grace_ms > wait_ms)
+            wait_ms = s->entrypoints[i].accept_grace_ms;
+    d->drain_at_ns = clock_now_ns() + wait_ms * NS_PER_MS;
+    if (wait_ms == 0)
+        drain(d);
+    else
+        log_info("stopping: new connections are accepted for %llu ms more",
+                 (unsigned long long)wait_ms);
 }
 
 /* Another data process accepts on the same sockets: nothing is refused meanwhile, and clients get
@@ -202,6 +224,7 @@ static struct result start_thread(struct data *d, uint32_t index, struct why *wh
         .listener_count = LISTENER_CONFIGS_MAX,
         .publisher = d->publisher,
         .report = report_page(d->report, index),
+        .series = report_series(d->report, index),
         .shared = &d->shared,
         .wake_fd = wake_fd,
         .access = access_writer_ring(d->access, index),
@@ -211,6 +234,7 @@ static struct result start_thread(struct data *d, uint32_t index, struct why *wh
     if (t->config.wake_fd < 0)
         return why_fail_sys(why, ERR_SYSTEM, errno, "no eventfd for worker %u", index);
     report_start(t->config.report);
+    series_start(t->config.series);
     int r = pthread_create(&t->id, NULL, thread_main, t);
     if (r != 0)
         return why_fail_sys(why, ERR_SYSTEM, r, "cannot start worker %u", index);
@@ -346,7 +370,7 @@ static void supervisor_said(struct data *d, struct span message, const int *fds,
             bridge_adopt(d, fds[0]);
         break;
     case 'T':
-        drain(d);
+        stop(d);
         break;
     case 'U':
         retire(d, reader_u32(&in));
@@ -442,7 +466,7 @@ static bool handle(struct data *d, int fd)
     } else if (fd == d->signal_fd) {
         struct signalfd_siginfo info;
         while (read(d->signal_fd, &info, sizeof info) == sizeof info)
-            drain(d);
+            stop(d);
     } else if (fd == d->shared.notify_fd) {
         uint64_t count;
         while (read(fd, &count, sizeof count) == sizeof count)
@@ -461,6 +485,8 @@ static bool loop(struct data *d)
         for (int i = 0; i < n; i++)
             if (!handle(d, events[i].data.fd))
                 return false;
+        if (d->drain_at_ns && clock_now_ns() >= d->drain_at_ns)
+            drain(d);
         configure_access(d);
         tell_ready(d);
         close_listeners(d);

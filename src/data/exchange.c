@@ -7,6 +7,7 @@
 #include "data/log/access.h"
 #include "data/http/rules.h"
 #include "data/passage.h"
+#include "data/tcp.h"
 #include "data/upstream/dial.h"
 
 /* A body of which more than this is to come is received into large buffers. */
@@ -18,7 +19,7 @@ static const uint8_t allowed[EXCHANGE_PHASES] = {
 #define TO(phase) (1u << EXCHANGE_PHASE_##phase)
     [EXCHANGE_PHASE_FREE] = TO(HELD) | TO(CONNECT),
     [EXCHANGE_PHASE_HELD] = TO(CONNECT) | TO(FREE),
-    [EXCHANGE_PHASE_CONNECT] = TO(WAIT) | TO(FREE),
+    [EXCHANGE_PHASE_CONNECT] = TO(WAIT) | TO(TUNNEL) /* TCP */ | TO(FREE),
     [EXCHANGE_PHASE_WAIT] = TO(RELAY) | TO(TUNNEL) | TO(CONNECT) /* the second try */ | TO(FREE),
     [EXCHANGE_PHASE_RELAY] = TO(FREE),
     [EXCHANGE_PHASE_TUNNEL] = TO(FREE),
@@ -50,8 +51,9 @@ static void drop_head(struct worker *w, struct exchange *x)
     x->head = NULL;
 }
 
-struct exchange *exchange_open(struct worker *w, struct stream *s, const struct http_head *head,
-                               const struct snap_router *router, const struct pick *pick)
+/* What every exchange begins with; NULL: no slot is free. */
+static struct exchange *take_slot(struct worker *w, struct stream *s,
+                                  const struct snap_router *router)
 {
     uint32_t index;
     struct exchange *x = slab_take(&w->exchanges, &index);
@@ -65,6 +67,28 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
     x->router = router;
     x->service = &w->snapshot->services[router->service];
     x->request.begun_ns = w->now_ns;
+    limit_init(&x->again, WORKER_LIMIT_EXCHANGE);
+    return x;
+}
+
+struct exchange *exchange_open_tcp(struct worker *w, struct stream *s,
+                                   const struct snap_router *router, const struct pick *pick)
+{
+    struct exchange *x = take_slot(w, s, router);
+    if (!x)
+        return NULL;
+    x->tcp = true;
+    exchange_bind(w, x, pick);
+    x->can_move = true; /* nothing was sent yet */
+    return x;
+}
+
+struct exchange *exchange_open(struct worker *w, struct stream *s, const struct http_head *head,
+                               const struct snap_router *router, const struct pick *pick)
+{
+    struct exchange *x = take_slot(w, s, router);
+    if (!x)
+        return NULL;
     x->request.method = (uint8_t)head->method;
     x->has_body = head->body == HTTP_BODY_CHUNKED || head->content_length > 0;
     x->body_bytes = head->body == HTTP_BODY_LENGTH ? head->content_length : UINT64_MAX;
@@ -72,7 +96,6 @@ struct exchange *exchange_open(struct worker *w, struct stream *s, const struct 
                     head->method == HTTP_PUT || head->method == HTTP_DELETE ||
                     head->method == HTTP_OPTIONS || head->method == HTTP_TRACE;
     relay_init(&x->up, head->body);
-    limit_init(&x->again, WORKER_LIMIT_EXCHANGE);
     if (pick)
         exchange_bind(w, x, pick);
     else
@@ -118,6 +141,7 @@ static void release(struct worker *w, struct exchange *x)
 {
     if (x->log)
         access_end(w, x);
+    metrics_end(w, x);
     drop_head(w, x);
     held_drop(w, x);
     limit_remove(&x->again);
@@ -146,6 +170,7 @@ static void give_up(struct worker *w, struct exchange *x, uint16_t status, bool 
 {
     struct stream *s = stream_of(w, x);
     bool passed = x->phase == EXCHANGE_PHASE_RELAY || x->phase == EXCHANGE_PHASE_TUNNEL;
+    bool tcp = x->tcp;
     const struct snapshot *snapshot = x->snapshot; /* this step still sees it */
     struct middleware_notes notes = x->notes;
     s->exchange = (struct handle){0};
@@ -154,6 +179,8 @@ static void give_up(struct worker *w, struct exchange *x, uint16_t status, bool 
     exchange_cancel(w, x);
     if (passed)
         stream_abort(w, s);
+    else if (tcp)
+        stream_hang_up(w, s);
     else
         passage_answer(w, s, snapshot, &notes, status, whole);
 }
@@ -320,11 +347,55 @@ void exchange_start(struct worker *w, struct exchange *x, struct block *head)
     send_head(w, x, lease_of(w, x));
 }
 
+void exchange_start_tcp(struct worker *w, struct exchange *x)
+{
+    must(x->phase == EXCHANGE_PHASE_CONNECT && x->tcp);
+    dial(w, x);
+}
+
+/* From here on it is a tunnel. What that needs is its own by now: the snapshot may go. */
+static void become_tunnel(struct worker *w, struct exchange *x, struct stream *s, struct lease *l)
+{
+    set_phase(x, EXCHANGE_PHASE_TUNNEL);
+    drop_head(w, x);
+    tunnel_begin(w, &x->tunnel, s, l);
+    if (x->log) /* while the names are there */
+        access_end(w, x);
+    reader_unpin(w->reader, x->snapshot);
+    x->snapshot = NULL;
+    x->router = NULL;
+    x->service = NULL;
+    report_add(w->report, REPORT_TUNNELS, 1);
+    report_add(w->report, REPORT_TUNNELS_NOW, 1);
+}
+
+/* False: the exchange has ended. */
+static bool begin_tcp(struct worker *w, struct exchange *x, struct lease *l)
+{
+    struct stream *s = stream_of(w, x);
+    struct sink sink = lease_sink(w, l);
+    const struct snap_entrypoint *ep = conn_entrypoint(w, stream_conn(w, s));
+    tcp_introduce(w, stream_conn(w, s), x->service->proxy_version, &sink);
+    sink_flush(&sink);
+    if (sink.failed) {
+        fail(w, x, 503);
+        return false;
+    }
+    x->tunnel.idle_ms = ep ? ep->tunnel_timeout_ms : 0;
+    x->tunnel.end_ms = x->service->termination_ms;
+    pick_note(w, x->service, x->server, true);
+    become_tunnel(w, x, s, l);
+    return true;
+}
+
 void exchange_connected(struct worker *w, struct exchange *x)
 {
     struct lease *l = lease_of(w, x);
     must(l && x->phase == EXCHANGE_PHASE_CONNECT);
-    send_head(w, x, l);
+    if (!x->tcp)
+        send_head(w, x, l);
+    else if (!begin_tcp(w, x, l))
+        return;
     exchange_turn(w, x);
 }
 
@@ -434,26 +505,15 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
     return true;
 }
 
-/* The upstream's 101. What the tunnel needs is its own by now: the snapshot may go. False: it
- * cannot be passed on. */
+/* The upstream's 101. False: it cannot be passed on. */
 static bool begin_tunnel(struct worker *w, struct exchange *x, struct stream *s, struct lease *l,
                          struct http_head *head, struct sink *sink)
 {
     rules_pass_upgrade(head);
     if (!stream_respond(w, s, head, HTTP_BODY_NONE, true, sink))
         return false;
-    set_phase(x, EXCHANGE_PHASE_TUNNEL);
     x->status = head->status;
-    drop_head(w, x);
-    tunnel_begin(w, &x->tunnel, s, l);
-    if (x->log) /* while the names are there */
-        access_end(w, x);
-    reader_unpin(w->reader, x->snapshot);
-    x->snapshot = NULL;
-    x->router = NULL;
-    x->service = NULL;
-    report_add(w->report, REPORT_TUNNELS, 1);
-    report_add(w->report, REPORT_TUNNELS_NOW, 1);
+    become_tunnel(w, x, s, l);
     return true;
 }
 

@@ -8,6 +8,7 @@
  * middleware `retry` asks for it. */
 #pragma once
 
+#include "data/log/metrics.h"
 #include "data/relay.h"
 #include "data/route/middleware.h"
 #include "data/stream.h"
@@ -62,12 +63,14 @@ struct exchange {
     uint16_t status; /* of the final response, ours or the upstream's; 0: none yet */
     bool can_move;   /* the head does not depend on the server */
     bool idempotent, has_body;
+    bool tcp;    /* a TCP connection: a tunnel from the start, and no request */
     bool reused; /* the lease is a kept connection */
     bool retried;
     bool request_done;   /* received and passed on whole */
     bool upstream_keeps; /* the upstream allows another request */
-    struct block *log;   /* the access log's notes; NULL: there will be no line */
-    struct limit again;  /* the next try */
+    struct metrics_marks marks;
+    struct block *log;  /* the access log's notes; NULL: there will be no line */
+    struct limit again; /* the next try */
     struct relay up, down;
     struct tunnel tunnel; /* what was asked for, then the tunnel itself */
     struct exchange_request request;
@@ -79,6 +82,12 @@ struct exchange {
  * free. */
 struct exchange *exchange_open(struct worker *w, struct stream *s, const struct http_head *head,
                                const struct snap_router *router, const struct pick *pick);
+/* The same for a connection that is passed on as it is; its notes are the caller's to fill. It has
+ * to be started with exchange_start_tcp(). */
+struct exchange *exchange_open_tcp(struct worker *w, struct stream *s,
+                                   const struct snap_router *router, const struct pick *pick);
+/* Finds it a connection. May end the exchange, and the client's connection with it. */
+void exchange_start_tcp(struct worker *w, struct exchange *x);
 /* It has a server now. */
 void exchange_bind(struct worker *w, struct exchange *x, const struct pick *pick);
 /* Notes what was asked for, as it was before middlewares changed it. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/handshake.h"
 
+#include "data/tcp.h"
 #include "data/tls/session.h"
 
 /* RFC 8446 section 6: a fatal alert record, sent before any keys exist. */
@@ -21,8 +22,10 @@ static void refuse(struct worker *w, struct conn *conn, enum alert alert)
         conn_close_begin(w, conn);
 }
 
-/* Certificate and policy for the hello; opens the session. */
-static bool open_session(struct worker *w, struct conn *conn, const struct hello *hello)
+/* Certificate and policy for the hello; opens the session.
+ *   router   the TCP router that has the connection, or NULL */
+static bool open_session(struct worker *w, struct conn *conn, const struct hello *hello,
+                         const struct snap_router *router)
 {
     char ip[NET_ADDR_TEXT_MAX] = "";
     struct net_addr local;
@@ -30,7 +33,7 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
     if (name.len == 0 && result_is_ok(ring_address(w->ring, conn->wire.fd, false, &local)))
         net_addr_print_ip(&local, ip);
     uint32_t entrypoint = w->listeners[conn->listener].entrypoint_index;
-    uint32_t tls = snapshot_tls(w->snapshot, entrypoint, name);
+    uint32_t tls = router ? router->tls : snapshot_tls(w->snapshot, entrypoint, name);
     struct tls_policy *policy = policy_get(&w->policies, w->snapshot, tls);
     bool is_default = false, ecdsa = hello->ecdsa, rsa = hello->rsa;
     if (policy)
@@ -52,6 +55,26 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
         return false;
     }
     conn->policy_tag = w->policies.entries[tls].tag;
+    return true;
+}
+
+/* Whose the connection is. True: a handshake follows; for *ret, unless that is NULL. */
+static bool route(struct worker *w, struct conn *conn, const struct hello *hello,
+                  const struct snap_router **ret)
+{
+    *ret = tcp_route(w, conn, hello);
+    if (*ret && (*ret)->passthrough) {
+        conn_tcp_begin(w, conn, *ret);
+        return false;
+    }
+    if (*ret && !tcp_open(w, conn, *ret)) {
+        conn_close_begin(w, conn);
+        return false;
+    }
+    if (!*ret && !conn_entrypoint(w, conn)->tls) {
+        refuse(w, conn, ALERT_UNRECOGNIZED_NAME);
+        return false;
+    }
     return true;
 }
 
@@ -80,6 +103,10 @@ bool handshake_hello(struct worker *w, struct conn *conn)
         }
         return false;
     }
+    if (r.code == ERR_PEER_PROTOCOL && conn_entrypoint(w, conn)->tcp.count) {
+        conn_is_plain(w, conn);
+        return false;
+    }
     if (!result_is_ok(r)) {
         report_add(w->report, REPORT_HELLO_BAD, 1);
         if (r.code == ERR_PEER_PROTOCOL) /* not TLS: an alert would mean nothing to it */
@@ -88,11 +115,14 @@ bool handshake_hello(struct worker *w, struct conn *conn)
             refuse(w, conn, ALERT_DECODE_ERROR);
         return false;
     }
+    const struct snap_router *router;
+    if (!route(w, conn, &hello, &router))
+        return false;
     if (hello.records > 1)
         block_queue_take(
             &w->blocks, in,
             (uint32_t)hello_join(in->first->data + in->first->start, block_len(in->first)));
-    if (open_session(w, conn, &hello))
+    if (open_session(w, conn, &hello, router))
         conn_handshake_begin(w, conn);
     return true;
 }
@@ -124,7 +154,7 @@ bool handshake_turn(struct worker *w, struct conn *conn)
         }
         if (result_is_ok(r)) {
             established(w, conn);
-            return true;
+            return conn->phase != CONN_PHASE_CLOSING;
         }
         more = r.code == ERR_FULL;
         if (r.code != ERR_AGAIN && !more) {

@@ -78,6 +78,12 @@ bool held_begin(struct worker *w, struct request *rq, const struct known_questio
         return false;
     }
     exchange_note(x, rq->host, rq->target);
+    rq->has_exchange = true;
+    x->marks = rq->marks;
+    if (rq->exchange) { /* one request, counted once */
+        x->request.begun_ns = rq->exchange->request.begun_ns;
+        rq->exchange->marks.on = false;
+    }
     x->notes = rq->notes;
     x->log = rq->log ? rq->log : rq->exchange ? rq->exchange->log : NULL;
     rq->log = NULL;
@@ -128,6 +134,7 @@ static void resume(struct worker *w, struct held *h)
         .text = writer_of(w->lines, WORKER_LINES_BYTES),
         .whole = h->whole,
         .step = h->step,
+        .marks = x->marks,
         .notes = x->notes,
     };
     struct handle conn = {rq.conn->wire.id.slot, rq.conn->wire.id.gen};

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "data/conn.h"
+#include "data/log/metrics.h"
 #include "data/worker.h"
 
 #include <errno.h>
@@ -130,6 +131,7 @@ void listener_adopt(struct worker *w, struct listener *l)
             l->entrypoint_index = i;
         }
     }
+    l->open = l->entrypoint ? metrics_open_cell(w, l->entrypoint) : NULL;
 }
 
 static void arm(struct worker *w, struct listener *l)

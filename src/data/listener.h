@@ -43,7 +43,8 @@ struct listener {
     bool took;       /* the present sweep found a connection */
     bool empty;      /* draining: nothing waits to be accepted any more */
     uint16_t sweeps;
-    struct limit retry; /* after the kernel was out of descriptors or memory */
+    struct series_cell *open; /* where its connections are counted as open, or NULL */
+    struct limit retry;       /* after the kernel was out of descriptors or memory */
     int reserve_fd; /* given up for a moment to shed a connection when descriptors are out; -1 */
 };
 

@@ -90,6 +90,19 @@ static void answer_run(struct worker *w, struct request *rq, const struct middle
     give_back(w, rq, status);
 }
 
+void passage_reply(struct worker *w, struct request *rq, uint16_t status, struct span body)
+{
+    w->response.is_response = true;
+    w->response.status = status;
+    w->response.field_count = 0;
+    (void)http_head_add(&w->response, SPAN_LITERAL("Content-Type"),
+                        SPAN_LITERAL("text/plain; charset=utf-8"));
+    detach(rq);
+    send_answer(w, rq->stream, w->snapshot, &rq->notes, &(struct http_answer){.body = body},
+                rq->whole);
+    give_back(w, rq, status);
+}
+
 /* A password has to be judged first. */
 static void hold(struct worker *w, struct request *rq, const struct known_question *q)
 {

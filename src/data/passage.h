@@ -15,6 +15,9 @@ bool passage_go(struct worker *w, struct request *rq);
  * they are not given back. */
 void passage_answer(struct worker *w, struct stream *s, const struct snapshot *snapshot,
                     const struct middleware_notes *notes, uint16_t status, bool whole);
+/* Answers a request with a text of ferrule's own, which must last; gives back as
+ * passage_refuse(). */
+void passage_reply(struct worker *w, struct request *rq, uint16_t status, struct span body);
 /* The same for a request that has no upstream: gives back its notes, and the exchange in which it
  * was held back. */
 void passage_refuse(struct worker *w, struct request *rq, uint16_t status);

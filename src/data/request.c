@@ -111,9 +111,22 @@ static uint16_t write_head(struct worker *w, struct request *rq, struct exchange
     return 431;
 }
 
+/* While ferrule stops, but not when another process of it goes on, balancers before it are to look
+ * for another one. */
+static void answer_ping(struct worker *w, struct request *rq)
+{
+    bool stops = w->config->shared->stopping;
+    uint16_t status = stops ? w->snapshot->metrics.ping_status : 200;
+    passage_reply(w, rq, status, status == 200 ? SPAN_LITERAL("OK") : span_str(h1_reason(status)));
+}
+
 static void begin_exchange(struct worker *w, struct request *rq)
 {
     const struct snap_service *service = &w->snapshot->services[rq->router->service];
+    if (service->ping) {
+        answer_ping(w, rq);
+        return;
+    }
     uint8_t client[16];
     router_client(&rq->conn->peer, client);
     struct pick_request asked = {.head = rq->head, .client = client};
@@ -129,6 +142,9 @@ static void begin_exchange(struct worker *w, struct request *rq)
         answer(w, rq, 503);
         return;
     }
+    rq->has_exchange = true;
+    x->marks = rq->marks;
+    x->marks.service = x->service->series;
     x->notes = rq->notes;
     rq->notes.in_flight_count = 0; /* given back with the exchange */
     if (rq->log)
@@ -184,10 +200,18 @@ static void route(struct worker *w, struct request *rq)
         return;
     }
     rq->router = router_match(w->routes, &asked);
+    if (rq->entrypoint->redirect_status && !(rq->router && rq->router->internal)) {
+        rq->router = NULL;
+        redirect(w, rq);
+        return;
+    }
     if (!rq->router) {
         report_add(w->report, REPORT_NO_ROUTE, 1);
         answer(w, rq, 404);
-    } else if (conn->is_tls && !has_policy_of(w, conn, asked.entrypoint, asked.host)) {
+        return;
+    }
+    metrics_route(&rq->marks, rq->router);
+    if (conn->is_tls && !has_policy_of(w, conn, asked.entrypoint, asked.host)) {
         answer(w, rq, 421);
     } else if (passage_go(w, rq)) {
         if (rq->log && !rq->router->access_log) {
@@ -240,12 +264,15 @@ void request_begin(struct worker *w, struct stream *s, struct http_head *head)
     conn_count_request(w, rq.conn, ep);
     stream_limit_in(w, s, rq.whole ? 0 : ep->read_timeout_ms);
     stream_limit_out(w, s, ep->write_timeout_ms);
+    metrics_begin(w, ep, head, &rq.marks);
     if (access_is_on(w))
         rq.log = access_begin(w, rq.conn, head);
-    if (ep->redirect_status)
+    if (ep->redirect_status && !ep->internal)
         redirect(w, &rq);
     else
         route(w, &rq);
+    if (!rq.has_exchange)
+        metrics_reply(w, &rq.marks, w->response.status, w->response.content_length);
     if (rq.log)
         answered(w, &rq);
 }

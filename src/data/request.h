@@ -5,6 +5,7 @@
 #pragma once
 
 #include "bridge/snapshot.h"
+#include "data/log/metrics.h"
 #include "data/route/middleware.h"
 #include "data/stream.h"
 
@@ -21,6 +22,8 @@ struct request {
     bool whole;                       /* no body follows */
     struct block *log;                /* the access log's, until an exchange takes it over */
     struct exchange *exchange;        /* in which it was held back, or NULL */
+    struct metrics_marks marks;       /* what it is counted by */
+    bool has_exchange;                /* had one: it is counted when that ends */
     uint32_t step;                    /* of the router's middlewares, the next to run */
     struct middleware_notes notes;    /* until an exchange takes them over */
 };

@@ -25,11 +25,18 @@ bool tunnel_agrees(const struct tunnel *t, const struct http_head *answer)
     return asked.len > 0 && span_eq_nocase(asked, got);
 }
 
+/* One side was told of the other's end, so it has all that came before. */
+static bool is_ending(const struct tunnel *t)
+{
+    return t->up_shut || t->down_shut;
+}
+
 static void watch(struct worker *w, const struct tunnel *t, struct stream *s)
 {
-    bool half = t->up_over || t->down_over;
-    bool short_of = t->idle_ms == 0 || t->idle_ms > HALF_CLOSED_MS;
-    stream_limit_in(w, s, half && short_of ? HALF_CLOSED_MS : t->idle_ms);
+    bool half = t->end_ms ? is_ending(t) : t->up_over || t->down_over;
+    uint32_t half_ms = t->end_ms ? t->end_ms : HALF_CLOSED_MS;
+    bool short_of = t->idle_ms == 0 || t->idle_ms > half_ms;
+    stream_limit_in(w, s, half && short_of ? half_ms : t->idle_ms);
 }
 
 void tunnel_begin(struct worker *w, struct tunnel *t, struct stream *s, struct lease *l)
@@ -115,7 +122,9 @@ static enum tunnel_state pump_both(struct worker *w, struct tunnel *t, struct st
         state = pump_down(w, t, s, l);
     if (state != TUNNEL_GOES_ON)
         return state;
-    if (t->up.bytes + t->down.bytes != passed || half != (t->up_over || t->down_over))
+    bool ends = half != (t->up_over || t->down_over);
+    bool passes = t->up.bytes + t->down.bytes != passed && !(t->end_ms && is_ending(t));
+    if (passes || ends)
         watch(w, t, s);
     return state;
 }
@@ -142,12 +151,15 @@ enum tunnel_state tunnel_turn(struct worker *w, struct tunnel *t, struct stream 
     enum tunnel_state state = pump_both(w, t, s, l);
     if (state != TUNNEL_GOES_ON)
         return state;
+    bool was_ending = is_ending(t);
     if (t->up_over && !t->up_shut)
         t->up_shut = lease_shut(w, l);
     if (t->up_shut && t->down_over) /* what is queued for the client still goes out */
         return TUNNEL_OVER;
     if (t->down_over && !t->down_shut)
         t->down_shut = stream_shut(w, s);
+    if (t->end_ms && !was_ending && is_ending(t))
+        watch(w, t, s);
     stream_settle(w, s, want_of_client(t, l));
     lease_settle(w, l, want_of_upstream(w, t, s));
     return TUNNEL_GOES_ON;

@@ -36,7 +36,8 @@ struct handle {
 
 /* What the workers and the publisher thread tell each other; atomics only. */
 struct worker_shared {
-    _Atomic bool accept; /* the first sync is complete: listen */
+    _Atomic bool accept;   /* the first sync is complete: listen */
+    _Atomic bool stopping; /* ping says so; the drain may come later */
     _Atomic bool drain;
     _Atomic bool retire;               /* drain without haste: another process accepts already */
     _Atomic uint32_t retire_ms;        /* set before: what has begun may take so long */
@@ -57,6 +58,7 @@ struct worker_config {
     uint32_t listener_count;
     struct publisher *publisher;
     struct report_page *report;
+    struct series_table *series; /* counts by name; NULL: nothing is */
     struct worker_shared *shared;
     int wake_fd;                /* eventfd */
     struct access_ring *access; /* for lines of the access log; NULL: none can be written */

@@ -283,7 +283,7 @@ maxConcurrentStreams = 0
         "ferrule.toml:12:2: error: ferrule does not have Traefik's tracing: there is no tracing",
         "ferrule.toml:14:10: error: http.middlewares.auth.basicAuth.users[0]: the hash of user a is of no known kind; htpasswd -B makes a good one",
         "ferrule.toml:15:25: error: ferrule does not have Traefik's http.middlewares.auth2.forwardAuth: there is basicAuth",
-        f"ferrule.toml:17:2: error: tcp {LATER}",
+        "ferrule.toml:19:11: error: there is no TCP service \"x\"; there is no TCP service at all",
         "ferrule.toml:21:24: error: entryPoints.web.http2.maxConcurrentStreams must be 1 to 10000, not 0",
         "ferrule.toml:22:18: error: ferrule does not have Traefik's entryPoints.web.http3: there is no HTTP/3",
         f"ferrule.toml:23:2: error: ocsp {LATER}"),

@@ -104,7 +104,7 @@ def test_echo(ferrule, echo, certificate, authority, transport):
 def test_200_tunnels_at_once(ferrule, echo, certificate, authority):
     proxy = ferrule.both(echo, certificates=[certificate], workers=2)
 
-    async def one(n, barrier):
+    async def one(n, barrier, done):
         async with open_websocket(proxy, authority, TRANSPORTS[n % 2]) as client:
             barrier.append(n)
             while len(barrier) < 200:
@@ -112,15 +112,18 @@ def test_200_tunnels_at_once(ferrule, echo, certificate, authority):
             for size in (10, 5000, 100000):
                 await client.send(body_of(size + n))
                 assert await client.recv() == body_of(size + n)
+            done.append(n)
+            while len(done) < 200:
+                await asyncio.sleep(0.01)
             if n == 0:
-                assert proxy.counters()["tunnels_now"] > 100
-            while len(barrier) < 400:
-                barrier.append(n)
+                wait_until(lambda: proxy.counters()["tunnels_now"] == 200, "all are open, none has been left before")
+            done.append(n)
+            while len(done) < 400:
                 await asyncio.sleep(0.01)
 
     async def run():
-        barrier = []
-        await asyncio.gather(*(one(n, barrier) for n in range(200)))
+        barrier, done = [], []
+        await asyncio.gather(*(one(n, barrier, done) for n in range(200)))
 
     asyncio.run(run())
     counters = wait_until(lambda: (c := proxy.counters())["tunnels_now"] == 0 and c["upconns_now"] == 0 and c, "all are closed")

@@ -397,6 +397,76 @@ const struct snap_router *router_match(const struct router_index *x,
     return NULL;
 }
 
+/* A wildcard stands for one label, as in certificates. */
+static bool name_fits(struct span pattern, struct span name)
+{
+    pattern = without_dot(pattern);
+    if (span_starts_with(pattern, SPAN_LITERAL("*.")))
+        return span_find(name, '.') > 0 &&
+               span_eq(span_skip(pattern, 1), span_skip(name, span_find(name, '.')));
+    return span_eq(pattern, name);
+}
+
+static bool offers(struct span list, struct span protocol)
+{
+    struct reader r = reader_of(list);
+    while (r.left && !r.bad)
+        if (span_eq(reader_bytes(&r, reader_u8(&r)), protocol))
+            return !r.bad;
+    return false;
+}
+
+static bool tcp_holds(const struct router_index *x, const struct snap_router *router,
+                      const struct router_tcp *asked)
+{
+    const struct router_request as_request = {.host = asked->name};
+    uint32_t at = router->first_node;
+    while (at < REFUSE) {
+        const struct snap_rule_node *n = &x->snapshot->rule_nodes[at];
+        bool held;
+        if (n->op == SNAP_RULE_HOST)
+            held = asked->name.len && name_fits(n->text, asked->name);
+        else if (n->op == SNAP_RULE_ALPN)
+            held = offers(asked->alpn, n->text);
+        else if (n->op == SNAP_RULE_CLIENT_IP)
+            held = prefix_holds(&x->snapshot->prefixes[n->number], asked->client);
+        else
+            held = leaf_holds(x, n, &as_request);
+        at = held ? x->branches[at].held : x->branches[at].failed;
+    }
+    return at == ACCEPT;
+}
+
+const struct snap_router *router_match_tcp(const struct router_index *x,
+                                           const struct router_tcp *asked)
+{
+    const struct snapshot *s = x->snapshot;
+    must(asked->entrypoint < s->entrypoint_count);
+    struct snap_range tcp = s->entrypoints[asked->entrypoint].tcp;
+    for (uint32_t i = 0; i < tcp.count; i++) {
+        const struct snap_router *router = &s->routers[tcp.first + i];
+        bool tls = router->passthrough || router->tls != SNAP_NONE;
+        if (tls == asked->tls && tcp_holds(x, router, asked))
+            return router;
+    }
+    return NULL;
+}
+
+bool router_takes_all(const struct router_index *x, const struct snap_router *router)
+{
+    return router->node_count == 1 &&
+           x->snapshot->rule_nodes[router->first_node].op == SNAP_RULE_ANY;
+}
+
+bool router_names_host(const struct router_index *x, uint32_t entrypoint, struct span host)
+{
+    const struct host_slot *slot = slot_find(x, host, entrypoint);
+    for (uint32_t i = 0; slot->host.ptr && i < slot->count; i++)
+        if (x->snapshot->routers[x->candidates[slot->first + i]].tls != SNAP_NONE)
+            return true;
+    return false;
+}
+
 uint32_t router_tls(const struct router_index *x, uint32_t entrypoint, struct span host)
 {
     return snapshot_tls(x->snapshot, entrypoint, host);

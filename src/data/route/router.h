@@ -41,6 +41,23 @@ void router_index_destroy(struct router_index *x);
 const struct snap_router *router_match(const struct router_index *x,
                                        const struct router_request *request);
 
+/* What rules of TCP routers look at. */
+struct router_tcp {
+    uint32_t entrypoint;
+    bool tls;         /* a router matches only connections of its own kind */
+    struct span name; /* the server name that the client asks for, lower case; empty: none */
+    struct span alpn; /* the protocols that it offers, each behind its length */
+    uint8_t client[16];
+};
+
+/* The best TCP router of the entry point for a connection, or NULL. */
+const struct snap_router *router_match_tcp(const struct router_index *x,
+                                           const struct router_tcp *asked);
+/* The router takes every connection: its rule is HostSNI(`*`) alone. */
+bool router_takes_all(const struct router_index *x, const struct snap_router *router);
+/* An HTTP router of the entry point with TLS asks for this host. */
+bool router_names_host(const struct router_index *x, uint32_t entrypoint, struct span host);
+
 /* As snapshot_tls() for the snapshot of the index. */
 uint32_t router_tls(const struct router_index *x, uint32_t entrypoint, struct span host);
 

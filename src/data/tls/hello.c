@@ -178,6 +178,15 @@ static bool scan_signature_algorithms(struct scan *s, struct reader r)
     return true;
 }
 
+static void keep_protocol(struct hello *h, struct span protocol)
+{
+    if (protocol.len >= HELLO_ALPN_MAX - (size_t)h->alpn_len)
+        return;
+    h->alpn[h->alpn_len++] = (uint8_t)protocol.len;
+    memcpy(h->alpn + h->alpn_len, protocol.ptr, protocol.len);
+    h->alpn_len = (uint8_t)(h->alpn_len + protocol.len);
+}
+
 /* RFC 7301 section 3.1. */
 static bool scan_alpn(struct scan *s, struct reader r)
 {
@@ -190,6 +199,7 @@ static bool scan_alpn(struct scan *s, struct reader r)
         struct span protocol = reader_bytes(&list, reader_u8(&list));
         if (list.bad || protocol.len == 0)
             return false;
+        keep_protocol(s->hello, protocol);
         s->hello->alpn_h2 |= span_eq(protocol, SPAN_LITERAL("h2"));
         s->hello->alpn_http11 |= span_eq(protocol, SPAN_LITERAL("http/1.1"));
         s->hello->alpn_acme |= span_eq(protocol, SPAN_LITERAL("acme-tls/1"));

@@ -9,6 +9,7 @@
 #include "base/span.h"
 
 #define HELLO_NAME_MAX  255
+#define HELLO_ALPN_MAX  128
 #define HELLO_BYTES_MAX 16640 /* handshake message and record headers; larger is refused */
 
 /* Key exchange groups that ferrule knows. */
@@ -38,7 +39,9 @@ struct hello {
     uint8_t groups;      /* these: bits of enum hello_group */
     uint8_t group32;     /* the first of X25519 and P-256 that it names, or 0 */
     uint8_t records;     /* that it came in: 1, or 2 for more */
-    uint16_t ticket_len; /* bytes of a TLS 1.2 ticket (RFC 5077), 0 = none */
+    uint8_t alpn_len;    /* offered protocols as they came, each behind its length; what does not */
+    uint8_t alpn[HELLO_ALPN_MAX]; /* fit is left out */
+    uint16_t ticket_len;          /* bytes of a TLS 1.2 ticket (RFC 5077), 0 = none */
 };
 
 /* Looks at the first `in.len` bytes of a connection; called again with more of them until it does

@@ -29,7 +29,7 @@ struct pick {
 
 /* What the choice may depend on. */
 struct pick_request {
-    const struct http_head *head; /* for cookies */
+    const struct http_head *head; /* for cookies; NULL: TCP, whose services have none */
     const uint8_t *client;        /* 16 bytes: the connection's peer */
 };
 

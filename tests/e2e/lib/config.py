@@ -29,6 +29,18 @@ def service(name, *urls, more=""):
     return text + "".join(f'[[http.services.{name}.loadBalancer.servers]]\nurl = "{url}"\n' for url in urls)
 
 
+def tcp_router(name, service, rule="HostSNI(`*`)", entrypoints=("tcp",), tls=None, more=""):
+    """tls: lines of its tls table; None: it has none."""
+    text = f"[tcp.routers.{name}]\nentryPoints = {strings(entrypoints)}\nrule = '{rule}'\nservice = \"{service}\"\n{more}\n"
+    return text + (f"[tcp.routers.{name}.tls]\n{tls}\n" if tls is not None else "")
+
+
+def tcp_service(name, *addresses, more=""):
+    """more: lines of the table [tcp.services.NAME.loadBalancer]."""
+    text = f"[tcp.services.{name}.loadBalancer]\n{more}\n"
+    return text + "".join(f'[[tcp.services.{name}.loadBalancer.servers]]\naddress = "{address}"\n' for address in addresses)
+
+
 def certificate(cert):
     """A certs.Certificate that ferrule serves."""
     return f'[[tls.certificates]]\ncertFile = "{cert.cert_file}"\nkeyFile = "{cert.key_file}"\n'

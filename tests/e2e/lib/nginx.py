@@ -38,9 +38,9 @@ http {{
 
 class Nginx:
     """One nginx with one worker. `server` is more text for its server block; tls: it speaks TLS (the
-    certificate is for `server` to say)."""
+    certificate is for `server` to say); listen: more words of its listen line."""
 
-    def __init__(self, folder, server="", access_log=False, tls=False):
+    def __init__(self, folder, server="", access_log=False, tls=False, listen=""):
         program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
         if not program:
             raise HarnessError("nginx is not installed")
@@ -53,7 +53,7 @@ class Nginx:
             self.port = free_port()
             config = self.folder / "nginx.conf"
             config.write_text(CONFIG.format(
-                folder=self.folder, port=self.port, server=server, listen=" ssl" if tls else "", user="user root;" if os.geteuid() == 0 else "",
+                folder=self.folder, port=self.port, server=server, listen=(" ssl" if tls else "") + f" {listen}", user="user root;" if os.geteuid() == 0 else "",
                 access_log=f"{self.folder}/access.log" if access_log else "off"))
             self.process = Process("nginx", [program, "-e", "stderr", "-p", self.folder, "-c", config], self.folder)
             try:

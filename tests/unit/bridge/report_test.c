@@ -51,7 +51,8 @@ static void refuses_what_is_no_report(void **state)
     assert_true(why.text[0]);
 
     assert_true(result_is_ok(report_create(2, &fd, NULL)));
-    struct head head = {MAGIC, REPORT_COUNT, sizeof(struct report_page), 3};
+    struct head head = {MAGIC, REPORT_COUNT, sizeof(struct report_page),
+                        sizeof(struct series_table), 3};
     assert_int_equal(pwrite(fd, &head, sizeof head, 0), sizeof head);
     assert_int_equal(report_map(fd, &r, NULL).code, ERR_FORMAT);
     head.counters++;

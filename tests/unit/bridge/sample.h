@@ -21,7 +21,11 @@ static struct snap_entrypoint sample_entrypoints[] = {
      .trusted_count = 2,
      .first_router = 0,
      .router_count = 2,
-     .tls = true},
+     .tls = true,
+     .tcp = {2, 0},
+     .tcp_tls = true,
+     .proxy_insecure = true,
+     .proxy_trusted = {1, 1}},
 };
 static struct snap_rule_node sample_nodes[] = {
     {SNAP_RULE_HOST, SPAN_LITERAL("a.test")},
@@ -103,7 +107,9 @@ static struct snap_service sample_services[] = {
      .strategy = SNAP_STRATEGY_HRW,
      .cookie_name = SPAN_LITERAL("c"),
      .passive_failures = 3,
-     .passive_window_ms = 10000},
+     .passive_window_ms = 10000,
+     .proxy_version = 2,
+     .termination_ms = 100},
     {.name = SPAN_LITERAL("s3"),
      .kind = SNAP_SERVICE_WEIGHTED,
      .level = 1,

@@ -40,6 +40,11 @@ static void round_trips(void **state)
     assert_int_equal(s->services[1].strategy, SNAP_STRATEGY_HRW);
     assert_int_equal(s->services[1].passive_failures, 3);
     assert_int_equal(s->services[1].passive_window_ms, 10000);
+    assert_int_equal(s->services[1].proxy_version, 2);
+    assert_int_equal(s->services[1].termination_ms, 100);
+    assert_true(s->entrypoints[1].tcp_tls && s->entrypoints[1].proxy_insecure);
+    assert_int_equal(s->entrypoints[1].tcp.first, 2);
+    assert_int_equal(s->entrypoints[1].proxy_trusted.count, 1);
     assert_true(span_eq(s->services[1].cookie_name, SPAN_LITERAL("c")));
     assert_true(span_eq(s->servers[0].cookie, SPAN_LITERAL("x")));
     assert_int_equal(s->members[1].weight, 5);

@@ -22,11 +22,12 @@ static const struct {
     char letter;
     enum snap_rule_op op;
 } letters[] = {
-    {'h', SNAP_RULE_HOST},   {'e', SNAP_RULE_PATH},         {'p', SNAP_RULE_PATH_PREFIX},
-    {'&', SNAP_RULE_AND},    {'|', SNAP_RULE_OR},           {'!', SNAP_RULE_NOT},
-    {'*', SNAP_RULE_ANY},    {'H', SNAP_RULE_HOST_REGEXP},  {'P', SNAP_RULE_PATH_REGEXP},
-    {'m', SNAP_RULE_METHOD}, {'f', SNAP_RULE_HEADER},       {'F', SNAP_RULE_HEADER_REGEXP},
-    {'q', SNAP_RULE_QUERY},  {'Q', SNAP_RULE_QUERY_REGEXP}, {'c', SNAP_RULE_CLIENT_IP},
+    {'h', SNAP_RULE_HOST},      {'e', SNAP_RULE_PATH},        {'p', SNAP_RULE_PATH_PREFIX},
+    {'&', SNAP_RULE_AND},       {'|', SNAP_RULE_OR},          {'!', SNAP_RULE_NOT},
+    {'*', SNAP_RULE_ANY},       {'H', SNAP_RULE_HOST_REGEXP}, {'P', SNAP_RULE_PATH_REGEXP},
+    {'m', SNAP_RULE_METHOD},    {'f', SNAP_RULE_HEADER},      {'F', SNAP_RULE_HEADER_REGEXP},
+    {'a', SNAP_RULE_ALPN},      {'q', SNAP_RULE_QUERY},       {'Q', SNAP_RULE_QUERY_REGEXP},
+    {'c', SNAP_RULE_CLIENT_IP},
 };
 
 static void add_node(struct sketch *k, struct span word)
@@ -346,6 +347,56 @@ static void index_agrees_with_walking(void **state)
     }
 }
 
+/* TCP routers stand behind the others of entry point 0. */
+static int match_tcp(const struct router_index *x, bool tls, const char *name, struct span alpn)
+{
+    struct router_tcp asked = {.tls = tls, .name = span_str(name), .alpn = alpn};
+    memcpy(asked.client + 10, "\xff\xff\x0a\x01\x02\x03", 6);
+    const struct snap_router *found = router_match_tcp(x, &asked);
+    return found ? (int)(found - x->snapshot->routers) : -1;
+}
+
+static void tcp_routers(void **state)
+{
+    static const struct span none = {NULL, 0};
+    struct sketch k = {0};
+    add(&k, 0, true, "h:web.test p:/x &");
+    add(&k, 0, false, "h:plain.test");
+    add(&k, 0, true, "h:a.test a:imap &");          /* 2 */
+    add(&k, 0, true, "h:a.test c:10.1.0.0/16 ! &"); /* 3: others than we */
+    add(&k, 0, true, "h:a.test h:b.test. |");       /* 4 */
+    add(&k, 0, true, "h:*.w.test");                 /* 5 */
+    add(&k, 0, true, "H:^r[0-9]+$");                /* 6 */
+    add(&k, 0, true, "*:");                         /* 7 */
+    add(&k, 0, false, "c:10.1.0.0/16");             /* 8 */
+    add(&k, 0, false, "*:");                        /* 9 */
+    k.routers[4].tls = SNAP_NONE;
+    k.routers[4].passthrough = true;
+    k.entrypoints[0].tcp = (struct snap_range){2, 8};
+    k.entrypoints[0].router_count = 2;
+    k.entrypoints[1].tcp = (struct snap_range){10, 0};
+    struct router_index *x = finish(&k);
+    assert_int_equal(match_tcp(x, true, "a.test", SPAN_LITERAL("\2h2\4imap")), 2);
+    assert_int_equal(match_tcp(x, true, "a.test", SPAN_LITERAL("\5imap2")), 4);
+    assert_int_equal(match_tcp(x, true, "a.test", none), 4);
+    assert_int_equal(match_tcp(x, true, "b.test", none), 4);
+    assert_int_equal(match_tcp(x, true, "one.w.test", none), 5);
+    assert_int_equal(match_tcp(x, true, "a.b.w.test", none), 7);
+    assert_int_equal(match_tcp(x, true, "w.test", none), 7);
+    assert_int_equal(match_tcp(x, true, ".w.test", none), 7);
+    assert_int_equal(match_tcp(x, true, "r22", none), 6);
+    assert_int_equal(match_tcp(x, true, "", none), 7);
+    assert_int_equal(match_tcp(x, false, "", none), 8);
+    assert_true(router_takes_all(x, &k.routers[7]) && router_takes_all(x, &k.routers[9]));
+    assert_false(router_takes_all(x, &k.routers[8]) || router_takes_all(x, &k.routers[5]));
+    assert_true(router_names_host(x, 0, SPAN_LITERAL("web.test")));
+    assert_false(router_names_host(x, 0, SPAN_LITERAL("plain.test")));
+    assert_false(router_names_host(x, 0, SPAN_LITERAL("a.test")));
+    assert_false(router_names_host(x, 1, SPAN_LITERAL("web.test")));
+    assert_int_equal(match(x, 0, true, "a.test", "/"), -1);
+    router_index_destroy(x);
+}
+
 static void host_of_authority(void **state)
 {
     char m[ROUTER_HOST_MAX + 1];
@@ -363,4 +414,4 @@ UNIT_TESTS(cmocka_unit_test(hosts_and_paths), cmocka_unit_test(order_is_kept_acr
            cmocka_unit_test(precedence_of_operators_is_the_postfix_order),
            cmocka_unit_test(methods_fields_and_addresses), cmocka_unit_test(parameters),
            cmocka_unit_test(expressions_and_paths), cmocka_unit_test(index_agrees_with_walking),
-           cmocka_unit_test(host_of_authority))
+           cmocka_unit_test(tcp_routers), cmocka_unit_test(host_of_authority))

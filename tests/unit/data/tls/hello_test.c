@@ -552,6 +552,15 @@ static void protocols(void **state)
     EXTENSION(&b, EXT_ALPN, "\0\x09\x03h2c\x04spdy");
     assert_int_equal(parse(end(&b), &h).code, ERR_NONE);
     assert_true(h.has_alpn && !h.alpn_acme && !h.alpn_h2 && !h.alpn_http11);
+    assert_true(span_eq(span_of(h.alpn, h.alpn_len), SPAN_LITERAL("\x03h2c\x04spdy")));
+    /* What does not fit is left out, and what follows may fit again. */
+    char many[2 + 101 + 101 + 3] = "\0\xcd\x64";
+    many[2 + 101] = 0x64;
+    memcpy(many + 2 + 202, "\x02h2", 3);
+    begin(&b, SUITES_MODERN, sizeof SUITES_MODERN - 1);
+    extension(&b, EXT_ALPN, many, sizeof many);
+    assert_int_equal(parse(end(&b), &h).code, ERR_NONE);
+    assert_true(h.alpn_h2 && h.alpn_len == 101 + 3);
 }
 
 /* Whatever a byte becomes, the answer is one of the documented ones and nothing is read that is

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/metrics.c"
+
+#include "unit.h"
+
+#include <unistd.h>
+
+static void assert_text(struct buf *got, const char *wanted)
+{
+    assert_string_equal(buf_cstr(got), wanted);
+    buf_free(got);
+}
+
+static void labels_are_escaped(void **state)
+{
+    struct buf out = {0};
+    put_label(&out, ",", "a", span_str("x\"\\\ny"));
+    assert_text(&out, ",a=\"x\\\"\\\\\\ny\"");
+}
+
+static void seconds_have_no_more_digits_than_needed(void **state)
+{
+    static const struct {
+        uint64_t ns;
+        const char *text;
+    } cases[] = {{0, "0"},           {1, "0.000000001"},
+                 {100000000, "0.1"}, {1200000000, "1.2"},
+                 {5000000000, "5"},  {86400000000001, "86400.000000001"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct buf out = {0};
+        put_seconds(&out, cases[i].ns);
+        assert_text(&out, cases[i].text);
+    }
+}
+
+static void common_names(void **state)
+{
+    assert_true(span_eq(common_name("C=DE, CN=a.test, O=x"), SPAN_LITERAL("a.test")));
+    assert_true(span_eq(common_name("CN=b"), SPAN_LITERAL("b")));
+    assert_int_equal(common_name("O=x").len, 0);
+}
+
+static void count_one(struct report *r, uint32_t worker, uint64_t id, uint16_t status)
+{
+    struct series_cell *c = series_find(report_series(r, worker), id,
+                                        series_labels(SERIES_REQUESTS, SERIES_HTTP, 1, status));
+    series_add(&c->buckets[1], 1);
+    series_add(&c->sum_ns, 1500000000);
+    series_add(&c->in_bytes, 10);
+    series_add(&c->out_bytes, 20);
+}
+
+/* Of two workers one number is made; what the configuration does not name is not shown. */
+static void workers_add_up(void **state)
+{
+    struct report *r;
+    int fd;
+    struct why why;
+    assert_true(result_is_ok(report_create(2, &fd, &why)));
+    assert_true(result_is_ok(report_map(fd, &r, &why)));
+    close(fd);
+    count_one(r, 0, 7, 200);
+    count_one(r, 1, 7, 200);
+    count_one(r, 1, 7, 404);
+    count_one(r, 1, 99, 200);
+    struct snap_entrypoint ep = {.name = SPAN_LITERAL("web"), .series = 7, .open_series = 8};
+    struct snapshot s = {.entrypoints = &ep, .entrypoint_count = 1};
+    s.metrics =
+        (struct snap_metrics){.on = true, .bound_count = 2, .bounds_ns = {1000000000, 2000000000}};
+    struct admin_view view = {.snapshot = &s, .report = r};
+    struct buf out = {0};
+    put_named(&view, &out);
+    const char *text = buf_cstr(&out);
+    static const char *const lines[] = {
+        "\ntraefik_entrypoint_requests_total{code=\"200\",method=\"GET\",protocol=\"http\","
+        "entrypoint=\"web\"} 2\n",
+        "\ntraefik_entrypoint_requests_total{code=\"404\",method=\"GET\",protocol=\"http\","
+        "entrypoint=\"web\"} 1\n",
+        "protocol=\"http\",entrypoint=\"web\",le=\"1\"} 0\n",
+        "protocol=\"http\",entrypoint=\"web\",le=\"2\"} 2\n",
+        "protocol=\"http\",entrypoint=\"web\",le=\"+Inf\"} 2\n",
+        "_sum{code=\"200\",method=\"GET\",protocol=\"http\",entrypoint=\"web\"} 3\n",
+        "traefik_entrypoint_requests_bytes_total{code=\"200\",method=\"GET\",protocol=\"http\","
+        "entrypoint=\"web\"} 20\n",
+        "traefik_entrypoint_responses_bytes_total{code=\"200\",method=\"GET\",protocol=\"http\","
+        "entrypoint=\"web\"} 40\n",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (!strstr(text, lines[i]))
+            fail_msg("%s is not in %s", lines[i], text);
+    buf_free(&out);
+    report_unmap(r);
+}
+
+UNIT_TESTS(cmocka_unit_test(labels_are_escaped),
+           cmocka_unit_test(seconds_have_no_more_digits_than_needed),
+           cmocka_unit_test(common_names), cmocka_unit_test(workers_add_up))
