@@ -302,15 +302,60 @@ static void check_or_skip(struct order *o)
     order_next(o);
 }
 
+/* ---- confirm: the service itself has put the values into effect -------------------------------
+ */
+
+static void confirm_next(struct order *o);
+
+static void on_confirmed(void *arg, const struct provider_answer *answer)
+{
+    struct order *o = arg;
+    struct propagation_options options = resolver_propagation(o->resolver);
+    o->provider_busy = false;
+    if (answer->verdict == PROVIDER_OK) {
+        o->index++;
+        confirm_next(o);
+        return;
+    }
+    bool may_come = answer->verdict == PROVIDER_RETRY || answer->verdict == PROVIDER_RATE;
+    if (may_come && order_step_seconds(o) < options.timeout_s) {
+        uint32_t wait_s =
+            answer->retry_after_s > options.interval_s ? answer->retry_after_s : options.interval_s;
+        order_say(o, "waiting: %s (%.1f s)", answer->text, order_step_seconds(o));
+        order_pause(o, wait_s * NS_PER_S, confirm_next);
+        return;
+    }
+    order_fail(o, may_come ? ACME_DNS : class_of(answer->verdict), "", answer->retry_after_s,
+               "DNS provider \"%s\" at %s: %s", o->resolver->config->dns_provider,
+               o->record.txts[o->index].fqdn, answer->text);
+}
+
+static void confirm_next(struct order *o)
+{
+    struct order_record *r = &o->record;
+    while (o->index < r->txt_count && r->txts[o->index].leftover)
+        o->index++;
+    if (!o->resolver->info.confirms || !o->resolver->provider || o->index == r->txt_count) {
+        o->index = 0;
+        check_or_skip(o);
+        return;
+    }
+    struct order_txt *t = &r->txts[o->index];
+    struct provider_txt txt = txt_of(t);
+    o->provider_busy = true;
+    provider_confirm(o->resolver->provider, &txt, buf_span(&t->state), call_deadline_ns(o),
+                     on_confirmed, o);
+}
+
 void order_dns_propagate(struct order *o)
 {
     uint64_t delay_s = o->resolver->config->delay_before_check_s;
     if (!delay_s) {
-        check_or_skip(o);
+        confirm_next(o);
         return;
     }
     order_say(o, "waiting %llu s (delayBeforeCheck)", (unsigned long long)delay_s);
-    order_pause(o, delay_s * NS_PER_S, check_or_skip);
+    order_pause(o, delay_s * NS_PER_S, confirm_next);
 }
 
 /* ---- clean up -------------------------------------------------------------------------------- */

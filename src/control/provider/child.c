@@ -202,6 +202,7 @@ static bool send_ready(struct child *c)
         .polling_interval_s =
             timing(c, "polling_interval", p->polling_interval_s ? p->polling_interval_s : 2),
         .call_timeout_s = timing(c, "call_timeout", CALL_TIMEOUT_S),
+        .confirms = FERRULE_HAS(p, ready) && p->ready,
         .sequence_interval_s = timing(c, "sequence_interval", p->sequence_interval_s),
     };
     size_t room = WIRE_BYTES_MAX / 2; /* the longest come first; what is left out is blotted here */

@@ -243,6 +243,7 @@ static void take_ready(struct provider *p, const struct wire_ready *m)
     i->polling_interval_s = m->polling_interval_s;
     i->sequence_interval_s = m->sequence_interval_s;
     i->call_timeout_s = m->call_timeout_s;
+    i->confirms = m->confirms;
     i->serialize_all = m->flags & FERRULE_SERIALIZE_ALL;
     i->serialize_zone = m->flags & (FERRULE_SERIALIZE_ZONE | FERRULE_WHOLE_ZONE);
     i->serialize_rrset = m->flags & (FERRULE_SERIALIZE_RRSET | FERRULE_SINGLE_VALUE);
