@@ -417,7 +417,7 @@ static int32_t create(const struct instance *i, const struct ferrule_request *q,
     id[0] = 0;
     if (status != FERRULE_OK)
         return status;
-    if (!answer_record_id(&r.answer, id))
+    if (r.http->status >= 300 || !answer_record_id(&r.answer, id))
         id[0] = 0;
     answer_errors(&r.answer, why);
     uint32_t http_status = r.http->status;

@@ -244,4 +244,7 @@ FERRULE_EXPORT const struct ferrule_provider ferrule_provider_v1 = {
     .close = template_close,
     .present = template_present,
     .cleanup = template_cleanup,
+    /* What the service takes from one account: the host spaces the requests. */
+    .http_per_minute = 300,
+    .http_burst = 10,
 };

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An HTTP service described by a script in JSON:
- *   {"rules": [{"method", "url", "body", "effect", "status", "answer", "item", "exists",
- * "missing"}, ...]} The first rule whose method and url fit, and whose body occurs in the
- * request's, answers. In url and body
- * ${fqdn} (with final dot), ${name} (without), ${zone}, ${value} stand for those of the running
- * call, and
- * ${id} in a url for the id of a record. effect:
- *   add     makes the record; `exists` is the status when it is there already (without: made twice)
- *   remove  removes the record ${id} of the url, else the value that url or body names, else
- * everything at the name; `missing` is the status when there is none list    answers with `item`
- * for every record at the name: ${id} and ${value} are the record's In answer ${id} is the
- * record's, ${list} the items. */
+/* An HTTP service described by a script in JSON: {"rules": [rule, ...]}. The first rule whose
+ * method and url fit, and whose body occurs in the request's, answers. In url and body ${fqdn}
+ * (with final dot), ${name} (without), ${zone}, ${value} stand for those of the running call, and
+ * ${id} in a url for the id of a record. effect add     makes the record; `exists` is the status
+ * and `exists_answer` the answer when it is there already (without: made twice) effect remove
+ * removes the record ${id} of the url, else the value that url or body names, else everything at
+ * the name; `missing` is the status when there is none effect list    ${list} in the answer is
+ * `item` for every record at the name, with `between` between them: there ${id} and ${value} are
+ * the record's status and answer are for all other cases; in answer ${id} is the record's. */
 #include "kit.h"
 
 #include <ctype.h>
@@ -43,6 +40,8 @@ bool fake_http_load(struct kit *k, const char *path)
         r->body = json_string_value(json_object_get(rule, "body"));
         r->effect = json_string_value(json_object_get(rule, "effect"));
         r->answer = json_string_value(json_object_get(rule, "answer"));
+        r->exists_answer = json_string_value(json_object_get(rule, "exists_answer"));
+        r->between = json_string_value(json_object_get(rule, "between"));
         r->item = json_string_value(json_object_get(rule, "item"));
         r->status = (unsigned)json_integer_value(json_object_get(rule, "status"));
         r->exists = (unsigned)json_integer_value(json_object_get(rule, "exists"));
@@ -133,8 +132,11 @@ static void list_records(const struct kit *k, const struct kit_rule *rule, const
     for (uint32_t i = 0; i < k->record_count; i++) {
         char id[16];
         snprintf(id, sizeof id, "%u", k->records[i].id);
-        if (strcasecmp(k->records[i].name, name) == 0)
-            expand(k, rule->item, id, k->records[i].value, NULL, out);
+        if (strcasecmp(k->records[i].name, name) != 0)
+            continue;
+        if (out->len)
+            buf_put_str(out, rule->between ? rule->between : "");
+        expand(k, rule->item, id, k->records[i].value, NULL, out);
     }
 }
 
@@ -149,12 +151,15 @@ static unsigned apply(struct kit *k, const struct kit_rule *rule, unsigned id, s
     bool by_value = strstr(rule->url, "${value}") || (rule->body && strstr(rule->body, "${value}"));
     struct kit_record *r = by_id ? world_find_id(k, id) : world_find(k, name, value);
     struct buf list = {0};
+    const char *text = rule->answer ? rule->answer : "${list}";
     unsigned status = rule->status;
     if (strcmp(effect, "add") == 0) {
-        if (r && rule->exists)
+        if (r && rule->exists) {
             status = rule->exists;
-        else
+            text = rule->exists_answer ? rule->exists_answer : text;
+        } else {
             id = world_add(k, name, value);
+        }
     } else if (strcmp(effect, "remove") == 0) {
         if (r && (by_id || by_value))
             world_remove(k, r);
@@ -166,7 +171,7 @@ static unsigned apply(struct kit *k, const struct kit_rule *rule, unsigned id, s
         list_records(k, rule, name, &list);
     }
     snprintf(id_text, sizeof id_text, "%u", id);
-    expand(k, rule->answer ? rule->answer : "${list}", id_text, NULL, buf_cstr(&list), answer);
+    expand(k, text, id_text, NULL, buf_cstr(&list), answer);
     buf_free(&list);
     return status;
 }

@@ -50,7 +50,7 @@ struct kit_record {
 };
 
 struct kit_rule {
-    const char *method, *url, *body, *effect, *answer, *item;
+    const char *method, *url, *body, *effect, *answer, *exists_answer, *item, *between;
     unsigned status, exists, missing;
 };
 

@@ -21,7 +21,7 @@ class Service:
 
     def __init__(self, context=None):
         service = self
-        self.records, self.requests, self.before = {}, [], None
+        self.records, self.requests, self.times, self.before = {}, [], [], None
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -40,6 +40,7 @@ class Service:
             def handle_one(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
                 service.requests.append((self.command, self.path, dict(self.headers), body))
+                service.times.append(time.monotonic())
                 if not (service.before and service.before(self)):
                     service.serve(self, body)
 
@@ -189,18 +190,42 @@ def test_certificates_are_checked(authority, folder):
         answer = tool.call("present", NAME, "one", env=env, code="template")
         assert answer["verdict"] == "CONFIG" and "certificate is not trusted" in answer["text"]
         assert service.requests == []
-        env["SSL_CERT_FILE"] = str(authority.cert_file)
-        assert tool.call("present", NAME, "one", env=env, code="template")["verdict"] == "OK"
+        for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE"):
+            bundle = {name: str(authority.cert_file)}
+            assert tool.call("present", NAME, "one", env={**env, **bundle}, code="template")["verdict"] == "OK"
+        answer = tool.call("present", NAME, "one", env={**env, "SSL_CERT_FILE": "/nonexistent"}, code="template")
+        assert answer["verdict"] == "CONFIG" and "CA file" in answer["text"]
     finally:
         service.stop()
 
 
-def test_proxy_of_the_environment(call, service):
+def test_requests_are_spaced(call, service):
+    """No more than a burst of 10, and 5 per second after that (template.c)."""
+    assert set(call(REPEAT="16")["verdicts"]) == {"OK"}
+    times = service.times
+    assert len(times) == 31  # the value exists from the second call on, so that each is two requests
+    for i in range(len(times) - 10):
+        assert times[-1] - times[i] >= (len(times) - 1 - i - 10) / 5 - 0.5
+    assert times[9] - times[0] < times[-1] - times[0] - 3
+
+
+def test_retry_after_holds_for_all_calls(call, service):
+    service.before = answer_once(429, "", [("Retry-After", "2")])
+    assert call(REPEAT="2")["verdicts"] == ["RATE", "OK"]
+    assert service.times[1] - service.times[0] > 1.9
+    service.before = answer_once(429, "", [("Retry-After", "50")])
+    answer = call("cleanup", REPEAT="2")
+    assert answer["verdicts"] == ["RATE", "RATE"] and 40 <= answer["retry_after_s"] <= 50
+    assert "wants no request for" in answer["text"] and service.methods() == ["POST", "POST", "GET"]
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
+def test_proxy_of_the_environment(call, service, name):
     seen = []
     proxy = Service()
     proxy.before = lambda handler: seen.append(handler.path) or handler.reply(201, "42") or True
     try:
-        answer = call(TEMPLATE_URL="http://api.template.example", http_proxy=proxy.url)
+        answer = call(TEMPLATE_URL="http://api.template.example", **{name: proxy.url})
         assert answer["verdict"] == "OK" and answer["state"] == "1 42"
         assert seen == [f"http://api.template.example/txt?name={NAME}"] and service.requests == []
     finally:

@@ -5,9 +5,10 @@
  *   provider_tool find NAME
  *   provider_tool check NAME ZONE VALUE...
  *   provider_tool resolve HOST PORT
- * RESOLVERS=IP:PORT,... PORT= SUCCESSES= TIMEOUT_S= INTERVAL_S= LIMIT_S= DOMAIN= TOKEN= KEY_AUTH=
- * stand in the environment, and so do the provider's own variables; OVERLAY="NAME=VALUE NAME=VALUE"
- * are those of dnsChallenge.env. Prints one line of JSON. */
+ * REPEAT= (the same call again, in the same child) DOMAIN= TOKEN= KEY_AUTH= RESOLVERS=IP:PORT,...
+ * PORT= SUCCESSES= TIMEOUT_S= INTERVAL_S= LIMIT_S= stand in the environment, and so do the
+ * provider's own variables; OVERLAY="NAME=VALUE NAME=VALUE" are those of dnsChallenge.env. Prints
+ * one line of JSON. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "control/propagation/propagation.h"
@@ -132,6 +133,22 @@ static uint32_t read_overlay(struct config_env env[OVERLAY_MAX])
     return count;
 }
 
+static void ask(struct provider *p, const char *what, const struct provider_txt *txt,
+                struct span state)
+{
+    uint64_t deadline_ns = clock_now_ns() + number("LIMIT_S", 30) * NS_PER_S;
+    if (strcmp(what, "describe") == 0)
+        provider_describe(p, take_info, NULL);
+    else if (strcmp(what, "present") == 0)
+        provider_present(p, txt, deadline_ns, take_answer, NULL);
+    else if (strcmp(what, "cleanup") == 0)
+        provider_cleanup(p, txt, state, deadline_ns, take_answer, NULL);
+    else if (strcmp(what, "confirm") == 0)
+        provider_confirm(p, txt, state, deadline_ns, take_answer, NULL);
+    else
+        provider_probe(p, txt, deadline_ns, take_answer, NULL);
+}
+
 static int with_provider(int argc, char **argv, const char *executable)
 {
     struct provider_host *host = NULL;
@@ -147,25 +164,19 @@ static int with_provider(int argc, char **argv, const char *executable)
             provider_host_destroy(host);
         return 1;
     }
-    uint64_t deadline_ns = clock_now_ns() + number("LIMIT_S", 30) * NS_PER_S;
+    json_object_set_new(output, "verdicts", json_array());
     struct provider_txt txt = {.fqdn = argument(argc, argv, 5), .value = argument(argc, argv, 6)};
     txt.zone = argument(argc, argv, 7);
     txt.domain = variable("DOMAIN");
     txt.token = variable("TOKEN");
     txt.key_auth = variable("KEY_AUTH");
-    struct span state = argument(argc, argv, 8);
     const char *what = strcmp(argv[1], "describe") == 0 ? "describe" : argv[4];
-    if (strcmp(what, "describe") == 0)
-        provider_describe(p, take_info, NULL);
-    else if (strcmp(what, "present") == 0)
-        provider_present(p, &txt, deadline_ns, take_answer, NULL);
-    else if (strcmp(what, "cleanup") == 0)
-        provider_cleanup(p, &txt, state, deadline_ns, take_answer, NULL);
-    else if (strcmp(what, "confirm") == 0)
-        provider_confirm(p, &txt, state, deadline_ns, take_answer, NULL);
-    else
-        provider_probe(p, &txt, deadline_ns, take_answer, NULL);
-    struct result r = loop_run(loop);
+    struct result r = result_ok();
+    for (uint32_t i = number("REPEAT", 1); i > 0 && result_is_ok(r); i--) {
+        ask(p, what, &txt, argument(argc, argv, 8));
+        r = loop_run(loop);
+        json_array_append(json_object_get(output, "verdicts"), json_object_get(output, "verdict"));
+    }
     provider_host_destroy(host);
     return result_is_ok(r) ? 0 : 1;
 }

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #define SELF            "/proc/self/exe"
-#define TOKEN_BYTES     16
+#define VALUE_BYTES     32
 #define CHECK_SUCCESSES 2
 
 struct trial {
@@ -167,18 +167,25 @@ static bool make_and_remove(struct trial *t)
     return step_is_good(t) && good;
 }
 
-/* The value follows from token and key authorization as in a real challenge (RFC 8555 section 8.4),
- * for providers that pass those on. */
-static bool run_steps(struct trial *t)
+/* A token, a key authorization and the TXT value that belong together (RFC 8555 sections 8.1, 8.4):
+ * some services are given the parts. */
+static void make_challenge(struct trial *t)
 {
-    uint8_t random[TOKEN_BYTES], digest[DIGEST_BYTES_MAX];
-    random_bytes(random, sizeof random);
-    base64url_put(&t->token, span_of(random, sizeof random));
+    uint8_t bytes[VALUE_BYTES], digest[DIGEST_BYTES_MAX];
+    random_bytes(bytes, sizeof bytes);
+    base64url_put(&t->token, span_of(bytes, sizeof bytes));
+    random_bytes(bytes, sizeof bytes);
     buf_put_span(&t->key_auth, buf_span(&t->token));
-    buf_put_str(&t->key_auth, ".ferrule-provider-test");
+    buf_put_str(&t->key_auth, ".");
+    base64url_put(&t->key_auth, span_of(bytes, sizeof bytes));
     digest_once(DIGEST_SHA256, buf_span(&t->key_auth), digest);
     base64url_put(&t->value, span_of(digest, digest_bytes(DIGEST_SHA256)));
     (void)buf_cstr(&t->value);
+}
+
+static bool run_steps(struct trial *t)
+{
+    make_challenge(t);
     return prepare(t) && make_and_remove(t);
 }
 

@@ -48,7 +48,8 @@ def certificate(cert):
 
 def resolver(pebble, bind, folder, name="test", storage="acme.json", algorithm="hmac-sha256", env=None, more="", dns_more="",
              provider="rfc2136"):
-    """DNS-01 through rfc2136 at our BIND, against our Pebble. env: over what rfc2136 needs, or all of another provider's."""
+    """DNS-01 through a provider, by default rfc2136 at our BIND, against our Pebble. env: over what rfc2136 needs, or
+    all that another provider needs."""
     acme = f"certificatesResolvers.{name}.acme"
     variables = bind.rfc2136_env(algorithm, **(env or {})) if provider == "rfc2136" else env
     return "\n".join([
