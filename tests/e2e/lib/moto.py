@@ -59,7 +59,7 @@ class Moto(aws.Signed):
         """(status, body) of moto itself, which chooses its service by the credential's scope."""
         scope = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/route53/aws4_request, SignedHeaders=host, Signature=0"
         request = urllib.request.Request(self.backend + target, body.encode() if body else None,
-                                         {"Authorization": scope, **(headers or {})}, method=method)
+                                         {"Authorization": scope, "Content-Type": "application/xml", **(headers or {})}, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, answer.read().decode()
