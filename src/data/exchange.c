@@ -115,19 +115,6 @@ void exchange_bind(struct worker *w, struct exchange *x, const struct pick *pick
     set_phase(x, EXCHANGE_PHASE_CONNECT);
 }
 
-void exchange_note(struct exchange *x, struct span host, struct span target)
-{
-    struct exchange_request *r = &x->request;
-    host = span_first(host, EXCHANGE_HOST_MAX);
-    target = span_first(target, EXCHANGE_TARGET_MAX);
-    r->host_len = (uint8_t)host.len;
-    r->target_len = (uint16_t)target.len;
-    if (host.len)
-        memcpy(r->host, host.ptr, host.len);
-    if (target.len)
-        memcpy(r->target, target.ptr, target.len);
-}
-
 /* ---- the end -------------------------------------------------------------------------------- */
 
 static void close_upstream(struct worker *w, struct exchange *x)
@@ -327,11 +314,10 @@ void exchange_connect_failed(struct worker *w, struct exchange *x)
     dial(w, x);
 }
 
-/* A place on a connection that stands. What may become a tunnel needs one for itself. */
+/* A place on a connection that stands. */
 static bool take_lease(struct worker *w, struct exchange *x)
 {
-    bool alone = x->tunnel.protocol_len > 0 && !x->server->h2c;
-    return lease_take(w, x->server, x->self, alone, &x->lease);
+    return lease_take(w, x->server, x->self, dial_is_alone(x), &x->lease);
 }
 
 void exchange_start(struct worker *w, struct exchange *x, struct block *head)
@@ -509,10 +495,15 @@ static bool pass_head(struct worker *w, struct exchange *x, struct stream *s, st
 static bool begin_tunnel(struct worker *w, struct exchange *x, struct stream *s, struct lease *l,
                          struct http_head *head, struct sink *sink)
 {
-    rules_pass_upgrade(head);
-    if (!stream_respond(w, s, head, HTTP_BODY_NONE, true, sink))
+    if (x->log)
+        access_head(w, x, head);
+    enum http_body framing = stream_switch(s, head);
+    if (!stream_respond(w, s, head, framing, true, sink))
         return false;
     x->status = head->status;
+    conn_count_status(w, head->status);
+    if (s->version == STREAM_HTTP2)
+        report_add(w->report, REPORT_TUNNELS_H2, 1);
     become_tunnel(w, x, s, l);
     return true;
 }
@@ -531,8 +522,9 @@ enum head_state {
     HEAD_MORE,
     HEAD_DONE,
     HEAD_BAD,
-    HEAD_UNASKED, /* a 101 to something else than was asked for */
-    HEAD_FAILED,  /* it cannot be passed on */
+    HEAD_UNASKED,  /* a 101 to something else than was asked for */
+    HEAD_DECLINED, /* success, and no tunnel, for a client to whom success is one */
+    HEAD_FAILED,   /* it cannot be passed on */
 };
 
 /* Reads response heads until the final one; those of 100 to 199 are passed on (RFC 9110 section
@@ -548,6 +540,8 @@ static enum head_state read_heads(struct worker *w, struct exchange *x, struct s
         bool ok, last = head->status >= 200 || head->status == 101;
         if (head->status == 101 && !tunnel_agrees(&x->tunnel, head))
             return HEAD_UNASKED;
+        if (x->tunnel.connect && head->status >= 200 && head->status < 300)
+            return HEAD_DECLINED;
         if (head->status >= 200)
             ok = pass_head(w, x, s, l, head, sink);
         else
@@ -556,6 +550,21 @@ static enum head_state read_heads(struct worker *w, struct exchange *x, struct s
         if (last || !ok)
             return ok ? HEAD_DONE : HEAD_FAILED;
     }
+}
+
+/* The response's head ends the exchange. */
+static void fail_head(struct worker *w, struct exchange *x, const struct lease *l,
+                      enum head_state state)
+{
+    if (state == HEAD_BAD) {
+        fail_bad(w, x, l);
+        return;
+    }
+    if (state == HEAD_UNASKED)
+        rules_count(w->report, rules_reject(HTTP_RULE_switch_unasked), true);
+    else if (state == HEAD_DECLINED)
+        rules_count(w->report, rules_reject(HTTP_RULE_switch_declined), true);
+    fail(w, x, 502);
 }
 
 /* The upstream's side is at its end, and all that it sent was looked at. False: the exchange has
@@ -591,14 +600,10 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
         if (lease_has_input(l) && sink_room(&sink, 1) == 0)
             return true; /* the client is slow with what it got before, or no block is free */
         enum head_state heads = read_heads(w, x, s, l, &sink);
-        if (heads == HEAD_UNASKED)
-            rules_count(w->report, rules_reject(HTTP_RULE_switch_unasked), true);
-        if (heads == HEAD_BAD)
-            fail_bad(w, x, l);
-        else if (heads > HEAD_BAD)
-            fail(w, x, 502);
-        if (heads >= HEAD_BAD)
+        if (heads >= HEAD_BAD) {
+            fail_head(w, x, l, heads);
             return false;
+        }
         if (x->phase == EXCHANGE_PHASE_TUNNEL) {
             sink_flush(&sink);
             exchange_turn(w, x); /* what came with the head */

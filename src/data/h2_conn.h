@@ -33,6 +33,8 @@ struct h2_stream {
     bool in_done;           /* the client has said all */
     bool out_last;          /* nothing follows behind `out` but trailers */
     bool answered;          /* the final head is queued */
+    bool tunnel;            /* what follows it is no HTTP, both ways */
+    bool told;              /* the end of what we send is sent */
     bool refill;            /* `out` had no room for what its exchange has */
     struct body in;         /* received, not yet taken */
     struct block_queue out; /* payload to be sent */

@@ -3,6 +3,7 @@
 
 #include "data/conn.h"
 #include "data/http/h1.h"
+#include "data/http/websocket.h"
 
 #include <stdio.h>
 
@@ -27,14 +28,16 @@ void h2_stream_limit_in(struct worker *w, struct h2_stream *s, uint32_t ms)
 
 void h2_stream_limit_out(struct worker *w, struct h2_stream *s, uint32_t ms)
 {
-    if (ms)
-        s->out_until_ns = w->now_ns + ms * 1000000ull;
+    s->out_until_ns = ms ? w->now_ns + ms * 1000000ull : TIMER_NO_LIMIT;
     limit_set(&w->wheel, &s->out_limit, s->out_until_ns);
 }
 
-/* Something waits for the client: it has the idle time to take some of it. */
+/* Something waits for the client: it has the idle time to take some of it. A tunnel has its own.
+ */
 static void limit_stall(struct worker *w, struct h2_stream *s)
 {
+    if (s->tunnel)
+        return;
     const struct snap_entrypoint *ep = conn_entrypoint(w, s->owner->conn);
     uint64_t ms = ep && ep->idle_timeout_ms ? ep->idle_timeout_ms : STALL_MS;
     uint64_t at = w->now_ns + (ms < STALL_MS ? ms : STALL_MS) * 1000000ull;
@@ -65,6 +68,25 @@ bool h2_stream_respond(struct worker *w, struct h2_stream *s, const struct http_
     s->out_last = final && !more;
     wake(w, s);
     return true;
+}
+
+enum http_body h2_stream_switch(struct h2_stream *s, struct http_head *head)
+{
+    websocket_drop_accept(head);
+    head->status = 200;
+    s->tunnel = true;
+    return HTTP_BODY_FRAMES;
+}
+
+/* The end goes out behind what is queued. */
+bool h2_stream_shut(struct worker *w, struct h2_stream *s)
+{
+    if (!s->out_last) {
+        s->out_last = true;
+        h2_resume(&s->owner->h2, s->id);
+        wake(w, s);
+    }
+    return s->told;
 }
 
 void h2_stream_settle(struct worker *w, struct h2_stream *s)
@@ -98,8 +120,10 @@ void h2_stream_done(struct worker *w, struct h2_stream *s, struct block *trailer
     s->stream.exchange = (struct handle){0};
     s->trailers = trailers;
     s->out_last = true;
-    s->refill = false;
+    s->refill = s->tunnel = false;
     limit_clear(&s->in_limit);
+    if (s->told && !s->in_done)
+        h2_reset(&s->owner->h2, s->id, H2_NO_ERROR);
     limit_stall(w, s);
     h2_resume(&s->owner->h2, s->id);
     wake(w, s);

@@ -16,6 +16,9 @@ void h2_stream_limit_out(struct worker *w, struct h2_stream *s, uint32_t ms);
 struct sink h2_stream_sink(struct worker *w, struct h2_stream *s);
 bool h2_stream_respond(struct worker *w, struct h2_stream *s, const struct http_head *head,
                        enum http_body framing);
+/* The stream becomes a tunnel: changes the 101 that says so into HTTP/2's 200. */
+enum http_body h2_stream_switch(struct h2_stream *s, struct http_head *head);
+bool h2_stream_shut(struct worker *w, struct h2_stream *s);
 bool h2_stream_is_full(const struct h2_stream *s);
 void h2_stream_settle(struct worker *w, struct h2_stream *s);
 /* Some of what waited is sent. */

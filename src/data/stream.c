@@ -195,9 +195,17 @@ bool stream_respond(struct worker *w, struct stream *s, const struct http_head *
     return put_head(sink, s, head, framing, !conn->close_after);
 }
 
+enum http_body stream_switch(struct stream *s, struct http_head *head)
+{
+    if (is_h2(s))
+        return h2_stream_switch(h2_stream_of(s), head);
+    rules_pass_upgrade(head);
+    return HTTP_BODY_NONE;
+}
+
 bool stream_shut(struct worker *w, struct stream *s)
 {
-    return conn_shut(w, conn_of(s));
+    return is_h2(s) ? h2_stream_shut(w, h2_stream_of(s)) : conn_shut(w, conn_of(s));
 }
 
 bool stream_is_full(struct worker *w, struct stream *s)
@@ -233,7 +241,8 @@ void stream_done(struct worker *w, struct stream *s, bool whole, struct block *t
 void stream_abort(struct worker *w, struct stream *s)
 {
     if (is_h2(s))
-        h2_stream_abort(w, h2_stream_of(s), H2_INTERNAL_ERROR);
+        h2_stream_abort(w, h2_stream_of(s),
+                        h2_stream_of(s)->tunnel ? H2_CANCEL : H2_INTERNAL_ERROR);
     else
         conn_abort(w, conn_of(s));
 }

@@ -85,6 +85,10 @@ enum http_body stream_framing(const struct stream *s, const struct http_head *he
  * False: it cannot be sent. */
 bool stream_respond(struct worker *w, struct stream *s, const struct http_head *head,
                     enum http_body framing, bool whole, struct sink *sink);
+/* The upstream has switched to another protocol: changes its 101 into what tells the client so
+ * (HTTP/2: a 200, RFC 8441 section 5) and returns the framing for stream_respond(). From here on
+ * the stream is a tunnel. */
+enum http_body stream_switch(struct stream *s, struct http_head *head);
 /* A tunnel's other side has ended: tells the client once all that is queued was sent. False: not
  * yet; to be called again in the turns that follow. */
 bool stream_shut(struct worker *w, struct stream *s);

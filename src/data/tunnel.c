@@ -8,21 +8,45 @@
 /* What one turn must pass on to count as much. */
 #define LARGE_BYTES 16384u
 
-bool tunnel_ask(struct tunnel *t, struct span protocol, uint32_t idle_ms)
+/* A client's own key means nothing in HTTP/2. */
+static struct result make_key(struct http_head *head, struct writer *text)
 {
-    if (protocol.len > sizeof t->protocol)
-        return false;
+    char key[WEBSOCKET_KEY_LEN];
+    TRY(websocket_key(key));
+    size_t from = text->len;
+    writer_bytes(text, key, sizeof key);
+    websocket_drop_key(head);
+    bool fits = !text->bad && http_head_add(head, SPAN_LITERAL("Sec-WebSocket-Key"),
+                                            span_skip(writer_done(text), from));
+    return fits ? result_ok() : result_fail(ERR_TOO_LARGE);
+}
+
+struct result tunnel_ask(struct tunnel *t, struct http_head *head, struct writer *text,
+                         uint32_t idle_ms)
+{
+    struct span protocol = rules_upgrade(head);
+    if (protocol.len == 0 || protocol.len > sizeof t->protocol)
+        return result_ok();
+    if (head->connect)
+        TRY(make_key(head, text));
+    if (websocket_is(protocol))
+        t->has_accept = websocket_accept(websocket_key_of(head), t->accept);
     memcpy(t->protocol, protocol.ptr, protocol.len);
     t->protocol_len = (uint8_t)protocol.len;
+    t->connect = head->connect;
     t->idle_ms = idle_ms;
-    return true;
+    rules_pass_upgrade(head);
+    return result_ok();
 }
 
 bool tunnel_agrees(const struct tunnel *t, const struct http_head *answer)
 {
     struct span asked = span_of(t->protocol, t->protocol_len);
     struct span got = rules_upgrade(answer);
-    return asked.len > 0 && span_eq_nocase(asked, got);
+    if (asked.len == 0 || !span_eq_nocase(asked, got))
+        return false;
+    return !t->connect ||
+           span_eq(websocket_accept_of(answer), span_of(t->accept, sizeof t->accept));
 }
 
 /* One side was told of the other's end, so it has all that came before. */
@@ -146,8 +170,11 @@ static enum wire_want want_of_upstream(struct worker *w, const struct tunnel *t,
 enum tunnel_state tunnel_turn(struct worker *w, struct tunnel *t, struct stream *s, struct lease *l)
 {
     /* An upstream that has ended takes nothing more: that it resets what comes late is no fault. */
-    if (lease_is_broken(l) || lease_is_deaf(l))
+    bool deaf = lease_is_deaf(l);
+    if (lease_is_broken(l) || (deaf && !lease_has_rest(l)))
         return t->down_over ? TUNNEL_OVER : TUNNEL_BROKEN;
+    if (deaf)
+        t->up_over = t->up_shut = true;
     enum tunnel_state state = pump_both(w, t, s, l);
     if (state != TUNNEL_GOES_ON)
         return state;

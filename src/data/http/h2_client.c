@@ -95,6 +95,10 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     struct h2_client *c = user;
     if (frame->hd.type == NGHTTP2_GOAWAY)
         c->going_away = true;
+    if (frame->hd.type == NGHTTP2_SETTINGS && !(frame->hd.flags & NGHTTP2_FLAG_ACK)) {
+        c->settled = true;
+        c->handler->settings(c);
+    }
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
     bool ends = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
@@ -241,35 +245,44 @@ uint32_t h2_client_allowed(const struct h2_client *c)
     return nghttp2_session_get_remote_settings(c->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }
 
-/* What is said otherwise in HTTP/2, or not at all (RFC 9113 section 8.2.2). */
-static bool is_of_http1(struct span name)
+bool h2_client_takes_connect(const struct h2_client *c)
+{
+    return nghttp2_session_get_remote_settings(c->session,
+                                               NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
+}
+
+/* What is said otherwise in HTTP/2, or not at all (RFC 9113 section 8.2.2, RFC 8441 section 5). */
+static bool is_of_http1(struct span name, bool connect)
 {
     return span_eq(name, SPAN_LITERAL("connection")) ||
            span_eq(name, SPAN_LITERAL("transfer-encoding")) ||
-           span_eq(name, SPAN_LITERAL("upgrade")) || span_eq(name, SPAN_LITERAL("host"));
+           span_eq(name, SPAN_LITERAL("upgrade")) || span_eq(name, SPAN_LITERAL("host")) ||
+           (connect && span_eq(name, SPAN_LITERAL("sec-websocket-key")));
 }
 
-int32_t h2_client_request(struct h2_client *c, struct span head, bool https, bool more,
-                          void *stream)
+int32_t h2_client_request(struct h2_client *c, const struct h2_client_ask *ask, void *stream)
 {
     nghttp2_nv nv[NV_MAX];
-    struct span method = span_first(head, span_find(head, ' '));
-    struct span rest = span_skip(head, method.len + 1);
+    struct span method = span_first(ask->head, span_find(ask->head, ' '));
+    struct span rest = span_skip(ask->head, method.len + 1);
     struct span target = span_first(rest, span_find(rest, ' '));
     struct span lines = span_skip(rest, span_find(rest, '\n') + 1), name, value;
+    struct span scheme = ask->https ? SPAN_LITERAL("https") : SPAN_LITERAL("http");
     size_t n = 0, authority = 2;
-    nv[n++] = nv_of(SPAN_LITERAL(":method"), method);
-    nv[n++] = nv_of(SPAN_LITERAL(":scheme"), https ? SPAN_LITERAL("https") : SPAN_LITERAL("http"));
+    nv[n++] = nv_of(SPAN_LITERAL(":method"), ask->connect ? SPAN_LITERAL("CONNECT") : method);
+    nv[n++] = nv_of(SPAN_LITERAL(":scheme"), scheme);
     nv[n++] = nv_of(SPAN_LITERAL(":authority"), (struct span){0});
     nv[n++] = nv_of(SPAN_LITERAL(":path"), target);
+    if (ask->connect)
+        nv[n++] = nv_of(SPAN_LITERAL(":protocol"), SPAN_LITERAL("websocket"));
     while (n < NV_MAX && next_line(&lines, &name, &value)) {
         if (span_eq(name, SPAN_LITERAL("host")))
             nv[authority] = nv_of(SPAN_LITERAL(":authority"), value);
-        else if (!is_of_http1(name))
+        else if (!is_of_http1(name, ask->connect))
             nv[n++] = nv_of(name, value);
     }
     nghttp2_data_provider from = {.source.ptr = stream, .read_callback = on_read};
-    return nghttp2_submit_request(c->session, NULL, nv, n, more ? &from : NULL, stream);
+    return nghttp2_submit_request(c->session, NULL, nv, n, ask->more ? &from : NULL, stream);
 }
 
 void h2_client_resume(struct h2_client *c, int32_t id)

@@ -18,6 +18,8 @@ struct h2_client;
 /* Whom the codec tells; `stream` is what h2_client_request() got. Handlers may call the functions
  * below but receive, send and fini. */
 struct h2_client_handler {
+    /* The server's SETTINGS came, the first time or once more. */
+    void (*settings)(struct h2_client *c);
     /* A head, interim or final, as lines "name: value"; the block is the handler's from here on,
      * NULL: no fields.
      *   ends   nothing follows it */
@@ -50,6 +52,7 @@ struct h2_client {
     uint16_t status;        /* of it; 0 = trailers */
     bool lost;              /* it is too large, or there was no memory for it */
     bool going_away;        /* the server takes no further requests */
+    bool settled;           /* its SETTINGS have come */
 };
 
 /* A new connection: preface and SETTINGS are queued. ERR_NO_MEMORY. */
@@ -67,13 +70,18 @@ bool h2_client_is_over(const struct h2_client *c);
 /* How many requests the server allows at a time, 0 when it takes no further ones. */
 uint32_t h2_client_allowed(const struct h2_client *c);
 
-/* Queues a request.
- *   head    as h1_write_request() made it; names are changed to lower case in place
- *   https   the scheme
- *   more    payload or trailers follow
- * Returns the stream's id, or -1: no memory, or no id is left. */
-int32_t h2_client_request(struct h2_client *c, struct span head, bool https, bool more,
-                          void *stream);
+/* The server takes WebSockets on streams (RFC 8441 section 3). */
+bool h2_client_takes_connect(const struct h2_client *c);
+
+struct h2_client_ask {
+    struct span head; /* as h1_write_request() made it; names are changed to lower case in place */
+    bool https;       /* the scheme */
+    bool connect;     /* an upgrade to WebSocket, which is asked for by CONNECT */
+    bool more;        /* payload or trailers follow */
+};
+
+/* Queues a request. Returns the stream's id, or -1: no memory, or no id is left. */
+int32_t h2_client_request(struct h2_client *c, const struct h2_client_ask *ask, void *stream);
 /* There is payload again, or the end, for a stream that had none. */
 void h2_client_resume(struct h2_client *c, int32_t id);
 /* Lets the server send as much more on this stream; on one that is closed it does nothing. */

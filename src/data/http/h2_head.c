@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/http/h2_head.h"
 
+#include "data/http/websocket.h"
+
 /* What stands before the bytes of a gathered field. */
 struct lengths {
     uint32_t name, value;
@@ -58,7 +60,8 @@ static bool add_received(struct http_head *head, struct span name, struct span v
     return true;
 }
 
-static void note_pseudo(struct http_head *head, struct span name, struct span value)
+static void note_pseudo(struct http_head *head, struct span name, struct span value,
+                        struct span *protocol)
 {
     if (span_eq(name, SPAN_LITERAL(":method")))
         head->method_text = value;
@@ -66,6 +69,8 @@ static void note_pseudo(struct http_head *head, struct span name, struct span va
         head->path = value;
     else if (span_eq(name, SPAN_LITERAL(":authority")))
         head->authority = value;
+    else if (span_eq(name, SPAN_LITERAL(":protocol")))
+        *protocol = value;
 }
 
 /* Several Cookie fields are one, cut for the sake of compression. */
@@ -102,9 +107,50 @@ static bool is_path(const struct http_head *head)
     return true;
 }
 
+/* Extended CONNECT (RFC 8441 section 5) as the request that HTTP/1 has for it. */
+static const struct http_reject *read_connect(struct http_head *head, struct span protocol,
+                                              bool more)
+{
+    if (!websocket_is(protocol))
+        return rules_reject(HTTP_RULE_connect_protocol);
+    head->method_text = SPAN_LITERAL("GET");
+    head->body = HTTP_BODY_NONE;
+    const struct http_reject *reject = rules_request(head);
+    if (reject)
+        return reject;
+    if (head->body != HTTP_BODY_NONE || !more)
+        return rules_reject(HTTP_RULE_connect_body);
+    head->fields[head->field_count++] = (struct http_field){.name = SPAN_LITERAL("Connection"),
+                                                            .value = SPAN_LITERAL("Upgrade"),
+                                                            .known = HTTP_NAME_CONNECTION,
+                                                            .drop = true};
+    head->fields[head->field_count++] = (struct http_field){.name = SPAN_LITERAL("Upgrade"),
+                                                            .value = SPAN_LITERAL("websocket"),
+                                                            .known = HTTP_NAME_UPGRADE,
+                                                            .drop = true};
+    head->upgrade = head->connect = true;
+    return NULL;
+}
+
+static const struct http_reject *judge(struct http_head *head, struct span protocol, bool more)
+{
+    const struct http_reject *reject;
+    if (protocol.ptr) {
+        reject = read_connect(head, protocol, more);
+    } else {
+        head->body = more ? HTTP_BODY_FRAMES : HTTP_BODY_NONE;
+        reject = rules_request(head);
+    }
+    if (!reject && !is_path(head))
+        reject = rules_reject(HTTP_RULE_target);
+    head->keep_alive = true;
+    return reject;
+}
+
 const struct http_reject *h2_head_read(struct blocks *blocks, struct block **at,
                                        struct http_head *head, bool more)
 {
+    struct span protocol = {0};
     uint32_t cookies = 0, cookie_bytes = 0;
     struct span rest = block_span(*at), name, value;
     while (next_field(&rest, &name, &value)) {
@@ -123,17 +169,12 @@ const struct http_reject *h2_head_read(struct blocks *blocks, struct block **at,
     while (next_field(&rest, &name, &value)) {
         bool received = whole - rest.len <= before;
         if (name.len && name.ptr[0] == ':')
-            note_pseudo(head, name, value);
+            note_pseudo(head, name, value, &protocol);
         else if ((cookies < 2 || !received || !span_eq(name, SPAN_LITERAL("cookie"))) &&
                  !add_received(head, name, value))
             return rules_reject(HTTP_RULE_too_many_fields);
     }
-    head->body = more ? HTTP_BODY_FRAMES : HTTP_BODY_NONE;
-    const struct http_reject *reject = rules_request(head);
-    if (!reject && !is_path(head))
-        reject = rules_reject(HTTP_RULE_target);
-    head->keep_alive = true;
-    return reject;
+    return judge(head, protocol, more);
 }
 
 const struct http_reject *h2_head_read_trailers(const struct block *at, struct http_head *head)

@@ -81,6 +81,8 @@ struct http_head {
     bool keep_alive;         /* the peer allows another message on this transport */
     bool expect_continue;    /* the client waits for 100 before it sends the body */
     bool upgrade;            /* Connection: upgrade with an Upgrade field */
+    bool connect;            /* HTTP/2's way to ask for it (RFC 8441): the method reads GET, fields
+                                say the same as in HTTP/1 */
     bool has_trailer;        /* a Trailer field announces trailers */
     uint16_t field_count;
     struct http_field fields[HTTP_FIELDS_MAX + HTTP_FIELDS_OWN];

@@ -45,13 +45,20 @@ static const struct net_addr *next_address(struct worker *w, struct exchange *x)
     return &state->addrs[x->addresses_tried++];
 }
 
+bool dial_is_alone(const struct exchange *x)
+{
+    const struct tunnel *t = &x->tunnel;
+    bool on_stream = t->has_accept && x->server->takes_connect;
+    return t->protocol_len > 0 && !x->server->h2c && !on_stream;
+}
+
 /* A connection for itself, which may turn out to be one that others can share. */
 static struct result open_own(struct worker *w, struct exchange *x, const struct net_addr *address)
 {
     struct upconn *upconn = upconn_open(w, x->server, address, x->self);
     if (!upconn)
         return result_fail(ERR_NO_SLOT);
-    upconn->alone = x->tunnel.protocol_len > 0;
+    upconn->alone = dial_is_alone(x);
     x->lease = lease_ref_of(upconn);
     limit_set(&w->wheel, &upconn->limit, x->dial_until_ns);
     return result_ok();
@@ -90,7 +97,6 @@ struct result dial_start(struct worker *w, struct exchange *x)
         if (!next_server(w, x) || !(address = next_address(w, x)))
             return result_fail(ERR_REMOTE);
     }
-    bool alone = x->tunnel.protocol_len > 0;
-    bool shared = x->server->h2c || (x->server->speaks_h2 && !alone);
+    bool shared = x->server->h2c || (x->server->speaks_h2 && !dial_is_alone(x));
     return shared ? open_shared(w, x, address) : open_own(w, x, address);
 }

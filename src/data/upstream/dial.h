@@ -13,6 +13,9 @@ struct exchange;
 /* After a failed attempt a server comes behind the others for so long. */
 #define DIAL_REST_NS 2000000000ull
 
+/* Needs an HTTP/1 connection for itself: asks for a tunnel that no stream of the server's can be.
+ */
+bool dial_is_alone(const struct exchange *x);
 /* Starts the next attempt; the exchange is told how it went. Fails when nothing is left to try:
  * ERR_REMOTE; ERR_NO_SLOT: too many connections. */
 struct result dial_start(struct worker *w, struct exchange *x);

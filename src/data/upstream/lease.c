@@ -122,7 +122,7 @@ void lease_request_done(struct worker *w, struct lease *l, struct block *trailer
 
 bool lease_shut(struct worker *w, struct lease *l)
 {
-    return upconn_shut(w, upconn_of(l));
+    return l->shared ? multi_shut(w, multi_lease_of(l)) : upconn_shut(w, upconn_of(l));
 }
 
 bool lease_is_full(const struct lease *l)
@@ -228,6 +228,11 @@ void lease_took(struct worker *w, struct lease *l, uint64_t bytes)
 {
     if (l->shared) /* TCP has its own window */
         multi_took(w, multi_lease_of(l), bytes);
+}
+
+bool lease_has_rest(const struct lease *l)
+{
+    return l->shared && multi_lease_of(l)->in.ended;
 }
 
 bool lease_is_over(const struct lease *l)

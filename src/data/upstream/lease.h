@@ -81,6 +81,9 @@ void lease_took(struct worker *w, struct lease *l, uint64_t bytes);
 /* The upstream sends nothing more: it ended its side, or broke. */
 bool lease_is_over(const struct lease *l);
 bool lease_is_broken(const struct lease *l);
+/* All that it will ever send is here, with its proper end, though the connection, or its stream,
+ * may live no more. */
+bool lease_has_rest(const struct lease *l);
 
 /* What to receive while the head is awaited. */
 enum wire_want lease_want_head(const struct lease *l);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/upstream/multi.h"
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "data/exchange.h"
 #include "data/http/h1.h"
 #include "data/http/rules.h"
@@ -19,6 +21,8 @@
  * what waits can still be passed on. */
 #define CREDIT_SIXTEENTHS 4u
 #define READ_SIXTEENTHS   3u
+/* A server that fails each request is complained of so often. */
+#define TELL_NS (10 * NS_PER_S)
 
 static struct multi *multi_of(struct h2_client *c)
 {
@@ -45,7 +49,8 @@ static void lease_ready(struct multi_lease *l)
 
 /* ---- what the codec tells ------------------------------------------------------------------- */
 
-/* Without memory the stream is given up: as if the server had reset it. */
+/* Without memory the stream is given up: as if the server had reset it. The codec may still tell
+ * of what comes after the gap; nothing of that is taken. */
 static void give_up(struct multi_lease *l)
 {
     struct multi *m = l->upconn->multi;
@@ -70,6 +75,8 @@ static void on_head(struct h2_client *c, void *stream, uint16_t status, struct b
         block_give_back(blocks, lines);
     if (head)
         block_queue_push(&l->heads, head);
+    if (l->closed)
+        return;
     if (!head || l->heads.count > HEADS_MAX)
         give_up(l);
     else
@@ -84,6 +91,8 @@ static void on_data(struct h2_client *c, void *stream, struct span bytes)
     m->owed += (uint32_t)bytes.len;
     m->unread += bytes.len;
     l->unread += (uint32_t)bytes.len;
+    if (l->closed)
+        return;
     if (!block_queue_copy(c->blocks, &l->in.queue, bytes))
         give_up(l);
     else
@@ -112,7 +121,8 @@ static void on_trailers(struct h2_client *c, void *stream, struct block *lines)
 {
     struct multi_lease *l = stream;
     struct http_head *fields = &multi_of(c)->w->response;
-    if (!l->in.trailers && read_fields(block_span(lines), fields) && !rules_trailers(fields))
+    if (!l->closed && !l->in.trailers && read_fields(block_span(lines), fields) &&
+        !rules_trailers(fields))
         l->in.trailers = relay_keep_fields(c->blocks, fields);
     block_give_back(c->blocks, lines);
 }
@@ -120,7 +130,7 @@ static void on_trailers(struct h2_client *c, void *stream, struct block *lines)
 static void on_end(struct h2_client *c, void *stream)
 {
     struct multi_lease *l = stream;
-    l->in.ended = true;
+    l->in.ended = !l->closed;
     lease_ready(l);
 }
 
@@ -148,7 +158,8 @@ static void on_move(struct h2_client *c, void *stream, uint32_t n, struct writer
         n -= (uint32_t)part.len;
         block_queue_take(c->blocks, &l->out, (uint32_t)part.len);
     }
-    if (l->refill && !multi_is_full(l))
+    l->told = l->shutting && l->out.bytes == 0;
+    if (l->told || (l->refill && !multi_is_full(l)))
         lease_ready(l);
 }
 
@@ -158,7 +169,22 @@ static struct span on_lines(struct h2_client *c, void *stream)
     return l->trailers ? block_span(l->trailers) : (struct span){0};
 }
 
+static void ask(struct worker *w, struct multi_lease *l);
+
+/* From here on it is known what the server takes. */
+static void on_settings(struct h2_client *c)
+{
+    struct multi *m = multi_of(c);
+    m->upconn->server->takes_connect = h2_client_takes_connect(c);
+    for (struct list *at = m->leases.next; at != &m->leases; at = at->next) {
+        struct multi_lease *l = LIST_ENTRY(at, struct multi_lease, all);
+        if (l->head)
+            ask(m->w, l);
+    }
+}
+
 static const struct h2_client_handler handler = {
+    .settings = on_settings,
     .head = on_head,
     .data = on_data,
     .trailers = on_trailers,
@@ -416,6 +442,8 @@ void multi_lease_free(struct worker *w, struct multi_lease *l)
     block_queue_clear(&w->blocks, &l->in.queue);
     block_queue_clear(&w->blocks, &l->heads);
     block_queue_clear(&w->blocks, &l->out);
+    if (l->head)
+        block_give_back(&w->blocks, l->head);
     if (l->in.trailers)
         block_give_back(&w->blocks, l->in.trailers);
     if (l->trailers)
@@ -432,23 +460,56 @@ void multi_lease_limit(struct worker *w, struct multi_lease *l)
 
 /* ---- request -------------------------------------------------------------------------------- */
 
+/* The server takes no WebSockets on streams. Where it may speak HTTP/1, that will do. */
+static void decline(struct worker *w, struct multi_lease *l)
+{
+    struct pool_server *server = l->upconn->server;
+    l->closed = true;
+    if (!server->h2c) {
+        l->refused = true;
+        return;
+    }
+    l->reject = rules_reject(HTTP_RULE_tunnel_unknown);
+    if (server->told_ns && w->now_ns - server->told_ns < TELL_NS)
+        return;
+    server->told_ns = w->now_ns;
+    const struct exchange *x = exchange_of(w, l);
+    log_warn("the server %.*s speaks HTTP/2 alone and takes no WebSockets (RFC 8441)",
+             SPAN_FMT(x->snapshot->servers[x->server_index].url));
+}
+
+/* Its head can go out. */
+static void ask(struct worker *w, struct multi_lease *l)
+{
+    struct multi *m = l->upconn->multi;
+    struct h2_client_ask asked = {
+        .head = block_span(l->head),
+        .https = l->upconn->secure.tls,
+        .connect = l->connect,
+        .more = !l->out_last,
+    };
+    if (l->connect && !h2_client_takes_connect(&m->codec)) {
+        decline(w, l);
+    } else if ((l->id = h2_client_request(&m->codec, &asked, l)) < 0) {
+        l->closed = l->refused = true;
+        m->codec.going_away = true; /* no id is left: another connection will do */
+    }
+    block_give_back(&w->blocks, l->head);
+    l->head = NULL;
+    if (l->closed || !l->out_last) /* its exchange has a body to move */
+        lease_ready(l);
+    wake(w, l);
+}
+
 void multi_send_head(struct worker *w, struct multi_lease *l, enum http_method method,
                      struct block *head, bool whole)
 {
-    struct multi *m = l->upconn->multi;
-    bool https = l->upconn->secure.tls;
     l->method = (uint8_t)method;
-    l->out_last = whole;
-    l->id = h2_client_request(&m->codec, block_span(head), https, !whole, l);
-    if (l->id < 0) {
-        l->closed = l->refused = true;
-        m->codec.going_away = true; /* no id is left: another connection will do */
-        lease_ready(l);
-    }
-    block_give_back(&w->blocks, head);
-    if (!whole) /* its exchange has a body to move */
-        lease_ready(l);
-    wake(w, l);
+    l->connect = exchange_of(w, l)->tunnel.has_accept;
+    l->out_last = whole && !l->connect;
+    l->head = head;
+    if (!l->connect || l->upconn->multi->codec.settled)
+        ask(w, l);
 }
 
 struct sink multi_sink(struct worker *w, struct multi_lease *l)
@@ -471,13 +532,38 @@ void multi_request_done(struct worker *w, struct multi_lease *l, struct block *t
     wake(w, l);
 }
 
+/* The end goes out behind what is queued. */
+bool multi_shut(struct worker *w, struct multi_lease *l)
+{
+    if (!l->shutting) {
+        l->shutting = true;
+        multi_request_done(w, l, NULL);
+    }
+    return l->told || l->closed;
+}
+
 /* ---- response ------------------------------------------------------------------------------- */
+
+/* A 2xx to CONNECT is what HTTP/1 says by 101 and fields (RFC 8441 section 5). */
+static const struct http_reject *read_switch(struct worker *w, struct multi_lease *l,
+                                             struct http_head *head)
+{
+    const struct tunnel *t = &exchange_of(w, l)->tunnel;
+    head->status = 101;
+    must(http_head_add(head, SPAN_LITERAL("Connection"), SPAN_LITERAL("upgrade")) &&
+         http_head_add(head, SPAN_LITERAL("Upgrade"), SPAN_LITERAL("websocket")));
+    const struct http_reject *reject = rules_response(head, HTTP_GET);
+    websocket_drop_accept(head);
+    must(http_head_add(head, SPAN_LITERAL("Sec-WebSocket-Accept"),
+                       span_of(t->accept, sizeof t->accept)));
+    return reject;
+}
 
 enum http_event_kind multi_head(struct worker *w, struct multi_lease *l, struct http_head **ret)
 {
     struct http_head *head = &w->response;
     if (!l->heads.first)
-        return HTTP_EVENT_MORE;
+        return l->reject ? HTTP_EVENT_BAD : HTTP_EVENT_MORE;
     struct span bytes = block_span(l->heads.first);
     uint16_t status = (uint16_t)(bytes.ptr[0] << 8 | bytes.ptr[1]);
     bool ends = bytes.ptr[2];
@@ -485,7 +571,9 @@ enum http_event_kind multi_head(struct worker *w, struct multi_lease *l, struct 
         return HTTP_EVENT_BAD;
     head->is_response = true;
     head->status = status;
-    l->reject = rules_response(head, (enum http_method)l->method);
+    l->reject = l->connect && status >= 200 && status < 300
+                    ? read_switch(w, l, head)
+                    : rules_response(head, (enum http_method)l->method);
     if (l->reject)
         return HTTP_EVENT_BAD;
     if (ends && head->body != HTTP_BODY_NONE) {
@@ -493,7 +581,7 @@ enum http_event_kind multi_head(struct worker *w, struct multi_lease *l, struct 
         head->content_length = 0;
     }
     head->keep_alive = true;
-    head->reason = span_str(h1_reason(status)); /* HTTP/2 has none */
+    head->reason = span_str(h1_reason(head->status)); /* HTTP/2 has none */
     *ret = head;
     return HTTP_EVENT_HEAD;
 }

@@ -42,6 +42,9 @@ struct multi_lease {
     bool closed;                      /* the stream is; nothing comes or goes any more */
     bool refused;                     /* the server has done nothing with the request */
     bool out_last;                    /* nothing follows behind `out` but trailers */
+    bool connect;                     /* a WebSocket: asks by CONNECT, a 2xx is its 101 */
+    bool shutting, told;              /* a tunnel's end follows behind `out`, and is sent */
+    struct block *head;               /* a request that waits for the server's SETTINGS, or NULL */
     bool refill;                      /* `out` had no room for what its exchange has */
     struct body in;                   /* received, not yet taken */
     struct block_queue heads;         /* received, one in each block, behind its status */
@@ -93,6 +96,7 @@ void multi_send_head(struct worker *w, struct multi_lease *l, enum http_method m
                      struct block *head, bool whole);
 struct sink multi_sink(struct worker *w, struct multi_lease *l);
 void multi_request_done(struct worker *w, struct multi_lease *l, struct block *trailers);
+bool multi_shut(struct worker *w, struct multi_lease *l);
 bool multi_is_full(const struct multi_lease *l);
 enum http_event_kind multi_head(struct worker *w, struct multi_lease *l, struct http_head **ret);
 void multi_head_taken(struct worker *w, struct multi_lease *l);

@@ -16,11 +16,12 @@ struct worker;
 struct upconn;
 
 struct pool_server {
-    struct list idle;               /* upconns, the latest used first */
-    struct list shared;             /* upconns that speak HTTP/2 */
-    struct upconn *dialing;         /* one that is expected to, being made; NULL = none */
-    bool h2c;                       /* it speaks HTTP/2 without TLS */
-    bool speaks_h2;                 /* it did so the last time */
+    struct list idle;       /* upconns, the latest used first */
+    struct list shared;     /* upconns that speak HTTP/2 */
+    struct upconn *dialing; /* one that is expected to, being made; NULL = none */
+    bool h2c;               /* it speaks HTTP/2 without TLS */
+    bool speaks_h2;         /* it did so the last time */
+    bool takes_connect;     /* it said then that it takes WebSockets on streams (RFC 8441) */
     uint32_t read_idle_ms, ping_ms; /* HTTP/2: as its transport says */
     uint32_t idle_count;
     uint32_t refs;          /* the pool's own, and one per upconn and exchange */

@@ -16,6 +16,13 @@
     /die                closes the connection
     /lazy/MS            reads no body for so long, then as /echo
     /early/CODE         answers before the body, then RST_STREAM with NO_ERROR
+
+With connect=True it takes WebSockets (RFC 8441), and sends back what comes, to the end:
+
+    /decline/CODE       that status instead, with a body
+    /cut-tunnel         RST_STREAM once something came
+    /bye                ends its side once something came
+    /shut               ends its side once something came, and RST_STREAM with NO_ERROR follows
 """
 
 import hashlib
@@ -31,7 +38,7 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, PingReceived, RequestReceived, StreamEnded, StreamReset, TrailersReceived, WindowUpdated
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 
 from .origin import body_of
 
@@ -39,7 +46,7 @@ from .origin import body_of
 class H2Origin:
     """The server; threads are daemons and end with stop()."""
 
-    def __init__(self, certificate=None, streams=None, alpn=("h2", "http/1.1"), deaf=False):
+    def __init__(self, certificate=None, streams=None, alpn=("h2", "http/1.1"), deaf=False, connect=False, late_settings_s=0):
         self.tls = None
         if certificate:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -47,6 +54,9 @@ class H2Origin:
             self.tls.set_alpn_protocols(list(alpn))
         self.streams = streams  # MAX_CONCURRENT_STREAMS
         self.deaf = deaf  # does not answer PING
+        self.connect = connect
+        self.late_settings_s = late_settings_s  # how long SETTINGS are not sent
+        self.tunnels = []  # header fields of what asked for one
         self.connection_count = 0
         self.pings = 0
         self.resets = []  # error codes of RST_STREAM that came
@@ -131,6 +141,7 @@ class _Stream:
         self.body = bytearray()
         self.trailers = []
         self.out = None  # bytes to send
+        self.tunnel = False
         self.then = None
 
 
@@ -143,6 +154,10 @@ class _Connection:
         self.dead = False
 
     def run(self):
+        if self.origin.connect:
+            self.h2.local_settings = Settings(client=False, initial_values={
+                SettingCodes.ENABLE_CONNECT_PROTOCOL: 1, SettingCodes.MAX_CONCURRENT_STREAMS: self.origin.streams or 100})
+        time.sleep(self.origin.late_settings_s)
         self.h2.initiate_connection()
         if self.origin.streams:
             self.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: self.origin.streams})
@@ -183,9 +198,14 @@ class _Connection:
             path = self.path(event.stream_id)
             if path.startswith("/early/"):
                 self.answer(event.stream_id, path)
+            if dict(event.headers)[":method"] == "CONNECT":
+                self.open_tunnel(event.stream_id, path)
         elif isinstance(event, DataReceived):
             stream = self.streams.get(event.stream_id)
             if not stream:
+                return
+            if stream.tunnel:
+                self.tunnel_data(event.stream_id, stream, event)
                 return
             stream.body += event.data
             if self.path(event.stream_id).startswith("/lazy/"):
@@ -199,7 +219,9 @@ class _Connection:
         elif isinstance(event, TrailersReceived):
             self.streams[event.stream_id].trailers = event.headers
         elif isinstance(event, StreamEnded):
-            if event.stream_id in self.streams:
+            if event.stream_id in self.streams and self.streams[event.stream_id].tunnel:
+                self.streams[event.stream_id].tunnel = False  # pump() ends it
+            elif event.stream_id in self.streams:
                 self.answer(event.stream_id, self.path(event.stream_id))
         elif isinstance(event, StreamReset):
             self.streams.pop(event.stream_id, None)
@@ -208,6 +230,26 @@ class _Connection:
             origin.pings += 1
         elif isinstance(event, WindowUpdated):
             pass
+
+    def open_tunnel(self, number, path):
+        stream = self.streams[number]
+        self.origin.tunnels.append(dict(stream.headers))
+        if path.startswith("/decline/"):
+            stream.headers = [(":method", "GET"), (":path", path)]
+            self.send(number, b"declined", status=int(path.split("/")[2]))
+            return
+        self.h2.send_headers(number, [(":status", "200"), ("sec-websocket-protocol", "chat")])
+        stream.out, stream.at, stream.last, stream.tunnel = b"", 0, (), True
+
+    def tunnel_data(self, number, stream, event):
+        path = self.path(number)
+        stream.out += event.data
+        stream.back = getattr(stream, "back", 0) + event.flow_controlled_length
+        if path == "/cut-tunnel":
+            self.h2.reset_stream(number, ErrorCodes.CANCEL)
+            self.streams.pop(number)
+        elif path in ("/bye", "/shut"):
+            stream.tunnel, stream.then = False, "shut" if path == "/shut" else None
 
     def path(self, number):
         return dict(self.streams[number].headers)[":path"]
@@ -289,6 +331,13 @@ class _Connection:
                         break
                     self.h2.send_data(number, stream.out[stream.at:stream.at + room])
                     stream.at += room
+                if stream.tunnel or getattr(stream, "back", 0):
+                    stream.out, stream.at = stream.out[stream.at:], 0
+                    if not stream.out and getattr(stream, "back", 0):  # credit for what went back
+                        self.h2.acknowledge_received_data(stream.back, number)
+                        stream.back = 0
+                    if stream.tunnel:
+                        continue
                 if stream.at < len(stream.out):
                     continue
                 if stream.then == "reset":
@@ -297,6 +346,8 @@ class _Connection:
                     self.h2.send_headers(number, stream.last, end_stream=True)
                 else:
                     self.h2.end_stream(number)
+                    if stream.then == "shut":
+                        self.h2.reset_stream(number, ErrorCodes.NO_ERROR)
             except ProtocolError:
                 pass
             self.streams.pop(number, None)

@@ -16,6 +16,7 @@ END_STREAM, ACK, END_HEADERS, PADDED, HAS_PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
 (NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT, STREAM_CLOSED, FRAME_SIZE_ERROR,
  REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, CONNECT_ERROR, ENHANCE_YOUR_CALM) = range(12)
 HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = range(1, 7)
+ENABLE_CONNECT_PROTOCOL = 8
 TIMEOUT_S = 30
 
 
@@ -106,6 +107,14 @@ class H2:
         block = self.encode(fields if fields is not None else self.fields(method, path, **options))
         self.send_frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, block)
         return stream
+
+    def connect_fields(self, path="/", protocol="websocket", authority="example.test", more=(), scheme="https"):
+        """An extended CONNECT (RFC 8441)."""
+        return [(":method", "CONNECT"), (":protocol", protocol), (":scheme", scheme), (":authority", authority), (":path", path),
+                ("sec-websocket-version", "13"), *more]
+
+    def open_websocket(self, *arguments, **options):
+        return self.open(end=False, fields=self.connect_fields(*arguments, **options))
 
     def data(self, stream, data=b"", end=False):
         """DATA without regard to windows."""

@@ -2,6 +2,9 @@
 """Servers for tunnels: WebSocket by the distribution's library, and one whose every byte the test decides."""
 
 import asyncio
+import base64
+import hashlib
+import re
 import socket
 import ssl
 import threading
@@ -13,6 +16,21 @@ from .proc import PATIENCE_S
 
 HANDSHAKE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 SWITCH = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+def accept_of(key):
+    """Sec-WebSocket-Accept for this Sec-WebSocket-Key."""
+    return base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()).decode()
+
+
+def key_of(head):
+    (key,) = re.findall(r"(?im)^sec-websocket-key: *(.*?)\r?$", head)
+    return key
+
+
+def switch_for(head, more=""):
+    """The 101 that shows that the request was understood."""
+    return SWITCH[:-2] + f"Sec-WebSocket-Accept: {accept_of(key_of(head))}\r\n{more}\r\n"
 
 
 class EchoServer:
@@ -69,7 +87,8 @@ class RawServer:
         self.accepted = []
 
     def accept(self, answer=SWITCH):
-        """The next connection whose request was read and answered; its .head is the request's, as text."""
+        """The next connection whose request was read and answered; its .head is the request's, as text. `answer` may be
+        made of it, as switch_for() does."""
         sock, _ = self.listener.accept()
         sock.settimeout(PATIENCE_S)
         if self.tls:
@@ -81,7 +100,7 @@ class RawServer:
             lines.append(line.decode("latin-1"))
         connection.head = "\r\n".join(lines)
         if answer:
-            connection.send(answer)
+            connection.send(answer(connection.head) if callable(answer) else answer)
         return connection
 
     def stop(self):

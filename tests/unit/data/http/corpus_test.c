@@ -167,6 +167,10 @@ static void every_file_comes_to_what_the_index_says(void **state)
 
 /* Rules that bytes of HTTP/1 cannot break, and why. */
 static const char *const elsewhere[][2] = {
+    {"connect_protocol", "it is HTTP/2's"},
+    {"connect_body", "it is HTTP/2's"},
+    {"tunnel_unknown", "it is HTTP/2's"},
+    {"switch_declined", "the exchange knows what was asked for, the codec does not"},
     {"switch_unasked", "the exchange knows what was asked for, the codec does not"},
     {"field_value",
      "the control bytes that HTTP/1 could carry are refused before fields are found"},

@@ -101,6 +101,52 @@ static void what_is_refused(void **state)
     }
 }
 
+#define CONNECT                                                                                    \
+    ":method", "CONNECT", ":protocol", "websocket", ":scheme", "https", ":authority", "a"
+
+/* RFC 8441 section 5: whoever routes or changes it meets the request that HTTP/1 has for it. */
+static void connect_reads_as_an_upgrade(void **state)
+{
+    gather((const char *const[]){CONNECT, ":path", "/x?y", "origin", "https://a", NULL});
+    assert_null(h2_head_read(&blocks, &block, &head, true));
+    assert_true(head.connect && head.upgrade);
+    assert_int_equal(head.method, HTTP_GET);
+    assert_true(span_eq(head.method_text, SPAN_LITERAL("GET")));
+    assert_int_equal(head.body, HTTP_BODY_NONE);
+    assert_true(span_eq(head.path, SPAN_LITERAL("/x?y")));
+    assert_int_equal(head.field_count, 3);
+    assert_true(!head.fields[0].drop && head.fields[1].drop && head.fields[2].drop);
+    assert_true(span_eq(rules_upgrade(&head), SPAN_LITERAL("websocket")));
+    gather((const char *const[]){PSEUDO, NULL});
+    assert_null(h2_head_read(&blocks, &block, &head, false));
+    assert_false(head.connect || head.upgrade);
+}
+
+static void connect_that_is_refused(void **state)
+{
+    static const struct {
+        const char *fields[15];
+        bool more;
+        const char *rule;
+    } rows[] = {
+        {{":method", "CONNECT", ":protocol", "connect-udp", ":scheme", "https", ":authority", "a",
+          ":path", "/", NULL},
+         true,
+         "connect_protocol"},
+        {{CONNECT, ":path", "/", NULL}, false, "connect_body"},
+        {{CONNECT, ":path", "/", "content-length", "0", NULL}, true, "connect_body"},
+        {{CONNECT, ":path", "/", "content-length", "x", NULL}, true, "length_bad"},
+        {{CONNECT, ":path", "*", NULL}, true, "target"},
+        {{CONNECT, NULL}, true, "target"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        gather(rows[i].fields);
+        const struct http_reject *reject = h2_head_read(&blocks, &block, &head, rows[i].more);
+        assert_non_null(reject);
+        assert_string_equal(reject->id, rows[i].rule);
+    }
+}
+
 static void trailers(void **state)
 {
     gather((const char *const[]){"x", "y", "cookie", "late", NULL});
@@ -144,5 +190,6 @@ static void lines(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-UNIT_TESTS(TEST(a_request), TEST(cookies_become_one), TEST(what_is_refused), TEST(trailers),
+UNIT_TESTS(TEST(a_request), TEST(cookies_become_one), TEST(what_is_refused),
+           TEST(connect_reads_as_an_upgrade), TEST(connect_that_is_refused), TEST(trailers),
            TEST(a_large_section_moves), TEST(lines))

@@ -71,6 +71,10 @@ struct block *relay_keep_fields(struct blocks *blocks, const struct http_head *f
     return NULL;
 }
 
+void websocket_drop_accept(struct http_head *head)
+{
+}
+
 /* ---- one connection ------------------------------------------------------------------------- */
 
 static struct upconn upconn;
@@ -227,6 +231,54 @@ static void paused_uploads_are_woken(void **state)
     assert_int_equal(turns, 2);
 }
 
+/* What begins a server's side of a connection. */
+static void receive_settings(const uint8_t *frame, size_t len)
+{
+    assert_true(h2_client_receive(&upconn.multi->codec, span_of(frame, len)));
+}
+
+static struct multi_lease *ask_for_websocket(void)
+{
+    static const char text[] = "GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: k\r\n\r\n";
+    struct exchange *x;
+    struct multi_lease *l = lease(&x);
+    struct block *head = block_take(&w.blocks, sizeof text, false);
+    block_append(head, text, sizeof text - 1);
+    x->tunnel.has_accept = true;
+    multi_send_head(&w, l, HTTP_GET, head, true);
+    return l;
+}
+
+/* RFC 8441 section 3: nobody asks for a tunnel before the server has said that it takes them. */
+static void websockets_wait_for_settings(void **state)
+{
+    static const uint8_t takes[] = {0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1};
+    struct multi_lease *l = ask_for_websocket();
+    assert_true(l->head && l->id == 0 && !l->closed);
+    receive_settings(takes, sizeof takes);
+    assert_true(!l->head && l->id > 0 && !l->closed && !l->out_last);
+    assert_true(server.takes_connect);
+    l = ask_for_websocket();
+    assert_true(!l->head && l->id > 0);
+}
+
+static void websockets_that_no_stream_takes(void **state)
+{
+    static const uint8_t plain[] = {0, 0, 0, 4, 0, 0, 0, 0, 0};
+    struct http_head *head;
+    server = (struct pool_server){.takes_connect = true, .told_ns = 1};
+    w.now_ns = 1;
+    struct multi_lease *l = ask_for_websocket();
+    receive_settings(plain, sizeof plain);
+    assert_true(l->closed && l->refused && !l->head && !server.takes_connect);
+    server.h2c = true; /* there is no other way to ask it */
+    l = ask_for_websocket();
+    assert_true(l->closed && !l->refused);
+    assert_int_equal(multi_head(&w, l, &head), HTTP_EVENT_BAD);
+    assert_string_equal(l->reject->id, "tunnel_unknown");
+    server = (struct pool_server){0};
+}
+
 /* Much that nobody reads sends new requests elsewhere. */
 static void unread_payload_takes_room(void **state)
 {
@@ -250,6 +302,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(reading_waits_for_blocks, setup, teardown),
         cmocka_unit_test_setup_teardown(paused_uploads_are_woken, setup, teardown),
         cmocka_unit_test_setup_teardown(unread_payload_takes_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(websockets_wait_for_settings, setup, teardown),
+        cmocka_unit_test_setup_teardown(websockets_that_no_stream_takes, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
