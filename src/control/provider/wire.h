@@ -57,7 +57,7 @@ struct wire_ready {
     struct span name, version;
     uint32_t flags; /* enum ferrule_provider_flags */
     uint32_t ttl_s, propagation_timeout_s, polling_interval_s, sequence_interval_s, call_timeout_s;
-    uint8_t confirms; /* 1: has `ready` */
+    uint8_t confirms;         /* 1: has `ready` */
     struct wire_list secrets; /* values that must not be printed */
 };
 
