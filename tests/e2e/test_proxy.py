@@ -22,17 +22,6 @@ TRANSPORTS = ["http", "tls1.2", "tls1.3"]
 BUFFERS_KB = 16 * 1024
 
 
-@pytest.fixture(scope="session")
-def certificate(authority):
-    return authority.issue(HOST, "*.example.test")
-
-
-@pytest.fixture
-def proxy(ferrule, origin, certificate):
-    """HTTP and HTTPS in front of one origin, one worker."""
-    return ferrule.both(origin, certificates=[certificate], workers=1)
-
-
 def open_client(proxy, transport, authority, **options):
     if transport == "http":
         return proxy.connect("web", **options)
@@ -606,8 +595,8 @@ keyFile = "{two.key_file}"
 
 
 def test_feature_that_is_not_there_yet_is_named(ferrule, origin):
-    proxy = ferrule.http(origin, start=False, extra='[tcp.routers.t]\nrule = "HostSNI(`*`)"\nservice = "t"')
+    proxy = ferrule.http(origin, start=False, extra='[ocsp.responderOverrides]\n"http://a.test" = "http://b.test"')
     result = proxy.cli("run")
     said = result.stdout + result.stderr
-    assert result.returncode == 1 and "tcp is known" in said and f"{proxy.config_file}:" in said
+    assert result.returncode == 1 and "ocsp is known" in said and f"{proxy.config_file}:" in said
     assert proxy.cli("check", "--fragment").returncode == 0
