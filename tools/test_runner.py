@@ -341,7 +341,7 @@ def main():
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     say("dependencies")
     deps = [str(ROOT / "tools" / "deps"), "--prefix", str(arguments.deps), "--jobs", str(arguments.jobs)]
-    code, _ = run(deps + (["--pebble"] if arguments.long else []), 1200, show=bool)
+    code, _ = run(deps + ["--tools"] + (["--pebble"] if arguments.long else []), 1200, show=bool)
     if code:
         totals.fail("tools/deps")
     else:

@@ -150,7 +150,9 @@ enum ferrule_option_flags {
  * the resolver's own table are looked at before those of ferrule's environment. A value that does
  * not fit its type is an error that names the variable, never ignored. The option names ttl,
  * propagation_timeout, polling_interval, sequence_interval and http_timeout (FERRULE_SECONDS) also
- * replace the plug-in's member of that name for the host's own use. */
+ * replace the plug-in's member of that name for the host's own use. Since 1.1 so does call_timeout
+ * (FERRULE_SECONDS; how long one call may take, 60 s without it), and `environment` (FERRULE_LIST)
+ * says what the programs of a plug-in with FERRULE_RUNS_PROGRAMS see of ferrule's environment. */
 struct ferrule_option {
     const char *name;          /* what host->option() is asked for: lower case, digits, '_' */
     const char *const *env;    /* NULL-terminated, first is the main one */
@@ -269,16 +271,23 @@ struct ferrule_dns_query {
     struct ferrule_str server; /* empty = the machine's resolvers */
 };
 
+enum ferrule_spawn_flags {
+    /* Since 1.1: the program gets the operator's environment, and `env` replaces and adds. */
+    FERRULE_SPAWN_INHERIT = 1u << 0,
+};
+
 /* Runs a program with standard input from `input`, no other descriptor, and only the environment
- * given. It is killed at the deadline; what it started itself ends with the child process at the
- * latest. Its output is read to the end; the first 64 KiB are kept. */
+ * given. It is killed at the deadline; what it started itself is killed when it ends. Its output is
+ * read to the end; the first 64 KiB of each stream are kept. Since 1.1 a plug-in needs
+ * FERRULE_RUNS_PROGRAMS for it. */
 struct ferrule_spawn {
     uint32_t size;
-    uint32_t flags; /* 0 */
+    uint32_t flags; /* enum ferrule_spawn_flags */
     const char *const
         *argv;              /* NULL-terminated; argv[0] is looked up in PATH when it has no slash */
     const char *const *env; /* NULL-terminated NAME=VALUE; NULL = the host's own, without secrets */
     struct ferrule_str input;
+    struct ferrule_buf *errors; /* since 1.1: gets standard error; NULL = it goes to the output */
 };
 
 /* The services. Every function gets the table itself back as its first argument. Functions that
@@ -342,8 +351,8 @@ struct ferrule_host {
     int32_t (*cache_put)(const struct ferrule_host *host, struct ferrule_str key,
                          struct ferrule_str value, int64_t expires_ns);
 
-    /* Appends what the program wrote to both its outputs; *ret_exit is its exit status, or 128 +
-     * signal. */
+    /* Appends what the program wrote (standard error too, unless program->errors takes it);
+     * *ret_exit is its exit status, or 128 + signal. */
     int32_t (*spawn)(const struct ferrule_host *host, const struct ferrule_spawn *program,
                      struct ferrule_buf *output, int32_t *ret_exit, struct ferrule_error *error);
 };
@@ -360,6 +369,10 @@ enum ferrule_provider_flags {
     FERRULE_SINGLE_VALUE = 1u << 4,   /* a name holds one value: present to cleanup is exclusive */
     FERRULE_NO_CLEANUP = 1u << 5,     /* values expire by themselves; cleanup does nothing */
     FERRULE_WHOLE_ZONE = 1u << 6,     /* writes the whole zone back; the operator has to agree */
+    /* Since 1.1: runs programs of the operator. Its child may execute, and gets the variables of
+     * dnsChallenge.env and those of ferrule's own environment that the option `environment` names:
+     * a name may end in "*"; without the option, all. */
+    FERRULE_RUNS_PROGRAMS = 1u << 7,
 };
 
 /* An entry point returns an enum ferrule_status. `error` is never NULL. */

@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PROVIDER_TIMEOUT_S 60 /* one value, with the host's own retries */
-#define PRESENT_TRIES_MAX  3
-#define CLEANUP_TRIES_MAX  4
-#define RATE_WAIT_MAX_S    120
-#define PROPAGATE_SLACK_S  60
+#define CALL_TIMEOUT_S    60 /* one value, with the host's own retries */
+#define PRESENT_TRIES_MAX 3
+#define CLEANUP_TRIES_MAX 4
+#define RATE_WAIT_MAX_S   120
+#define PROPAGATE_SLACK_S 60
 
 static const uint32_t cleanup_wait_s[CLEANUP_TRIES_MAX] = {2, 10, 30, 0};
 
@@ -170,6 +170,13 @@ void order_dns_place(struct order *o)
 
 static void present_next(struct order *o);
 
+/* Of one call. A provider that could not describe itself gets the usual time. */
+static uint64_t call_deadline_ns(const struct order *o)
+{
+    uint32_t s = o->resolver->info.call_timeout_s;
+    return clock_now_ns() + (s ? s : CALL_TIMEOUT_S) * NS_PER_S;
+}
+
 static struct provider_txt txt_of(const struct order_txt *t)
 {
     return (struct provider_txt){.fqdn = span_str(t->fqdn),
@@ -253,8 +260,7 @@ static void present_next(struct order *o)
     }
     struct provider_txt txt = txt_of(t);
     o->provider_busy = true;
-    provider_present(o->resolver->provider, &txt, clock_now_ns() + PROVIDER_TIMEOUT_S * NS_PER_S,
-                     on_presented, o);
+    provider_present(o->resolver->provider, &txt, call_deadline_ns(o), on_presented, o);
 }
 
 void order_dns_present(struct order *o)
@@ -333,6 +339,51 @@ static void check_or_skip(struct order *o)
     order_next(o);
 }
 
+/* ---- confirm: the service itself has put the values into effect -------------------------------
+ */
+
+static void confirm_next(struct order *o);
+
+static void on_confirmed(void *arg, const struct provider_answer *answer)
+{
+    struct order *o = arg;
+    struct propagation_options options = resolver_propagation(o->resolver);
+    o->provider_busy = false;
+    if (answer->verdict == PROVIDER_OK) {
+        o->index++;
+        confirm_next(o);
+        return;
+    }
+    bool may_come = answer->verdict == PROVIDER_RETRY || answer->verdict == PROVIDER_RATE;
+    if (may_come && order_step_seconds(o) < options.timeout_s) {
+        uint32_t wait_s =
+            answer->retry_after_s > options.interval_s ? answer->retry_after_s : options.interval_s;
+        order_say(o, "waiting: %s (%.1f s)", answer->text, order_step_seconds(o));
+        order_pause(o, wait_s * NS_PER_S, confirm_next);
+        return;
+    }
+    order_fail(o, may_come ? ACME_DNS : class_of(answer->verdict), "", answer->retry_after_s,
+               "DNS provider \"%s\" at %s: %s", o->resolver->config->dns_provider,
+               o->record.txts[o->index].fqdn, answer->text);
+}
+
+static void confirm_next(struct order *o)
+{
+    struct order_record *r = &o->record;
+    while (o->index < r->txt_count && r->txts[o->index].leftover)
+        o->index++;
+    if (!o->resolver->info.confirms || !o->resolver->provider || o->index == r->txt_count) {
+        o->index = 0;
+        check_or_skip(o);
+        return;
+    }
+    struct order_txt *t = &r->txts[o->index];
+    struct provider_txt txt = txt_of(t);
+    o->provider_busy = true;
+    provider_confirm(o->resolver->provider, &txt, buf_span(&t->state), call_deadline_ns(o),
+                     on_confirmed, o);
+}
+
 void order_dns_propagate(struct order *o)
 {
     uint64_t delay_s = o->resolver->config->delay_before_check_s;
@@ -341,11 +392,11 @@ void order_dns_propagate(struct order *o)
         return;
     }
     if (!delay_s) {
-        check_or_skip(o);
+        confirm_next(o);
         return;
     }
     order_say(o, "waiting %llu s (delayBeforeCheck)", (unsigned long long)delay_s);
-    order_pause(o, delay_s * NS_PER_S, check_or_skip);
+    order_pause(o, delay_s * NS_PER_S, confirm_next);
 }
 
 /* ---- clean up -------------------------------------------------------------------------------- */
@@ -398,8 +449,8 @@ static void cleanup_next(struct order *o)
     }
     struct provider_txt txt = txt_of(t);
     o->provider_busy = true;
-    provider_cleanup(o->resolver->provider, &txt, buf_span(&t->state),
-                     clock_now_ns() + PROVIDER_TIMEOUT_S * NS_PER_S, on_removed, o);
+    provider_cleanup(o->resolver->provider, &txt, buf_span(&t->state), call_deadline_ns(o),
+                     on_removed, o);
 }
 
 void order_dns_cleanup(struct order *o)

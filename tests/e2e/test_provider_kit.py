@@ -3,9 +3,9 @@
 
 import pytest
 
-from lib import cloudflare, httpreq, providerkit
+from lib import aws, cloudflare, httpreq, providerkit
 
-SUBJECTS = {"cloudflare": cloudflare.Subject, "httpreq": httpreq.Subject}
+SUBJECTS = {"cloudflare": cloudflare.Subject, "httpreq": httpreq.Subject, "route53": aws.Subject}
 
 
 @pytest.mark.parametrize("case", providerkit.CASES.all)

@@ -3,10 +3,12 @@
  * times, once well-behaved and once for each way to misbehave (PLUGIN_CODE, BEHAVES). */
 #include "ferrule_provider.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum behaviour {
@@ -24,6 +26,7 @@ enum behaviour {
     LEAKS,
     ALONE,
     DELETES_ALL,
+    EXECUTES,
 };
 
 struct instance {
@@ -131,6 +134,26 @@ static void misbehave(struct instance *i)
         return;
 }
 
+/* Tries to run a program, by the host and by itself. FERRULE_OK: both are forbidden. */
+static int32_t execute(struct instance *i, struct ferrule_error *error)
+{
+    const char *const argv[] = {"/bin/true", NULL};
+    struct ferrule_spawn p = {.size = sizeof p, .argv = argv};
+    int32_t code = 0;
+    if (i->host->spawn(i->host, &p, i->host->buf_new(i->host), &code, error) == FERRULE_OK)
+        return FERRULE_FAILED;
+    /* allowed: the test is what a plug-in may not do */
+    pid_t pid = fork();
+    if (pid == 0) {
+        execv(argv[0], (char *const *)argv);
+        _exit(errno == EPERM ? 1 : 2);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    snprintf(error->text, sizeof error->text, "a program ran (%d)", status);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 1 ? FERRULE_OK : FERRULE_FAILED;
+}
+
 static int32_t plugin_present(void *instance, const struct ferrule_request *q,
                               struct ferrule_buf *state, struct ferrule_error *error)
 {
@@ -139,6 +162,8 @@ static int32_t plugin_present(void *instance, const struct ferrule_request *q,
     misbehave(i);
     if (BEHAVES == JUNK_STATUS)
         return 4711;
+    if (BEHAVES == EXECUTES)
+        return execute(i, error);
     uint64_t wait_ms = 0, verbose = 0;
     host->option_number(host, "wait_ms", &wait_ms);
     host->option_number(host, "verbose", &verbose);

@@ -360,6 +360,16 @@ static void test_output_is_logged(void **state)
     assert_null(strstr(log, "that-nobody"));
 }
 
+/* Its service is refused by the host, execve by the kernel. */
+static void test_no_programs(void **state)
+{
+    struct provider *p = get("executes", SECRET);
+    present_within(p, "a", 20000);
+    wait_answers(1);
+    if (got.verdict != PROVIDER_OK)
+        fail_msg("%s", got.text);
+}
+
 static void test_junk_status(void **state)
 {
     present_within(get("junk_status", SECRET), "a", 20000);
@@ -415,6 +425,7 @@ int main(int argc, char **argv)
         HOST_TEST(test_output_is_logged),
         HOST_TEST(test_junk_status),
         HOST_TEST(test_serialize_all),
+        HOST_TEST(test_no_programs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,8 @@
  *   provider_tool resolve HOST PORT
  * REPEAT= (the same call again, in the same child) DOMAIN= TOKEN= KEY_AUTH= RESOLVERS=IP:PORT,...
  * PORT= SUCCESSES= TIMEOUT_S= INTERVAL_S= LIMIT_S= stand in the environment, and so do the
- * provider's own variables. Prints one line of JSON. */
+ * provider's own variables; OVERLAY="NAME=VALUE NAME=VALUE" are those of dnsChallenge.env. Prints
+ * one line of JSON. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "control/propagation/propagation.h"
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #define RESOLVERS_MAX 8
+#define OVERLAY_MAX   16
 
 static struct loop *loop;
 static json_t *output;
@@ -66,6 +68,7 @@ static void take_info(void *arg, const struct provider_info *i, const struct pro
     json_object_set_new(output, "propagation_timeout_s", json_integer(i->propagation_timeout_s));
     json_object_set_new(output, "polling_interval_s", json_integer(i->polling_interval_s));
     json_object_set_new(output, "sequence_interval_s", json_integer(i->sequence_interval_s));
+    json_object_set_new(output, "call_timeout_s", json_integer(i->call_timeout_s));
 }
 
 static void take_place(void *arg, const struct propagation_place *p)
@@ -114,6 +117,22 @@ static struct span variable(const char *name)
     return span_str(getenv(name) ? getenv(name) : "");
 }
 
+/* Splits OVERLAY; returns how many variables it holds. */
+static uint32_t read_overlay(struct config_env env[OVERLAY_MAX])
+{
+    uint32_t count = 0;
+    static char text[4096];
+    snprintf(text, sizeof text, "%s", getenv("OVERLAY") ? getenv("OVERLAY") : "");
+    for (char *name = strtok(text, " "); name && count < OVERLAY_MAX; name = strtok(NULL, " ")) {
+        char *equals = strchr(name, '=');
+        if (!equals)
+            break;
+        *equals = 0;
+        env[count++] = (struct config_env){name, equals + 1};
+    }
+    return count;
+}
+
 static void ask(struct provider *p, const char *what, const struct provider_txt *txt,
                 struct span state)
 {
@@ -136,8 +155,10 @@ static int with_provider(int argc, char **argv, const char *executable)
     struct provider *p;
     struct why why = {""};
     const char *folders[] = {argv[2]};
+    struct config_env env[OVERLAY_MAX];
+    uint32_t env_count = read_overlay(env);
     if (!result_is_ok(provider_host_create(loop, executable, folders, 1, &host, &why)) ||
-        !result_is_ok(provider_get(host, argv[3], NULL, 0, &p, &why))) {
+        !result_is_ok(provider_get(host, argv[3], env, env_count, &p, &why))) {
         json_object_set_new(output, "text", json_string(why.text));
         if (host)
             provider_host_destroy(host);

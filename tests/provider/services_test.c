@@ -203,6 +203,79 @@ static void test_program_that_hangs(void **state)
     assert_true(clock_now_ns() - start < 15 * NS_PER_S);
 }
 
+static unsigned count_children(void)
+{
+    char path[64], line[4096];
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    read_line(path, line, sizeof line);
+    unsigned count = 0;
+    for (char *p = strtok(line, " \n"); p; p = strtok(NULL, " \n"))
+        count++;
+    return count;
+}
+
+/* Whatever it leaves, in whatever session, ends with it; the output's end does not have to come. */
+static void test_program_that_leaves_others(void **state)
+{
+    static const char *const scripts[] = {
+        "sleep 600 & echo out", "setsid sleep 600 & echo out",
+        "setsid sh -c 'setsid sleep 600 & sleep 600 & wait' & echo out"};
+    uint64_t start = clock_now_ns();
+    for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
+        assert_int_equal(run_shell(scripts[i], "", NULL), FERRULE_OK);
+        assert_string_equal(output, "out\n");
+        assert_int_equal(count_children(), 0);
+    }
+    assert_true(clock_now_ns() - start < 15 * NS_PER_S);
+    s.deadline_ns = (int64_t)(clock_now_ns() + NS_PER_S / 2);
+    assert_int_equal(run_shell("setsid sleep 600 & exec sleep 600", "", NULL), FERRULE_TIMEOUT);
+    assert_int_equal(count_children(), 0);
+}
+
+static void test_program_with_two_streams(void **state)
+{
+    const char *const argv[] = {"sh", "-c", "echo out; echo err >&2; head -c 300000 /dev/zero >&2",
+                                NULL};
+    struct ferrule_buf *out = host->buf_new(host), *err = host->buf_new(host);
+    struct ferrule_spawn p = {.size = sizeof p, .argv = argv, .errors = err};
+    assert_int_equal(host->spawn(host, &p, out, &exit_code, &error), FERRULE_OK);
+    assert_int_equal(host->buf_view(out).len, 4);
+    assert_memory_equal(host->buf_view(out).ptr, "out\n", 4);
+    assert_int_equal(host->buf_view(err).len, 65536);
+    assert_memory_equal(host->buf_view(err).ptr, "err\n", 4);
+    /* A plug-in of before does not have the member. */
+    host->buf_reset(out);
+    p.size = offsetof(struct ferrule_spawn, errors);
+    assert_int_equal(host->spawn(host, &p, out, &exit_code, &error), FERRULE_OK);
+    assert_memory_equal(host->buf_view(out).ptr, "out\nerr\n", 8);
+}
+
+static void test_inherited_variables(void **state)
+{
+    services_inherit(&s, SPAN_LITERAL("ONE"), SPAN_LITERAL("1"));
+    services_inherit(&s, SPAN_LITERAL("TWO"), SPAN_LITERAL("2"));
+    services_inherit(&s, SPAN_LITERAL("ONE"), SPAN_LITERAL("again"));
+    const char *const argv[] = {"sh", "-c", "echo $ONE $TWO $THREE; [ \"$PATH\" ]", NULL};
+    const char *const env[] = {"TWO=own", "THREE=3", NULL};
+    struct ferrule_buf *out = host->buf_new(host);
+    struct ferrule_spawn p = {
+        .size = sizeof p, .argv = argv, .env = env, .flags = FERRULE_SPAWN_INHERIT};
+    assert_int_equal(host->spawn(host, &p, out, &exit_code, &error), FERRULE_OK);
+    assert_int_equal(exit_code, 0);
+    assert_memory_equal(host->buf_view(out).ptr, "again own 3\n", 12);
+    p.flags = 0; /* only its own, then */
+    host->buf_reset(out);
+    assert_int_equal(host->spawn(host, &p, out, &exit_code, &error), FERRULE_OK);
+    assert_memory_equal(host->buf_view(out).ptr, "own 3\n", 6);
+}
+
+static void test_program_that_is_forbidden(void **state)
+{
+    s.no_programs = true;
+    assert_int_equal(run_shell("exit 0", "", NULL), FERRULE_FAILED);
+    assert_non_null(strstr(error.text, "FERRULE_RUNS_PROGRAMS"));
+}
+
 static void test_program_that_is_missing(void **state)
 {
     const char *const argv[] = {"/nonexistent/program", NULL};
@@ -233,4 +306,7 @@ UNIT_TESTS(SERVICES_TEST(test_buffers), SERVICES_TEST(test_cache), SERVICES_TEST
            SERVICES_TEST(test_program_dies_with_us),
            SERVICES_TEST(test_program_gets_no_descriptors),
            SERVICES_TEST(test_program_with_much_output), SERVICES_TEST(test_program_that_hangs),
+           SERVICES_TEST(test_program_that_leaves_others),
+           SERVICES_TEST(test_program_with_two_streams), SERVICES_TEST(test_inherited_variables),
+           SERVICES_TEST(test_program_that_is_forbidden),
            SERVICES_TEST(test_program_that_is_missing), SERVICES_TEST(test_bad_dns_calls))

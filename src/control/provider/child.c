@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "control/provider/child_log.h"
+#include "control/provider/confine.h"
 #include "control/provider/fetch.h"
 #include "control/provider/load.h"
 #include "control/provider/services.h"
@@ -11,18 +12,17 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
 
-#define OPEN_LIMIT_S 10
-#define NAME_BYTES   258 /* 255, a dot, a NUL, one more */
+#define OPEN_LIMIT_S   10
+#define CALL_TIMEOUT_S 60  /* one value, with the host's own retries */
+#define NAME_BYTES     258 /* 255, a dot, a NUL, one more */
 
 struct child {
     struct redact redact;
@@ -34,19 +34,6 @@ struct child {
     uint8_t first[WIRE_BYTES_MAX];  /* HELLO, which is needed until the options are resolved */
     uint8_t packet[WIRE_BYTES_MAX]; /* the message being handled */
 };
-
-/* Makes this process less useful to whoever takes it over. */
-static void confine(void)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    prctl(PR_SET_DUMPABLE, 0);
-    struct rlimit none = {0, 0};
-    setrlimit(RLIMIT_CORE, &none);
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-    sigaction(SIGPIPE, &ignore, NULL);
-    fcntl(WIRE_CHILD_FD, F_SETFD, FD_CLOEXEC);
-}
 
 /* Waits for one message of the given kind; its spans point into `packet`. False at the end. */
 static bool receive(uint8_t packet[WIRE_BYTES_MAX], enum wire_kind kind, struct wire_message *ret)
@@ -189,10 +176,6 @@ static uint32_t timing(const struct child *c, const char *name, uint32_t otherwi
 static int32_t open_plugin(struct child *c, struct ferrule_error *error)
 {
     const struct ferrule_provider *p = c->provider;
-    services_init(&c->services, &c->options, timing(c, "http_timeout", p->http_timeout_s));
-    c->services.redact = &c->redact;
-    if (FERRULE_HAS(p, http_burst))
-        pace_init(&c->services.pace, p->http_per_minute, p->http_burst);
     c->ttl_s = timing(c, "ttl", p->ttl_s ? p->ttl_s : 120);
     if (c->ttl_s < p->ttl_min_s) {
         child_log(LOG_LEVEL_WARN, "a TTL of %u s is too short for this provider: %u s is used",
@@ -218,11 +201,82 @@ static bool send_ready(struct child *c)
                                         p->propagation_timeout_s ? p->propagation_timeout_s : 60),
         .polling_interval_s =
             timing(c, "polling_interval", p->polling_interval_s ? p->polling_interval_s : 2),
+        .call_timeout_s = timing(c, "call_timeout", CALL_TIMEOUT_S),
+        .confirms = FERRULE_HAS(p, ready) && p->ready,
         .sequence_interval_s = timing(c, "sequence_interval", p->sequence_interval_s),
     };
-    for (uint32_t i = 0; i < c->redact.count && i < WIRE_LIST_MAX; i++)
-        m.ready.secrets.items[m.ready.secrets.count++] = buf_span(&c->redact.values[i]);
+    size_t room = WIRE_BYTES_MAX / 2; /* the longest come first; what is left out is blotted here */
+    for (uint32_t i = 0; i < c->redact.count && i < WIRE_LIST_MAX; i++) {
+        struct span secret = buf_span(&c->redact.values[i]);
+        if (secret.len + sizeof(uint32_t) > room)
+            continue;
+        room -= secret.len + sizeof(uint32_t);
+        m.ready.secrets.items[m.ready.secrets.count++] = secret;
+    }
     return transmit(&m);
+}
+
+/* --- programs ----------------------------------------------------------------------------------
+ */
+
+/* Whether the operator's variable is likely to hold a secret: its value is blotted out then. */
+static bool name_is_secret(struct span name)
+{
+    static const char *const words[] = {"AUTH", "CRED", "KEY", "PASS", "SECRET", "TOKEN", "_PWD"};
+    for (size_t w = 0; w < sizeof words / sizeof words[0]; w++)
+        for (size_t i = 0; i + strlen(words[w]) <= name.len; i++)
+            if (strncasecmp((const char *)name.ptr + i, words[w], strlen(words[w])) == 0)
+                return true;
+    return false;
+}
+
+static void inherit(struct child *c, const struct wire_list *variables)
+{
+    for (uint32_t i = 0; i + 1 < variables->count; i += 2) {
+        services_inherit(&c->services, variables->items[i], variables->items[i + 1]);
+        if (name_is_secret(variables->items[i]))
+            redact_add(&c->redact, variables->items[i + 1]);
+    }
+}
+
+/* Asks control for what programs see of ferrule's environment; the resolver's own variables come
+ * on top. `m` is overwritten. */
+static bool ask_environment(struct child *c, const struct wire_list *overlay,
+                            struct wire_message *m)
+{
+    const struct option_value *v = plugin_options_find(&c->options, "environment");
+    struct span patterns = v && v->set ? buf_span(&v->text) : span_str("*");
+    *m = (struct wire_message){.kind = WIRE_NAMES};
+    while (patterns.len) {
+        size_t end = span_find(patterns, ',');
+        if (!result_is_ok(wire_list_add(&m->names, span_first(patterns, end))))
+            return false;
+        patterns = span_skip(patterns, end + 1);
+    }
+    if (!transmit(m) || !receive(c->packet, WIRE_ENVIRON, m))
+        return false;
+    inherit(c, &m->variables);
+    inherit(c, overlay);
+    return true;
+}
+
+/* Plug-ins of ABI 1.0 had no way to say that they run programs. */
+static bool runs_programs(const struct ferrule_provider *p)
+{
+    return (p->flags & FERRULE_RUNS_PROGRAMS) || p->abi_minor == 0;
+}
+
+static bool prepare_programs(struct child *c, const struct wire_list *overlay,
+                             struct wire_message *m)
+{
+    if (c->provider->flags & FERRULE_RUNS_PROGRAMS)
+        return ask_environment(c, overlay, m);
+    if (runs_programs(c->provider))
+        return true;
+    c->services.no_programs = true;
+    if (!confine_programs())
+        child_log(LOG_LEVEL_DEBUG, "this kernel cannot forbid the plug-in to execute programs");
+    return true;
 }
 
 /* From the first message to an open plug-in. Returns an exit code, or -1 when it is open. */
@@ -243,6 +297,13 @@ static int start(struct child *c, const struct wire_message *hello, struct wire_
                                &c->redact, &why);
     if (!result_is_ok(r))
         return give_up(c, &why);
+    services_init(&c->services, &c->options,
+                  timing(c, "http_timeout", c->provider->http_timeout_s));
+    c->services.redact = &c->redact;
+    if (FERRULE_HAS(c->provider, http_burst))
+        pace_init(&c->services.pace, c->provider->http_per_minute, c->provider->http_burst);
+    if (!prepare_programs(c, &hello->hello.env, m))
+        return 1;
     struct ferrule_error error = {.size = sizeof error};
     int32_t status = open_plugin(c, &error);
     if (status != FERRULE_OK) {
@@ -355,7 +416,8 @@ int provider_run(int argc, char **argv)
         fprintf(stderr, "provider-run is started by ferrule itself, not by hand\n");
         return 2;
     }
-    confine();
+    confine_process();
+    fcntl(WIRE_CHILD_FD, F_SETFD, FD_CLOEXEC);
     struct child *c = mem_zalloc(sizeof *c);
     struct wire_message *hello = mem_zalloc(sizeof *hello), *m = mem_zalloc(sizeof *m);
     int code = 1;

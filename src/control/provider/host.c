@@ -186,27 +186,49 @@ static void end_child(struct provider *p)
     p->until_ns = loop_now_ns(p->host->loop) + CLOSE_LIMIT_NS;
 }
 
+/* Adds a variable that is set and not empty. */
+static struct result add_variable(struct wire_list *list, struct span name, const char *value)
+{
+    if (!value || !value[0])
+        return result_ok();
+    TRY(wire_list_add(list, name));
+    return wire_list_add(list, span_str(value));
+}
+
+/* Adds one variable, or with a final "*" all whose names begin so. */
+static struct result add_variables(struct wire_list *list, struct span pattern)
+{
+    if (!pattern.len || pattern.ptr[pattern.len - 1] != '*') {
+        char *name = mem_strndup(pattern.ptr, pattern.len);
+        struct result r = add_variable(list, pattern, getenv(name));
+        free(name);
+        return r;
+    }
+    struct span prefix = span_first(pattern, pattern.len - 1);
+    for (char **e = environ; *e; e++) {
+        struct span name = span_of(*e, (size_t)(strchrnul(*e, '=') - *e));
+        if (span_starts_with(name, prefix) && (*e)[name.len] == '=')
+            TRY(add_variable(list, name, *e + name.len + 1));
+    }
+    return result_ok();
+}
+
 static void send_environment(struct provider *p, const struct wire_list *names)
 {
     struct wire_message *m = mem_zalloc(sizeof *m);
     m->kind = WIRE_ENVIRON;
     struct result r = result_ok();
-    for (uint32_t i = 0; i < names->count && result_is_ok(r); i++) {
-        char *name = mem_strndup(names->items[i].ptr, names->items[i].len);
-        const char *value = getenv(name);
-        free(name);
-        if (value && value[0])
-            r = wire_list_add(&m->variables, names->items[i]);
-        if (value && value[0] && result_is_ok(r))
-            r = wire_list_add(&m->variables, span_str(value));
-    }
+    for (uint32_t i = 0; i < names->count && result_is_ok(r); i++)
+        r = add_variables(&m->variables, names->items[i]);
     if (result_is_ok(r))
         r = process_send(&p->process, m);
     free(m);
     if (!result_is_ok(r)) {
         end_child(p);
-        fail_queue(p, PROVIDER_CONFIG, 0,
-                   "the variables that the plug-in reads are larger than 64 KiB");
+        fail_queue(
+            p, PROVIDER_CONFIG, 0,
+            "the variables that the plug-in or its programs read are more than 256 or larger "
+            "than 64 KiB (name fewer, if the plug-in has an option for that)");
     }
 }
 
@@ -220,6 +242,8 @@ static void take_ready(struct provider *p, const struct wire_ready *m)
     i->propagation_timeout_s = m->propagation_timeout_s;
     i->polling_interval_s = m->polling_interval_s;
     i->sequence_interval_s = m->sequence_interval_s;
+    i->call_timeout_s = m->call_timeout_s;
+    i->confirms = m->confirms;
     i->serialize_all = m->flags & FERRULE_SERIALIZE_ALL;
     i->serialize_zone = m->flags & (FERRULE_SERIALIZE_ZONE | FERRULE_WHOLE_ZONE);
     i->serialize_rrset = m->flags & (FERRULE_SERIALIZE_RRSET | FERRULE_SINGLE_VALUE);

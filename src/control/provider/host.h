@@ -18,6 +18,8 @@ struct provider; /* one resolver's provider */
 struct provider_info {
     char name[64], version[64];
     uint32_t ttl_s, propagation_timeout_s, polling_interval_s, sequence_interval_s;
+    uint32_t call_timeout_s; /* what one call may take */
+    bool confirms;           /* provider_confirm() asks the service */
     bool serialize_rrset, serialize_zone, serialize_all;
     bool single_value; /* a name holds one value: nothing else at it from present to cleanup */
 };

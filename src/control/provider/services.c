@@ -274,6 +274,12 @@ void services_init(struct services *s, const struct plugin_options *options,
     list_init(&s->cache);
 }
 
+void services_inherit(struct services *s, struct span name, struct span value)
+{
+    s->inherited = mem_grow(s->inherited, (s->inherited_count + 1) * sizeof *s->inherited);
+    s->inherited[s->inherited_count++] = mem_printf("%.*s=%.*s", SPAN_FMT(name), SPAN_FMT(value));
+}
+
 void services_begin(struct services *s, int64_t deadline_ns)
 {
     s->deadline_ns = deadline_ns;
@@ -292,4 +298,11 @@ void services_fini(struct services *s)
     fetch_fini();
     while (!list_is_empty(&s->cache))
         cache_drop(s, LIST_ENTRY(s->cache.next, struct cache_entry, node));
+    for (uint32_t i = 0; i < s->inherited_count; i++) {
+        secret_wipe(s->inherited[i], strlen(s->inherited[i]));
+        free(s->inherited[i]);
+    }
+    free(s->inherited);
+    s->inherited = NULL;
+    s->inherited_count = 0;
 }

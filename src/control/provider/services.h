@@ -29,11 +29,16 @@ struct services {
     struct list responses; /* struct fetch_response (fetch.c), of the running call */
     struct list cache;     /* oldest first */
     uint32_t cache_count;
+    char **inherited; /* NAME=VALUE: what programs see with FERRULE_SPAWN_INHERIT */
+    uint32_t inherited_count;
+    bool no_programs; /* the plug-in may not run any */
 };
 
 /* options is borrowed until services_fini(). http_timeout_s 0 = 30. */
 void services_init(struct services *s, const struct plugin_options *options,
                    uint32_t http_timeout_s);
+/* Adds a variable for programs; one of the same name takes its place. */
+void services_inherit(struct services *s, struct span name, struct span value);
 /* Around every entry point of the plug-in: sets the deadline; frees what the plug-in left. */
 void services_begin(struct services *s, int64_t deadline_ns);
 void services_end(struct services *s);

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 #define SELF            "/proc/self/exe"
-#define CALL_LIMIT_S    120
 #define VALUE_BYTES     32
 #define CHECK_SUCCESSES 2
 
@@ -23,6 +22,8 @@ struct trial {
     char *fqdn, *zone;
     struct buf token, key_auth, value, state;
     const char *domain;
+    struct loop_timer confirm_timer;
+    uint64_t confirm_until_ns;
     bool good; /* the last step's end */
 };
 
@@ -100,9 +101,9 @@ static struct provider_txt txt_of(const struct trial *t)
                                  .key_auth = buf_span(&t->key_auth)};
 }
 
-static uint64_t limit_ns(void)
+static uint64_t limit_ns(const struct trial *t)
 {
-    return clock_now_ns() + CALL_LIMIT_S * NS_PER_S;
+    return clock_now_ns() + t->info.call_timeout_s * NS_PER_S;
 }
 
 static bool prepare(struct trial *t)
@@ -119,8 +120,26 @@ static bool prepare(struct trial *t)
         return false;
     struct provider_txt txt = txt_of(t);
     begin_step("credentials", NULL);
-    provider_probe(t->provider, &txt, limit_ns(), take_answer, t);
+    provider_probe(t->provider, &txt, limit_ns(t), take_answer, t);
     return step_is_good(t);
+}
+
+static void take_confirmation(void *arg, const struct provider_answer *a)
+{
+    struct trial *t = arg;
+    bool may_come = a->verdict == PROVIDER_RETRY || a->verdict == PROVIDER_RATE;
+    if (may_come && clock_now_ns() < t->confirm_until_ns)
+        loop_timer_set(t->loop, &t->confirm_timer,
+                       clock_now_ns() + t->options.interval_s * NS_PER_S);
+    else
+        end_step(t, a->verdict == PROVIDER_OK, a->text);
+}
+
+static void ask_confirmation(struct loop_timer *timer)
+{
+    struct trial *t = LIST_ENTRY(timer, struct trial, confirm_timer);
+    struct provider_txt txt = txt_of(t);
+    provider_confirm(t->provider, &txt, buf_span(&t->state), limit_ns(t), take_confirmation, t);
 }
 
 /* Once a value may exist it is removed, whatever happens in between. */
@@ -128,8 +147,14 @@ static bool make_and_remove(struct trial *t)
 {
     struct provider_txt txt = txt_of(t);
     begin_step("TXT value at", t->fqdn);
-    provider_present(t->provider, &txt, limit_ns(), take_answer, t);
+    provider_present(t->provider, &txt, limit_ns(t), take_answer, t);
     bool good = step_is_good(t);
+    if (good && t->info.confirms) {
+        begin_step("put into effect by the service", NULL);
+        t->confirm_until_ns = clock_now_ns() + t->options.timeout_s * NS_PER_S;
+        ask_confirmation(&t->confirm_timer);
+        good = step_is_good(t);
+    }
     if (good) {
         const char *value = buf_cstr(&t->value);
         begin_step("visible at every name server of", t->zone);
@@ -138,7 +163,7 @@ static bool make_and_remove(struct trial *t)
         good = step_is_good(t);
     }
     begin_step("removed again", NULL);
-    provider_cleanup(t->provider, &txt, buf_span(&t->state), limit_ns(), take_answer, t);
+    provider_cleanup(t->provider, &txt, buf_span(&t->state), limit_ns(t), take_answer, t);
     return step_is_good(t) && good;
 }
 
@@ -174,6 +199,7 @@ static struct result open_trial(struct trial *t, const struct config *config,
         t->options.port = r->propagation_port;
     }
     TRY(loop_create(&t->loop, why));
+    loop_timer_init(&t->confirm_timer, ask_confirmation);
     TRY(provider_host_create(t->loop, SELF, config->plugin_directories,
                              config->plugin_directory_count, &t->host, why));
     return provider_get(t->host, code, r ? r->env : NULL, r ? r->env_count : 0, &t->provider, why);

@@ -96,6 +96,8 @@ static void fields_ready(struct codec *c, struct wire_ready *m)
     field_u32(c, &m->propagation_timeout_s);
     field_u32(c, &m->polling_interval_s);
     field_u32(c, &m->sequence_interval_s);
+    field_u32(c, &m->call_timeout_s);
+    field_u8(c, &m->confirms, 0, 1);
     field_list(c, &m->secrets);
 }
 

@@ -9,6 +9,8 @@
  *   HELLO  plug-in and overlay      ->
  *                                   <-   NAMES   variables that the plug-in's options name
  *   ENVIRON  those that are set     ->
+ *                                   <-   NAMES   with patterns: what its programs see
+ *   ENVIRON  of those that are set  ->        (only of a plug-in that runs programs)
  *                                   <-   READY, or ANSWER with id 0 when it cannot start
  *   CALL                            ->
  *                                   <-   ANSWER with the call's id
@@ -54,7 +56,8 @@ struct wire_hello {
 struct wire_ready {
     struct span name, version;
     uint32_t flags; /* enum ferrule_provider_flags */
-    uint32_t ttl_s, propagation_timeout_s, polling_interval_s, sequence_interval_s;
+    uint32_t ttl_s, propagation_timeout_s, polling_interval_s, sequence_interval_s, call_timeout_s;
+    uint8_t confirms;         /* 1: has `ready` */
     struct wire_list secrets; /* values that must not be printed */
 };
 

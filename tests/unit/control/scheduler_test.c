@@ -366,6 +366,27 @@ static void test_wrong_credentials(void **state)
     assert_int_equal(read_ledger().failures, 0);
 }
 
+/* The CA is told when the service has put the values into effect, and not before. */
+static void test_service_confirms_late(void **state)
+{
+    w->unconfirmed_ns = 30 * NS_PER_S;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_int_equal(w->order_count, 1);
+    assert_true(w->now_ns >= w->unconfirmed_ns);
+}
+
+static void test_service_never_confirms(void **state)
+{
+    w->unconfirmed_ns = 30 * DAY_NS;
+    assert_false(life(300 * NS_PER_S, 1));
+    assert_non_null(strstr(read_ledger().text, "not in effect yet"));
+    assert_int_equal(txt_count(), 0);
+    w->unconfirmed_ns = 1;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+}
+
 static void test_ca_refuses_the_proof(void **state)
 {
     w->validation_bad_ns = 30 * DAY_NS;
@@ -743,7 +764,8 @@ UNIT_TESTS(cmocka_unit_test_setup(test_a_wrong_clock, set_up),
            TEST(test_crash_loop_before_the_order), TEST(test_garbled_while_polling),
            TEST(test_garbled_download), TEST(test_garbled_for_an_hour),
            TEST(test_request_counts_once_over_deaths), TEST(test_store_full),
-           TEST(test_wrong_credentials), TEST(test_ca_refuses_the_proof),
+           TEST(test_wrong_credentials), TEST(test_service_confirms_late),
+           TEST(test_service_never_confirms), TEST(test_ca_refuses_the_proof),
            TEST(test_rate_limit_is_waited_out), TEST(test_ca_down_after_finalize),
            TEST(test_ca_down_at_start), TEST(test_disk_full), TEST(test_cleanup_refused_for_hours),
            TEST(test_renews_beside_leftovers), TEST(test_shorter_life),

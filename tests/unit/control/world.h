@@ -65,7 +65,8 @@ struct world {
     uint64_t http_bad_ns, tls_bad_ns; /* the CA does not get through to port 80, 443 */
     int http_looks, tls_looks;        /* that the CA took */
     uint64_t ca_down_ns, cleanup_down_ns, present_denied_ns, validation_bad_ns, disk_full_ns;
-    uint32_t retry_after_s; /* of newOrder while rate_limited_ns */
+    uint64_t unconfirmed_ns; /* when not 0: the service confirms values, and not before */
+    uint32_t retry_after_s;  /* of newOrder while rate_limited_ns */
     uint64_t rate_limited_ns;
     uint64_t store_full_ns;  /* the store's disk alone */
     uint64_t garbled_ns;     /* a proxy before the CA answers 200 with a page of its own */
@@ -329,8 +330,10 @@ struct world_provider {
 static void run_described(struct event *e)
 {
     struct world_provider *p = e->subject;
-    struct provider_info info = {
-        .name = "fake", .propagation_timeout_s = 60, .polling_interval_s = 2};
+    struct provider_info info = {.name = "fake",
+                                 .propagation_timeout_s = 60,
+                                 .polling_interval_s = 2,
+                                 .confirms = w->unconfirmed_ns};
     struct provider_answer answer = {.text = ""};
     p->described(p->arg, &info, &answer);
     free(p);
@@ -394,6 +397,27 @@ void provider_cleanup(struct provider *provider, const struct provider_txt *txt,
                       uint64_t deadline_ns, provider_done *done, void *arg)
 {
     ask_provider(txt, true, done, arg);
+}
+
+static void run_confirm(struct event *e)
+{
+    struct world_provider *p = e->subject;
+    struct provider_answer answer = {.text = ""};
+    must(p->had_state); /* what the change is known by */
+    if (w->now_ns < w->unconfirmed_ns)
+        answer = (struct provider_answer){.verdict = PROVIDER_RETRY, .text = "not in effect yet"};
+    p->done(p->arg, &answer);
+    free(p);
+}
+
+void provider_confirm(struct provider *provider, const struct provider_txt *txt, struct span state,
+                      uint64_t deadline_ns, provider_done *done, void *arg)
+{
+    struct world_provider *p = mem_zalloc(sizeof *p);
+    p->had_state = state.len > 0;
+    p->done = done;
+    p->arg = arg;
+    later(&p->e, run_confirm, p);
 }
 
 /* ---- propagation
