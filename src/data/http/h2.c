@@ -83,10 +83,17 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
     case NGHTTP2_WINDOW_UPDATE:
     case NGHTTP2_GOAWAY:
         return 0;
-    default: /* SETTINGS, PING, PRIORITY; unknown ones do not come here and cost nothing */
+    default: /* SETTINGS, PING, PRIORITY, and types that nobody knows */
         return spend(h2, &h2->controls, h2->bounds.control_frames) ? 0
                                                                    : exceed(h2, H2_EXCESS_CONTROL);
     }
+}
+
+/* Frames of unknown types are ignored (RFC 9113 section 5.5), once they are counted. */
+static int on_extension(nghttp2_session *session, void **ret_payload, const nghttp2_frame_hd *hd,
+                        void *user)
+{
+    return NGHTTP2_ERR_CANCEL;
 }
 
 /* ---- from the client ------------------------------------------------------------------------ */
@@ -413,6 +420,7 @@ static nghttp2_session_callbacks *callbacks_new(void)
     if (nghttp2_session_callbacks_new(&c))
         return NULL;
     nghttp2_session_callbacks_set_on_begin_frame_callback(c, on_begin_frame);
+    nghttp2_session_callbacks_set_unpack_extension_callback(c, on_extension);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, on_invalid_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(c, on_header);
@@ -453,6 +461,8 @@ struct result h2_init(struct h2 *h2, const struct h2_handler *handler,
     if (rv == 0) {
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_no_closed_streams(option, 1);
+        for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
+            nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
         nghttp2_option_set_max_send_header_block_length(option, SEND_HEAD_MAX);
         rv = nghttp2_session_server_new2(&h2->session, callbacks, h2, option);
     }

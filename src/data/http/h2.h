@@ -22,7 +22,7 @@ struct h2_bounds {
     uint32_t head_max;       /* bytes of a header list, as RFC 9113 section 10.5.1 counts */
     uint32_t head_frames;    /* frames of one header section */
     uint32_t resets;         /* streams that the client resets, in ten seconds */
-    uint32_t control_frames; /* SETTINGS, PING and PRIORITY, in ten seconds */
+    uint32_t control_frames; /* SETTINGS, PING, PRIORITY and unknown ones, in ten seconds */
     uint32_t empty_frames;   /* DATA without payload, in ten seconds */
     uint32_t glitches;       /* broken requests and other faults, in ten seconds */
 };
