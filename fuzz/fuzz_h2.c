@@ -116,13 +116,13 @@ static void on_close(struct h2 *h2, void *stream)
     open_count--;
 }
 
-static uint32_t on_waiting(struct h2 *h2, void *stream, bool *ret_last)
+static uint32_t on_waiting(struct h2_sender *sender, void *stream, bool *ret_last)
 {
     *ret_last = true;
     return ((struct request *)stream)->left;
 }
 
-static void on_move(struct h2 *h2, void *stream, uint32_t n, struct writer *to)
+static void on_move(struct h2_sender *sender, void *stream, uint32_t n, struct writer *to)
 {
     struct request *r = stream;
     must(n <= r->left);
@@ -131,7 +131,7 @@ static void on_move(struct h2 *h2, void *stream, uint32_t n, struct writer *to)
         writer_bytes(to, "x", 1);
 }
 
-static struct span on_lines(struct h2 *h2, void *stream)
+static struct span on_lines(struct h2_sender *sender, void *stream)
 {
     return mode & 1 ? SPAN_LITERAL("X-Trailer: 1\r\n") : (struct span){0};
 }
@@ -145,9 +145,7 @@ static const struct h2_handler handler = {
     .end = on_end,
     .sent = on_sent,
     .close = on_close,
-    .waiting = on_waiting,
-    .move = on_move,
-    .lines = on_lines,
+    .payload = {.waiting = on_waiting, .move = on_move, .lines = on_lines},
 };
 
 static void run(struct span in, uint32_t cut)

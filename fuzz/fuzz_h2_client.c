@@ -113,14 +113,14 @@ static void on_close(struct h2_client *c, void *stream, bool refused)
     r->open = false;
 }
 
-static uint32_t on_waiting(struct h2_client *c, void *stream, bool *ret_last)
+static uint32_t on_waiting(struct h2_sender *sender, void *stream, bool *ret_last)
 {
     must(((struct request *)stream)->open);
     *ret_last = true;
     return ((struct request *)stream)->left;
 }
 
-static void on_move(struct h2_client *c, void *stream, uint32_t n, struct writer *to)
+static void on_move(struct h2_sender *sender, void *stream, uint32_t n, struct writer *to)
 {
     struct request *r = stream;
     must(r->open && n <= r->left);
@@ -129,7 +129,7 @@ static void on_move(struct h2_client *c, void *stream, uint32_t n, struct writer
         writer_bytes(to, "x", 1);
 }
 
-static struct span on_lines(struct h2_client *c, void *stream)
+static struct span on_lines(struct h2_sender *sender, void *stream)
 {
     return mode & 16 ? SPAN_LITERAL("X-Trailer: 1\r\n") : (struct span){0};
 }
@@ -141,9 +141,7 @@ static const struct h2_client_handler handler = {
     .trailers = on_trailers,
     .end = on_end,
     .close = on_close,
-    .waiting = on_waiting,
-    .move = on_move,
-    .lines = on_lines,
+    .payload = {.waiting = on_waiting, .move = on_move, .lines = on_lines},
 };
 
 static void run(struct span in, uint32_t cut)
