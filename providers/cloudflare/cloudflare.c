@@ -110,6 +110,7 @@ static struct ferrule_str bare(struct ferrule_str name)
 static const int codes_unknown[] = {6003, 6103, 6111, 9103, 9106, 9107, 10001, 0};
 static const int codes_auth[] = {9109, 10000, 0};
 static const int codes_rate[] = {971, 10013, 0};
+#define CODE_OTHER_TYPE "81053" /* a CNAME stands at the name */
 static const int codes_exists[] = {81053, 81057, 81058, 0};
 static const int codes_absent[] = {81044, 0};
 
@@ -495,15 +496,16 @@ static int32_t cloudflare_present(void *instance, const struct ferrule_request *
     int32_t status = find_zone(i, q, zone, error);
     if (status == FERRULE_OK)
         status = create(i, q, zone, id, why, error);
-    if (status == FERRULE_OK &&
-        !id[0]) /* an earlier try got through although its answer was lost */
+    /* It exists: an earlier try got through although its answer was lost. */
+    if (status == FERRULE_OK && !id[0])
         status = look_up(i, q, zone, id, error);
     if (status != FERRULE_OK)
         return status;
-    if (!id[0] && why[0])
+    if (!id[0] && strncmp(why, CODE_OTHER_TYPE, strlen(CODE_OTHER_TYPE)) == 0)
         return fail(error, FERRULE_FAILED, "Cloudflare refuses the record (%s)", why);
     if (!id[0])
-        return fail(error, FERRULE_RETRY, "Cloudflare took the value but does not list it");
+        return fail(error, FERRULE_RETRY, "Cloudflare has the value but does not list it (%s)",
+                    why[0] ? why : "without an error");
     i->host->buf_put(state, STATE_VERSION, strlen(STATE_VERSION));
     i->host->buf_put(state, zone, strlen(zone));
     i->host->buf_put(state, " ", 1);

@@ -59,14 +59,28 @@ static void *on_open(struct h2 *h2, int32_t id)
     return s;
 }
 
-/* Gives the slot back; the codec knows the stream no more. */
-static void stream_free(struct worker *w, struct h2_stream *s)
+/* Nobody waits for the exchange any more. */
+static void cancel_exchange(struct worker *w, struct h2_stream *s)
 {
-    struct h2_conn *h = s->owner;
     struct exchange *x = slab_get(&w->exchanges, s->stream.exchange.index, s->stream.exchange.gen);
     s->stream.exchange = (struct handle){0};
     if (x)
         exchange_cancel(w, x);
+}
+
+/* What came and nobody will read. */
+static void drop_input(struct worker *w, struct h2_stream *s)
+{
+    if (s->in.queue.bytes)
+        h2_drop(&s->owner->h2, s->in.queue.bytes);
+    block_queue_clear(&w->blocks, &s->in.queue);
+}
+
+/* Gives the slot back; the codec knows the stream no more. */
+static void stream_free(struct worker *w, struct h2_stream *s)
+{
+    struct h2_conn *h = s->owner;
+    cancel_exchange(w, s);
     limit_remove(&s->in_limit);
     limit_remove(&s->out_limit);
     block_queue_clear(&w->blocks, &s->in.queue);
@@ -95,8 +109,7 @@ static void on_close(struct h2 *h2, void *stream)
     struct h2_conn *h = h2_conn_of(h2);
     struct h2_stream *s = stream;
     struct worker *w = h->w;
-    if (s->in.queue.bytes)
-        h2_drop(h2, s->in.queue.bytes);
+    drop_input(w, s);
     stream_free(w, s);
     if (h->open > 0)
         return;
@@ -124,6 +137,17 @@ static void on_reject(struct h2 *h2, void *stream, const struct http_reject *rej
     h2_stream_reply(h->w, s, &(struct http_answer){.status = reject->status});
 }
 
+/* A part of the request has no memory. Until the reset is sent the codec still tells of what comes
+ * after the gap: without its exchange the stream takes none of it. The reset needs a block as well:
+ * the stream gives up its own. */
+static void short_of_memory(struct h2_conn *h, struct h2_stream *s)
+{
+    report_add(h->w->report, REPORT_H2_NO_BLOCK, 1);
+    cancel_exchange(h->w, s);
+    drop_input(h->w, s);
+    h2_reset(&h->h2, s->id, H2_INTERNAL_ERROR);
+}
+
 static void on_data(struct h2 *h2, void *stream, struct span bytes)
 {
     struct h2_conn *h = h2_conn_of(h2);
@@ -135,9 +159,8 @@ static void on_data(struct h2 *h2, void *stream, struct span bytes)
     }
     uint32_t before = s->in.queue.bytes;
     if (!block_queue_copy(&h->w->blocks, &s->in.queue, bytes)) {
-        report_add(h->w->report, REPORT_H2_NO_BLOCK, 1);
         h2_drop(h2, (uint32_t)bytes.len - (s->in.queue.bytes - before));
-        h2_reset(h2, s->id, H2_INTERNAL_ERROR);
+        short_of_memory(h, s);
         return;
     }
     stream_ready(s);

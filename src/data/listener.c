@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -20,6 +19,8 @@
 #define SHED_MAX 64
 /* How often a draining worker looks whether somebody waits: each time takes one at least. */
 #define SWEEPS_MAX 4096
+/* The same while another process accepts at the same sockets. */
+#define RETIRING_SWEEPS_MAX 64
 
 static struct op_id op_of(const struct listener *l, enum op op)
 {
@@ -149,14 +150,24 @@ static void cancel(struct worker *w, struct listener *l)
 
 static bool sweeps(const struct worker *w, const struct listener *l)
 {
-    return w->phase == WORKER_PHASE_DRAINING && !w->retiring && l->config && l->entrypoint &&
-           !l->empty;
+    return w->phase == WORKER_PHASE_DRAINING && l->config && l->entrypoint && !l->empty;
+}
+
+/* Whether nobody waits any more. The kernel wakes one of those who accept at a socket: if that was
+ * us in the moment of cancelling, the other process has not heard of the connection, and would not
+ * before the next one comes. So a worker that retires looks whether one was left there, too. */
+static bool is_swept(struct worker *w, const struct listener *l)
+{
+    if (w->retiring)
+        return l->sweeps > RETIRING_SWEEPS_MAX || !ring_has_waiting(w->ring, l->config->fd);
+    return l->sweeps > 1 && (!l->took || l->sweeps > SWEEPS_MAX);
 }
 
 /* An accept that does not wait: it takes what is there when it is submitted. */
 static void sweep(struct worker *w, struct listener *l)
 {
-    l->empty = l->sweeps++ > 0 && (!l->took || l->sweeps > SWEEPS_MAX);
+    l->sweeps++;
+    l->empty = is_swept(w, l);
     l->took = false;
     if (l->empty)
         return;
@@ -191,8 +202,7 @@ static void shed(struct worker *w, struct listener *l)
         return;
     (void)close(l->reserve_fd);
     for (int i = 0; i < SHED_MAX; i++) {
-        struct pollfd p = {.fd = l->config->fd, .events = POLLIN};
-        if (poll(&p, 1, 0) != 1 || !(p.revents & POLLIN))
+        if (!ring_has_waiting(w->ring, l->config->fd))
             break;
         int fd = accept4(l->config->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0)

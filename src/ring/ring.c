@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 
 /* Newer than the headers of Linux 6.1. */
@@ -262,6 +263,12 @@ struct result ring_address(struct ring *ring, int fd, bool peer, struct net_addr
         return result_fail_sys(ERR_SYSTEM, errno);
     *ret = a;
     return result_ok();
+}
+
+bool ring_has_waiting(struct ring *ring, int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLIN);
 }
 
 uint64_t ring_now_ns(const struct ring *ring)

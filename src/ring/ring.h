@@ -98,6 +98,8 @@ void ring_tune_tcp(struct ring *ring, int fd);
 void ring_set_reset(struct ring *ring, int fd);
 /* Address of this (peer == false) or the other end. ERR_SYSTEM, e.g. when it is gone already. */
 struct result ring_address(struct ring *ring, int fd, bool peer, struct net_addr *ret);
+/* A connection waits at this listening socket, for anybody who accepts there. */
+bool ring_has_waiting(struct ring *ring, int fd);
 /* CLOCK_MONOTONIC, ns. */
 uint64_t ring_now_ns(const struct ring *ring);
 

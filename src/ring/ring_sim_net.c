@@ -300,6 +300,11 @@ struct result ring_address(struct ring *ring, int fd, bool peer, struct net_addr
     return result_ok();
 }
 
+bool ring_has_waiting(struct ring *ring, int fd)
+{
+    return sim_fd_at(ring->sim, fd)->waiting.len > 0;
+}
+
 uint64_t ring_now_ns(const struct ring *ring)
 {
     return ring->sim->now_ns;

@@ -5,14 +5,17 @@ test_provider_kit.py.
 Debian's lego is built without its cloudflare provider, so the requests are compared with their documentation, byte by
 byte, and not with lego's."""
 
+import contextlib
 import ssl
+import threading
+from pathlib import Path
 
 import pytest
 
 from lib.cloudflare import API_KEY, DNS_TOKEN, EMAIL, ZONE_TOKEN, Cloudflare, error
 from lib.connectproxy import ConnectProxy
 from lib.ferrule import run_cli
-from lib.proc import wait_until
+from lib.proc import PATIENCE_S, wait_until
 from lib.provider import Tool
 from lib.providerkit import NAME, ONE, TWO, ZONE
 from test_provider_cli import PROVIDERS
@@ -202,6 +205,14 @@ def test_a_cname_is_in_the_way(call, api):
     assert answer["verdict"] == "CONFIG" and "81053: An A, AAAA, or CNAME record" in answer["text"]
 
 
+def test_a_value_that_is_not_listed_yet(call, api):
+    """Lists may lag behind."""
+    api.add(NAME, "TXT", ONE)
+    api.faults = [once(api.page([], {}), lambda request: "type=TXT" in request.target)]
+    answer = call(REPEAT="2")
+    assert answer["verdicts"] == ["RETRY", "OK"]
+
+
 def test_a_zone_that_was_added_again(call, api):
     """Between two calls of one child, which still has the old id."""
     def fault(request, serve):
@@ -232,25 +243,37 @@ def test_a_token_that_the_service_prints(call, api):
     assert "bad token ***" in call()["text"]
 
 
-def test_the_default_url_through_a_proxy(call, authority):
-    """https://api.cloudflare.com itself, as far as the plug-in can tell."""
+@pytest.fixture
+def tls_api(authority):
+    """https://api.cloudflare.com itself, as far as the plug-in can tell that goes through `proxy`."""
     certificate = authority.issue("api.cloudflare.com")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.cert_file, certificate.key_file)
-    api = Cloudflare(context=context)
-    proxy = ConnectProxy(api.port)
-    try:
-        env = {"CLOUDFLARE_DNS_API_TOKEN": DNS_TOKEN, "HTTPS_PROXY": f"http://user:proxy-password@{proxy.address}",
-               "SSL_CERT_FILE": str(authority.cert_file)}
-        answer = call.tool.call("present", f"{NAME}.", ONE, env=env, code="cloudflare", zone=f"{ZONE}.")
-        assert answer["verdict"] == "OK", answer
-        assert set(proxy.targets) == {"api.cloudflare.com:443"} and proxy.authorization
-        assert api.asked() == ["GET /client/v4/zones", f"POST /client/v4/zones/{next(iter(api.zones))}/dns_records"]
-        answer = call.tool.call("present", f"{NAME}.", ONE, env={**env, "NO_PROXY": "*"}, code="cloudflare", zone=f"{ZONE}.")
-        assert answer["verdict"] == "RETRY" and "proxy-password" not in str(answer) + call.tool.log
-    finally:
-        proxy.stop()
-        api.stop()
+    made = Cloudflare(context=context)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def proxy(tls_api):
+    made = ConnectProxy(tls_api.port)
+    yield made
+    made.stop()
+
+
+def proxy_env(proxy, authority):
+    return {"CLOUDFLARE_DNS_API_TOKEN": DNS_TOKEN, "HTTPS_PROXY": f"http://user:proxy-password@{proxy.address}",
+            "SSL_CERT_FILE": str(authority.cert_file)}
+
+
+def test_the_default_url_through_a_proxy(tls_api, proxy, authority):
+    tool, env = Tool(), proxy_env(proxy, authority)
+    answer = tool.call("present", f"{NAME}.", ONE, env=env, code="cloudflare", zone=f"{ZONE}.")
+    assert answer["verdict"] == "OK", answer
+    assert set(proxy.targets) == {"api.cloudflare.com:443"} and proxy.authorization
+    assert tls_api.asked() == ["GET /client/v4/zones", f"POST /client/v4/zones/{next(iter(tls_api.zones))}/dns_records"]
+    answer = tool.call("present", f"{NAME}.", ONE, env={**env, "NO_PROXY": "*"}, code="cloudflare", zone=f"{ZONE}.")
+    assert answer["verdict"] == "RETRY" and "proxy-password" not in str(answer) + tool.log
 
 
 # --- the whole way --------------------------------------------------------------------------------------------------
@@ -299,6 +322,16 @@ def test_provider_test(folder, zone_in_bind, api):
     assert api.records == {} and zone_in_bind.all_txt() == {}
 
 
+def test_the_proxy_of_a_resolver(folder, zone_in_bind, api, tls_api, proxy, authority):
+    """Its own variables count, and not those of the process."""
+    tls_api.on_change = api.on_change
+    path = trial_config(folder, zone_in_bind, {**proxy_env(proxy, authority), "CLOUDFLARE_POLLING_INTERVAL": "1"})
+    result = run_cli("provider", "test", "cloudflare", "--domain", "demo.edge.test", "-c", path,
+                     env={"https_proxy": "http://127.0.0.1:1", "NO_PROXY": "", "SSL_CERT_FILE": "/nonexistent"})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert set(proxy.targets) == {"api.cloudflare.com:443"} and "proxy-password" not in result.stdout + result.stderr
+
+
 def test_provider_test_says_what_is_wrong(folder, zone_in_bind, api):
     path = trial_config(folder, zone_in_bind, {**env_of(api), "CLOUDFLARE_DNS_API_TOKEN": "wrong-token"})
     result = run_cli("provider", "test", "cloudflare", "--domain", "demo.edge.test", "-c", path)
@@ -325,3 +358,35 @@ def test_a_certificate(ferrule, origin, zone_in_bind, pebble, api):
     assert zone_in_bind.all_txt() == {} and DNS_TOKEN not in proxy.log
     bodies = [request.json()["name"] for request in api.requests if request.method == "POST"]
     assert set(bodies) == {"_acme-challenge.demo.edge.test"} and len(bodies) == 3
+
+
+def shown_by(pid):
+    """What ps can show of a process; nothing of one that does not let us."""
+    found = b""
+    for name in ("cmdline", "environ"):
+        with contextlib.suppress(PermissionError):
+            found += Path(f"/proc/{pid}/{name}").read_bytes()
+    return found
+
+
+def test_the_token_is_in_no_command_line(ferrule, origin, zone_in_bind, pebble, api):
+    """Looked at while the plug-in waits for the API."""
+    looked = threading.Event()
+
+    def hold(request, serve):
+        if request.method == "POST":
+            looked.wait(PATIENCE_S)
+
+    api.faults = [hold]
+    proxy = ferrule.acme(pebble, zone_in_bind, origin, domains=[("demo.edge.test", [])],
+                         resolver={"provider": "cloudflare", "env": env_of(api)})
+    try:
+        wait_until(lambda: [r for r in api.requests if r.method == "POST"], "the plug-in asks")
+        family = [proxy.process.pid, *proxy.processes()]
+        assert proxy.pid_of("provider-run") in family
+        shown = b"".join(map(shown_by, family))
+    finally:
+        looked.set()
+    assert b"provider-run" in shown and DNS_TOKEN.encode() not in shown
+    wait_until(lambda: proxy.status()["orders"]["obtained"] == 1, "the order is done", timeout_s=60)
+    assert DNS_TOKEN not in proxy.log

@@ -151,6 +151,16 @@ static void test_present_and_cleanup(void **state)
     assert_string_equal(read_file(records), "_acme-challenge.example.test. two\n");
 }
 
+/* Built with the header of ABI 1.0 (tests/abi/v1). */
+static void test_first_abi(void **state)
+{
+    struct provider *p = get("first_abi", SECRET);
+    present_within(p, "one", 20000);
+    wait_answers(1);
+    assert_int_equal(got.verdict, PROVIDER_OK);
+    assert_string_equal(got.state, "1:one");
+}
+
 static void test_secrets_are_blotted_out(void **state)
 {
     struct provider *p = get("well", SECRET);
@@ -387,14 +397,23 @@ int main(int argc, char **argv)
     log_init("test", LOG_LEVEL_DEBUG);
 #define HOST_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        HOST_TEST(test_present_and_cleanup), HOST_TEST(test_secrets_are_blotted_out),
-        HOST_TEST(test_description),         HOST_TEST(test_environment_and_file),
-        HOST_TEST(test_missing_option),      HOST_TEST(test_missing_plugin),
-        HOST_TEST(test_unsafe_plugin),       HOST_TEST(test_abi),
-        HOST_TEST(test_crash_in_open),       HOST_TEST(test_crash_in_present),
-        HOST_TEST(test_exit_in_present),     HOST_TEST(test_hang_in_present),
-        HOST_TEST(test_deadline_in_queue),   HOST_TEST(test_deadline_seen_by_services),
-        HOST_TEST(test_output_is_logged),    HOST_TEST(test_junk_status),
+        HOST_TEST(test_present_and_cleanup),
+        HOST_TEST(test_secrets_are_blotted_out),
+        HOST_TEST(test_description),
+        HOST_TEST(test_environment_and_file),
+        HOST_TEST(test_missing_option),
+        HOST_TEST(test_missing_plugin),
+        HOST_TEST(test_unsafe_plugin),
+        HOST_TEST(test_abi),
+        HOST_TEST(test_first_abi),
+        HOST_TEST(test_crash_in_open),
+        HOST_TEST(test_crash_in_present),
+        HOST_TEST(test_exit_in_present),
+        HOST_TEST(test_hang_in_present),
+        HOST_TEST(test_deadline_in_queue),
+        HOST_TEST(test_deadline_seen_by_services),
+        HOST_TEST(test_output_is_logged),
+        HOST_TEST(test_junk_status),
         HOST_TEST(test_serialize_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -204,6 +204,24 @@ static void drain_under_load(void)
         world_turn(&world);
 }
 
+/* A connection comes in the moment in which another process takes over: whoever was woken for it,
+ * it is not left waiting. */
+static void retire_at_once(void)
+{
+    struct request r = {.kind = KIND_LEN, .size = 10};
+    world_open(&world);
+    for (uint64_t i = 3 + world_random(&world, 30); i > 0; i--)
+        world_turn(&world);
+    world_client(&world, &r, 1, false);
+    if (world_chance(&world, 2))
+        world_turn(&world);
+    world_client(&world, &r, 1, false);
+    world.shared.retire_ms = 10000;
+    world.shared.retire = true;
+    world_run(&world);
+    all_answered();
+}
+
 /* Heads and trailers that are larger than what is decrypted of a body at a time. */
 static void large_sections(void)
 {
@@ -326,6 +344,7 @@ static const struct {
     {"snapshots_change", snapshots_change, 20},
     {"drain_under_load", drain_under_load, 40},
     {"drain_cuts", drain_cuts, 10},
+    {"retire_at_once", retire_at_once, 20},
     {"stalled", stalled, 10},
     {"tunnels", tunnels, 20},
     {"tunnels_tls", tunnels, 10, true},
@@ -335,7 +354,7 @@ static const struct {
     {"bad_origins_h2", bad_origins, 20, false, true},
     {"clients_leave_h2", clients_leave, 20, false, true},
     {"short_of_buffers_h2", short_of_buffers, 15, false, true},
-    {"short_of_blocks_h2", short_of_blocks, 15, false, true},
+    {"short_of_blocks_h2", short_of_blocks, 120, false, true},
     {"few_slots_h2", few_slots, 10, false, true},
     {"kernel_fails_h2", kernel_fails, 20, false, true},
     {"snapshots_change_h2", snapshots_change, 10, false, true},

@@ -171,8 +171,9 @@ static int head_done(struct h2 *h2, void *stream, int32_t id, bool ends)
     return rv;
 }
 
-/* Trailers that break a rule, or have no memory, are worth a reset: they end the body. */
-static int trailers_done(struct h2 *h2, void *stream, int32_t id)
+/* Trailers that break a rule, or have no memory, are worth a reset, and the request did not end
+ * (RFC 9113 section 8.1.1). */
+static int trailers_done(struct h2 *h2, void *stream, int32_t id, bool *ret_good)
 {
     bool bad = h2->no_block || h2->too_large;
     if (!bad)
@@ -182,6 +183,7 @@ static int trailers_done(struct h2 *h2, void *stream, int32_t id)
     else if (h2->list_fields > 0)
         h2->handler->trailers(h2, stream, h2->head);
     forget_gathered(h2);
+    *ret_good = !bad;
     return bad ? glitch(h2) : 0;
 }
 
@@ -194,14 +196,15 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     bool ends = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
     void *stream = nghttp2_session_get_stream_user_data(session, id);
     int rv = 0;
+    bool good = true;
     if (!stream) {
         forget_gathered(h2);
         return 0;
     }
     if (frame->hd.type == NGHTTP2_HEADERS)
         rv = frame->headers.cat == NGHTTP2_HCAT_REQUEST ? head_done(h2, stream, id, ends)
-                                                        : trailers_done(h2, stream, id);
-    if (rv == 0 && ends)
+                                                        : trailers_done(h2, stream, id, &good);
+    if (rv == 0 && good && ends)
         h2->handler->end(h2, stream);
     return rv;
 }

@@ -49,7 +49,8 @@ static void lease_ready(struct multi_lease *l)
 
 /* ---- what the codec tells ------------------------------------------------------------------- */
 
-/* Without memory the stream is given up: as if the server had reset it. */
+/* Without memory the stream is given up: as if the server had reset it. The codec may still tell
+ * of what comes after the gap; nothing of that is taken. */
 static void give_up(struct multi_lease *l)
 {
     struct multi *m = l->upconn->multi;
@@ -74,6 +75,8 @@ static void on_head(struct h2_client *c, void *stream, uint16_t status, struct b
         block_give_back(blocks, lines);
     if (head)
         block_queue_push(&l->heads, head);
+    if (l->closed)
+        return;
     if (!head || l->heads.count > HEADS_MAX)
         give_up(l);
     else
@@ -88,6 +91,8 @@ static void on_data(struct h2_client *c, void *stream, struct span bytes)
     m->owed += (uint32_t)bytes.len;
     m->unread += bytes.len;
     l->unread += (uint32_t)bytes.len;
+    if (l->closed)
+        return;
     if (!block_queue_copy(c->blocks, &l->in.queue, bytes))
         give_up(l);
     else
@@ -116,7 +121,8 @@ static void on_trailers(struct h2_client *c, void *stream, struct block *lines)
 {
     struct multi_lease *l = stream;
     struct http_head *fields = &multi_of(c)->w->response;
-    if (!l->in.trailers && read_fields(block_span(lines), fields) && !rules_trailers(fields))
+    if (!l->closed && !l->in.trailers && read_fields(block_span(lines), fields) &&
+        !rules_trailers(fields))
         l->in.trailers = relay_keep_fields(c->blocks, fields);
     block_give_back(c->blocks, lines);
 }
@@ -124,7 +130,7 @@ static void on_trailers(struct h2_client *c, void *stream, struct block *lines)
 static void on_end(struct h2_client *c, void *stream)
 {
     struct multi_lease *l = stream;
-    l->in.ended = true;
+    l->in.ended = !l->closed;
     lease_ready(l);
 }
 
