@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/slab.h"
 
-#include "base/must.h"
-
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,6 +20,7 @@ struct result slab_init(struct slab *s, uint32_t count, size_t slot_bytes)
     must(count > 0 && count < SLAB_INDEX_MAX && slot_bytes > 0);
     *s = (struct slab){.count = count, .free_head = SLAB_NONE};
     s->slot_bytes = (slot_bytes + 63) & ~(size_t)63;
+    s->clear_bytes = s->slot_bytes;
     s->slots = map_zero((size_t)count * s->slot_bytes);
     s->gens = map_zero((size_t)count * sizeof *s->gens);
     s->links = map_zero((size_t)count * sizeof *s->links);
@@ -43,6 +42,12 @@ void slab_fini(struct slab *s)
     *s = (struct slab){0};
 }
 
+void slab_clear_less(struct slab *s, size_t clear_bytes)
+{
+    must(clear_bytes <= s->slot_bytes);
+    s->clear_bytes = clear_bytes;
+}
+
 void *slab_take(struct slab *s, uint32_t *ret_index)
 {
     uint32_t index;
@@ -59,7 +64,7 @@ void *slab_take(struct slab *s, uint32_t *ret_index)
     s->used++;
     *ret_index = index;
     void *slot = slab_at(s, index);
-    memset(slot, 0, s->slot_bytes);
+    memset(slot, 0, s->clear_bytes);
     return slot;
 }
 
@@ -70,23 +75,4 @@ void slab_give_back(struct slab *s, uint32_t index)
     s->links[index] = s->free_head;
     s->free_head = index;
     s->used--;
-}
-
-void *slab_get(const struct slab *s, uint32_t index, uint32_t gen)
-{
-    if (index >= s->count || s->gens[index] != gen || !(gen & 1))
-        return NULL;
-    return slab_at(s, index);
-}
-
-void *slab_at(const struct slab *s, uint32_t index)
-{
-    must(index < s->count);
-    return s->slots + (size_t)index * s->slot_bytes;
-}
-
-uint32_t slab_gen(const struct slab *s, uint32_t index)
-{
-    must(index < s->count);
-    return s->gens[index];
 }

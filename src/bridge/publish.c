@@ -82,3 +82,50 @@ void publish_server(struct buf *out, uint64_t snapshot_version, uint32_t server,
         wire_put_addr(out, &addrs[i]);
     wire_end(out, mark);
 }
+
+void publish_http_challenge(struct buf *out, struct span entrypoint, struct span token,
+                            struct span answer)
+{
+    must(entrypoint.len <= PUBLISH_ENTRYPOINT_MAX && token.len && token.len <= PUBLISH_TOKEN_MAX &&
+         answer.len && answer.len <= PUBLISH_ANSWER_MAX);
+    size_t mark = wire_begin(out, WIRE_HTTP_CHALLENGE);
+    wire_put_span(out, entrypoint);
+    wire_put_span(out, token);
+    wire_put_span(out, answer);
+    wire_end(out, mark);
+}
+
+void publish_http_challenge_remove(struct buf *out, struct span token)
+{
+    must(token.len && token.len <= PUBLISH_TOKEN_MAX);
+    size_t mark = wire_begin(out, WIRE_HTTP_CHALLENGE_REMOVE);
+    wire_put_span(out, token);
+    wire_end(out, mark);
+}
+
+void publish_tls_challenge(struct buf *out, struct span name, struct span chain, struct span key)
+{
+    must(name.len && name.len <= PUBLISH_NAME_MAX && chain.len > 3 && key.len);
+    must(chain.len + key.len <= PUBLISH_TLS_ANSWER_BYTES);
+    size_t mark = wire_begin(out, WIRE_TLS_CHALLENGE);
+    wire_put_span(out, name);
+    wire_put_span(out, chain);
+    wire_put_span(out, key);
+    wire_end(out, mark);
+}
+
+void publish_tls_challenge_remove(struct buf *out, struct span name)
+{
+    must(name.len && name.len <= PUBLISH_NAME_MAX);
+    size_t mark = wire_begin(out, WIRE_TLS_CHALLENGE_REMOVE);
+    wire_put_span(out, name);
+    wire_end(out, mark);
+}
+
+void publish_fence(struct buf *out, uint64_t number)
+{
+    must(number);
+    size_t mark = wire_begin(out, WIRE_FENCE);
+    buf_put_be(out, number, 8);
+    wire_end(out, mark);
+}

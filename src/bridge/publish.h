@@ -67,6 +67,25 @@ void publish_ticket_keys(struct buf *out, const struct ticket_keys *keys);
 void publish_server(struct buf *out, uint64_t snapshot_version, uint32_t server,
                     const struct net_addr *addrs, uint32_t count, bool healthy);
 
+/* Answers to the challenges of ACME CAs (RFC 8555 section 8.3, RFC 8737), beside the certificates:
+ * answered by every worker once the fence behind them has come back. They go with the next sync
+ * that does not bring them again. At most PUBLISH_CHALLENGES_MAX, of both kinds together.
+ *   entrypoint   the only one where the token is answered */
+#define PUBLISH_CHALLENGES_MAX   4096
+#define PUBLISH_TOKEN_MAX        512
+#define PUBLISH_ANSWER_MAX       1024
+#define PUBLISH_ENTRYPOINT_MAX   255
+#define PUBLISH_TLS_ANSWER_BYTES 8192 /* certificate and key together */
+void publish_http_challenge(struct buf *out, struct span entrypoint, struct span token,
+                            struct span answer);
+void publish_http_challenge_remove(struct buf *out, struct span token);
+/* name: as hellos bring it, lower case. chain, key: as in publish_cert; an ECDSA certificate. */
+void publish_tls_challenge(struct buf *out, struct span name, struct span chain, struct span key);
+void publish_tls_challenge_remove(struct buf *out, struct span name);
+/* Comes back through the bridge socket, as 8 bytes (big-endian), when everything before it in the
+ * stream holds for every lookup of every worker. number: not 0, larger than the one before. */
+void publish_fence(struct buf *out, uint64_t number);
+
 /* ---- data side: the publisher thread ------------------------------------------------------- */
 
 struct publisher;
@@ -98,6 +117,8 @@ struct result publisher_feed(struct publisher *p, struct span in, size_t *ret_us
 void publisher_reset_stream(struct publisher *p);
 /* True once the first complete sync has been applied: workers may accept. Any thread. */
 bool publisher_is_ready(const struct publisher *p);
+/* The last fence of this stream, for the publisher's own thread to send back; 0 = none. */
+uint64_t publisher_fence(const struct publisher *p);
 /* The newest snapshot, for the publisher's own thread until the next publisher_feed(); NULL before
  * the first. */
 const struct snapshot *publisher_snapshot(const struct publisher *p);
@@ -108,6 +129,7 @@ void publisher_collect(struct publisher *p);
 
 struct publisher_counts {
     uint64_t names, certs;
+    uint64_t challenges;
     uint64_t snapshots; /* alive: the current one, and old ones that exchanges still pin */
     uint64_t dead;      /* objects that wait for publisher_collect() */
     uint64_t version;   /* of the current snapshot, 0 = none */
@@ -148,6 +170,16 @@ struct table_cert {
 const struct table_cert *table_select(struct bridge_reader *r, struct span name,
                                       struct span local_ip, bool ecdsa, bool rsa,
                                       bool *ret_default);
+/* What a CA that comes with this token wants to hear (RFC 8555 section 8.3), or NULL. Valid as
+ * above. */
+struct http_challenge {
+    struct span entrypoint; /* where alone it is answered */
+    struct span answer;
+};
+const struct http_challenge *reader_http_challenge(struct bridge_reader *r, struct span token);
+/* The certificate for a hello that asks for "acme-tls/1" and this name (RFC 8737), or NULL; its id
+ * and not_after_s are 0. Valid as above. */
+const struct table_cert *reader_tls_challenge(struct bridge_reader *r, struct span name);
 /* Never NULL; count 0 before the first. Valid as above. */
 const struct ticket_keys *reader_ticket_keys(struct bridge_reader *r);
 

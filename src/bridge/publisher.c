@@ -26,6 +26,7 @@ struct result publisher_create(uint32_t workers, uint64_t expected_names, struct
         return why_fail(why, r.code, "no memory for a certificate table of %llu names",
                         (unsigned long long)expected_names);
     }
+    p->answers = answers_create();
     must(pthread_mutex_init(&p->lock, NULL) == 0);
     for (size_t i = 0; i < PUBLISH_WORKERS_MAX; i++)
         p->wake_fds[i] = -1;
@@ -155,6 +156,7 @@ static struct result apply_sync_begin(struct publisher *p, struct reader *in)
     if (!is_whole(in))
         return result_fail(ERR_FORMAT);
     table_mark_begin(p->table);
+    answers_mark_begin(p->answers);
     p->in_sync = true;
     return result_ok();
 }
@@ -165,6 +167,7 @@ static struct result apply_sync_end(struct publisher *p, struct reader *in)
         return result_fail(ERR_FORMAT);
     p->in_sync = false;
     table_sweep(p->table, &p->pen);
+    answers_sweep(p->answers, &p->pen);
     __atomic_store_n(&p->ready, true, __ATOMIC_RELEASE);
     p->wake_wanted = true;
     return result_ok();
@@ -302,6 +305,54 @@ static struct result apply_server(struct publisher *p, struct reader *in)
     return result_ok();
 }
 
+static struct result apply_http_challenge(struct publisher *p, struct reader *in)
+{
+    struct http_challenge c = {.entrypoint = wire_get_span(in)};
+    struct span token = wire_get_span(in);
+    c.answer = wire_get_span(in);
+    if (!is_whole(in) || c.entrypoint.len > PUBLISH_ENTRYPOINT_MAX || !token.len ||
+        token.len > PUBLISH_TOKEN_MAX || !c.answer.len || c.answer.len > PUBLISH_ANSWER_MAX)
+        return result_fail(ERR_FORMAT);
+    return answers_put_http(p->answers, token, &c, &p->pen) ? result_ok() : result_fail(ERR_FORMAT);
+}
+
+static struct result apply_http_challenge_remove(struct publisher *p, struct reader *in)
+{
+    struct span token = wire_get_span(in);
+    if (!is_whole(in))
+        return result_fail(ERR_FORMAT);
+    answers_remove_http(p->answers, token, &p->pen);
+    return result_ok();
+}
+
+static struct result apply_tls_challenge(struct publisher *p, struct reader *in)
+{
+    struct span name = wire_get_span(in), chain = wire_get_span(in), key = wire_get_span(in);
+    if (!is_whole(in) || !name.len || name.len > PUBLISH_NAME_MAX || !key.len || !chain_ok(chain) ||
+        chain.len + key.len > PUBLISH_TLS_ANSWER_BYTES)
+        return result_fail(ERR_FORMAT);
+    return answers_put_tls(p->answers, name, chain, key, &p->pen) ? result_ok()
+                                                                  : result_fail(ERR_FORMAT);
+}
+
+static struct result apply_tls_challenge_remove(struct publisher *p, struct reader *in)
+{
+    struct span name = wire_get_span(in);
+    if (!is_whole(in))
+        return result_fail(ERR_FORMAT);
+    answers_remove_tls(p->answers, name, &p->pen);
+    return result_ok();
+}
+
+static struct result apply_fence(struct publisher *p, struct reader *in)
+{
+    uint64_t number = reader_u64(in);
+    if (!is_whole(in) || number <= p->fence)
+        return result_fail(ERR_FORMAT);
+    p->fence = number;
+    return result_ok();
+}
+
 static struct result apply(struct publisher *p, const struct wire_message *m)
 {
     static struct result (*const appliers[])(struct publisher *, struct reader *) = {
@@ -313,6 +364,11 @@ static struct result apply(struct publisher *p, const struct wire_message *m)
         [WIRE_NAME_REMOVE] = apply_name_remove,
         [WIRE_TICKET_KEYS] = apply_ticket_keys,
         [WIRE_SERVER] = apply_server,
+        [WIRE_HTTP_CHALLENGE] = apply_http_challenge,
+        [WIRE_HTTP_CHALLENGE_REMOVE] = apply_http_challenge_remove,
+        [WIRE_TLS_CHALLENGE] = apply_tls_challenge,
+        [WIRE_TLS_CHALLENGE_REMOVE] = apply_tls_challenge_remove,
+        [WIRE_FENCE] = apply_fence,
     };
     struct reader in = reader_of(m->body);
     must(m->type < sizeof appliers / sizeof *appliers && appliers[m->type]);
@@ -375,9 +431,14 @@ struct result publisher_feed(struct publisher *p, struct span in, size_t *ret_us
 void publisher_reset_stream(struct publisher *p)
 {
     p->stream++;
-    p->last_version = 0;
+    p->last_version = p->fence = 0;
     p->in_sync = false;
     p->early_count = 0;
+}
+
+uint64_t publisher_fence(const struct publisher *p)
+{
+    return p->fence;
 }
 
 bool publisher_is_ready(const struct publisher *p)
@@ -408,6 +469,7 @@ struct publisher_counts publisher_count(const struct publisher *p)
     struct publisher_counts c = {
         .names = table_names(p->table),
         .certs = table_certs(p->table),
+        .challenges = answers_count(p->answers),
         .dead = p->pen.count,
         .snapshots = p->current != NULL,
         .version = p->current ? p->current->snapshot->version : 0,
@@ -423,6 +485,7 @@ void publisher_destroy(struct publisher *p)
         must(!p->readers[i]);
     rcu_pen_empty(&p->pen);
     table_destroy(p->table);
+    answers_destroy(p->answers);
     published_free(p->current);
     while (p->old) {
         struct published *n = p->old;

@@ -5,6 +5,7 @@
  * Never: used outside bridge/. */
 #pragma once
 
+#include "bridge/answers.h"
 #include "bridge/publish.h"
 #include "bridge/rcu.h"
 #include "bridge/table.h"
@@ -56,6 +57,7 @@ struct bridge_reader {
 struct publisher {
     /* loaded by readers */
     struct table *table;
+    struct answers *answers;
     struct published *current;
     struct ticket_slot *tickets;
     bool ready;
@@ -64,7 +66,7 @@ struct publisher {
     /* the publisher's own */
     struct rcu_pen pen;
     struct published *old;
-    uint64_t stream, last_version;
+    uint64_t stream, last_version, fence;
     bool in_sync, wake_wanted;
     struct early_server *early;
     size_t early_count, early_cap;

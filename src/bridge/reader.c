@@ -84,6 +84,18 @@ const struct table_cert *table_select(struct bridge_reader *r, struct span name,
     return table_find_best(r->publisher->table, name, local_ip, ecdsa, rsa, ret_default);
 }
 
+const struct http_challenge *reader_http_challenge(struct bridge_reader *r, struct span token)
+{
+    must(rcu_is_online());
+    return answers_find_http(r->publisher->answers, token);
+}
+
+const struct table_cert *reader_tls_challenge(struct bridge_reader *r, struct span name)
+{
+    must(rcu_is_online());
+    return answers_find_tls(r->publisher->answers, name);
+}
+
 const struct ticket_keys *reader_ticket_keys(struct bridge_reader *r)
 {
     static const struct ticket_keys none;

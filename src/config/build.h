@@ -125,6 +125,9 @@ void build_balance_kind(struct build *b, struct place p, struct config_service *
 /* Strategy, cookie and health checks of a service with servers. */
 void build_balance_servers(struct build *b, struct place balancer, struct config_service *s);
 
+/* A name as certificates have it: in lower case without a final dot, an address without brackets
+ * and in its shortest form. */
+const char *build_certificate_name(struct build *b, const char *name);
 /* "main" and "sans" of one table, lower case, without duplicates. */
 void build_domain(struct build *b, struct place table, struct config_domain *ret);
 /* "main" and "sans" of each element, lower case, without duplicates. */

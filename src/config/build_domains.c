@@ -1,16 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config/build.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 
-static void add_name(struct build *b, struct config_domain *d, const char *name)
+const char *build_certificate_name(struct build *b, const char *name)
 {
     char *copy = arena_strdup(b->arena, name);
     size_t len = strlen(copy);
+    uint8_t ip[16];
     for (size_t i = 0; i < len; i++)
         copy[i] = (char)tolower((unsigned char)copy[i]);
     if (len > 1 && copy[len - 1] == '.')
         copy[len - 1] = 0;
+    if (len > 2 && copy[0] == '[' && copy[len - 1] == ']') {
+        copy[len - 1] = 0;
+        copy++;
+    }
+    int family = strchr(copy, ':') ? AF_INET6 : AF_INET;
+    if (inet_pton(family, copy, ip) == 1) { /* as certificates and sockets have it */
+        char text[INET6_ADDRSTRLEN];
+        copy = arena_strdup(b->arena, inet_ntop(family, ip, text, sizeof text));
+    }
+    return copy;
+}
+
+static void add_name(struct build *b, struct config_domain *d, const char *name)
+{
+    const char *copy = build_certificate_name(b, name);
     for (uint32_t i = 0; i < d->count; i++) {
         if (strcmp(d->names[i], copy) == 0)
             return;

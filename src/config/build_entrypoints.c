@@ -62,6 +62,8 @@ static void build_times(struct place p, struct config_entrypoint *e)
     struct place times = build_at(p, "transport.respondingTimeouts");
     e->read_timeout_ms = build_ms(times, "readTimeout");
     e->head_timeout_ms = build_ms(times, "headTimeout");
+    if (e->head_timeout_ms == 0)
+        e->head_timeout_ms = e->read_timeout_ms;
     e->write_timeout_ms = build_ms(times, "writeTimeout");
     e->idle_timeout_ms = build_ms(times, "idleTimeout");
     e->tunnel_timeout_ms = build_ms(times, "tunnelTimeout");

@@ -93,6 +93,49 @@ static bool has_challenge(const struct node *acme)
            tree_child(acme, "tlsChallenge");
 }
 
+static bool listens_on(const struct config_entrypoint *e, uint16_t port)
+{
+    for (uint32_t i = 0; i < e->address_count; i++)
+        if (net_addr_port(&e->sockets[i]) == port)
+            return true;
+    return false;
+}
+
+/* The CA connects to port 80 and no other (RFC 8555 section 8.3). */
+static void build_http_challenge(struct build *b, struct place http, struct config_resolver *r)
+{
+    r->http_challenge = http.node != NULL;
+    r->http_challenge_entrypoint = build_text(b, http, "entryPoint");
+    r->http_challenge_delay_s = (build_ms(http, "delay") + 999) / 1000;
+    if (!r->http_challenge || !build_required(b, http, "entryPoint"))
+        return;
+    uint16_t port = (uint16_t)build_int(http, "port");
+    uint32_t index = build_refer(b, &b->entry_names, build_at(http, "entryPoint").node,
+                                 r->http_challenge_entrypoint, "entry point");
+    if (index != UINT32_MAX && !listens_on(&b->config->entrypoints[index], port))
+        problems_warn(b->problems, build_at(http, "entryPoint").node->at,
+                      "entry point %s does not listen on port %u, where the CA looks for HTTP-01; "
+                      "if something forwards port 80 to it, say so by httpChallenge.port",
+                      r->http_challenge_entrypoint, port);
+}
+
+/* ... and to port 443 (RFC 8737 section 3). */
+static void build_tls_challenge(struct build *b, struct place tls, struct config_resolver *r)
+{
+    r->tls_challenge = tls.node != NULL;
+    r->tls_challenge_delay_s = (build_ms(tls, "delay") + 999) / 1000;
+    if (!r->tls_challenge)
+        return;
+    uint16_t port = (uint16_t)build_int(tls, "port");
+    for (uint32_t i = 0; i < b->config->entrypoint_count; i++)
+        if (listens_on(&b->config->entrypoints[i], port))
+            return;
+    problems_warn(b->problems, tls.node->key_at,
+                  "no entry point listens on port %u, where the CA looks for TLS-ALPN-01; if "
+                  "something forwards port 443, say so by tlsChallenge.port",
+                  port);
+}
+
 /* What can stand in a certificate's rfc822Name (RFC 5280 section 4.2.1.6). */
 static bool is_mail_address(const char *text)
 {
@@ -141,13 +184,8 @@ static void build_one(struct build *b, const char *name, struct place acme,
     r->eab_kid = build_text(b, acme, "eab.kid");
     r->eab_hmac = build_text(b, acme, "eab.hmacEncoded");
     build_dns(b, build_at(acme, "dnsChallenge"), r);
-    r->tls_challenge = build_at(acme, "tlsChallenge").node != NULL;
-    struct place http = build_at(acme, "httpChallenge");
-    r->http_challenge = http.node != NULL;
-    r->http_challenge_entrypoint = build_text(b, http, "entryPoint");
-    if (r->http_challenge && build_required(b, http, "entryPoint"))
-        build_refer(b, &b->entry_names, build_at(http, "entryPoint").node,
-                    r->http_challenge_entrypoint, "entry point");
+    build_tls_challenge(b, build_at(acme, "tlsChallenge"), r);
+    build_http_challenge(b, build_at(acme, "httpChallenge"), r);
     if (!has_challenge(acme.node))
         problems_error(b->problems, acme.node->key_at,
                        "%s has no challenge: it needs dnsChallenge, httpChallenge or tlsChallenge",

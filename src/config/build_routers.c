@@ -66,7 +66,7 @@ static void count_host(void *arg, const char *host)
 static void add_host(void *arg, const char *host)
 {
     struct host_list *list = arg;
-    list->domain->names[list->domain->count++] = arena_strdup(list->b->arena, host);
+    list->domain->names[list->domain->count++] = build_certificate_name(list->b, host);
 }
 
 /* One certificate for the hosts of the rule. */

@@ -253,6 +253,7 @@ struct config_resolver {
     uint32_t env_count;
     bool http_challenge, tls_challenge;
     const char *http_challenge_entrypoint;
+    uint64_t http_challenge_delay_s, tls_challenge_delay_s;
     struct config_domain *domains; /* [[acme.domains]]: wanted whatever the routers say */
     uint32_t domain_count;
     struct config_where where;

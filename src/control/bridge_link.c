@@ -12,9 +12,10 @@
 #define BACKLOG_MAX (1ull << 30) /* bytes; a million certificates fit */
 #define COMPACT_AT  (1u << 20)
 
-void bridge_link_init(struct bridge_link *l, struct loop *loop)
+void bridge_link_init(struct bridge_link *l, struct loop *loop,
+                      void (*fenced)(void *arg, uint64_t number), void *arg)
 {
-    *l = (struct bridge_link){.loop = loop, .w.fd = -1};
+    *l = (struct bridge_link){.loop = loop, .w.fd = -1, .fenced = fenced, .arg = arg};
 }
 
 bool bridge_link_is_open(const struct bridge_link *l)
@@ -31,6 +32,7 @@ void bridge_link_close(struct bridge_link *l)
     l->w.fd = -1;
     buf_wipe_free(&l->out);
     l->sent = 0;
+    l->fence_len = 0;
 }
 
 static void drop_sent(struct bridge_link *l)
@@ -63,19 +65,37 @@ static void flush(struct bridge_link *l)
     loop_watch(l->loop, &l->w, l->out.len ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
-/* Data never sends anything: readable means closed. */
+/* Data sends fences back and nothing else. The last one says all that those before it say. */
+static void take_fences(struct bridge_link *l, struct span in)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < in.len; i++) {
+        l->fence[l->fence_len++] = in.ptr[i];
+        if (l->fence_len < sizeof l->fence)
+            continue;
+        struct reader r = reader_of(span_of(l->fence, sizeof l->fence));
+        number = reader_u64(&r);
+        l->fence_len = 0;
+    }
+    if (number)
+        l->fenced(l->arg, number);
+}
+
 static void ready(struct loop_fd *w, uint32_t events)
 {
     struct bridge_link *l = LIST_ENTRY(w, struct bridge_link, w);
-    char ignored[256];
+    uint8_t in[256];
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-        ssize_t n = recv(w->fd, ignored, sizeof ignored, MSG_DONTWAIT);
+        ssize_t n = recv(w->fd, in, sizeof in, MSG_DONTWAIT);
+        if (n > 0)
+            take_fences(l, span_of(in, (size_t)n));
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
             bridge_link_close(l);
             return;
         }
     }
-    flush(l);
+    if (bridge_link_is_open(l)) /* a fence may have led to its end */
+        flush(l);
 }
 
 void bridge_link_open(struct bridge_link *l, int fd)

@@ -15,9 +15,15 @@ struct bridge_link {
     struct loop_fd w;
     struct buf out;
     size_t sent; /* bytes of `out` already written */
+    uint8_t fence[8];
+    uint32_t fence_len; /* bytes of it that have come */
+    /* A fence came back (publish_fence()). */
+    void (*fenced)(void *arg, uint64_t number);
+    void *arg;
 };
 
-void bridge_link_init(struct bridge_link *l, struct loop *loop);
+void bridge_link_init(struct bridge_link *l, struct loop *loop,
+                      void (*fenced)(void *arg, uint64_t number), void *arg);
 /* Takes the socket; what was there before is closed. Its first message is the caller's. */
 void bridge_link_open(struct bridge_link *l, int fd);
 void bridge_link_close(struct bridge_link *l);

@@ -31,6 +31,12 @@ static void send_messages(void *arg, struct span messages)
     bridge_link_send(&c->link, messages);
 }
 
+static void bridge_fenced(void *arg, uint64_t number)
+{
+    struct control *c = arg;
+    challenges_fenced(c->challenges, number);
+}
+
 void control_send_and_wipe(struct control *c, struct buf *out)
 {
     bridge_link_send(&c->link, buf_span(out));
@@ -98,10 +104,12 @@ static void sync_data(struct control *c, int fd)
     bridge_link_open(&c->link, fd);
     publish_sync_begin(&out);
     publish_ticket_keys(&out, &c->tickets.keys);
+    challenges_sync(c->challenges, &out);
     publish_state_sync(c->certificates, clock_wall_s(), &out);
     publish_snapshot(&out, c->now->snapshot);
     upstreams_sync(c->now->upstreams, &out);
     publish_sync_end(&out);
+    challenges_sync_end(c->challenges, &out);
     log_debug("full sync with the data process: %zu bytes", out.len);
     control_send_and_wipe(c, &out);
     control_plan_housekeeping(c);
@@ -293,11 +301,14 @@ static struct result open_all(struct control *c, struct config *config, struct w
     TRY(provider_host_create(c->loop, SELF, config->plugin_directories,
                              config->plugin_directory_count, &c->host, why));
     c->now = control_generation_create(c, config);
+    c->challenges = challenges_create(send_messages, c);
+    order_answer_restore(c->challenges, &c->now->resolvers, c->state);
     struct scheduler_options options = {.loop = c->loop,
                                         .config = config,
                                         .resolvers = &c->now->resolvers,
                                         .state = c->state,
                                         .ledger = c->ledger,
+                                        .challenges = c->challenges,
                                         .publish = on_new_certificate,
                                         .arg = c};
     c->scheduler = scheduler_create(&options);
@@ -349,6 +360,7 @@ static void close_all(struct control *c)
     if (c->host)
         provider_host_destroy(c->host); /* before the orders that wait for it */
     scheduler_destroy(c->scheduler);
+    challenges_destroy(c->challenges);
     reload_fini(c);
     if (c->now)
         control_generation_destroy(c->now);
@@ -399,7 +411,7 @@ int control_run(const struct control_config *args)
     pin(config);
     struct result r = loop_create(&c.loop, &why);
     must(result_is_ok(r));
-    bridge_link_init(&c.link, c.loop);
+    bridge_link_init(&c.link, c.loop, bridge_fenced, &c);
     loop_timer_init(&c.housekeeping, keep_house);
     list_init(&c.retired);
     r = open_all(&c, config, &why);

@@ -7,6 +7,7 @@
 #include "control/admin.h"
 #include "control/bridge_link.h"
 #include "control/cert_files.h"
+#include "control/challenges.h"
 #include "control/control.h"
 #include "control/scrape.h"
 #include "control/ticket_store.h"
@@ -54,6 +55,7 @@ struct control {
     struct ledger *ledger;
     struct provider_host *host;
     struct store_pool stores;
+    struct challenges *challenges;
     struct scheduler *scheduler;
     struct publish_state *certificates;
     struct cert_files *cert_files;

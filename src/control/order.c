@@ -194,6 +194,7 @@ static void stop_waiting(struct order *o)
     if (o->dns)
         propagation_cancel(o->dns);
     o->dns = NULL;
+    challenges_wait_cancel(&o->answered);
     order_issue_forget_key(o);
 }
 
@@ -242,12 +243,20 @@ void order_set_deadline(struct order *o, uint32_t seconds)
     loop_timer_set(o->env.loop, &o->deadline, clock_now_ns() + seconds * NS_PER_S);
 }
 
+static void forget_certificate(struct order_record *r);
+
 /* The only place that changes record.step. */
 static void enter(struct order *o, enum order_step step)
 {
     o->record.step = step;
     o->index = o->tries = o->polls = 0;
     o->step_ns = clock_now_ns();
+    if (step == ORDER_DONE && o->other_challenge) {
+        o->other_challenge = false;
+        forget_certificate(&o->record);
+        enter(o, ORDER_PREPARE);
+        return;
+    }
     if (step == ORDER_DONE) {
         order_finish(o);
         return;
@@ -346,6 +355,48 @@ void order_fail(struct order *o, enum acme_class class, const char *type, uint32
     enter(o, steps[at].on_error);
 }
 
+/* One sentence about all challenges that were tried. */
+static void join_reasons(const struct order_record *r, struct buf *out)
+{
+    uint32_t count = 0;
+    for (int i = 0; i < ORDER_CHALLENGES; i++)
+        if (r->failed_challenges[i])
+            buf_printf(out, "%s%s: %s", count++ ? "; " : "",
+                       order_challenge_name((enum order_challenge)i), r->failed_challenges[i]);
+}
+
+static bool has_several(const struct config_resolver *c)
+{
+    return (c->dns_provider != NULL) + c->http_challenge + c->tls_challenge > 1;
+}
+
+void order_fail_challenge(struct order *o, enum order_challenge challenge, enum acme_class class,
+                          const char *type, uint32_t retry_after_s, const char *fmt, ...)
+{
+    struct order_record *r = &o->record;
+    struct buf all = {0};
+    struct why text;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text.text, sizeof text.text, fmt, ap);
+    va_end(ap);
+    if (!has_several(o->resolver->config)) {
+        order_fail(o, class, type, retry_after_s, "%s", text.text);
+        return;
+    }
+    free(r->failed_challenges[challenge]);
+    r->failed_challenges[challenge] = mem_strdup(text.text);
+    /* A CA that asks for patience, or that is gone, would say the same to another challenge. */
+    o->other_challenge = o->mode == ORDER_MODE_OBTAIN && class != ACME_RATE && !retry_after_s &&
+                         !order_answer_unprovable(o);
+    join_reasons(r, &all);
+    if (o->other_challenge)
+        order_say(o, "%s failed; another allowed challenge is tried",
+                  order_challenge_name(challenge));
+    order_fail(o, class, type, retry_after_s, "%s", buf_cstr(&all));
+    buf_free(&all);
+}
+
 void order_fail_disk(struct order *o, const char *what, const struct why *why)
 {
     o->disk = true;
@@ -388,6 +439,14 @@ static void take_up_again(struct order *o, void (*go_on)(struct order *o))
     order_pause(o, wait_s * NS_PER_S, go_on);
 }
 
+static void forget_challenges(struct order_record *r)
+{
+    for (int i = 0; i < ORDER_CHALLENGES; i++) {
+        free(r->failed_challenges[i]);
+        r->failed_challenges[i] = NULL;
+    }
+}
+
 static void forget_certificate(struct order_record *r)
 {
     free(r->order_url);
@@ -410,6 +469,7 @@ static void begin(struct order *o)
     bool over = !r->failed && (at == ORDER_PUBLISH || at == ORDER_CLEANUP || at == ORDER_DONE);
     if (over && at == ORDER_DONE && o->mode == ORDER_MODE_OBTAIN) {
         /* A value that its provider never removes must not stand in the way of a renewal. */
+        forget_challenges(r);
         forget_certificate(r);
         enter(o, ORDER_PREPARE);
     } else if (over || o->mode != ORDER_MODE_OBTAIN) {
@@ -425,6 +485,7 @@ static void begin(struct order *o)
     } else if (!r->failed && o->journalled) {
         take_up_again(o, prepare_now); /* it died before the order was placed */
     } else {
+        forget_challenges(r);
         forget_certificate(r);
         enter(o, ORDER_PREPARE);
     }

@@ -2,10 +2,12 @@
 /* control/order.h - one certificate being obtained: a table of steps (order.def), each journalled
  * before it acts.
  * Thread: control.   Owns: its CA call, its DNS questions, its record in the journal.
- * Never: waits; asks a CA for a second certificate when the first may exist; ends with a TXT value
- * left behind unless the provider refuses to remove it (then the journal keeps it). */
+ * Never: waits; asks a CA for a second certificate when the first may exist; ends with the answer
+ * to a challenge left with the workers, or with a TXT value left behind unless the provider refuses
+ * to remove it (then the journal keeps it). */
 #pragma once
 
+#include "control/challenges.h"
 #include "control/ledger.h"
 #include "control/loop.h"
 #include "control/order_journal.h"
@@ -32,6 +34,7 @@ struct order_env {
     struct loop *loop;
     struct state *state;
     struct ledger *ledger;
+    struct challenges *challenges;
     uint32_t retry_cap_s; /* longest back-off after a failure; 0 = the ledger's */
     /* A certificate is on disk: hand it to the workers. */
     void (*publish)(void *arg, const struct store_cert *cert);
@@ -53,6 +56,10 @@ enum order_mode {
 struct order *order_start(const struct order_env *env, struct resolver *resolver,
                           const char *const *names, uint32_t count, const char *id,
                           enum order_mode mode);
+/* Has the workers answer, before they begin, the challenges of all orders in the journal that are
+ * not over: a CA may be about to look. */
+void order_answer_restore(struct challenges *challenges, struct resolver_set *resolvers,
+                          struct state *state);
 /* Stops without a trace: the journal stays as it is. Provider calls must be over (the host is
  * destroyed first). */
 void order_destroy(struct order *order);

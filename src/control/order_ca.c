@@ -207,10 +207,11 @@ void order_ca_resume(struct order *o)
 
 static void read_authorization(struct order *o);
 
-static const struct document_challenge *dns_challenge(const struct document_authorization *doc)
+static const struct document_challenge *find_challenge(const struct document_authorization *doc,
+                                                       enum order_challenge challenge)
 {
     for (uint32_t i = 0; i < doc->challenge_count; i++)
-        if (!strcmp(doc->challenges[i].type, "dns-01") && doc->challenges[i].token)
+        if (!strcmp(doc->challenges[i].type, order_challenge_name(challenge)))
             return &doc->challenges[i];
     return NULL;
 }
@@ -227,10 +228,12 @@ static void plan_txt(struct order *o, const struct order_authz *a)
     const char *text = buf_cstr(&value);
     struct order_txt *t = NULL;
     for (uint32_t i = 0; i < r->txt_count && !t; i++)
-        if (!strcmp(r->txts[i].domain, a->domain) && !strcmp(r->txts[i].value, text))
+        if (r->txts[i].challenge == a->challenge && !strcmp(r->txts[i].domain, a->domain) &&
+            !strcmp(r->txts[i].value, text))
             t = &r->txts[i];
     if (!t && r->txt_count < ORDER_TXTS_MAX) {
         t = order_record_add_txt(r, a->domain, text);
+        t->challenge = (uint8_t)a->challenge;
         t->token = mem_strdup(a->token);
         t->key_auth = mem_strdup(key_auth);
     }
@@ -261,22 +264,46 @@ static void authorizations_done(struct order *o)
         order_goto(o, ORDER_READY);
 }
 
-/* A TXT value is made for names of the order alone, whatever the CA says. */
-static bool is_ordered(const struct order *o, const char *identifier)
+/* The order's name for an identifier; NULL: nothing is answered for it, whatever the CA says. */
+static const char *find_ordered(const struct order *o, const char *identifier, bool wildcard)
 {
+    const char *found = NULL;
     for (uint32_t i = 0; i < o->record.name_count; i++) {
         const char *name = o->record.names[i];
-        if (!strcasecmp(strncmp(name, "*.", 2) ? name : name + 2, identifier))
-            return true;
+        bool star = !strncmp(name, "*.", 2);
+        if (!strcasecmp(star ? name + 2 : name, identifier) && (!found || star == wildcard))
+            found = name;
     }
-    return false;
+    return found;
+}
+
+static void no_challenge(struct order *o, const char *name)
+{
+    struct buf list = {0};
+    order_answer_list(o, &list);
+    order_fail(o, ACME_REJECTED, "", 0, "the CA offers no %s challenge for %s", buf_cstr(&list),
+               name);
+    buf_free(&list);
+}
+
+/* Keeps the challenge that is used. */
+static void take_challenge(struct order_authz *a, enum order_challenge challenge,
+                           const struct document_challenge *c)
+{
+    free(a->challenge_url);
+    free(a->token);
+    a->challenge = challenge;
+    a->challenge_url = mem_strdup(c->url);
+    a->token = mem_strdup(c->token);
+    a->challenge_status = c->status;
 }
 
 static void take_authorization(struct order *o, const struct document_authorization *doc)
 {
     struct order_authz *a = &o->authz[o->index];
-    const struct document_challenge *c = dns_challenge(doc);
-    if (!is_ordered(o, doc->identifier)) {
+    const char *name = find_ordered(o, doc->identifier, doc->wildcard);
+    enum order_challenge challenge;
+    if (!name) {
         order_fail(o, ACME_PROTOCOL, "", 0, "the CA wants %s proven, which was not ordered",
                    doc->identifier);
         return;
@@ -290,17 +317,11 @@ static void take_authorization(struct order *o, const struct document_authorizat
                    doc->identifier, document_status_name(doc->status));
         return;
     }
-    if (doc->status == DOCUMENT_STATUS_PENDING && !c) {
-        order_fail(o, ACME_REJECTED, "", 0, "the CA offers no dns-01 challenge for %s",
-                   doc->identifier);
+    if (order_answer_choose(o, name, doc, &challenge)) {
+        take_challenge(a, challenge, find_challenge(doc, challenge));
+    } else if (doc->status == DOCUMENT_STATUS_PENDING) {
+        no_challenge(o, name);
         return;
-    }
-    if (c) {
-        free(a->challenge_url);
-        free(a->token);
-        a->challenge_url = mem_strdup(c->url);
-        a->token = mem_strdup(c->token);
-        a->challenge_status = c->status;
     }
     o->index++;
     read_authorization(o);
@@ -385,9 +406,10 @@ static void refused_authorization(struct order *o, const struct document_authori
     for (uint32_t i = 0; i < doc->challenge_count && !p; i++)
         if (doc->challenges[i].problem.type[0] || doc->challenges[i].problem.detail[0])
             p = &doc->challenges[i].problem;
-    order_fail(o, p ? problem_class(p->type, 403) : ACME_UNAUTHORIZED, p ? p->type : "", 0,
-               "the CA says that the authorization of %s is %s: %s", doc->identifier,
-               document_status_name(doc->status), p ? p->detail : "no reason given");
+    order_fail_challenge(o, o->authz[o->index].challenge,
+                         p ? problem_class(p->type, 403) : ACME_UNAUTHORIZED, p ? p->type : "", 0,
+                         "the CA says that the authorization of %s is %s: %s", doc->identifier,
+                         document_status_name(doc->status), p ? p->detail : "no reason given");
 }
 
 static void on_validated(void *arg, const struct acme_answer *answer)
@@ -411,6 +433,7 @@ static void on_validated(void *arg, const struct acme_answer *answer)
         order_say(o, "the CA accepted %s%s after %.1f s", doc.wildcard ? "*." : "", doc.identifier,
                   order_step_seconds(o));
         o->authz[o->index].status = status;
+        order_answer_proven(o, o->authz[o->index].domain);
         o->index++;
         o->polls = 0;
         validate_next(o);

@@ -42,25 +42,60 @@ static void on_described(void *arg, const struct provider_info *info,
     struct order *o = arg;
     o->provider_busy = false;
     if (answer->verdict != PROVIDER_OK) {
-        order_fail(o, class_of(answer->verdict), "", answer->retry_after_s,
-                   "DNS provider \"%s\": %s", o->resolver->config->dns_provider, answer->text);
+        order_fail_challenge(o, ORDER_CHALLENGE_DNS, class_of(answer->verdict), "",
+                             answer->retry_after_s, "DNS provider \"%s\": %s",
+                             o->resolver->config->dns_provider, answer->text);
         return;
     }
     o->resolver->info = *info;
     order_next(o);
 }
 
+static void cannot_prove(struct order *o, const char *name)
+{
+    struct buf list = {0};
+    order_answer_list(o, &list);
+    if (o->resolver->dns_problem.text[0])
+        buf_printf(&list, "; dns-01: %s", o->resolver->dns_problem.text);
+    order_fail(o, ACME_CONFIG, "", 0, "no allowed challenge can prove %s: %s", name,
+               buf_cstr(&list));
+    buf_free(&list);
+}
+
 void order_dns_prepare(struct order *o)
 {
     struct resolver *r = o->resolver;
-    if (!r->acme || !r->provider) {
+    const char *name = order_answer_unprovable(o);
+    if (!r->acme || (name && r->problem.text[0])) {
         order_fail(o, ACME_CONFIG, "", 0, "%s", r->problem.text);
+        return;
+    }
+    if (name) {
+        cannot_prove(o, name);
         return;
     }
     order_say(o, "obtaining a certificate from %s (%u name%s)", r->config->ca_server,
               o->record.name_count, o->record.name_count == 1 ? "" : "s");
+    if (!order_answer_uses(o, ORDER_CHALLENGE_DNS)) {
+        order_next(o);
+        return;
+    }
     o->provider_busy = true;
     provider_describe(r->provider, on_described, o);
+}
+
+/* Not a value of this order that belongs into DNS. */
+static bool is_passed_over(const struct order_txt *t)
+{
+    return t->leftover || t->challenge != ORDER_CHALLENGE_DNS;
+}
+
+static bool has_values(const struct order *o)
+{
+    for (uint32_t i = 0; i < o->record.txt_count; i++)
+        if (!is_passed_over(&o->record.txts[i]))
+            return true;
+    return false;
 }
 
 /* ---- place ----------------------------------------------------------------------------------- */
@@ -95,7 +130,7 @@ static void on_place(void *arg, const struct propagation_place *place)
         set_place(o, domain, fqdn, "");
         free(fqdn);
     } else {
-        order_fail(o, ACME_DNS, "", 0, "%s", place->text);
+        order_fail_challenge(o, ORDER_CHALLENGE_DNS, ACME_DNS, "", 0, "%s", place->text);
         return;
     }
     place_next(o);
@@ -104,7 +139,8 @@ static void on_place(void *arg, const struct propagation_place *place)
 static void place_next(struct order *o)
 {
     struct order_record *r = &o->record;
-    while (o->index < r->txt_count && (r->txts[o->index].fqdn || r->txts[o->index].leftover))
+    while (o->index < r->txt_count &&
+           (r->txts[o->index].fqdn || is_passed_over(&r->txts[o->index])))
         o->index++;
     if (o->index == r->txt_count) {
         order_next(o);
@@ -191,15 +227,15 @@ static void on_presented(void *arg, const struct provider_answer *answer)
         return;
     if (surely_absent(o, answer->verdict))
         t->phase = ORDER_TXT_PLANNED;
-    order_fail(o, class_of(answer->verdict), "", answer->retry_after_s,
-               "DNS provider \"%s\" at %s: %s", o->resolver->config->dns_provider, t->fqdn,
-               answer->text);
+    order_fail_challenge(o, ORDER_CHALLENGE_DNS, class_of(answer->verdict), "",
+                         answer->retry_after_s, "DNS provider \"%s\" at %s: %s",
+                         o->resolver->config->dns_provider, t->fqdn, answer->text);
 }
 
 static void present_next(struct order *o)
 {
     struct order_record *r = &o->record;
-    while (o->index < r->txt_count && r->txts[o->index].leftover)
+    while (o->index < r->txt_count && is_passed_over(&r->txts[o->index]))
         o->index++;
     if (o->index == r->txt_count) {
         order_next(o);
@@ -222,8 +258,8 @@ static void present_next(struct order *o)
 
 void order_dns_present(struct order *o)
 {
-    if (!o->resolver->provider) {
-        order_fail(o, ACME_CONFIG, "", 0, "%s", o->resolver->problem.text);
+    if (has_values(o) && !o->resolver->provider) {
+        order_fail(o, ACME_CONFIG, "", 0, "%s", o->resolver->dns_problem.text);
         return;
     }
     present_next(o);
@@ -244,7 +280,7 @@ static void on_checked(void *arg, const struct propagation_answer *answer)
     struct order *o = arg;
     o->dns = NULL;
     if (!answer->ok) {
-        order_fail(o, ACME_DNS, "", 0, "%s", answer->text);
+        order_fail_challenge(o, ORDER_CHALLENGE_DNS, ACME_DNS, "", 0, "%s", answer->text);
         return;
     }
     const char *fqdn = o->record.txts[o->index].fqdn;
@@ -257,7 +293,7 @@ static void on_checked(void *arg, const struct propagation_answer *answer)
 static bool first_of_its_name(const struct order_record *r, uint32_t index)
 {
     for (uint32_t i = 0; i < index; i++)
-        if (!r->txts[i].leftover && !strcmp(r->txts[i].fqdn, r->txts[index].fqdn))
+        if (!is_passed_over(&r->txts[i]) && !strcmp(r->txts[i].fqdn, r->txts[index].fqdn))
             return false;
     return true;
 }
@@ -266,7 +302,7 @@ static void check_next(struct order *o)
 {
     struct order_record *r = &o->record;
     while (o->index < r->txt_count &&
-           (r->txts[o->index].leftover || !first_of_its_name(r, o->index)))
+           (is_passed_over(&r->txts[o->index]) || !first_of_its_name(r, o->index)))
         o->index++;
     if (o->index == r->txt_count) {
         order_next(o);
@@ -276,7 +312,7 @@ static void check_next(struct order *o)
     uint32_t count = 0;
     const struct order_txt *t = &r->txts[o->index];
     for (uint32_t i = o->index; i < r->txt_count; i++)
-        if (!r->txts[i].leftover && !strcmp(r->txts[i].fqdn, t->fqdn))
+        if (!is_passed_over(&r->txts[i]) && !strcmp(r->txts[i].fqdn, t->fqdn))
             values[count++] = r->txts[i].value;
     struct propagation_options options = resolver_propagation(o->resolver);
     uint32_t limit_s = UINT32_MAX - PROPAGATE_SLACK_S;
@@ -299,6 +335,10 @@ static void check_or_skip(struct order *o)
 void order_dns_propagate(struct order *o)
 {
     uint64_t delay_s = o->resolver->config->delay_before_check_s;
+    if (!has_values(o)) {
+        order_next(o);
+        return;
+    }
     if (!delay_s) {
         check_or_skip(o);
         return;
@@ -338,8 +378,10 @@ static void on_removed(void *arg, const struct provider_answer *answer)
 static void cleanup_next(struct order *o)
 {
     struct order_record *r = &o->record;
-    while (o->index < r->txt_count && r->txts[o->index].phase == ORDER_TXT_PLANNED)
+    while (o->index < r->txt_count && r->txts[o->index].phase == ORDER_TXT_PLANNED) {
+        order_answer_withdraw(o, &r->txts[o->index]);
         order_record_drop_txt(r, o->index);
+    }
     if (o->index == r->txt_count) {
         order_next(o);
         return;
@@ -347,7 +389,7 @@ static void cleanup_next(struct order *o)
     struct order_txt *t = &r->txts[o->index];
     if (!o->resolver->provider || !t->fqdn) {
         log_warn("%s: the TXT value %s of %s cannot be removed: %s", order_label(o), t->value,
-                 t->domain, o->resolver->problem.text);
+                 t->domain, o->resolver->dns_problem.text);
         o->leftovers = true;
         o->index++;
         cleanup_next(o);

@@ -14,7 +14,8 @@ struct order_authz {
     char *domain; /* NULL until read */
     bool wildcard;
     enum document_status status;
-    char *challenge_url; /* of dns-01 */
+    enum order_challenge challenge; /* the one that is used, */
+    char *challenge_url;            /* and what the CA says of it */
     enum document_status challenge_status;
     char *token;
 };
@@ -29,11 +30,14 @@ struct order {
     bool journalled;    /* the record is from disk */
     bool provider_busy; /* the host will call back; cannot be cancelled */
 
+    bool other_challenge; /* after the clean-up another one is tried */
+
     struct loop_timer deadline, pause;
     void (*after_pause)(struct order *o);
     struct acme_call *call;
     struct propagation *dns;
     struct order_keygen *keygen;
+    struct challenges_wait answered;
 
     struct order_authz *authz;
     uint32_t authz_count;
@@ -64,6 +68,11 @@ void order_fail(struct order *o, enum acme_class class, const char *type, uint32
                 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 /* As order_fail: a record could not be written, so the next thing is not done. Tried again soon. */
 void order_fail_disk(struct order *o, const char *what, const struct why *why);
+/* As order_fail, because this challenge could not be met: when every name can be proven by another
+ * one that the resolver allows, the order begins again with those after the clean-up. */
+void order_fail_challenge(struct order *o, enum order_challenge challenge, enum acme_class class,
+                          const char *type, uint32_t retry_after_s, const char *fmt, ...)
+    __attribute__((format(printf, 6, 7)));
 /* As order_fail, with what the CA said. */
 void order_fail_answer(struct order *o, const struct acme_answer *answer);
 /* Writes the record. False when it could not be written (the order has failed then). */
@@ -91,6 +100,25 @@ void order_clear_authz(struct order *o);
 double order_step_seconds(const struct order *o);
 double order_seconds(const struct order *o);
 
+/* ---- order_answer.c: challenges ----------------------------------------------------------------
+ */
+
+/* The best challenge for one of the order's names ("*." in front of wildcards): allowed by the
+ * resolver, able to prove such a name, offered by the CA (offer NULL: not known yet), not tried in
+ * vain before. False: there is none. */
+bool order_answer_choose(const struct order *o, const char *name,
+                         const struct document_authorization *offer, enum order_challenge *ret);
+/* A name that no challenge can prove, or NULL. */
+const char *order_answer_unprovable(const struct order *o);
+/* True when some name's best challenge is this one. */
+bool order_answer_uses(const struct order *o, enum order_challenge challenge);
+/* "dns-01, http-01": those that the resolver allows. */
+void order_answer_list(const struct order *o, struct buf *out);
+/* Takes one from the workers; its place in the record is the caller's to drop. */
+void order_answer_withdraw(struct order *o, const struct order_txt *t);
+/* The CA has seen enough of a name. */
+void order_answer_proven(struct order *o, const char *domain);
+
 /* ---- handlers of the steps (order.def) ------------------------------------------------------- */
 
 void order_dns_prepare(struct order *o);
@@ -98,6 +126,7 @@ void order_dns_place(struct order *o);
 void order_dns_present(struct order *o);
 void order_dns_propagate(struct order *o);
 void order_dns_cleanup(struct order *o);
+void order_answer_give(struct order *o);
 void order_ca_account(struct order *o);
 void order_ca_new_order(struct order *o);
 void order_ca_resume(struct order *o);

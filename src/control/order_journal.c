@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/order_journal.h"
 
+#include "base/must.h"
 #include "base/secret.h"
 #include "control/order.h"
 #include "crypto/digest.h"
@@ -37,6 +38,30 @@ void order_id_make(const char *resolver, const char *ca, const char *const *name
     buf_free(&hex);
 }
 
+/* ---- challenges ------------------------------------------------------------------------------ */
+
+static const char *const challenge_names[ORDER_CHALLENGES] = {
+    [ORDER_CHALLENGE_DNS] = "dns-01",
+    [ORDER_CHALLENGE_HTTP] = "http-01",
+    [ORDER_CHALLENGE_TLS] = "tls-alpn-01",
+};
+
+const char *order_challenge_name(enum order_challenge challenge)
+{
+    must(challenge < ORDER_CHALLENGES);
+    return challenge_names[challenge];
+}
+
+bool order_challenge_find(const char *name, enum order_challenge *ret)
+{
+    for (int i = 0; i < ORDER_CHALLENGES; i++)
+        if (!strcmp(challenge_names[i], name)) {
+            *ret = (enum order_challenge)i;
+            return true;
+        }
+    return false;
+}
+
 /* ---- encode ---------------------------------------------------------------------------------- */
 
 static void put_text(json_t *object, const char *member, const char *text)
@@ -58,6 +83,8 @@ static void put_bytes(json_t *object, const char *member, const struct buf *byte
 static json_t *txt_to_json(const struct order_txt *t)
 {
     json_t *o = json_object();
+    if (t->challenge != ORDER_CHALLENGE_DNS)
+        put_text(o, "challenge", order_challenge_name((enum order_challenge)t->challenge));
     put_text(o, "domain", t->domain);
     put_text(o, "fqdn", t->fqdn);
     put_text(o, "zone", t->zone);
@@ -86,6 +113,10 @@ void order_record_encode(const struct order_record *r, struct buf *out)
     json_object_set_new(root, "keep", json_boolean(r->keep));
     json_object_set_new(root, "resumes", json_integer(r->resumes));
     json_object_set_new(root, "started", json_integer(r->started_s));
+    json_t *tried = json_object();
+    for (int i = 0; i < ORDER_CHALLENGES; i++)
+        put_text(tried, challenge_names[i], r->failed_challenges[i]);
+    json_object_set_new(root, "failedChallenges", tried);
     put_text(root, "orderUrl", r->order_url);
     put_text(root, "finalizeUrl", r->finalize_url);
     put_text(root, "certificateUrl", r->certificate_url);
@@ -121,10 +152,14 @@ static struct result take_txt(const json_t *o, struct order_record *r)
 {
     const char *domain = json_string_value(json_object_get(o, "domain"));
     const char *value = json_string_value(json_object_get(o, "value"));
+    const char *name = json_string_value(json_object_get(o, "challenge"));
+    enum order_challenge challenge = ORDER_CHALLENGE_DNS;
     json_int_t phase = json_integer_value(json_object_get(o, "phase"));
-    if (!domain || !value || phase < 0 || phase > ORDER_TXT_PRESENT)
+    if (!domain || !value || phase < 0 || phase > ORDER_TXT_PRESENT ||
+        (name && !order_challenge_find(name, &challenge)))
         return result_fail(ERR_FORMAT);
     struct order_txt *t = order_record_add_txt(r, domain, value);
+    t->challenge = (uint8_t)challenge;
     t->fqdn = take_text(o, "fqdn");
     t->zone = take_text(o, "zone");
     t->token = take_text(o, "token");
@@ -175,6 +210,9 @@ static struct result take_record(const json_t *root, struct order_record *r)
     r->keep = json_is_true(json_object_get(root, "keep"));
     r->resumes = (uint32_t)json_integer_value(json_object_get(root, "resumes"));
     r->started_s = json_integer_value(json_object_get(root, "started"));
+    const json_t *tried = json_object_get(root, "failedChallenges");
+    for (int i = 0; i < ORDER_CHALLENGES; i++)
+        r->failed_challenges[i] = take_text(tried, challenge_names[i]);
     if (!r->resolver || !r->ca)
         return result_fail(ERR_FORMAT);
     return take_lists(root, r);
@@ -267,6 +305,8 @@ void order_record_free(struct order_record *r)
     for (uint32_t i = 0; i < r->name_count; i++)
         free(r->names[i]);
     free(r->names);
+    for (int i = 0; i < ORDER_CHALLENGES; i++)
+        free(r->failed_challenges[i]);
     free(r->order_url);
     free(r->finalize_url);
     free(r->certificate_url);

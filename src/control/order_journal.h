@@ -19,14 +19,27 @@ enum order_txt_phase {
     ORDER_TXT_PRESENT,     /* the provider said that it exists */
 };
 
-/* One TXT value. */
+/* How a name is proven. */
+enum order_challenge {
+    ORDER_CHALLENGE_DNS = 0,
+    ORDER_CHALLENGE_HTTP,
+    ORDER_CHALLENGE_TLS,
+    ORDER_CHALLENGES,
+};
+
+/* "dns-01", "http-01", "tls-alpn-01". */
+const char *order_challenge_name(enum order_challenge challenge);
+bool order_challenge_find(const char *name, enum order_challenge *ret);
+
+/* One answer to a challenge: a TXT value, or what the workers answer. */
 struct order_txt {
+    uint8_t challenge;      /* enum order_challenge */
     char *domain;           /* identifier without "*." */
-    char *fqdn, *zone;      /* with final dot; NULL before the place is known */
+    char *fqdn, *zone;      /* with final dot; NULL before the place is known, and without DNS */
     char *value;            /* 43 characters */
     char *token, *key_auth; /* for providers that want them */
     struct buf state;       /* the provider's own, for removal */
-    uint8_t phase;          /* enum order_txt_phase */
+    uint8_t phase;          /* enum order_txt_phase; without DNS always PLANNED */
     bool leftover;          /* of an earlier order: only to be removed */
 };
 
@@ -40,6 +53,7 @@ struct order_record {
     bool keep;        /* failed for now: the CA may still hold or make the certificate */
     uint32_t resumes; /* process starts that found this order unfinished */
     int64_t started_s;
+    char *failed_challenges[ORDER_CHALLENGES]; /* tried in vain, with the reason; NULL = not */
     char *order_url, *finalize_url, *certificate_url; /* NULL = not known */
     struct buf key_der; /* the certificate's private key, before the CA sees its public half */
     struct order_txt *txts;

@@ -17,12 +17,14 @@ static void make_fingerprint(struct resolver *r)
     const struct config_resolver *c = r->config;
     struct buf text = {0}, hex = {0};
     uint8_t hash[DIGEST_BYTES_MAX];
-    const char *texts[] = {c->ca_server, c->ca_server_name, c->email,   c->dns_provider,
-                           c->eab_kid,   c->eab_hmac,       c->profile, c->storage};
+    const char *texts[] = {
+        c->ca_server,    c->ca_server_name, c->email,
+        c->dns_provider, c->eab_kid,        c->eab_hmac,
+        c->profile,      c->storage,        c->http_challenge ? c->http_challenge_entrypoint : ""};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         buf_printf(&text, "%s\n", texts[i] ? texts[i] : "");
-    buf_printf(&text, "%d\n%d\n%d\n%u\n%llu\n", c->key_type, c->no_common_name,
-               c->propagation_disabled, c->propagation_port,
+    buf_printf(&text, "%d\n%d\n%d\n%d\n%u\n%llu\n", c->key_type, c->no_common_name,
+               c->tls_challenge, c->propagation_disabled, c->propagation_port,
                (unsigned long long)c->client_timeout_ms);
     for (uint32_t i = 0; i < c->email_address_count; i++)
         buf_printf(&text, "%s\n", c->email_addresses[i]);
@@ -57,15 +59,19 @@ static struct result open_store(struct resolver_set *set, uint32_t index, struct
 static void prepare_provider(struct resolver *r, struct provider_host *host)
 {
     const struct config_resolver *c = r->config;
+    bool others = c->http_challenge || c->tls_challenge;
+    r->dns_problem.text[0] = 0;
     if (!c->dns_provider || !c->dns_provider[0]) {
-        snprintf(r->problem.text, sizeof r->problem.text,
+        snprintf(r->dns_problem.text, sizeof r->dns_problem.text,
                  "resolver %s has no dnsChallenge.provider", c->name);
-        return;
-    }
-    struct result result =
-        provider_get(host, c->dns_provider, c->env, c->env_count, &r->provider, &r->problem);
-    if (!result_is_ok(result))
+    } else if (!result_is_ok(provider_get(host, c->dns_provider, c->env, c->env_count, &r->provider,
+                                          &r->dns_problem))) {
         r->provider = NULL;
+        if (others)
+            log_error("resolver %s cannot use dns-01: %s", c->name, r->dns_problem.text);
+    }
+    if (!r->provider && !others)
+        r->problem = r->dns_problem;
 }
 
 /* What is missing is this resolver's problem alone: everything else is served and renewed. */

@@ -15,6 +15,7 @@ struct resolver {
     struct store *store;       /* the same */
     struct provider *provider; /* the same */
     struct why problem;        /* "" or why no order can succeed */
+    struct why dns_problem;    /* "" or why dns-01 is not possible */
     struct provider_info info; /* after the first provider_describe() */
     char fingerprint[33];      /* of the settings that decide whether an order succeeds */
     int64_t hold_until_s;      /* the CA asked everybody to wait; wall seconds */

@@ -100,6 +100,7 @@ static struct running *start(struct scheduler *s, struct want *w, struct resolve
     struct order_env env = {.loop = s->o.loop,
                             .state = s->o.state,
                             .ledger = s->o.ledger,
+                            .challenges = s->o.challenges,
                             .retry_cap_s = retry_cap(w),
                             .publish = on_published,
                             .finished = on_finished,

@@ -16,6 +16,7 @@ struct scheduler_options {
     struct resolver_set *resolvers;
     struct state *state;
     struct ledger *ledger;
+    struct challenges *challenges;
     /* A certificate was obtained and is on disk. */
     void (*publish)(void *arg, const struct store_cert *cert);
     void *arg;

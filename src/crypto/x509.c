@@ -27,6 +27,7 @@ OID(oid_ext_key_usage, "\x55\x1d\x25");
 OID(oid_basic_constraints, "\x55\x1d\x13");
 OID(oid_server_auth, "\x2b\x06\x01\x05\x05\x07\x03\x01");
 OID(oid_tls_feature, "\x2b\x06\x01\x05\x05\x07\x01\x18");
+OID(oid_acme_identifier, "\x2b\x06\x01\x05\x05\x07\x01\x1f"); /* RFC 8737 section 6.1 */
 OID(oid_aia, "\x2b\x06\x01\x05\x05\x07\x01\x01");
 OID(oid_ocsp, "\x2b\x06\x01\x05\x05\x07\x30\x01");
 OID(oid_ca_issuers, "\x2b\x06\x01\x05\x05\x07\x30\x02");
@@ -712,7 +713,7 @@ static void put_time(struct buf *out, int64_t at_s)
 }
 
 static void put_server_extensions(struct buf *out, const struct key *key, const char *const *names,
-                                  uint32_t count)
+                                  uint32_t count, struct span acme_digest)
 {
     size_t explicit = der_begin(out, DER_CONSTRUCTED(3));
     size_t list = der_begin(out, DER_SEQUENCE);
@@ -728,12 +729,18 @@ static void put_server_extensions(struct buf *out, const struct key *key, const 
     extension_end(out, e);
     if (count)
         put_san(out, names, count, NULL, 0, false);
+    if (acme_digest.len) {
+        e = extension_begin(out, oid_acme_identifier, true);
+        der_put(out, DER_OCTET_STRING, acme_digest);
+        extension_end(out, e);
+    }
     der_end(out, list);
     der_end(out, explicit);
 }
 
-struct result x509_self_signed(const struct key *key, const char *const *names, uint32_t count,
-                               uint32_t days, struct buf *out, struct why *why)
+static struct result self_signed(const struct key *key, const char *const *names, uint32_t count,
+                                 struct span acme_digest, uint32_t days, struct buf *out,
+                                 struct why *why)
 {
     must(days >= 1 && days <= 36500);
     TRY(check_names(names, count, why));
@@ -758,10 +765,23 @@ struct result x509_self_signed(const struct key *key, const char *const *names, 
     der_end(&tbs, validity);
     put_name(&tbs, cn);
     struct result r = key_public_der(key, &tbs);
-    put_server_extensions(&tbs, key, names, count);
+    put_server_extensions(&tbs, key, names, count, acme_digest);
     der_end(&tbs, all);
     if (result_is_ok(r))
         r = seal(key, buf_span(&tbs), out);
     buf_free(&tbs);
     return result_is_ok(r) ? r : why_fail(why, r.code, "signing the certificate failed");
+}
+
+struct result x509_self_signed(const struct key *key, const char *const *names, uint32_t count,
+                               uint32_t days, struct buf *out, struct why *why)
+{
+    return self_signed(key, names, count, span_of(NULL, 0), days, out, why);
+}
+
+struct result x509_acme_proof(const struct key *key, const char *name, struct span digest,
+                              uint32_t days, struct buf *out, struct why *why)
+{
+    must(digest.len == 32);
+    return self_signed(key, &name, 1, digest, days, out, why);
 }

@@ -66,3 +66,8 @@ struct result x509_request(const struct key *key, const char *const *names, uint
  * from an hour ago for 1..36500 days; DER appended to `out`. Errors as x509_request(). */
 struct result x509_self_signed(const struct key *key, const char *const *names, uint32_t count,
                                uint32_t days, struct buf *out, struct why *why);
+/* A certificate that proves to an ACME CA that we have this name, a DNS name or an IP address (RFC
+ * 8737 section 3, RFC 8738 section 6): as x509_self_signed(), with the extension acmeIdentifier.
+ * digest: SHA-256 of the key authorization, 32 bytes. */
+struct result x509_acme_proof(const struct key *key, const char *name, struct span digest,
+                              uint32_t days, struct buf *out, struct why *why);

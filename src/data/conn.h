@@ -114,7 +114,8 @@ void conn_h2_over(struct worker *w, struct conn *conn);
 void conn_is_plain(struct worker *w, struct conn *conn);
 /* A TCP router takes the connection, with what was received so far. It may be closing then. */
 void conn_tcp_begin(struct worker *w, struct conn *conn, const struct snap_router *router);
-/* For handshake.c: the handshake is over, or gave up after sending an alert. */
+/* For handshake.c: the handshake is over, or nothing follows what is queued: an alert, or the
+ * end of a handshake that was all. */
 void conn_handshake_begin(struct worker *w, struct conn *conn);
 void conn_handshake_done(struct worker *w, struct conn *conn);
 void conn_handshake_failed(struct worker *w, struct conn *conn);

@@ -57,6 +57,7 @@ struct data {
     char host_name[256];
     uint32_t conns; /* per worker */
     int epoll_fd, signal_fd, bridge_fd;
+    uint64_t fence; /* the last one that was sent back on this bridge */
     struct buf in;
     bool told_ready, draining, retiring, deaf;
     uint64_t drain_at_ns; /* 0: nobody has asked to stop */
@@ -298,6 +299,7 @@ static void bridge_adopt(struct data *d, int fd)
     bridge_drop(d);
     publisher_reset_stream(d->publisher);
     d->bridge_fd = fd;
+    d->fence = 0;
     if (!result_is_ok(watch(d, fd, &why))) {
         log_error("%s", why.text);
         bridge_drop(d);
@@ -423,6 +425,22 @@ static bool supervisor_read(struct data *d)
     return true;
 }
 
+/* Control hears how far its stream holds. It is tried again should there be no room. */
+static void tell_fence(struct data *d)
+{
+    uint64_t fence = publisher_fence(d->publisher);
+    uint8_t bytes[8];
+    struct writer out = writer_of(bytes, sizeof bytes);
+    if (d->bridge_fd < 0 || fence == d->fence)
+        return;
+    writer_be(&out, fence, sizeof bytes);
+    ssize_t n = send(d->bridge_fd, bytes, sizeof bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n == (ssize_t)sizeof bytes)
+        d->fence = fence;
+    else if (n >= 0) /* a part: what follows would be read wrongly */
+        bridge_drop(d);
+}
+
 static void tell_ready(struct data *d)
 {
     if (!d->shared.accept && publisher_is_ready(d->publisher)) {
@@ -488,6 +506,7 @@ static bool loop(struct data *d)
         if (d->drain_at_ns && clock_now_ns() >= d->drain_at_ns)
             drain(d);
         configure_access(d);
+        tell_fence(d);
         tell_ready(d);
         close_listeners(d);
         publisher_collect(d->publisher);

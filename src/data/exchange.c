@@ -12,6 +12,8 @@
 
 /* A body of which more than this is to come is received into large buffers. */
 #define LARGE_REST 32768u
+/* How long a piece of a body may take where the entry point has no idle limit. */
+#define STALL_MS 180000u
 /* A body of unknown length counts as large from here on. */
 #define LARGE_SO_FAR 16384u
 
@@ -113,19 +115,6 @@ void exchange_bind(struct worker *w, struct exchange *x, const struct pick *pick
     x->can_move = x->service->pass_host_header;
     pool_hold(x->server);
     set_phase(x, EXCHANGE_PHASE_CONNECT);
-}
-
-void exchange_note(struct exchange *x, struct span host, struct span target)
-{
-    struct exchange_request *r = &x->request;
-    host = span_first(host, EXCHANGE_HOST_MAX);
-    target = span_first(target, EXCHANGE_TARGET_MAX);
-    r->host_len = (uint8_t)host.len;
-    r->target_len = (uint16_t)target.len;
-    if (host.len)
-        memcpy(r->host, host.ptr, host.len);
-    if (target.len)
-        memcpy(r->target, target.ptr, target.len);
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */
@@ -715,6 +704,20 @@ static void limit_progress(struct worker *w, const struct exchange *x, struct le
         lease_limit(w, l, ms);
 }
 
+/* Where the whole request has no limit, each piece of its body has the idle time to come while it
+ * is waited for. Once the upstream answers, the two may talk as slowly as they like. */
+static void limit_body(struct worker *w, const struct exchange *x, struct stream *s, uint64_t moved,
+                       enum stream_want want)
+{
+    const struct snap_entrypoint *ep = conn_entrypoint(w, stream_conn(w, s));
+    if (x->request_done || !ep || ep->read_timeout_ms)
+        return;
+    if (want == STREAM_WANT_NOTHING || x->phase != EXCHANGE_PHASE_WAIT)
+        stream_limit_in(w, s, 0);
+    else if (moved != x->up.bytes || !stream_is_limited_in(s))
+        stream_limit_in(w, s, ep->idle_timeout_ms ? ep->idle_timeout_ms : STALL_MS);
+}
+
 static void turn_tunnel(struct worker *w, struct exchange *x)
 {
     switch (tunnel_turn(w, &x->tunnel, stream_of(w, x), lease_of(w, x))) {
@@ -739,7 +742,7 @@ void exchange_turn(struct worker *w, struct exchange *x)
     struct stream *s = stream_of(w, x);
     struct lease *l = NULL;
     enum wire_want want = WIRE_WANT_NOTHING;
-    uint64_t moved = x->up.bytes + x->down.bytes;
+    uint64_t moved_up = x->up.bytes, moved = moved_up + x->down.bytes;
     if (x->phase > EXCHANGE_PHASE_CONNECT) {
         l = lease_of(w, x);
         must(l);
@@ -748,12 +751,14 @@ void exchange_turn(struct worker *w, struct exchange *x)
         want = want_of_upstream(w, x, s, l);
         limit_progress(w, x, l, moved, want);
     }
+    enum stream_want want_up = want_of_client(x, l);
+    limit_body(w, x, s, moved_up, want_up);
     if (stream_is_half_closed(w, s) && !client_may_wait(w, x, s)) {
         rules_count(w->report, rules_reject(HTTP_RULE_truncated), false);
         stream_hang_up(w, s);
         return;
     }
-    stream_settle(w, s, want_of_client(x, l));
+    stream_settle(w, s, want_up);
     if (l)
         lease_settle(w, l, want);
 }

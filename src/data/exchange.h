@@ -26,18 +26,10 @@ enum exchange_phase {
     EXCHANGE_PHASES,
 };
 
-/* Text of a request that is kept to its end; what is longer is cut. */
-#define EXCHANGE_HOST_MAX   255u
-#define EXCHANGE_TARGET_MAX 512u
-
 /* What was asked for, as it was before anything changed it. */
 struct exchange_request {
     uint64_t begun_ns;
     uint8_t method; /* enum http_method */
-    uint8_t host_len;
-    uint16_t target_len;
-    char host[EXCHANGE_HOST_MAX];
-    char target[EXCHANGE_TARGET_MAX];
 };
 
 struct exchange {
@@ -74,8 +66,9 @@ struct exchange {
     struct relay up, down;
     struct tunnel tunnel; /* what was asked for, then the tunnel itself */
     struct exchange_request request;
-    struct middleware_notes notes;
+    struct middleware_notes notes; /* last: their text is not cleared for a new exchange */
 };
+#define EXCHANGE_CLEAR_BYTES offsetof(struct exchange, notes.origin)
 
 /* A slot for a request whose head was just read, bound to a router and to one of its servers,
  * picked from the present snapshot; pick NULL: it is held back until exchange_bind(). NULL: none is
@@ -90,10 +83,14 @@ struct exchange *exchange_open_tcp(struct worker *w, struct stream *s,
 void exchange_start_tcp(struct worker *w, struct exchange *x);
 /* It has a server now. */
 void exchange_bind(struct worker *w, struct exchange *x, const struct pick *pick);
-/* Notes what was asked for, as it was before middlewares changed it. */
-void exchange_note(struct exchange *x, struct span host, struct span target);
 /* Finds it a connection. Takes `head`, the request's head in wire form. May end the exchange. */
 void exchange_start(struct worker *w, struct exchange *x, struct block *head);
+/* Whether it waits for nothing but its answer: the request is out whole. That the last of it was
+ * sent is nothing that it has to look at. */
+static inline bool exchange_only_listens(const struct exchange *x)
+{
+    return x->request_done && (x->phase == EXCHANGE_PHASE_WAIT || x->phase == EXCHANGE_PHASE_RELAY);
+}
 /* Moves what can be moved in both directions. May end the exchange. */
 void exchange_turn(struct worker *w, struct exchange *x);
 /* The connection that was being made stands; or could not be made. */

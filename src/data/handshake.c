@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/handshake.h"
 
+#include "data/challenge.h"
 #include "data/tcp.h"
 #include "data/tls/session.h"
 
@@ -10,6 +11,7 @@ enum alert {
     ALERT_DECODE_ERROR = 50,
     ALERT_INTERNAL_ERROR = 80,
     ALERT_UNRECOGNIZED_NAME = 112,
+    ALERT_NO_APPLICATION_PROTOCOL = 120,
 };
 
 static void refuse(struct worker *w, struct conn *conn, enum alert alert)
@@ -22,6 +24,19 @@ static void refuse(struct worker *w, struct conn *conn, enum alert alert)
         conn_close_begin(w, conn);
 }
 
+/* A CA proves a name (RFC 8737): it gets the certificate made for that, under none of the options
+ * that the name has. */
+static bool open_challenge(struct worker *w, struct conn *conn, const struct hello *hello,
+                           const struct table_cert *cert)
+{
+    struct tls_policy *policy = challenge_policy(w);
+    struct result r =
+        policy ? session_open(policy, hello, cert, NULL, &conn->tls) : result_fail(ERR_CRYPTO);
+    if (!result_is_ok(r))
+        refuse(w, conn, r.code == ERR_PEER_TLS ? ALERT_HANDSHAKE_FAILURE : ALERT_INTERNAL_ERROR);
+    return result_is_ok(r);
+}
+
 /* Certificate and policy for the hello; opens the session.
  *   router   the TCP router that has the connection, or NULL */
 static bool open_session(struct worker *w, struct conn *conn, const struct hello *hello,
@@ -30,6 +45,11 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
     char ip[NET_ADDR_TEXT_MAX] = "";
     struct net_addr local;
     struct span name = span_of(hello->name, hello->name_len);
+    if (hello->alpn_acme) { /* of no name of ours: no other certificate may answer it */
+        report_add(w->report, REPORT_CHALLENGES_UNKNOWN, 1);
+        refuse(w, conn, ALERT_NO_APPLICATION_PROTOCOL);
+        return false;
+    }
     if (name.len == 0 && result_is_ok(ring_address(w->ring, conn->wire.fd, false, &local)))
         net_addr_print_ip(&local, ip);
     uint32_t entrypoint = w->listeners[conn->listener].entrypoint_index;
@@ -115,20 +135,27 @@ bool handshake_hello(struct worker *w, struct conn *conn)
             refuse(w, conn, ALERT_DECODE_ERROR);
         return false;
     }
-    const struct snap_router *router;
-    if (!route(w, conn, &hello, &router))
+    const struct snap_router *router = NULL;
+    const struct table_cert *proof = challenge_certificate(w, &hello);
+    if (!proof && !route(w, conn, &hello, &router))
         return false;
     if (hello.records > 1)
         block_queue_take(
             &w->blocks, in,
             (uint32_t)hello_join(in->first->data + in->first->start, block_len(in->first)));
-    if (open_session(w, conn, &hello, router))
+    if (proof ? open_challenge(w, conn, &hello, proof) : open_session(w, conn, &hello, router))
         conn_handshake_begin(w, conn);
     return true;
 }
 
 static void established(struct worker *w, struct conn *conn)
 {
+    if (strcmp(session_alpn(conn->tls), "acme-tls/1") == 0) { /* that was all (RFC 8737) */
+        report_add(w->report, REPORT_CHALLENGES_TLS, 1);
+        (void)conn_shut(w, conn);
+        conn_handshake_failed(w, conn);
+        return;
+    }
     report_add(w->report,
                session_resumed(conn->tls) ? REPORT_HANDSHAKES_RESUMED : REPORT_HANDSHAKES_FULL, 1);
     conn_handshake_done(w, conn);

@@ -25,8 +25,6 @@ static bool copy_head(struct held *h, const struct request *rq)
     h->head.method_text = copy(&to, from->method_text);
     h->head.authority = copy(&to, from->authority);
     h->head.path = copy(&to, from->path);
-    h->host = copy(&to, rq->host);
-    h->target = copy(&to, rq->target);
     for (uint32_t i = 0; i < from->field_count; i++) {
         struct http_field *f = &h->head.fields[i];
         f->name = copy(&to, f->name);
@@ -77,14 +75,13 @@ bool held_begin(struct worker *w, struct request *rq, const struct known_questio
         free_place(w, h);
         return false;
     }
-    exchange_note(x, rq->host, rq->target);
     rq->has_exchange = true;
     x->marks = rq->marks;
     if (rq->exchange) { /* one request, counted once */
         x->request.begun_ns = rq->exchange->request.begun_ns;
         rq->exchange->marks.on = false;
     }
-    x->notes = rq->notes;
+    middleware_notes_move(&x->notes, rq->notes);
     x->log = rq->log ? rq->log : rq->exchange ? rq->exchange->log : NULL;
     rq->log = NULL;
     if (rq->exchange)
@@ -123,23 +120,22 @@ static void resume(struct worker *w, struct held *h)
     must(x);
     struct stream *s = stream_get(w, x->stream);
     struct handle self = x->self;
+    struct middleware_notes notes;
+    middleware_notes_move(&notes, &x->notes); /* the request's again */
     struct request rq = {
         .stream = s,
         .conn = stream_conn(w, s),
         .exchange = x,
         .router = x->router,
-        .host = h->host,
-        .target = h->target,
         .head = &h->head,
         .text = writer_of(w->lines, WORKER_LINES_BYTES),
         .whole = h->whole,
         .step = h->step,
         .marks = x->marks,
-        .notes = x->notes,
+        .notes = &notes,
     };
     struct handle conn = {rq.conn->wire.id.slot, rq.conn->wire.id.gen};
     rq.entrypoint = conn_entrypoint(w, rq.conn);
-    x->notes.in_flight_count = 0; /* the request's again */
     request_resume(w, &rq, x->snapshot == w->snapshot && rq.entrypoint);
     if ((x = slab_get(&w->exchanges, self.index, self.gen)))
         exchange_turn(w, x);

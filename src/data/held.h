@@ -17,7 +17,6 @@ struct held {
     uint32_t step;
     struct block *block; /* what the spans of the others point into */
     struct http_head head;
-    struct span host, target;
 };
 
 /* Holds a request back and has the question judged. False: it cannot be held, and was not changed.

@@ -39,7 +39,7 @@ static void detach(struct request *rq)
 
 static void give_back(struct worker *w, struct request *rq, uint16_t status)
 {
-    middleware_end(&w->middlewares, &rq->notes);
+    middleware_end(&w->middlewares, rq->notes);
     if (!rq->exchange)
         return;
     rq->exchange->status = status;
@@ -51,7 +51,7 @@ void passage_refuse(struct worker *w, struct request *rq, uint16_t status)
     /* The notes of a request that was held back are of the snapshot of then. */
     const struct snapshot *s = rq->exchange ? rq->exchange->snapshot : w->snapshot;
     detach(rq);
-    passage_answer(w, rq->stream, s, &rq->notes, status, rq->whole);
+    passage_answer(w, rq->stream, s, rq->notes, status, rq->whole);
     give_back(w, rq, status);
 }
 
@@ -86,7 +86,7 @@ static void answer_run(struct worker *w, struct request *rq, const struct middle
         (void)http_head_add(&w->response, SPAN_LITERAL("Content-Type"),
                             SPAN_LITERAL("text/plain; charset=utf-8"));
     detach(rq);
-    send_answer(w, rq->stream, w->snapshot, &rq->notes, &answer, rq->whole);
+    send_answer(w, rq->stream, w->snapshot, rq->notes, &answer, rq->whole);
     give_back(w, rq, status);
 }
 
@@ -98,7 +98,7 @@ void passage_reply(struct worker *w, struct request *rq, uint16_t status, struct
     (void)http_head_add(&w->response, SPAN_LITERAL("Content-Type"),
                         SPAN_LITERAL("text/plain; charset=utf-8"));
     detach(rq);
-    send_answer(w, rq->stream, w->snapshot, &rq->notes, &(struct http_answer){.body = body},
+    send_answer(w, rq->stream, w->snapshot, rq->notes, &(struct http_answer){.body = body},
                 rq->whole);
     give_back(w, rq, status);
 }
@@ -134,7 +134,7 @@ bool passage_go(struct worker *w, struct request *rq)
         .tls = rq->conn->is_tls,
         .now_ns = w->now_ns,
         .text = &rq->text,
-        .notes = &rq->notes,
+        .notes = rq->notes,
     };
     switch (middleware_request(&run, rq->router->steps, &rq->step)) {
     case MIDDLEWARE_PASS:

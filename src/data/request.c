@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/request.h"
 
+#include "data/challenge.h"
 #include "data/conn.h"
 #include "data/exchange.h"
 #include "data/forward.h"
@@ -87,7 +88,7 @@ static uint16_t write_head(struct worker *w, struct request *rq, struct exchange
         tunnel_ask(&x->tunnel, head, &rq->text, rq->entrypoint->tunnel_timeout_ms);
     if (!result_is_ok(asked))
         return asked.code == ERR_TOO_LARGE ? 431 : 503;
-    if (!rq->notes.hide_client &&
+    if (!rq->notes->hide_client &&
         !result_is_ok(forward_add_client(head, conn_ip(w, rq->conn), &rq->text)))
         return 431;
     char host[300];
@@ -150,12 +151,10 @@ static void begin_exchange(struct worker *w, struct request *rq)
     rq->has_exchange = true;
     x->marks = rq->marks;
     x->marks.service = x->service->series;
-    x->notes = rq->notes;
-    rq->notes.in_flight_count = 0; /* given back with the exchange */
+    middleware_notes_move(&x->notes, rq->notes);
     if (rq->log)
         x->log = rq->log;
     rq->log = NULL;
-    exchange_note(x, rq->host, rq->target);
     struct block *block;
     uint16_t status = write_head(w, rq, x, &block);
     held_drop(w, x); /* the head is written */
@@ -246,12 +245,13 @@ void request_resume(struct worker *w, struct request *rq, bool good)
 
 void request_begin(struct worker *w, struct stream *s, struct http_head *head)
 {
+    struct middleware_notes notes;
+    middleware_notes_init(&notes);
     struct request rq = {
         .stream = s,
+        .notes = &notes,
         .conn = stream_conn(w, s),
         .head = head,
-        .host = head->authority,
-        .target = head->path,
         .text = writer_of(w->lines, WORKER_LINES_BYTES),
         .whole = head->body == HTTP_BODY_NONE ||
                  (head->body == HTTP_BODY_LENGTH && head->content_length == 0),
@@ -269,6 +269,8 @@ void request_begin(struct worker *w, struct stream *s, struct http_head *head)
     conn_count_request(w, rq.conn, ep);
     stream_limit_in(w, s, rq.whole ? 0 : ep->read_timeout_ms);
     stream_limit_out(w, s, ep->write_timeout_ms);
+    if (challenge_answer(w, &rq)) /* nothing of the configuration stands before it */
+        return;
     metrics_begin(w, ep, head, &rq.marks);
     if (access_is_on(w))
         rq.log = access_begin(w, rq.conn, head);

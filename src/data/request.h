@@ -16,7 +16,6 @@ struct request {
     struct conn *conn;
     const struct snap_entrypoint *entrypoint;
     const struct snap_router *router; /* NULL until one is found */
-    struct span host, target;         /* what was asked for, unchanged */
     struct http_head *head;           /* its fields and path may be changed and added to */
     struct writer text;               /* memory for values that have to be put together */
     bool whole;                       /* no body follows */
@@ -25,7 +24,7 @@ struct request {
     struct metrics_marks marks;       /* what it is counted by */
     bool has_exchange;                /* had one: it is counted when that ends */
     uint32_t step;                    /* of the router's middlewares, the next to run */
-    struct middleware_notes notes;    /* until an exchange takes them over */
+    struct middleware_notes *notes;   /* until an exchange takes them over */
 };
 
 /* s is new. Afterwards it has an exchange, or was answered; its conn may be closing. */

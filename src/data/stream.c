@@ -67,6 +67,13 @@ void stream_limit_in(struct worker *w, struct stream *s, uint32_t ms)
         limit_set_ms(&w->wheel, &conn_of(s)->in, w->now_ns, ms);
 }
 
+bool stream_is_limited_in(const struct stream *s)
+{
+    const struct limit *in =
+        is_h2(s) ? &((const struct h2_stream *)(const void *)s)->in_limit : &conn_of(s)->in;
+    return in->at_ns != TIMER_NO_LIMIT;
+}
+
 void stream_limit_out(struct worker *w, struct stream *s, uint32_t ms)
 {
     if (is_h2(s))

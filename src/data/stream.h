@@ -51,6 +51,7 @@ void stream_reply_status(struct worker *w, struct stream *s, uint16_t status, bo
 void stream_take_end(struct worker *w, struct stream *s);
 /* Sets the limit for the rest of the request; 0: none. */
 void stream_limit_in(struct worker *w, struct stream *s, uint32_t ms);
+bool stream_is_limited_in(const struct stream *s);
 /* Sets the time by which the response must be out; 0: no limit from here on. */
 void stream_limit_out(struct worker *w, struct stream *s, uint32_t ms);
 /* No other request may follow on the connection. In HTTP/2 that is for the connection to say. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "data/challenge.h"
 #include "data/worker.h"
 
 #include "base/clock.h"
@@ -89,6 +90,7 @@ static struct result open_memory(struct worker *w)
     TRY(slab_init(&w->h2_conns, c->conns, sizeof(struct h2_conn)));
     TRY(slab_init(&w->streams, streams, sizeof(struct h2_stream)));
     TRY(slab_init(&w->exchanges, c->conns + streams, sizeof(struct exchange)));
+    slab_clear_less(&w->exchanges, EXCHANGE_CLEAR_BYTES);
     TRY(middleware_tables_init(&w->middlewares, c->conns + streams));
     TRY(slab_init(&w->upconns, c->conns * 2 + streams + 64, sizeof(struct upconn)));
     TRY(slab_init(&w->multis, c->conns + 64, sizeof(struct multi)));
@@ -155,6 +157,7 @@ void worker_close(struct worker *w)
     for (uint32_t i = 0; i < w->listener_count; i++)
         listener_fini(&w->listeners[i]);
     policy_clear(&w->policies);
+    challenge_fini(w);
     router_index_destroy(w->routes);
     middleware_set_destroy(w->middleware_set);
     middleware_tables_fini(&w->middlewares);
@@ -215,12 +218,12 @@ static void conn_event(struct worker *w, const struct ring_event *ev)
     worker_ready(w, &conn->wire);
 }
 
-static void upconn_event(struct worker *w, const struct ring_event *ev)
+static void upconn_completion(struct worker *w, const struct ring_event *ev)
 {
     struct upconn *upconn = slab_get(&w->upconns, ev->id.slot, ev->id.gen);
     must(upconn);
-    (void)wire_event(w, &upconn->wire, ev);
-    worker_ready(w, &upconn->wire);
+    if (upconn_event(w, upconn, ev))
+        worker_ready(w, &upconn->wire);
 }
 
 static void worker_event(struct worker *w, const struct ring_event *ev)
@@ -244,7 +247,7 @@ static void drain_completions(struct worker *w)
             conn_event(w, ev);
             break;
         case OP_OWNER_UPCONN:
-            upconn_event(w, ev);
+            upconn_completion(w, ev);
             break;
         case OP_OWNER_LISTENER:
             must(ev->id.slot < w->listener_count);

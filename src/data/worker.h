@@ -105,6 +105,7 @@ struct worker {
     uint64_t snapshot_version;
     struct router_index *routes;
     struct policy_set policies;
+    struct tls_policy *challenge_policy;   /* of TLS-ALPN-01; NULL until used */
     struct middleware_set *middleware_set; /* of the snapshot */
     struct middleware_tables middlewares;
     struct held *held; /* HELD_MAX places for requests whose password is being judged */

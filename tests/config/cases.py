@@ -405,8 +405,8 @@ entryPoint = "web"
         "ferrule.toml:17:12: error: certificatesResolvers.d.acme.dnsChallenge.provider must be a code of lower-case letters, digits and dashes, not \"RFC 2136\"",
         "ferrule.toml:19:1: error: \"A-B\" is not a name of a variable: letters, digits and _",
         "ferrule.toml:20:9: error: certificatesResolvers.d.acme.dnsChallenge.env.TOKEN must be a string, not a number or date",
-        f"ferrule.toml:21:31: error: certificatesResolvers.e.acme.tlsChallenge {LATER}",
-        f"ferrule.toml:22:31: error: certificatesResolvers.f.acme.httpChallenge {LATER}"),
+        "ferrule.toml:21:31: warning: no entry point listens on port 443, where the CA looks for TLS-ALPN-01; if something forwards port 443, say so by tlsChallenge.port",
+        "ferrule.toml:23:14: warning: entry point web does not listen on port 80, where the CA looks for HTTP-01; if something forwards port 80 to it, say so by httpChallenge.port"),
     one("what a CA is asked for", BASE + """\
 [certificatesResolvers.a.acme]
 certificatesDuration = 0
@@ -560,7 +560,7 @@ domain.main = "*.a.test"
 resolver = "h"
 domain.main = "a.test"
 """,
-        f"ferrule.toml:11:1: error: certificatesResolvers.h.acme.httpChallenge {LATER}",
+        "ferrule.toml:11:28: warning: entry point web does not listen on port 80, where the CA looks for HTTP-01; if something forwards port 80 to it, say so by httpChallenge.port",
         "ferrule.toml:14:1: error: *.a.test needs DNS-01, but resolver h has no dnsChallenge",
         "ferrule.toml:15:13: error: there is one certificate store, tls.stores.default, not other"),
     one("a default certificate of nobody's", BASE + """\
@@ -652,7 +652,7 @@ provider = "x"
 """,
         "ferrule.toml:5:1: error: ferrule does not have Traefik's acme.onDemand: certificates are not obtained during a handshake",
         "ferrule.toml:6:1: error: *.a.test needs dnsChallenge: wildcards work with DNS-01 only",
-        f"ferrule.toml:8:7: error: acme.tlsChallenge {LATER}",
+        "ferrule.toml:8:7: warning: no entry point listens on port 443, where the CA looks for TLS-ALPN-01; if something forwards port 443, say so by tlsChallenge.port",
         "ferrule.toml:9:24: error: [acme] makes a resolver named acme: give this one another name"),
     one("flags", BASE,
         "--workers.count: error: workers.count must be 1 to 256, not 0",
@@ -661,7 +661,7 @@ provider = "x"
         "--workers..cpus: error: an empty or endless part in the path: a flag is --path.to.option=value",
         "--http.routers.r.entryPoints: error: there is no entry point \"wob\"; did you mean \"web\"?",
         "--log.level: error: log.level must be one of \"ERROR\", \"WARN\", \"INFO\", \"DEBUG\", not \"true\"",
-        "--certificatesResolvers.c.acme.tlsChallenge: error: certificatesResolvers.c.acme.tlsChallenge " + LATER,
+        "--certificatesResolvers.c.acme.tlsChallenge: warning: no entry point listens on port 443, where the CA looks for TLS-ALPN-01; if something forwards port 443, say so by tlsChallenge.port",
         "--certificatesResolvers.c.acme.dnsChallenge.env.TOKEN[0]: error: "
         "certificatesResolvers.c.acme.dnsChallenge.env.TOKEN must be a string, not a list",
         "--certificatesResolvers.c.acme.dnsChallenge.env.TOKEN[0]: error: certificatesResolvers.c.acme.dnsChallenge needs provider",

@@ -15,6 +15,7 @@ from lib.bind import Bind  # noqa: E402
 from lib.certs import Authority  # noqa: E402
 from lib.dnsrelay import DnsRelay  # noqa: E402
 from lib.ferrule import Factory  # noqa: E402
+from lib.hostile import HOST  # noqa: E402
 from lib.named import Named  # noqa: E402
 from lib.nginx import Nginx  # noqa: E402
 from lib.origin import Origin  # noqa: E402
@@ -60,6 +61,12 @@ def authority():
     path = Path(tempfile.mkdtemp(prefix="ferrule-ca-"))
     yield Authority(path)
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def certificate(authority):
+    """Of the host that most tests ask for, and of those one label below it."""
+    return authority.issue(HOST, "*.example.test")
 
 
 def _factory(make):
@@ -165,3 +172,18 @@ def ferrule(folder):
     factory = Factory(folder)
     yield factory
     factory.finish()
+
+
+@pytest.fixture
+def proxy(ferrule, origin, certificate):
+    """HTTP at "web" and HTTPS at "websecure" in front of one origin; one worker, so that what harms one connection
+    harms all."""
+    return ferrule.both(origin, certificates=[certificate], workers=1)
+
+
+@pytest.fixture(scope="module")
+def shared_proxy(shared_ferrule, shared_origin, certificate):
+    """The same for a whole file, with its .origin."""
+    proxy = shared_ferrule.both(shared_origin, certificates=[certificate], workers=1)
+    proxy.origin = shared_origin
+    return proxy

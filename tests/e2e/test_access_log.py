@@ -19,11 +19,6 @@ HOST = "example.test"
 COMMON = re.compile(r'(\S+) - (\S+) \[([^]]+)\] "(\S+) (\S+) (\S+)" (\d+) (\d+) "((?:[^"\\]|\\.)*)" "((?:[^"\\]|\\.)*)" (\d+) "([^"]*)" "([^"]*)" (\d+)ms')
 
 
-@pytest.fixture(scope="session")
-def certificate(authority):
-    return authority.issue(HOST)
-
-
 def log_of(folder, more=""):
     return f'[accessLog]\nfilePath = "{folder}/access.log"\n{more}\n'
 

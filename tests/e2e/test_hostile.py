@@ -21,11 +21,6 @@ from lib.proc import free_port, wait_until
 pytestmark = pytest.mark.asan
 
 
-@pytest.fixture(scope="session")
-def certificate(authority):
-    return authority.issue(HOST, "*.example.test")
-
-
 @pytest.fixture
 def proxy(ferrule, origin, certificate):
     """HTTP and HTTPS in front of one origin. A request that is complete at once never meets the time limits."""

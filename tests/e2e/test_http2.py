@@ -13,23 +13,13 @@ import types
 import pytest
 
 from lib import h2raw
-from lib.h2raw import Closed, frame
+from lib.h2raw import frame
 from lib.hostile import HOST, Witness, timeouts
 from lib.origin import body_of, raw_path
 from lib.proc import wait_until
 
 TRANSPORTS = ["plain", "tls"]
 SIZES = [0, 1, 4096, 16384, 16385, 65535, 65536, 1 << 20]
-
-
-@pytest.fixture(scope="session")
-def certificate(authority):
-    return authority.issue(HOST, "*.example.test")
-
-
-@pytest.fixture
-def proxy(ferrule, origin, certificate):
-    return ferrule.both(origin, certificates=[certificate], workers=1)
 
 
 def limited(ferrule, origin, certificate, times=None, **h2):
@@ -286,12 +276,14 @@ def test_a_slow_reader_costs_bounded_memory(proxy):
 
 
 def test_a_stalled_reader_meets_its_limit(ferrule, origin, certificate):
+    """Whether it took something or nothing, and whether or not the upstream is done."""
     proxy = limited(ferrule, origin, certificate, times={"idleTimeout": "1s"})
-    with connect(proxy, options=[(h2raw.INITIAL_WINDOW_SIZE, 100)]) as client:
-        client.credit = False
-        response = client.wait(client.open(path="/bytes/5000"))
-        assert len(response.body) == 100 and response.reset == h2raw.CANCEL
-        assert proxy.counters()["h2_stalled"] == 1
+    for n, (window, size) in enumerate(((100, 5000), (0, 5000), (100, 5000000), (0, 5000000))):
+        with connect(proxy, options=[(h2raw.INITIAL_WINDOW_SIZE, window)]) as client:
+            client.credit = False
+            response = client.wait(client.open(path=f"/bytes/{size}"))
+            assert len(response.body) == window and response.reset == h2raw.CANCEL
+            assert proxy.counters()["h2_stalled"] == n + 1
 
 
 # --- end of connections -------------------------------------------------------------------------------------------
@@ -390,8 +382,19 @@ def hpack_int(value):
 
 
 def broken_requests(client):
-    for i in range(500):
-        client.open(fields=[(":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", "a b")])
+    for _ in range(500):
+        client.open(fields=[(":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", "a:b")])
+
+
+def malformed_requests(client):
+    for _ in range(500):
+        client.open(more=[("X-Upper", "1")])
+
+
+def broken_trailers(client):
+    for _ in range(500):
+        stream = client.open("POST", "/echo", end=False)
+        client.send_frame(h2raw.HEADERS, h2raw.END_HEADERS | h2raw.END_STREAM, stream, client.encode([("host", "x")]))
 
 
 MISUSE = {
@@ -406,6 +409,8 @@ MISUSE = {
     "empty CONTINUATION flood": (empty_continuations, "h2_head_frames"),
     "HPACK bomb": (hpack_bomb, "h2_head_bytes"),
     "broken requests": (broken_requests, "h2_glitches"),
+    "malformed requests": (malformed_requests, "h2_glitches"),
+    "broken trailers": (broken_trailers, "h2_glitches"),
 }
 
 
@@ -443,6 +448,13 @@ def test_bounds_are_options(ferrule, origin, certificate):
             client.send_frame(h2raw.RST_STREAM, 0, stream, struct.pack(">I", h2raw.CANCEL))
         assert client.wait_closed() in (h2raw.ENHANCE_YOUR_CALM, None)
     proxy.wait_counter("h2_resets", 1)
+    for kind, payload in ((h2raw.PING, bytes(8)), (h2raw.SETTINGS, b""), (h2raw.PRIORITY, bytes(5))):
+        before = proxy.counters()["h2_control_frames"]
+        with connect(proxy) as client:
+            client.read_until(lambda: client.acked > 0)
+            client.send(frame(kind, stream=1 if kind == h2raw.PRIORITY else 0, payload=payload) * 20)
+            assert client.wait_closed() == h2raw.ENHANCE_YOUR_CALM
+        proxy.wait_counter("h2_control_frames", before + 1)
     with connect(proxy) as client:
         client.read_until(lambda: client.acked > 0)
         for _ in range(4):

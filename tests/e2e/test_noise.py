@@ -12,17 +12,12 @@ import time
 import pytest
 
 from lib.hello import client_hello
-from lib.hostile import HOST, SEED, Witness, answer, head, impatient, open_client
+from lib.hostile import SEED, Witness, answer, head, impatient, open_client
 from lib.http1 import Closed
 from lib.origin import body_of, raw_path
 from lib.proc import wait_until
 
 pytestmark = pytest.mark.asan
-
-
-@pytest.fixture(scope="session")
-def certificate(authority):
-    return authority.issue(HOST, "*.example.test")
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ from lib.wrk import Wrk
 HOST = "example.test"
 
 
-@pytest.fixture(scope="session")
-def certificate(authority):
-    return authority.issue(HOST, "*.example.test")
-
-
 def answers_again(proxy, timeout_s=30):
     """Seconds until a request on a connection of its own is answered with 200."""
     started = time.monotonic()

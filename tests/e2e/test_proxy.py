@@ -22,17 +22,6 @@ TRANSPORTS = ["http", "tls1.2", "tls1.3"]
 BUFFERS_KB = 16 * 1024
 
 
-@pytest.fixture(scope="session")
-def certificate(authority):
-    return authority.issue(HOST, "*.example.test")
-
-
-@pytest.fixture
-def proxy(ferrule, origin, certificate):
-    """HTTP and HTTPS in front of one origin, one worker."""
-    return ferrule.both(origin, certificates=[certificate], workers=1)
-
-
 def open_client(proxy, transport, authority, **options):
     if transport == "http":
         return proxy.connect("web", **options)

@@ -64,11 +64,6 @@ def trusted(proxy, name, ca_file):
         return False
 
 
-@pytest.fixture(scope="session")
-def certificate(authority):
-    return authority.issue(HOST, "*.example.test")
-
-
 # --- routes, under load -------------------------------------------------------------------------------------------
 
 

@@ -16,11 +16,6 @@ from lib.proc import free_port
 HOST = "example.test"
 
 
-@pytest.fixture(scope="session")
-def certificate(authority):
-    return authority.issue(HOST, "*.example.test")
-
-
 @pytest.fixture
 def proxy(ferrule, origin, certificate):
     return ferrule.https(origin, certificates=[certificate], workers=4)

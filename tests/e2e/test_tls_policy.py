@@ -18,11 +18,6 @@ OTHERS = "other.example.test"
 
 
 @pytest.fixture(scope="session")
-def certificate(authority):
-    return authority.issue(HOST, "*.example.test")
-
-
-@pytest.fixture(scope="session")
 def clients(tmp_path_factory):
     """An authority for clients, and certificates of its and of others."""
     return Clients(tmp_path_factory.mktemp("clients"))

@@ -21,11 +21,6 @@ from lib.wrk import Wrk
 HOST = "example.test"
 
 
-@pytest.fixture(scope="session")
-def certificate(authority):
-    return authority.issue(HOST, "*.example.test")
-
-
 @pytest.fixture
 def binary(folder):
     """A program of this test's own, to be replaced."""

@@ -22,11 +22,6 @@ from lib.websocket import HANDSHAKE, SWITCH, EchoServer, RawServer, ask
 TRANSPORTS = ["http", "tls"]
 
 
-@pytest.fixture(scope="session")
-def certificate(authority):
-    return authority.issue(HOST)
-
-
 @pytest.fixture
 def echo(nothing_left_running):
     server = EchoServer()

@@ -98,6 +98,31 @@ def test_banned_finds_registry_and_machine_paths(tmp_path):
     assert code == 1 and output.count("\n") == 2
 
 
+SEEDED = "Two is one.\nNoticed by: unit data_a\nNoticed by: tests/e2e/test_a.py::test_a[b c]\n" \
+    "--- a/src/data/a.c\n+++ b/src/data/a.c\n@@ -1 +1 @@\n-2\n+1\n"
+SEEDED_TREE = {"src/data/a.c": "2\n", "tests/unit/data/a_test.c": "", "tests/e2e/test_a.py": "def test_a(b):\n", "tests/faults/f.patch": SEEDED}
+SEEDED_FAULTS = {
+    "does not apply": ({"src/data/a.c": "3\n"}, "does not apply"),
+    "no unit test": ({"tests/faults/f.patch": SEEDED.replace("data_a", "data_b")}, "no unit test data_b"),
+    "no case": ({"tests/e2e/test_a.py": "def test_b(b):\n"}, "no test tests/e2e/test_a.py::test_a"),
+    "nobody notices": ({"tests/faults/f.patch": SEEDED.replace("Noticed by", "By")}, "is missing"),
+    "strange line": ({"tests/faults/f.patch": SEEDED.replace("unit data_a", "data_a")}, "is allowed"),
+    "says nothing": ({"tests/faults/f.patch": SEEDED[SEEDED.index("---"):]}, "no sentence"),
+}
+
+
+@pytest.mark.parametrize("fault", SEEDED_FAULTS)
+def test_faults_finds(fault, tmp_path):
+    tree, message = SEEDED_FAULTS[fault]
+    code, output = check("faults", tmp_path, {**SEEDED_TREE, **tree})
+    assert code == 1 and message in output, output
+
+
+def test_faults_passes_good_tree(tmp_path):
+    code, output = check("faults", tmp_path, SEEDED_TREE)
+    assert code == 0 and "1 faults checked" in output, output
+
+
 HEADER_FAULTS = {
     "no licence": GOOD_HEADER.replace(LICENCE, ""),
     "no thread": GOOD_HEADER.replace("Thread:", "Threads"),

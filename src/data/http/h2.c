@@ -241,6 +241,8 @@ bool h2_receive(struct h2 *h2, struct span bytes, uint64_t now_ns)
         (void)nghttp2_session_terminate_session(
             h2->sender.session,
             n == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_ENHANCE_YOUR_CALM);
+    if (!h2->excess && n == NGHTTP2_ERR_FLOODED) /* a bound of its own: answers that wait */
+        h2->excess = H2_EXCESS_CONTROL;
     return false;
 }
 

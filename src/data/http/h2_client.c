@@ -58,9 +58,10 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      void *user)
 {
     struct h2_client *c = user;
-    if (name_len && name[0] == ':') { /* three digits: nghttp2 looked */
+    if (name_len && name[0] == ':') { /* three digits: nghttp2 looked, not at the first */
         for (size_t i = 0; i < value_len; i++)
             c->status = (uint16_t)(c->status * 10 + (value[i] - '0'));
+        c->lost |= c->status < 100;
         return 0;
     }
     c->lost = c->lost || !make_room(c, name_len + value_len + 4);

@@ -44,7 +44,7 @@ struct h2_client {
     struct blocks *blocks;
     struct block *gathered; /* header section in the making */
     uint16_t status;        /* of it; 0 = trailers */
-    bool lost;              /* it is too large, or there was no memory for it */
+    bool lost;              /* its status is none, it is too large, or there was no memory */
     bool going_away;        /* the server takes no further requests */
     bool settled;           /* its SETTINGS have come */
 };

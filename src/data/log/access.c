@@ -13,6 +13,8 @@
 
 #define METHOD_MAX 32u
 #define AGENT_MAX  512u
+#define HOST_MAX   255u
+#define TARGET_MAX 512u
 #define LINE_MAX   16384u
 /* The client left before there was an answer: nginx's and Traefik's number. */
 #define CLIENT_LEFT 499
@@ -29,7 +31,7 @@ struct notes {
     const char *tls_version, *tls_cipher; /* static memory */
     char method[METHOD_MAX], ip[NET_ADDR_TEXT_MAX];
     char referer[AGENT_MAX], agent[AGENT_MAX];
-    char host[EXCHANGE_HOST_MAX], target[EXCHANGE_TARGET_MAX];
+    char host[HOST_MAX], target[TARGET_MAX];
     uint8_t headers[BLOCK_HEAD_BYTES - 2200]; /* JSON members */
 };
 
@@ -88,8 +90,8 @@ static void note_request(struct worker *w, struct conn *conn, const struct http_
     *n = (struct notes){.major = head->major, .minor = head->minor, .tls = conn->is_tls};
     n->ip_len = (uint8_t)ip.len;
     memcpy(n->ip, ip.ptr, ip.len);
-    struct span host = first(head->authority, EXCHANGE_HOST_MAX);
-    struct span target = first(head->path, EXCHANGE_TARGET_MAX);
+    struct span host = first(head->authority, HOST_MAX);
+    struct span target = first(head->path, TARGET_MAX);
     n->host_len = (uint8_t)host.len;
     n->target_len = (uint16_t)target.len;
     if (host.len)

@@ -14,11 +14,14 @@
 #include "data/route/known.h"
 #include "data/route/tally.h"
 
+#include <stddef.h>
+#include <string.h>
+
 /* Origins longer than this are nobody's: scheme, the longest host name, and a port. */
 #define MIDDLEWARE_ORIGIN_MAX 272
 
-/* What the response and the end of the request need; kept beside the exchange. Zero-initialised
- * is valid and means: nothing. Bits: step of the list. */
+/* What the response and the end of the request need; kept beside the exchange. Zero-initialised up
+ * to `origin` is valid and means: nothing. Bits: step of the list. */
 struct middleware_notes {
     struct snap_range steps; /* those that see the response */
     uint64_t origin_echo;    /* headers: the client's origin is allowed */
@@ -31,8 +34,22 @@ struct middleware_notes {
     uint32_t retry_ms;
     uint16_t received; /* fields of the head that are not ours */
     uint16_t origin_len;
-    char origin[MIDDLEWARE_ORIGIN_MAX];
+    char origin[MIDDLEWARE_ORIGIN_MAX]; /* undefined behind origin_len */
 };
+
+/* Most requests have nothing to note: they neither clear nor copy the text. */
+static inline void middleware_notes_init(struct middleware_notes *notes)
+{
+    memset(notes, 0, offsetof(struct middleware_notes, origin));
+}
+
+/* What is to be given back at the request's end goes to `to`. */
+static inline void middleware_notes_move(struct middleware_notes *to, struct middleware_notes *from)
+{
+    memcpy(to, from, offsetof(struct middleware_notes, origin));
+    memcpy(to->origin, from->origin, from->origin_len);
+    from->in_flight_count = 0;
+}
 
 /* State of one worker that outlives snapshots. */
 struct middleware_tables {

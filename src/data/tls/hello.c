@@ -195,14 +195,14 @@ static bool scan_alpn(struct scan *s, struct reader r)
     if (list.bad || list.left == 0)
         return false;
     s->hello->has_alpn = true;
-    while (list.left) {
+    for (bool first = true; list.left; first = false) {
         struct span protocol = reader_bytes(&list, reader_u8(&list));
         if (list.bad || protocol.len == 0)
             return false;
         keep_protocol(s->hello, protocol);
         s->hello->alpn_h2 |= span_eq(protocol, SPAN_LITERAL("h2"));
         s->hello->alpn_http11 |= span_eq(protocol, SPAN_LITERAL("http/1.1"));
-        s->hello->alpn_acme |= span_eq(protocol, SPAN_LITERAL("acme-tls/1"));
+        s->hello->alpn_acme = first && span_eq(protocol, SPAN_LITERAL("acme-tls/1"));
     }
     return true;
 }

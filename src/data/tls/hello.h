@@ -31,7 +31,7 @@ struct hello {
     bool rsa;            /* one of each that an RSA certificate can use */
     bool alpn_h2;        /* offered protocols: "h2", */
     bool alpn_http11;    /* "http/1.1", */
-    bool alpn_acme;      /* "acme-tls/1" */
+    bool alpn_acme;      /* "acme-tls/1" and nothing else (RFC 8737 section 3) */
     bool has_alpn;       /* the extension is there, with known protocols or not */
     bool has_ticket;     /* offers a ticket or PSK: probably a resumption */
     bool has_early_data; /* sends 0-RTT data behind the hello, which is not accepted */

@@ -250,9 +250,10 @@ static void note_protocols(struct tls_policy *policy, struct span list)
         list = SPAN_LITERAL("h2:http/1.1");
     while (list.len) {
         struct span word = next_word(&list);
-        uint8_t kind = span_eq(word, SPAN_LITERAL("h2"))         ? TLS_ALPN_H2
-                       : span_eq(word, SPAN_LITERAL("http/1.1")) ? TLS_ALPN_HTTP11
-                                                                 : TLS_ALPN_NONE;
+        uint8_t kind = span_eq(word, SPAN_LITERAL("h2"))           ? TLS_ALPN_H2
+                       : span_eq(word, SPAN_LITERAL("http/1.1"))   ? TLS_ALPN_HTTP11
+                       : span_eq(word, SPAN_LITERAL("acme-tls/1")) ? TLS_ALPN_ACME
+                                                                   : TLS_ALPN_NONE;
         if (kind && !(seen & kind))
             policy->alpn_order[count++] = kind;
         seen |= kind;
@@ -325,7 +326,7 @@ void tls_policy_destroy(struct tls_policy *policy)
 
 void tls_policy_offer(struct tls_policy *policy, uint32_t alpn)
 {
-    must((alpn & ~(uint32_t)(TLS_ALPN_HTTP11 | TLS_ALPN_H2)) == 0);
+    must((alpn & ~(uint32_t)(TLS_ALPN_HTTP11 | TLS_ALPN_H2 | TLS_ALPN_ACME)) == 0);
     policy->alpn = 0;
     for (size_t i = 0; i < TLS_ALPN_KINDS; i++)
         policy->alpn |= alpn & policy->alpn_order[i];
@@ -334,7 +335,8 @@ void tls_policy_offer(struct tls_policy *policy, uint32_t alpn)
 enum tls_alpn tls_policy_choose(const struct tls_policy *policy, const struct hello *hello)
 {
     uint32_t common = policy->alpn & ((hello->alpn_h2 ? TLS_ALPN_H2 : 0u) |
-                                      (hello->alpn_http11 ? TLS_ALPN_HTTP11 : 0u));
+                                      (hello->alpn_http11 ? TLS_ALPN_HTTP11 : 0u) |
+                                      (hello->alpn_acme ? TLS_ALPN_ACME : 0u));
     for (size_t i = 0; i < TLS_ALPN_KINDS; i++)
         if (policy->alpn_order[i] & common)
             return (enum tls_alpn)policy->alpn_order[i];

@@ -13,8 +13,8 @@
 #include "data/tls/ticket.h"
 
 /* Protocols that may be chosen by ALPN (RFC 7301). */
-enum tls_alpn { TLS_ALPN_NONE = 0, TLS_ALPN_HTTP11 = 1, TLS_ALPN_H2 = 2 };
-#define TLS_ALPN_KINDS 2
+enum tls_alpn { TLS_ALPN_NONE = 0, TLS_ALPN_HTTP11 = 1, TLS_ALPN_H2 = 2, TLS_ALPN_ACME = 4 };
+#define TLS_ALPN_KINDS 3
 
 #define TLS_GROUPS_MAX 5 /* kinds of key exchange groups */
 

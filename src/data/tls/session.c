@@ -104,18 +104,24 @@ static struct result load_certificate(struct tls_policy *policy, WOLFSSL *ssl,
     return result_ok();
 }
 
+static const char *alpn_text(uint32_t kind)
+{
+    return kind == TLS_ALPN_H2       ? "h2"
+           : kind == TLS_ALPN_HTTP11 ? "http/1.1"
+           : kind == TLS_ALPN_ACME   ? "acme-tls/1"
+                                     : "";
+}
+
 /* The list is what the alert no_application_protocol is about when nothing in it was offered. */
 static struct result set_alpn(const struct tls_policy *policy, const struct hello *hello,
                               struct tls_session *s)
 {
-    static char h2[] = "h2", http11[] = "http/1.1";
-
     s->alpn = (uint8_t)tls_policy_choose(policy, hello);
     if (!hello->has_alpn || policy->alpn == 0)
         return result_ok();
-    bool is_h2 = s->alpn ? s->alpn == TLS_ALPN_H2 : !(policy->alpn & TLS_ALPN_HTTP11);
-    char *protocol = is_h2 ? h2 : http11;
-    if (wolfSSL_UseALPN(s->ssl, protocol, (unsigned)strlen(protocol),
+    uint32_t kind = s->alpn ? s->alpn : policy->alpn & -policy->alpn; /* the lowest */
+    const char *protocol = alpn_text(kind);
+    if (wolfSSL_UseALPN(s->ssl, (char *)(uintptr_t)protocol, (unsigned)strlen(protocol),
                         WOLFSSL_ALPN_FAILED_ON_MISMATCH) != WOLFSSL_SUCCESS)
         return result_fail(ERR_CRYPTO);
     return result_ok();
@@ -294,7 +300,7 @@ bool session_resumed(const struct tls_session *s)
 
 const char *session_alpn(const struct tls_session *s)
 {
-    return s->alpn == TLS_ALPN_H2 ? "h2" : s->alpn == TLS_ALPN_HTTP11 ? "http/1.1" : "";
+    return alpn_text(s->alpn);
 }
 
 const char *session_version(const struct tls_session *s)

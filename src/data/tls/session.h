@@ -74,7 +74,7 @@ struct result session_write(struct tls_session *s, struct span plain, struct wri
 struct result session_shutdown(struct tls_session *s, struct writer *out);
 
 bool session_resumed(const struct tls_session *s);
-/* "h2", "http/1.1" or "". */
+/* "h2", "http/1.1", "acme-tls/1" or "". */
 const char *session_alpn(const struct tls_session *s);
 /* "TLSv1.3", "TLS_AES_128_GCM_SHA256", "X25519MLKEM768". Static memory; "" when not known. */
 const char *session_version(const struct tls_session *s);

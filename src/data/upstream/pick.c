@@ -286,12 +286,22 @@ static uint32_t sticky_server(struct worker *w, const struct snap_service *servi
     return SNAP_NONE;
 }
 
+/* Only hashing strategies look at the client, and a hash of it costs more than the rest. */
+static void note_client(struct pick *p, const struct snap_service *service,
+                        const struct pick_request *request)
+{
+    if (service->kind == SNAP_SERVICE_HASHED || service->strategy == SNAP_STRATEGY_HRW)
+        p->client_hash = hash_of(span_of(request->client, 16));
+}
+
 bool pick_server(struct worker *w, const struct snap_service *service,
                  const struct pick_request *request, struct pick *ret)
 {
     const struct snapshot *s = w->snapshot;
-    *ret = (struct pick){.client_hash = hash_of(span_of(request->client, 16))};
+    ret->client_hash = 0;
+    ret->cookie_count = 0;
     while (service->kind != SNAP_SERVICE_SERVERS) {
+        note_client(ret, service, request);
         uint32_t member = sticky_member(w, service, request->head);
         if (member == SNAP_NONE) {
             member = choose_member(w, service, ret->client_hash);
@@ -305,6 +315,7 @@ bool pick_server(struct worker *w, const struct snap_service *service,
     ret->server = sticky_server(w, service, request->head);
     if (ret->server != SNAP_NONE)
         return true;
+    note_client(ret, service, request);
     ret->server = choose_server(w, service, ret->client_hash, SNAP_NONE);
     if (ret->server == SNAP_NONE)
         return false;

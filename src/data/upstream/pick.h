@@ -22,9 +22,9 @@ struct pick_cookie {
 struct pick {
     const struct snap_service *service; /* the one with the server */
     uint32_t server;                    /* index in snapshot.servers */
-    uint64_t client_hash;
+    uint64_t client_hash;               /* for a strategy that hashes, else 0 */
     uint8_t cookie_count;
-    struct pick_cookie cookies[SNAP_SERVICE_LEVELS];
+    struct pick_cookie cookies[SNAP_SERVICE_LEVELS]; /* undefined from cookie_count on */
 };
 
 /* What the choice may depend on. */

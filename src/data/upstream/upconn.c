@@ -317,6 +317,16 @@ static void connect_turn(struct worker *w, struct upconn *upconn)
     }
 }
 
+bool upconn_event(struct worker *w, struct upconn *upconn, const struct ring_event *ev)
+{
+    (void)wire_event(w, &upconn->wire, ev);
+    if (ev->id.op != OP_SEND || ev->res <= 0 || upconn->phase != UPCONN_PHASE_LEASED ||
+        upconn->wire.sending.bytes > 0)
+        return true;
+    const struct exchange *x = exchange_of(w, upconn);
+    return !x || !exchange_only_listens(x);
+}
+
 void upconn_run(struct worker *w, struct upconn *upconn)
 {
     struct exchange *x = exchange_of(w, upconn);

@@ -55,6 +55,8 @@ void upconn_release(struct worker *w, struct upconn *upconn, bool reuse, uint32_
                     uint32_t max);
 /* What to receive next: what is armed, else as the server's latest answers make likely. */
 enum wire_want upconn_want(const struct upconn *upconn);
+/* Takes one completion in. False: it calls for no turn. */
+bool upconn_event(struct worker *w, struct upconn *upconn, const struct ring_event *ev);
 /* One turn. It may be gone afterwards. */
 void upconn_run(struct worker *w, struct upconn *upconn);
 void upconn_limit(struct worker *w, struct upconn *upconn);

@@ -58,3 +58,15 @@ def resolver(pebble, bind, folder, name="test", storage="acme.json", algorithm="
         f"[{acme}.dnsChallenge]", f'provider = "{provider}"', f"resolvers = {strings([bind.address])}", dns_more,
         f"[{acme}.dnsChallenge.propagation]", f"port = {bind.port}",
         f"[{acme}.dnsChallenge.env]", *(f'{key} = "{value}"' for key, value in variables.items()), ""])
+
+
+def answering_resolver(pebble, folder, challenges="http tls", name="test", storage="acme.json", more=""):
+    """A resolver whose challenges the workers answer, at "web" (http) and at entry points with TLS (tls)."""
+    acme = f"certificatesResolvers.{name}.acme"
+    text = [f"[{acme}]", 'email = "harness@edge.test"', f'caServer = "{pebble.directory_url}"',
+            f'caCertificates = ["{pebble.ca_file}"]', f'storage = "{folder / storage}"', more]
+    if "http" in challenges:
+        text += [f"[{acme}.httpChallenge]", 'entryPoint = "web"', f"port = {pebble.http_port}"]
+    if "tls" in challenges:
+        text += [f"[{acme}.tlsChallenge]", f"port = {pebble.tls_port}"]
+    return "\n".join(text + [""])

@@ -27,4 +27,20 @@ static void handles_die_with_their_slot(void **state)
     slab_fini(&s);
 }
 
-UNIT_TESTS(cmocka_unit_test(handles_die_with_their_slot))
+static void a_tail_may_stay_as_it_was(void **state)
+{
+    struct slab s;
+    uint32_t i;
+    assert_true(result_is_ok(slab_init(&s, 1, 100)));
+    slab_clear_less(&s, 10);
+    char *first = slab_take(&s, &i);
+    memset(first, 'x', 100);
+    slab_give_back(&s, i);
+    char *again = slab_take(&s, &i);
+    assert_int_equal(again[9], 0);
+    assert_int_equal(again[10], 'x');
+    slab_fini(&s);
+}
+
+UNIT_TESTS(cmocka_unit_test(handles_die_with_their_slot),
+           cmocka_unit_test(a_tail_may_stay_as_it_was))

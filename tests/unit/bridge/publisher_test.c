@@ -372,6 +372,15 @@ static const struct {
                                "\0\0\0\0"
                                "\1"
                                "\1\7\0\0\1\2\3\4")},
+    {WIRE_HTTP_CHALLENGE, SPAN_LITERAL("\0\0\0\1w\0\0\0\0\0\0\0\1x")}, /* no token */
+    {WIRE_HTTP_CHALLENGE, SPAN_LITERAL("\0\0\0\1w\0\0\0\1t\0\0\0\0")}, /* no answer */
+    {WIRE_HTTP_CHALLENGE, SPAN_LITERAL("\0\0\0\1w\0\0\0\1t\0\0\0\1xx")},
+    {WIRE_HTTP_CHALLENGE_REMOVE, SPAN_LITERAL("\0\0\0\2t")},
+    {WIRE_TLS_CHALLENGE, SPAN_LITERAL("\0\0\0\1a\0\0\0\3\0\0\1\0\0\0\1k")}, /* cut chain */
+    {WIRE_TLS_CHALLENGE, SPAN_LITERAL("\0\0\0\1a\0\0\0\4\0\0\1x\0\0\0\0")}, /* no key */
+    {WIRE_TLS_CHALLENGE_REMOVE, SPAN_LITERAL("\0\0\0")},
+    {WIRE_FENCE, SPAN_LITERAL("\0\0\0\0\0\0\0\0")},
+    {WIRE_FENCE, SPAN_LITERAL("\0\0\0\0\0\0\0\1\0")},
 };
 
 static void refuses_bad_bodies(void **state)
@@ -391,9 +400,103 @@ static void refuses_bad_bodies(void **state)
     assert_int_equal(feed_all().code, ERR_VERSION);
 }
 
+static bool answers_token(const char *token, const char *entrypoint, const char *answer)
+{
+    reader_online(reader);
+    const struct http_challenge *c = reader_http_challenge(reader, span_str(token));
+    bool good =
+        c && span_eq(c->entrypoint, span_str(entrypoint)) && span_eq(c->answer, span_str(answer));
+    reader_offline(reader);
+    return good;
+}
+
+static bool proves_name(const char *name, const char *key)
+{
+    reader_online(reader);
+    const struct table_cert *c = reader_tls_challenge(reader, span_str(name));
+    bool good = c && span_eq(c->key, span_str(key)) && c->chain.len == 4;
+    reader_offline(reader);
+    return good;
+}
+
+static void put_token(const char *token, const char *answer)
+{
+    publish_http_challenge(&out, span_str("web"), span_str(token), span_str(answer));
+}
+
+static void challenges_come_and_go(void **state)
+{
+    publish_sync_begin(&out);
+    put_token("t1", "t1.a");
+    put_token("t2", "t2.a");
+    publish_tls_challenge(&out, span_str("a.test"), SPAN_LITERAL("\0\0\1x"), span_str("key"));
+    publish_sync_end(&out);
+    good();
+    assert_true(answers_token("t1", "web", "t1.a") && answers_token("t2", "web", "t2.a"));
+    assert_true(proves_name("a.test", "key"));
+    assert_false(proves_name("t1", "key") || answers_token("a.test", "web", "key"));
+    assert_false(answers_token("t", "web", "t1.a"));
+    put_token("t1", "t1.b"); /* replaced */
+    put_token("t2", "t2.a"); /* as it is */
+    publish_http_challenge_remove(&out, span_str("t3"));
+    publish_tls_challenge_remove(&out, span_str("a.test"));
+    good();
+    assert_true(answers_token("t1", "web", "t1.b") && answers_token("t2", "web", "t2.a"));
+    assert_false(proves_name("a.test", "key"));
+    publisher_collect(publisher);
+    assert_int_equal(publisher_count(publisher).challenges, 2);
+
+    publisher_reset_stream(publisher); /* control came again with one of them */
+    publish_sync_begin(&out);
+    put_token("t2", "t2.a");
+    good();
+    assert_true(answers_token("t1", "web", "t1.b"));
+    publish_sync_end(&out);
+    good();
+    assert_false(answers_token("t1", "web", "t1.b"));
+    assert_true(answers_token("t2", "web", "t2.a"));
+    assert_int_equal(publisher_count(publisher).challenges, 1);
+}
+
+static void challenges_are_bounded(void **state)
+{
+    char token[16];
+    for (int i = 0; i < PUBLISH_CHALLENGES_MAX; i++) {
+        snprintf(token, sizeof token, "t%d", i);
+        put_token(token, "x");
+    }
+    good();
+    put_token("t7", "y"); /* replaces */
+    good();
+    for (int i = 0; i < PUBLISH_CHALLENGES_MAX; i++) {
+        snprintf(token, sizeof token, "t%d", i);
+        assert_true(answers_token(token, "web", i == 7 ? "y" : "x"));
+    }
+    put_token("more", "x");
+    assert_int_equal(feed_all().code, ERR_FORMAT);
+}
+
+/* A fence is what control may rely on: all before it holds, and it belongs to its stream. */
+static void fences(void **state)
+{
+    assert_int_equal(publisher_fence(publisher), 0);
+    put_token("t1", "t1.a");
+    publish_fence(&out, 3);
+    good();
+    assert_int_equal(publisher_fence(publisher), 3);
+    publish_fence(&out, 3);
+    assert_int_equal(feed_all().code, ERR_FORMAT);
+    publisher_reset_stream(publisher);
+    assert_int_equal(publisher_fence(publisher), 0);
+    publish_fence(&out, 1);
+    good();
+    assert_int_equal(publisher_fence(publisher), 1);
+}
+
 #define PUBLISHER_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 UNIT_TESTS(PUBLISHER_TEST(whole_sync), PUBLISHER_TEST(every_cut_is_waited_for),
            PUBLISHER_TEST(second_sync_sweeps), PUBLISHER_TEST(broken_sync_keeps_what_is_there),
            PUBLISHER_TEST(versions_grow), PUBLISHER_TEST(pins_keep_snapshots),
            PUBLISHER_TEST(server_states), PUBLISHER_TEST(ticket_keys_change),
-           PUBLISHER_TEST(refuses_bad_bodies))
+           PUBLISHER_TEST(refuses_bad_bodies), PUBLISHER_TEST(challenges_come_and_go),
+           PUBLISHER_TEST(challenges_are_bounded), PUBLISHER_TEST(fences))

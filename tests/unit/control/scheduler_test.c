@@ -342,7 +342,7 @@ static void test_ca_refuses_the_proof(void **state)
     w->validation_bad_ns = 30 * DAY_NS;
     assert_false(life(DAY_NS, 1));
     struct ledger_entry e = read_ledger();
-    assert_non_null(strstr(e.text, "wrong TXT record"));
+    assert_non_null(strstr(e.text, "wrong answer"));
     assert_string_equal(e.type, "urn:ietf:params:acme:error:unauthorized");
     assert_true(w->order_count <= 5); /* 1 min, 10 min, 1 h, 6 h, 24 h */
     assert_int_equal(txt_count(), 0);

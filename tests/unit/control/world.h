@@ -8,6 +8,7 @@
 #pragma once
 
 #include "control/acme/acme.h"
+#include "control/challenges.h"
 #include "control/propagation/propagation.h"
 #include "control/provider/host.h"
 #include "control/resolver.h"
@@ -51,11 +52,18 @@ struct world {
         bool used;
         char fqdn[64], value[64];
     } txt[32];
+    struct {
+        bool used, tls;
+        char key_auth[64];
+    } answers[16]; /* that the workers have: gone with the process that gave them */
+    bool single;   /* the CA wants one proof: there is no wildcard */
     struct world_order orders[64];
     int order_count, issued, published, stored;
     int64_t stored_from_s, stored_to_s;
     int64_t life_s;
     /* What is wrong, until when (ns). */
+    uint64_t http_bad_ns, tls_bad_ns; /* the CA does not get through to port 80, 443 */
+    int http_looks, tls_looks;        /* that the CA took */
     uint64_t ca_down_ns, cleanup_down_ns, present_denied_ns, validation_bad_ns, disk_full_ns;
     uint32_t retry_after_s; /* of newOrder while rate_limited_ns */
     uint64_t rate_limited_ns;
@@ -428,4 +436,94 @@ struct propagation *propagation_check(struct loop *loop, const struct propagatio
 void propagation_cancel(struct propagation *p)
 {
     p->off = true;
+}
+
+/* ---- the workers -------------------------------------------------------------------------------
+ */
+
+static int find_answer(bool tls, const char *key_auth)
+{
+    for (int i = 0; i < 16; i++)
+        if (w->answers[i].used && w->answers[i].tls == tls &&
+            !strcmp(w->answers[i].key_auth, key_auth))
+            return i;
+    return -1;
+}
+
+static void put_answer(bool tls, const char *key_auth)
+{
+    int i = find_answer(tls, key_auth);
+    boundary();
+    if (i >= 0)
+        return;
+    for (i = 0; w->answers[i].used; i++)
+        must(i < 15);
+    w->answers[i].used = true;
+    w->answers[i].tls = tls;
+    snprintf(w->answers[i].key_auth, sizeof w->answers[i].key_auth, "%s", key_auth);
+    boundary();
+}
+
+static void drop_answer(bool tls, const char *key_auth)
+{
+    int i = find_answer(tls, key_auth);
+    boundary();
+    if (i >= 0)
+        w->answers[i].used = false;
+    boundary();
+}
+
+struct result challenges_put_http(struct challenges *c, const char *entrypoint, const char *token,
+                                  const char *key_auth, struct why *why)
+{
+    must(!strcmp(entrypoint, "web") && !strncmp(key_auth, token, strlen(token)));
+    put_answer(false, key_auth);
+    return result_ok();
+}
+
+struct result challenges_put_tls(struct challenges *c, const char *identifier, const char *key_auth,
+                                 struct why *why)
+{
+    must(!strcmp(identifier, "a.test"));
+    put_answer(true, key_auth);
+    return result_ok();
+}
+
+void challenges_drop_http(struct challenges *c, const char *key_auth)
+{
+    drop_answer(false, key_auth);
+}
+
+void challenges_drop_tls(struct challenges *c, const char *key_auth)
+{
+    drop_answer(true, key_auth);
+}
+
+struct world_fence {
+    struct event e;
+    struct challenges_wait *wait;
+};
+
+static void run_fence(struct event *e)
+{
+    struct world_fence *f = e->subject;
+    struct challenges_wait *wait = f->wait;
+    free(f);
+    boundary();
+    if (wait->done)
+        wait->done(wait);
+}
+
+void challenges_wait(struct challenges *c, struct challenges_wait *wait,
+                     void (*done)(struct challenges_wait *wait))
+{
+    struct world_fence *f = mem_zalloc(sizeof *f);
+    f->wait = wait;
+    wait->done = done;
+    later(&f->e, run_fence, f);
+}
+
+void challenges_wait_cancel(struct challenges_wait *wait)
+{
+    wait->done = NULL;
 }

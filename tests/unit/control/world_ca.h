@@ -46,14 +46,16 @@ static const char *order_status(const struct world_order *o)
 static void reply_order(struct acme_call *c, int i, const char *location)
 {
     struct world_order *o = &w->orders[i];
-    char json[512];
+    char json[512], wildcard[64] = "";
+    if (!w->single)
+        snprintf(wildcard, sizeof wildcard, ",\"https://ca/z/%d/1\"", i);
     if (o->csr_len)
         o->polls++;
     const char *status = order_status(o);
     snprintf(json, sizeof json,
-             "{\"status\":\"%s\",\"authorizations\":[\"https://ca/z/%d/0\",\"https://ca/z/%d/1\"],"
+             "{\"status\":\"%s\",\"authorizations\":[\"https://ca/z/%d/0\"%s],"
              "\"finalize\":\"https://ca/f/%d\"%s%d\"}",
-             status, i, i, i,
+             status, i, wildcard, i,
              strcmp(status, "valid") ? ",\"x\":\"" : ",\"certificate\":\"https://ca/cert/", i);
     reply_json(c, location, json);
 }
@@ -65,35 +67,55 @@ static const char *authz_status(const struct world_order *o, int n)
 
 static void reply_authz(struct acme_call *c, int i, int n)
 {
-    char json[768];
+    char json[2048];
     const char *status = authz_status(&w->orders[i], n);
-    snprintf(json, sizeof json,
-             "{\"status\":\"%s\",\"identifier\":{\"type\":\"dns\",\"value\":\"a.test\"},"
-             "\"wildcard\":%s,\"challenges\":[{\"type\":\"dns-01\",\"url\":\"https://ca/c/%d/%d\","
-             "\"token\":\"token-%d-%d\",\"status\":\"%s\",\"error\":{\"type\":"
-             "\"urn:ietf:params:acme:error:unauthorized\",\"detail\":\"wrong TXT record\"}}]}",
-             status, n ? "true" : "false", i, n, i, n, status);
+    int len = snprintf(json, sizeof json,
+                       "{\"status\":\"%s\",\"identifier\":{\"type\":\"dns\",\"value\":\"a.test\"},"
+                       "\"wildcard\":%s,\"challenges\":[",
+                       status, n ? "true" : "false");
+    for (int k = 0; k < (n ? 1 : ORDER_CHALLENGES); k++) /* a wildcard only by DNS */
+        len += snprintf(
+            json + len, sizeof json - (size_t)len,
+            "%s{\"type\":\"%s\",\"url\":\"https://ca/c/%d/%d/%d\",\"token\":\"token-%d-%d\","
+            "\"status\":\"%s\",\"error\":{\"type\":"
+            "\"urn:ietf:params:acme:error:unauthorized\",\"detail\":\"wrong answer\"}}",
+            k ? "," : "", order_challenge_name((enum order_challenge)k), i, n, k, i, n, status);
+    snprintf(json + len, sizeof json - (size_t)len, "]}");
     reply_json(c, NULL, json);
 }
 
+/* What stands at the place where a challenge is looked for. */
+static bool is_answered(int challenge, const char *key_auth)
+{
+    struct buf value = {0};
+    uint8_t hash[DIGEST_BYTES_MAX];
+    if (challenge == ORDER_CHALLENGE_HTTP) {
+        w->http_looks++;
+        return find_answer(false, key_auth) >= 0 && w->now_ns >= w->http_bad_ns;
+    }
+    if (challenge == ORDER_CHALLENGE_TLS) {
+        w->tls_looks++;
+        return find_answer(true, key_auth) >= 0 && w->now_ns >= w->tls_bad_ns;
+    }
+    digest_once(DIGEST_SHA256, span_str(key_auth), hash);
+    base64url_put(&value, span_of(hash, 32));
+    bool good = find_txt("_acme-challenge.a.test.", buf_span(&value)) >= 0;
+    buf_free(&value);
+    return good;
+}
+
 /* The CA looks when it is told to, once. */
-static void validate(struct acme_call *c, int i, int n)
+static void validate(struct acme_call *c, int i, int n, int challenge)
 {
     struct world_order *o = &w->orders[i];
     char key_auth[64];
-    uint8_t hash[DIGEST_BYTES_MAX];
-    struct buf value = {0};
     snprintf(key_auth, sizeof key_auth, "token-%d-%d." THUMB, i, n);
-    digest_once(DIGEST_SHA256, span_str(key_auth), hash);
-    base64url_put(&value, span_of(hash, 32));
-    bool good = find_txt("_acme-challenge.a.test.", buf_span(&value)) >= 0 &&
-                w->now_ns >= w->validation_bad_ns;
+    bool good = is_answered(challenge, key_auth) && w->now_ns >= w->validation_bad_ns;
     boundary();
     if (!o->valid[n] && !o->refused[n]) {
         o->valid[n] = good;
         o->refused[n] = !good;
     }
-    buf_free(&value);
     reply_json(c, NULL, "{}");
 }
 
@@ -165,7 +187,7 @@ static void new_order(struct acme_call *c)
     }
     must(w->order_count < 64);
     int i = w->order_count++;
-    w->orders[i] = (struct world_order){0};
+    w->orders[i] = (struct world_order){.valid[1] = w->single};
     snprintf(location, sizeof location, "https://ca/o/%d", i);
     reply_order(c, i, location);
 }
@@ -173,7 +195,7 @@ static void new_order(struct acme_call *c)
 static void run_acme(struct event *e)
 {
     struct acme_call *c = e->subject;
-    int i = 0, n = 0;
+    int i = 0, n = 0, k = 0;
     w->questions++;
     if (c->off) {
         /* nobody waits */
@@ -190,8 +212,8 @@ static void run_acme(struct event *e)
         reply_order(c, i, NULL);
     } else if (sscanf(c->url, "https://ca/z/%d/%d", &i, &n) == 2) {
         reply_authz(c, i, n);
-    } else if (sscanf(c->url, "https://ca/c/%d/%d", &i, &n) == 2) {
-        validate(c, i, n);
+    } else if (sscanf(c->url, "https://ca/c/%d/%d/%d", &i, &n, &k) == 3) {
+        validate(c, i, n, k);
     } else if (sscanf(c->url, "https://ca/f/%d", &i) == 1) {
         finalize(c, i);
     } else if (sscanf(c->url, "https://ca/cert/%d", &i) == 1) {

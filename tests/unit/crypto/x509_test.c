@@ -292,7 +292,35 @@ static void signs_itself(void **state)
     }
 }
 
+/* RFC 8737 section 3: the extension is critical and holds the digest as an OCTET STRING. */
+static void proves(void **state)
+{
+    static const uint8_t extension[] = {0x30, 0x31, 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07,
+                                        0x01, 0x1f, 0x01, 0x01, 0xff, 0x04, 0x22, 0x04, 0x20};
+    static const char *const names[] = {"a.test", "2001:db8::7"};
+    struct key *key;
+    uint8_t digest[32];
+    memset(digest, 0x5a, sizeof digest);
+    assert_true(result_is_ok(key_generate(KEY_EC256, &key, NULL)));
+    for (size_t i = 0; i < 2; i++) {
+        struct buf der = {0};
+        struct x509 x;
+        assert_true(result_is_ok(
+            x509_acme_proof(key, names[i], span_of(digest, sizeof digest), 7, &der, NULL)));
+        assert_true(result_is_ok(x509_parse(buf_span(&der), &x, NULL)));
+        assert_int_equal(x.name_count, 1);
+        assert_string_equal(x.names[0], names[i]);
+        uint8_t *at = memmem(der.ptr, der.len, extension, sizeof extension);
+        assert_non_null(at);
+        assert_memory_equal(at + sizeof extension, digest, sizeof digest);
+        x509_free(&x);
+        buf_free(&der);
+    }
+    key_free(key);
+}
+
 UNIT_TESTS(cmocka_unit_test(reads_a_leaf), cmocka_unit_test(refuses_chains),
            cmocka_unit_test(key_belongs), cmocka_unit_test(survives_damage),
            cmocka_unit_test(times), cmocka_unit_test(covers), cmocka_unit_test(requests_many_names),
-           cmocka_unit_test(refuses_names), cmocka_unit_test(signs_itself))
+           cmocka_unit_test(refuses_names), cmocka_unit_test(signs_itself),
+           cmocka_unit_test(proves))

@@ -548,6 +548,19 @@ static void protocols(void **state)
               "acme-tls/1");
     assert_int_equal(parse(end(&b), &h).code, ERR_NONE);
     assert_true(h.has_alpn && h.alpn_acme && !h.alpn_h2 && !h.alpn_http11);
+    /* Beside others it is no CA's (RFC 8737 section 3), wherever it stands. */
+    begin(&b, SUITES_MODERN, sizeof SUITES_MODERN - 1);
+    EXTENSION(&b, EXT_ALPN,
+              "\0\x0e\x0a"
+              "acme-tls/1\x02h2");
+    assert_int_equal(parse(end(&b), &h).code, ERR_NONE);
+    assert_true(h.has_alpn && !h.alpn_acme && h.alpn_h2);
+    begin(&b, SUITES_MODERN, sizeof SUITES_MODERN - 1);
+    EXTENSION(&b, EXT_ALPN,
+              "\0\x0e\x02h2\x0a"
+              "acme-tls/1");
+    assert_int_equal(parse(end(&b), &h).code, ERR_NONE);
+    assert_true(h.has_alpn && !h.alpn_acme && h.alpn_h2);
     begin(&b, SUITES_MODERN, sizeof SUITES_MODERN - 1);
     EXTENSION(&b, EXT_ALPN, "\0\x09\x03h2c\x04spdy");
     assert_int_equal(parse(end(&b), &h).code, ERR_NONE);
