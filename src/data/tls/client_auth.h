@@ -23,6 +23,6 @@ struct result client_auth_init(struct WOLFSSL_CTX *ctx, const struct snap_tls *o
 /* Whether clients are asked at all, and whether what they send is verified. */
 bool client_auth_asks(const struct snap_tls *options);
 bool client_auth_verifies(const struct snap_tls *options);
-/* wolfSSL keeps the authorities of a client's chain as if they were its own. To be called after
- * each call of wolfSSL that may have read a client's certificate. */
+/* wolfSSL keeps the authorities of a peer's chain as if they were its own: for ever, and for other
+ * peers. To be called after each call of wolfSSL that may have read a peer's certificate. */
 void client_auth_forget(struct WOLFSSL_CERT_MANAGER *manager);

@@ -219,6 +219,7 @@ struct result session_dial(struct tls_dialer *dialer, struct span host, bool htt
         return result_fail(ERR_NO_MEMORY);
     *s = (struct tls_session){.phase = SESSION_PHASE_HANDSHAKE, .is_client = true};
     s->transport_id = dialer->id;
+    s->authorities = wolfSSL_CTX_GetCertManager(dialer->ctx);
     s->ssl = wolfSSL_new(dialer->ctx);
     struct result r = s->ssl ? result_ok() : result_fail(ERR_NO_MEMORY);
     if (result_is_ok(r))

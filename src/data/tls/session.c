@@ -145,7 +145,7 @@ struct result session_open(struct tls_policy *policy, const struct hello *hello,
     *s = (struct tls_session){.phase = SESSION_PHASE_HANDSHAKE};
     WOLFSSL_CTX *ctx = tickets ? policy->tickets : policy->plain;
     s->ssl = wolfSSL_new(ctx);
-    s->clients = policy->asks ? wolfSSL_CTX_GetCertManager(ctx) : NULL;
+    s->authorities = policy->asks ? wolfSSL_CTX_GetCertManager(ctx) : NULL;
     struct result r = s->ssl ? result_ok() : result_fail(ERR_NO_MEMORY);
     if (result_is_ok(r))
         r = load_certificate(policy, s->ssl, cert);
@@ -187,8 +187,8 @@ struct result session_handshake(struct tls_session *s, struct session_io *io)
     s->io = io;
     int done = s->is_client ? wolfSSL_connect(s->ssl) : wolfSSL_accept(s->ssl);
     s->io = NULL;
-    if (s->clients)
-        client_auth_forget(s->clients);
+    if (s->authorities)
+        client_auth_forget(s->authorities);
     if (done == WOLFSSL_SUCCESS && s->is_client && !dialer_accepts(s))
         return session_fail(s, DOMAIN_NAME_MISMATCH);
     if (done == WOLFSSL_SUCCESS) {

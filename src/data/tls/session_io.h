@@ -18,8 +18,8 @@ enum session_phase {
 
 struct tls_session {
     struct WOLFSSL *ssl;
-    struct session_io *io;                /* during a call */
-    struct WOLFSSL_CERT_MANAGER *clients; /* roots for client certificates; NULL: none asked */
+    struct session_io *io;                    /* during a call */
+    struct WOLFSSL_CERT_MANAGER *authorities; /* who vouches for the peer; NULL: it shows nothing */
     struct early *early; /* during a handshake with early data to leave out, else NULL */
     uint8_t binding[TICKET_BINDING_BYTES];
     int failure;

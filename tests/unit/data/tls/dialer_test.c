@@ -144,6 +144,28 @@ static void verified_sessions(void **state)
     }
 }
 
+/* What one server sent vouches for no other, and is not kept. */
+static void chains_are_forgotten(void **state)
+{
+    struct pair_cert alone = certs[PAIR_P256];
+    struct span chain = alone.table.chain;
+    alone.table.chain =
+        span_first(chain, 3 + (size_t)(chain.ptr[0] << 16 | chain.ptr[1] << 8 | chain.ptr[2]));
+    assert_true(alone.table.chain.len < chain.len);
+    trust(&certs[PAIR_P256]);
+    for (int tls13 = 0; tls13 < 2; tls13++) {
+        struct tls_policy *with = make_policy(only(tls13), only(tls13));
+        struct tls_dialer *d = make_dialer();
+        struct link l;
+        assert_true(meet(&l, d, with, &certs[PAIR_P256], NAME, NULL));
+        part(&l);
+        assert_false(meet(&l, d, with, &alone, NAME, NULL));
+        part(&l);
+        tls_dialer_destroy(d);
+        tls_policy_destroy(with);
+    }
+}
+
 static void names_are_checked(void **state)
 {
     trust(&certs[0]);
@@ -296,11 +318,9 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(verified_sessions),
-        cmocka_unit_test(names_are_checked),
-        cmocka_unit_test(the_placeholder_is_no_way_in),
-        cmocka_unit_test(chains_are_checked),
-        cmocka_unit_test(sessions_are_resumed),
+        cmocka_unit_test(verified_sessions),  cmocka_unit_test(chains_are_forgotten),
+        cmocka_unit_test(names_are_checked),  cmocka_unit_test(the_placeholder_is_no_way_in),
+        cmocka_unit_test(chains_are_checked), cmocka_unit_test(sessions_are_resumed),
         cmocka_unit_test(protocols),
     };
     return cmocka_run_group_tests(tests, pair_setup, teardown);
