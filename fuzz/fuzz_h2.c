@@ -8,9 +8,10 @@
 
 #include "data/http/h2.h"
 
+#include "fuzz_sink.h"
+
 static struct blocks blocks;
 static struct http_head head;
-static struct block_queue sent;
 
 /* A stream as this target keeps it. */
 struct request {
@@ -23,45 +24,6 @@ struct request {
 static struct request requests[REQUESTS];
 static uint32_t open_count;
 static uint8_t mode;
-
-/* A sink that keeps nothing: the codec writes into blocks that are given back at once. */
-struct sink sink_of(struct worker *w, struct wire *wire, struct tls_session *tls)
-{
-    return (struct sink){.queue = &sent, .queue_high = 1u << 20};
-}
-
-static uint8_t scratch[WIRE_PIECES * 65536];
-
-struct writer sink_writer(struct sink *s, uint32_t need)
-{
-    must(need <= sizeof scratch);
-    return writer_of(scratch, sizeof scratch);
-}
-
-void sink_commit(struct sink *s, const struct writer *w)
-{
-    must(!w->bad);
-}
-
-void sink_copy(struct sink *s, struct span bytes)
-{
-    must(bytes.len <= sizeof scratch);
-    memcpy(scratch, bytes.ptr, bytes.len);
-}
-
-uint32_t sink_room(struct sink *s, uint32_t want)
-{
-    return want;
-}
-
-uint8_t *ring_buffer(struct ring *ring, enum ring_group group, uint16_t buffer)
-{
-    return NULL;
-}
-
-void ring_give_back(struct ring *ring, enum ring_group group, uint16_t buffer)
-{
-}
 
 static void answer(struct h2 *h2, struct request *r, uint16_t status)
 {
@@ -154,13 +116,13 @@ static void on_close(struct h2 *h2, void *stream)
     open_count--;
 }
 
-static uint32_t on_waiting(struct h2 *h2, void *stream, bool *ret_last)
+static uint32_t on_waiting(struct h2_sender *sender, void *stream, bool *ret_last)
 {
     *ret_last = true;
     return ((struct request *)stream)->left;
 }
 
-static void on_move(struct h2 *h2, void *stream, uint32_t n, struct writer *to)
+static void on_move(struct h2_sender *sender, void *stream, uint32_t n, struct writer *to)
 {
     struct request *r = stream;
     must(n <= r->left);
@@ -169,7 +131,7 @@ static void on_move(struct h2 *h2, void *stream, uint32_t n, struct writer *to)
         writer_bytes(to, "x", 1);
 }
 
-static struct span on_lines(struct h2 *h2, void *stream)
+static struct span on_lines(struct h2_sender *sender, void *stream)
 {
     return mode & 1 ? SPAN_LITERAL("X-Trailer: 1\r\n") : (struct span){0};
 }
@@ -183,9 +145,7 @@ static const struct h2_handler handler = {
     .end = on_end,
     .sent = on_sent,
     .close = on_close,
-    .waiting = on_waiting,
-    .move = on_move,
-    .lines = on_lines,
+    .payload = {.waiting = on_waiting, .move = on_move, .lines = on_lines},
 };
 
 static void run(struct span in, uint32_t cut)

@@ -191,17 +191,17 @@ static void on_sent(struct h2 *h2, void *stream)
         h2_reset(h2, s->id, H2_NO_ERROR);
 }
 
-static uint32_t on_waiting(struct h2 *h2, void *stream, bool *ret_last)
+static uint32_t on_waiting(struct h2_sender *sender, void *stream, bool *ret_last)
 {
     const struct h2_stream *s = stream;
     *ret_last = s->out_last;
     return s->out.bytes;
 }
 
-static void on_move(struct h2 *h2, void *stream, uint32_t n, struct writer *to)
+static void on_move(struct h2_sender *sender, void *stream, uint32_t n, struct writer *to)
 {
-    struct h2_conn *h = h2_conn_of(h2);
     struct h2_stream *s = stream;
+    struct h2_conn *h = s->owner;
     while (n) {
         struct span part = span_first(block_span(s->out.first), n);
         writer_span(to, part);
@@ -213,7 +213,7 @@ static void on_move(struct h2 *h2, void *stream, uint32_t n, struct writer *to)
         stream_ready(s);
 }
 
-static struct span on_lines(struct h2 *h2, void *stream)
+static struct span on_lines(struct h2_sender *sender, void *stream)
 {
     const struct h2_stream *s = stream;
     return s->trailers ? block_span(s->trailers) : (struct span){0};
@@ -228,9 +228,7 @@ static const struct h2_handler handler = {
     .end = on_end,
     .sent = on_sent,
     .close = on_close,
-    .waiting = on_waiting,
-    .move = on_move,
-    .lines = on_lines,
+    .payload = {.waiting = on_waiting, .move = on_move, .lines = on_lines},
 };
 
 /* ---- birth and end -------------------------------------------------------------------------- */

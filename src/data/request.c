@@ -117,6 +117,10 @@ static uint16_t write_head(struct worker *w, struct request *rq, struct exchange
  * for another one. */
 static void answer_ping(struct worker *w, struct request *rq)
 {
+    if (rq->head->connect) { /* success would say that a tunnel stands */
+        answer(w, rq, 501);
+        return;
+    }
     bool stops = w->config->shared->stopping;
     uint16_t status = stops ? w->snapshot->metrics.ping_status : 200;
     passage_reply(w, rq, status, status == 200 ? SPAN_LITERAL("OK") : span_str(h1_reason(status)));

@@ -344,6 +344,14 @@ def priorities(client):
     client.send(frame(h2raw.PRIORITY, stream=1, payload=struct.pack(">IB", 0, 1)) * 5000)
 
 
+def unknown_frames(client):
+    client.send(frame(0xFA, 0xFF, 7, b"abc") * 5000)
+
+
+def large_unknown_frames(client):
+    client.send(b"".join(frame(kind, 0, 0, bytes(10000)) for kind in (0xA, 0xC, 0x10, 0xFF) * 400))
+
+
 def empty_data(client):
     stream = client.open("POST", "/lazy", end=False)
     client.send(frame(h2raw.DATA, stream=stream) * 5000)
@@ -394,6 +402,8 @@ MISUSE = {
     "PING flood": (pings, "h2_control_frames"),
     "SETTINGS flood": (settings_flood, "h2_control_frames"),
     "PRIORITY flood": (priorities, "h2_control_frames"),
+    "unknown frames": (unknown_frames, "h2_control_frames"),
+    "large unknown frames": (large_unknown_frames, "h2_control_frames"),
     "empty DATA": (empty_data, "h2_empty_frames"),
     "CONTINUATION flood": (continuations, "h2_head_frames"),
     "empty CONTINUATION flood": (empty_continuations, "h2_head_frames"),

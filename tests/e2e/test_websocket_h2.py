@@ -553,6 +553,13 @@ def test_switch_that_does_not_answer_the_key(proxy, raw, change):
         assert counters["tunnels"] == 0
 
 
+def test_our_own_success_is_no_tunnel(ferrule, raw, certificate):
+    proxy = ferrule.both(raw, certificates=[certificate], workers=1, extra='[ping]\nentryPoint = "web"\n')
+    with connect(proxy, "plain") as client:
+        assert client.exchange("GET", "/ping").status == 200
+        assert client.wait(client.open_websocket("/ping")).status == 501
+
+
 def test_upstream_that_does_not_answer(ferrule, raw, certificate):
     proxy = ferrule.both(raw, certificates=[certificate], workers=1, service='serversTransport = "quick"',
                          extra='[http.serversTransports.quick.forwardingTimeouts]\nresponseHeaderTimeout = "1s"')

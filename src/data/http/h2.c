@@ -2,8 +2,7 @@
 #include "data/http/h2.h"
 
 #include "data/http/h2_head.h"
-
-#include <nghttp2/nghttp2.h>
+#include "data/http/h2_send_impl.h"
 
 /* Bytes of a header list that we send: upstreams may give us 64 KB, and fields are added. */
 #define SEND_HEAD_MAX 131072u
@@ -11,6 +10,7 @@
 /* How long frames may be on their way that were sent before our reset was seen. */
 #define LENIENT_NS 30000000000ull
 
+static_assert(offsetof(struct h2, sender) == 0, "a sender is its codec");
 static_assert((int)H2_INTERNAL_ERROR == NGHTTP2_INTERNAL_ERROR, "");
 static_assert((int)H2_REFUSED_STREAM == NGHTTP2_REFUSED_STREAM, "");
 static_assert((int)H2_CANCEL == NGHTTP2_CANCEL, "");
@@ -31,7 +31,7 @@ static int exceed(struct h2 *h2, enum h2_excess excess)
 {
     if (!h2->excess) {
         h2->excess = (uint8_t)excess;
-        (void)nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
+        (void)nghttp2_session_terminate_session(h2->sender.session, NGHTTP2_ENHANCE_YOUR_CALM);
     }
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
@@ -55,12 +55,12 @@ static int glitch(struct h2 *h2)
 static bool is_late(const struct h2 *h2, int32_t id)
 {
     return id > 0 && id <= h2->last_id && h2->now_ns >= h2->lenient_until_ns &&
-           !nghttp2_session_find_stream(h2->session, id);
+           !nghttp2_session_find_stream(h2->sender.session, id);
 }
 
 static int refuse_late(struct h2 *h2)
 {
-    (void)nghttp2_session_terminate_session(h2->session, NGHTTP2_STREAM_CLOSED);
+    (void)nghttp2_session_terminate_session(h2->sender.session, NGHTTP2_STREAM_CLOSED);
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
@@ -83,10 +83,17 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
     case NGHTTP2_WINDOW_UPDATE:
     case NGHTTP2_GOAWAY:
         return 0;
-    default: /* SETTINGS, PING, PRIORITY; unknown ones do not come here and cost nothing */
+    default: /* SETTINGS, PING, PRIORITY, and types that nobody knows */
         return spend(h2, &h2->controls, h2->bounds.control_frames) ? 0
                                                                    : exceed(h2, H2_EXCESS_CONTROL);
     }
+}
+
+/* Frames of unknown types are ignored (RFC 9113 section 5.5), once they are counted. */
+static int on_extension(nghttp2_session *session, void **ret_payload, const nghttp2_frame_hd *hd,
+                        void *user)
+{
+    return NGHTTP2_ERR_CANCEL;
 }
 
 /* ---- from the client ------------------------------------------------------------------------ */
@@ -226,71 +233,20 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error,
 bool h2_receive(struct h2 *h2, struct span bytes, uint64_t now_ns)
 {
     h2->now_ns = now_ns;
-    ssize_t n = nghttp2_session_mem_recv(h2->session, bytes.ptr, bytes.len);
+    ssize_t n = nghttp2_session_mem_recv(h2->sender.session, bytes.ptr, bytes.len);
     if (n >= 0)
         return true;
     /* After a failure that is not ours nghttp2 has nothing queued that would say so. */
     if (!h2->excess)
-        (void)nghttp2_session_terminate_session(h2->session, n == NGHTTP2_ERR_BAD_CLIENT_MAGIC
-                                                                 ? NGHTTP2_PROTOCOL_ERROR
-                                                                 : NGHTTP2_ENHANCE_YOUR_CALM);
+        (void)nghttp2_session_terminate_session(
+            h2->sender.session,
+            n == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_ENHANCE_YOUR_CALM);
     if (!h2->excess && n == NGHTTP2_ERR_FLOODED) /* a bound of its own: answers that wait */
         h2->excess = H2_EXCESS_CONTROL;
     return false;
 }
 
 /* ---- to the client -------------------------------------------------------------------------- */
-
-static ssize_t on_send(nghttp2_session *session, const uint8_t *data, size_t len, int flags,
-                       void *user)
-{
-    struct h2 *h2 = user;
-    if (sink_room(h2->out, 1) == 0)
-        return NGHTTP2_ERR_WOULDBLOCK;
-    sink_copy(h2->out, span_of(data, len));
-    return h2->out->failed ? NGHTTP2_ERR_CALLBACK_FAILURE : (ssize_t)len;
-}
-
-static int submit_trailers(struct h2 *h2, int32_t id, struct span lines);
-
-static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t len,
-                       uint32_t *flags, nghttp2_data_source *source, void *user)
-{
-    struct h2 *h2 = user;
-    bool last = false;
-    uint32_t n = h2->handler->waiting(h2, source->ptr, &last);
-    if (n == 0 && !last)
-        return NGHTTP2_ERR_DEFERRED;
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (n > len)
-        return (ssize_t)len;
-    if (!last)
-        return (ssize_t)n;
-    *flags |= NGHTTP2_DATA_FLAG_EOF;
-    struct span lines = h2->handler->lines(h2, source->ptr);
-    if (lines.len) {
-        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        if (submit_trailers(h2, id, lines))
-            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    }
-    return (ssize_t)n;
-}
-
-/* The frame that on_read() promised; nothing is padded. */
-static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
-                        size_t len, nghttp2_data_source *source, void *user)
-{
-    struct h2 *h2 = user;
-    if (sink_room(h2->out, 1) == 0)
-        return NGHTTP2_ERR_WOULDBLOCK;
-    struct writer to = sink_writer(h2->out, (uint32_t)(9 + len));
-    if (to.bad)
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
-    writer_bytes(&to, head, 9);
-    h2->handler->move(h2, source->ptr, (uint32_t)len, &to);
-    sink_commit(h2->out, &to);
-    return h2->out->failed ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
-}
 
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
@@ -317,26 +273,18 @@ static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *fram
 
 bool h2_send(struct h2 *h2, struct sink *out)
 {
-    h2->out = out;
-    int rv = nghttp2_session_send(h2->session);
-    h2->out = NULL;
-    return rv == 0;
+    return h2_send_all(&h2->sender, out);
 }
 
 bool h2_wants_send(const struct h2 *h2)
 {
-    return nghttp2_session_want_write(h2->session);
+    return nghttp2_session_want_write(h2->sender.session);
 }
 
 bool h2_is_over(const struct h2 *h2)
 {
-    return !nghttp2_session_want_read(h2->session) && !nghttp2_session_want_write(h2->session);
-}
-
-static nghttp2_nv nv_of(struct span name, struct span value)
-{
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name.ptr, (uint8_t *)(uintptr_t)value.ptr, name.len,
-                        value.len, NGHTTP2_NV_FLAG_NONE};
+    return !nghttp2_session_want_read(h2->sender.session) &&
+           !nghttp2_session_want_write(h2->sender.session);
 }
 
 struct result h2_respond(struct h2 *h2, int32_t id, const struct http_head *head, void *stream,
@@ -348,66 +296,57 @@ struct result h2_respond(struct h2 *h2, int32_t id, const struct http_head *head
     must(head->status >= 100 && head->status <= 999);
     for (int i = 2, s = head->status; i >= 0; i--, s /= 10)
         status[i] = (char)('0' + s % 10);
-    nv[n++] = nv_of(SPAN_LITERAL(":status"), span_of(status, 3));
+    nv[n++] = h2_send_nv(SPAN_LITERAL(":status"), span_of(status, 3));
     for (uint32_t i = 0; i < head->field_count; i++)
         if (!head->fields[i].drop)
-            nv[n++] = nv_of(head->fields[i].name, head->fields[i].value);
+            nv[n++] = h2_send_nv(head->fields[i].name, head->fields[i].value);
     if (head->body == HTTP_BODY_LENGTH)
-        nv[n++] = nv_of(SPAN_LITERAL("content-length"), h2_decimal(head->content_length, length));
-    nghttp2_data_provider from = {.source.ptr = stream, .read_callback = on_read};
+        nv[n++] =
+            h2_send_nv(SPAN_LITERAL("content-length"), h2_decimal(head->content_length, length));
+    nghttp2_data_provider from = h2_send_provider(stream);
     int rv;
     if (head->status < 200)
-        rv = nghttp2_submit_headers(h2->session, NGHTTP2_FLAG_NONE, id, NULL, nv, n, NULL);
+        rv = nghttp2_submit_headers(h2->sender.session, NGHTTP2_FLAG_NONE, id, NULL, nv, n, NULL);
     else
-        rv = nghttp2_submit_response(h2->session, id, nv, n, more ? &from : NULL);
+        rv = nghttp2_submit_response(h2->sender.session, id, nv, n, more ? &from : NULL);
     return rv == 0 ? result_ok() : result_fail(ERR_NO_MEMORY);
-}
-
-static int submit_trailers(struct h2 *h2, int32_t id, struct span lines)
-{
-    nghttp2_nv nv[HTTP_FIELDS_MAX];
-    size_t n = 0;
-    struct span name, value;
-    while (n < HTTP_FIELDS_MAX && h2_head_line(&lines, &name, &value))
-        nv[n++] = nv_of(name, value);
-    return nghttp2_submit_trailer(h2->session, id, nv, n);
 }
 
 void h2_resume(struct h2 *h2, int32_t id)
 {
-    (void)nghttp2_session_resume_data(h2->session, id); /* not deferred: nothing to do */
+    h2_send_resume(&h2->sender, id);
 }
 
 void h2_took(struct h2 *h2, int32_t id, uint32_t bytes)
 {
-    (void)nghttp2_session_consume(h2->session, id, bytes);
+    (void)nghttp2_session_consume(h2->sender.session, id, bytes);
 }
 
 void h2_drop(struct h2 *h2, uint32_t bytes)
 {
-    (void)nghttp2_session_consume_connection(h2->session, bytes);
+    (void)nghttp2_session_consume_connection(h2->sender.session, bytes);
 }
 
 void h2_reset(struct h2 *h2, int32_t id, enum h2_error error)
 {
-    (void)nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, id, (uint32_t)error);
+    (void)nghttp2_submit_rst_stream(h2->sender.session, NGHTTP2_FLAG_NONE, id, (uint32_t)error);
 }
 
 void h2_announce_end(struct h2 *h2)
 {
-    (void)nghttp2_submit_shutdown_notice(h2->session);
+    (void)nghttp2_submit_shutdown_notice(h2->sender.session);
 }
 
 void h2_end(struct h2 *h2)
 {
-    (void)nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE,
-                                nghttp2_session_get_last_proc_stream_id(h2->session),
+    (void)nghttp2_submit_goaway(h2->sender.session, NGHTTP2_FLAG_NONE,
+                                nghttp2_session_get_last_proc_stream_id(h2->sender.session),
                                 NGHTTP2_NO_ERROR, NULL, 0);
 }
 
 void h2_terminate(struct h2 *h2)
 {
-    (void)nghttp2_session_terminate_session(h2->session, NGHTTP2_NO_ERROR);
+    (void)nghttp2_session_terminate_session(h2->sender.session, NGHTTP2_NO_ERROR);
 }
 
 /* ---- birth and end -------------------------------------------------------------------------- */
@@ -418,14 +357,14 @@ static nghttp2_session_callbacks *callbacks_new(void)
     if (nghttp2_session_callbacks_new(&c))
         return NULL;
     nghttp2_session_callbacks_set_on_begin_frame_callback(c, on_begin_frame);
+    nghttp2_session_callbacks_set_unpack_extension_callback(c, on_extension);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, on_invalid_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(c, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame_recv);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
-    nghttp2_session_callbacks_set_send_callback(c, on_send);
-    nghttp2_session_callbacks_set_send_data_callback(c, on_send_data);
+    h2_send_callbacks(c);
     nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_send);
     nghttp2_session_callbacks_set_on_frame_not_send_callback(c, on_frame_not_send);
     return c;
@@ -440,10 +379,10 @@ static int begin(struct h2 *h2)
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, b->head_max},
         {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
     };
-    int rv = nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, settings,
+    int rv = nghttp2_submit_settings(h2->sender.session, NGHTTP2_FLAG_NONE, settings,
                                      sizeof settings / sizeof *settings);
     if (rv == 0)
-        rv = nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, 0,
+        rv = nghttp2_session_set_local_window_size(h2->sender.session, NGHTTP2_FLAG_NONE, 0,
                                                    (int32_t)b->conn_window);
     return rv;
 }
@@ -451,15 +390,21 @@ static int begin(struct h2 *h2)
 struct result h2_init(struct h2 *h2, const struct h2_handler *handler,
                       const struct h2_bounds *bounds, struct blocks *blocks, struct http_head *head)
 {
-    *h2 = (struct h2){.handler = handler, .bounds = *bounds, .blocks = blocks, .head = head};
+    *h2 = (struct h2){.sender.payload = &handler->payload,
+                      .handler = handler,
+                      .bounds = *bounds,
+                      .blocks = blocks,
+                      .head = head};
     nghttp2_session_callbacks *callbacks = callbacks_new();
     nghttp2_option *option = NULL;
     int rv = callbacks && nghttp2_option_new(&option) == 0 ? 0 : NGHTTP2_ERR_NOMEM;
     if (rv == 0) {
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_no_closed_streams(option, 1);
+        for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
+            nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
         nghttp2_option_set_max_send_header_block_length(option, SEND_HEAD_MAX);
-        rv = nghttp2_session_server_new2(&h2->session, callbacks, h2, option);
+        rv = nghttp2_session_server_new2(&h2->sender.session, callbacks, h2, option);
     }
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);
@@ -474,6 +419,6 @@ struct result h2_init(struct h2 *h2, const struct h2_handler *handler,
 void h2_fini(struct h2 *h2)
 {
     forget_gathered(h2);
-    nghttp2_session_del(h2->session);
-    h2->session = NULL;
+    nghttp2_session_del(h2->sender.session);
+    h2->sender.session = NULL;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* data/http/h2.h - the server's side of one HTTP/2 connection, from bytes to messages and back
- * (RFC 9113). The only user of nghttp2.
+ * (RFC 9113).
  * Thread: the worker's.   Owns: the nghttp2 session, the block that a header section is gathered
  * in. Never: does I/O, routes, gives credit for payload that nobody has taken, lets a peer make it
  * keep more than a bound. What has no bound in the protocol (control frames, resets, empty frames)
@@ -9,8 +9,8 @@
 #pragma once
 
 #include "data/block.h"
+#include "data/http/h2_send.h"
 #include "data/http/rules.h"
-#include "data/sink.h"
 
 #define H2_PREFACE_BYTES 24u
 
@@ -22,7 +22,7 @@ struct h2_bounds {
     uint32_t head_max;       /* bytes of a header list, as RFC 9113 section 10.5.1 counts */
     uint32_t head_frames;    /* frames of one header section */
     uint32_t resets;         /* streams that the client resets, in ten seconds */
-    uint32_t control_frames; /* SETTINGS, PING and PRIORITY, in ten seconds */
+    uint32_t control_frames; /* SETTINGS, PING, PRIORITY and unknown ones, in ten seconds */
     uint32_t empty_frames;   /* DATA without payload, in ten seconds */
     uint32_t glitches;       /* broken requests and other faults, in ten seconds */
 };
@@ -59,20 +59,14 @@ struct h2_handler {
     void (*sent)(struct h2 *h2, void *stream);
     /* The stream is closed, whoever did it; it is not mentioned again. */
     void (*close)(struct h2 *h2, void *stream);
-    /* Payload that waits to be sent, and whether more will come (`*ret_last` false). */
-    uint32_t (*waiting)(struct h2 *h2, void *stream, bool *ret_last);
-    /* Moves n bytes of it, at most what waiting() said, into `to`. */
-    void (*move)(struct h2 *h2, void *stream, uint32_t n, struct writer *to);
-    /* Field lines that end the message behind the payload; an empty span: none. */
-    struct span (*lines)(struct h2 *h2, void *stream);
+    struct h2_payload payload;
 };
 
 struct h2 {
-    struct nghttp2_session *session;
+    struct h2_sender sender; /* first */
     const struct h2_handler *handler;
     struct blocks *blocks;
     struct http_head *head; /* shared by all codecs of a worker */
-    struct sink *out;       /* during h2_send() */
     struct h2_bounds bounds;
     uint64_t now_ns;                              /* of this step */
     uint64_t resets, controls, empties, glitches; /* budgets: when each is full again */

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/http/h2_client.h"
 
-#include <nghttp2/nghttp2.h>
+#include "data/http/h2_send_impl.h"
 
 /* Payload of one response that may wait here; and that of all together which may be under way: the
  * connection gets its credit back without waiting for any reader. */
 #define STREAM_WINDOW 65536
 #define CONN_WINDOW   1048576
 #define NV_MAX        (HTTP_FIELDS_MAX + HTTP_FIELDS_OWN + 8)
+
+static_assert(offsetof(struct h2_client, sender) == 0, "a sender is its codec");
 
 /* ---- from the server ------------------------------------------------------------------------ */
 
@@ -42,7 +44,7 @@ static bool make_room(struct h2_client *c, size_t need)
 
 static void *stream_of(const struct h2_client *c, int32_t id)
 {
-    return nghttp2_session_get_stream_user_data(c->session, id);
+    return nghttp2_session_get_stream_user_data(c->sender.session, id);
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
@@ -83,7 +85,8 @@ static void headers_done(struct h2_client *c, void *stream, int32_t id, bool end
     if (c->lost) {
         if (lines)
             block_give_back(c->blocks, lines);
-        (void)nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_INTERNAL_ERROR);
+        (void)nghttp2_submit_rst_stream(c->sender.session, NGHTTP2_FLAG_NONE, id,
+                                        NGHTTP2_INTERNAL_ERROR);
     } else if (c->status) {
         c->handler->head(c, stream, c->status, lines, ends);
     } else if (lines) {
@@ -135,130 +138,44 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error,
 
 bool h2_client_receive(struct h2_client *c, struct span bytes)
 {
-    return nghttp2_session_mem_recv(c->session, bytes.ptr, bytes.len) == (ssize_t)bytes.len;
+    return nghttp2_session_mem_recv(c->sender.session, bytes.ptr, bytes.len) == (ssize_t)bytes.len;
 }
 
 /* ---- to the server -------------------------------------------------------------------------- */
 
-static ssize_t on_send(nghttp2_session *session, const uint8_t *data, size_t len, int flags,
-                       void *user)
-{
-    struct h2_client *c = user;
-    if (sink_room(c->out, 1) == 0)
-        return NGHTTP2_ERR_WOULDBLOCK;
-    sink_copy(c->out, span_of(data, len));
-    return c->out->failed ? NGHTTP2_ERR_CALLBACK_FAILURE : (ssize_t)len;
-}
-
-static nghttp2_nv nv_of(struct span name, struct span value)
-{
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name.ptr, (uint8_t *)(uintptr_t)value.ptr, name.len,
-                        value.len, NGHTTP2_NV_FLAG_NONE};
-}
-
-/* The next "Name: value" line; the name becomes lower case where it lies. False at the end. */
-static bool next_line(struct span *lines, struct span *ret_name, struct span *ret_value)
-{
-    struct span line = span_first(*lines, span_find(*lines, '\r'));
-    size_t colon = span_find(line, ':');
-    if (colon == line.len)
-        return false;
-    uint8_t *name = (uint8_t *)(uintptr_t)line.ptr; /* the caller's block, not shared */
-    for (size_t i = 0; i < colon; i++)
-        if (name[i] >= 'A' && name[i] <= 'Z')
-            name[i] |= 0x20;
-    *ret_name = span_first(line, colon);
-    *ret_value = span_skip(line, colon + 2);
-    *lines = span_skip(*lines, line.len + 2);
-    return true;
-}
-
-static int submit_trailers(struct h2_client *c, int32_t id, struct span lines)
-{
-    nghttp2_nv nv[NV_MAX];
-    size_t n = 0;
-    struct span name, value;
-    while (n < NV_MAX && next_line(&lines, &name, &value))
-        nv[n++] = nv_of(name, value);
-    return nghttp2_submit_trailer(c->session, id, nv, n);
-}
-
-static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t len,
-                       uint32_t *flags, nghttp2_data_source *source, void *user)
-{
-    struct h2_client *c = user;
-    bool last = false;
-    if (!stream_of(c, id)) /* cancelled; RST_STREAM is on its way */
-        return NGHTTP2_ERR_DEFERRED;
-    uint32_t n = c->handler->waiting(c, source->ptr, &last);
-    if (n == 0 && !last)
-        return NGHTTP2_ERR_DEFERRED;
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (n > len)
-        return (ssize_t)len;
-    if (!last)
-        return (ssize_t)n;
-    *flags |= NGHTTP2_DATA_FLAG_EOF;
-    struct span lines = c->handler->lines(c, source->ptr);
-    if (lines.len) {
-        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        if (submit_trailers(c, id, lines))
-            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    }
-    return (ssize_t)n;
-}
-
-/* The frame that on_read() promised; nothing is padded. */
-static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
-                        size_t len, nghttp2_data_source *source, void *user)
-{
-    struct h2_client *c = user;
-    if (!stream_of(c, frame->hd.stream_id))
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    if (sink_room(c->out, 1) == 0)
-        return NGHTTP2_ERR_WOULDBLOCK;
-    struct writer to = sink_writer(c->out, (uint32_t)(9 + len));
-    if (to.bad)
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
-    writer_bytes(&to, head, 9);
-    c->handler->move(c, source->ptr, (uint32_t)len, &to);
-    sink_commit(c->out, &to);
-    return c->out->failed ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
-}
-
 bool h2_client_send(struct h2_client *c, struct sink *out)
 {
-    c->out = out;
-    int rv = nghttp2_session_send(c->session);
-    c->out = NULL;
-    return rv == 0;
+    return h2_send_all(&c->sender, out);
 }
 
 bool h2_client_is_over(const struct h2_client *c)
 {
-    return !nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session);
+    return !nghttp2_session_want_read(c->sender.session) &&
+           !nghttp2_session_want_write(c->sender.session);
 }
 
 uint32_t h2_client_allowed(const struct h2_client *c)
 {
-    if (c->going_away || !nghttp2_session_check_request_allowed(c->session))
+    if (c->going_away || !nghttp2_session_check_request_allowed(c->sender.session))
         return 0;
-    return nghttp2_session_get_remote_settings(c->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    return nghttp2_session_get_remote_settings(c->sender.session,
+                                               NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }
 
 bool h2_client_takes_connect(const struct h2_client *c)
 {
-    return nghttp2_session_get_remote_settings(c->session,
+    return nghttp2_session_get_remote_settings(c->sender.session,
                                                NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1;
 }
 
 /* What is said otherwise in HTTP/2, or not at all (RFC 9113 section 8.2.2, RFC 8441 section 5). */
 static bool is_of_http1(struct span name, bool connect)
 {
-    return span_eq(name, SPAN_LITERAL("connection")) ||
-           span_eq(name, SPAN_LITERAL("transfer-encoding")) ||
-           span_eq(name, SPAN_LITERAL("upgrade")) || span_eq(name, SPAN_LITERAL("host")) ||
-           (connect && span_eq(name, SPAN_LITERAL("sec-websocket-key")));
+    return span_eq_nocase(name, SPAN_LITERAL("connection")) ||
+           span_eq_nocase(name, SPAN_LITERAL("transfer-encoding")) ||
+           span_eq_nocase(name, SPAN_LITERAL("upgrade")) ||
+           span_eq_nocase(name, SPAN_LITERAL("host")) ||
+           (connect && span_eq_nocase(name, SPAN_LITERAL("sec-websocket-key")));
 }
 
 int32_t h2_client_request(struct h2_client *c, const struct h2_client_ask *ask, void *stream)
@@ -270,51 +187,51 @@ int32_t h2_client_request(struct h2_client *c, const struct h2_client_ask *ask, 
     struct span lines = span_skip(rest, span_find(rest, '\n') + 1), name, value;
     struct span scheme = ask->https ? SPAN_LITERAL("https") : SPAN_LITERAL("http");
     size_t n = 0, authority = 2;
-    nv[n++] = nv_of(SPAN_LITERAL(":method"), ask->connect ? SPAN_LITERAL("CONNECT") : method);
-    nv[n++] = nv_of(SPAN_LITERAL(":scheme"), scheme);
-    nv[n++] = nv_of(SPAN_LITERAL(":authority"), (struct span){0});
-    nv[n++] = nv_of(SPAN_LITERAL(":path"), target);
+    nv[n++] = h2_send_nv(SPAN_LITERAL(":method"), ask->connect ? SPAN_LITERAL("CONNECT") : method);
+    nv[n++] = h2_send_nv(SPAN_LITERAL(":scheme"), scheme);
+    nv[n++] = h2_send_nv(SPAN_LITERAL(":authority"), (struct span){0});
+    nv[n++] = h2_send_nv(SPAN_LITERAL(":path"), target);
     if (ask->connect)
-        nv[n++] = nv_of(SPAN_LITERAL(":protocol"), SPAN_LITERAL("websocket"));
-    while (n < NV_MAX && next_line(&lines, &name, &value)) {
-        if (span_eq(name, SPAN_LITERAL("host")))
-            nv[authority] = nv_of(SPAN_LITERAL(":authority"), value);
+        nv[n++] = h2_send_nv(SPAN_LITERAL(":protocol"), SPAN_LITERAL("websocket"));
+    while (n < NV_MAX && h2_send_line(&lines, &name, &value)) {
+        if (span_eq_nocase(name, SPAN_LITERAL("host")))
+            nv[authority] = h2_send_nv(SPAN_LITERAL(":authority"), value);
         else if (!is_of_http1(name, ask->connect))
-            nv[n++] = nv_of(name, value);
+            nv[n++] = h2_send_nv(name, value);
     }
-    nghttp2_data_provider from = {.source.ptr = stream, .read_callback = on_read};
-    return nghttp2_submit_request(c->session, NULL, nv, n, ask->more ? &from : NULL, stream);
+    nghttp2_data_provider from = h2_send_provider(stream);
+    return nghttp2_submit_request(c->sender.session, NULL, nv, n, ask->more ? &from : NULL, stream);
 }
 
 void h2_client_resume(struct h2_client *c, int32_t id)
 {
-    (void)nghttp2_session_resume_data(c->session, id); /* not deferred: nothing to do */
+    h2_send_resume(&c->sender, id);
 }
 
 void h2_client_took(struct h2_client *c, int32_t id, uint32_t bytes)
 {
-    (void)nghttp2_session_consume_stream(c->session, id, bytes); /* closed: nothing to do */
+    (void)nghttp2_session_consume_stream(c->sender.session, id, bytes); /* closed: nothing to do */
 }
 
 void h2_client_credit(struct h2_client *c, uint32_t bytes)
 {
-    (void)nghttp2_session_consume_connection(c->session, bytes);
+    (void)nghttp2_session_consume_connection(c->sender.session, bytes);
 }
 
 void h2_client_forget(struct h2_client *c, int32_t id)
 {
-    (void)nghttp2_session_set_stream_user_data(c->session, id, NULL);
+    (void)nghttp2_session_set_stream_user_data(c->sender.session, id, NULL);
 }
 
 void h2_client_cancel(struct h2_client *c, int32_t id)
 {
     h2_client_forget(c, id);
-    (void)nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
+    (void)nghttp2_submit_rst_stream(c->sender.session, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
 }
 
 void h2_client_ping(struct h2_client *c)
 {
-    (void)nghttp2_submit_ping(c->session, NGHTTP2_FLAG_NONE, NULL);
+    (void)nghttp2_submit_ping(c->sender.session, NGHTTP2_FLAG_NONE, NULL);
 }
 
 /* ---- birth and end -------------------------------------------------------------------------- */
@@ -329,8 +246,7 @@ static nghttp2_session_callbacks *callbacks_new(void)
     nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame_recv);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
-    nghttp2_session_callbacks_set_send_callback(c, on_send);
-    nghttp2_session_callbacks_set_send_data_callback(c, on_send_data);
+    h2_send_callbacks(c);
     return c;
 }
 
@@ -341,23 +257,24 @@ static int begin(struct h2_client *c)
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, H2_CLIENT_HEAD_MAX},
     };
-    int rv = nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, settings,
+    int rv = nghttp2_submit_settings(c->sender.session, NGHTTP2_FLAG_NONE, settings,
                                      sizeof settings / sizeof *settings);
     return rv ? rv
-              : nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0,
+              : nghttp2_session_set_local_window_size(c->sender.session, NGHTTP2_FLAG_NONE, 0,
                                                       CONN_WINDOW);
 }
 
 struct result h2_client_init(struct h2_client *c, const struct h2_client_handler *handler,
                              struct blocks *blocks)
 {
-    *c = (struct h2_client){.handler = handler, .blocks = blocks};
+    *c = (struct h2_client){
+        .sender.payload = &handler->payload, .handler = handler, .blocks = blocks};
     nghttp2_session_callbacks *callbacks = callbacks_new();
     nghttp2_option *option = NULL;
     int rv = callbacks && nghttp2_option_new(&option) == 0 ? 0 : NGHTTP2_ERR_NOMEM;
     if (rv == 0) {
         nghttp2_option_set_no_auto_window_update(option, 1);
-        rv = nghttp2_session_client_new2(&c->session, callbacks, c, option);
+        rv = nghttp2_session_client_new2(&c->sender.session, callbacks, c, option);
     }
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);
@@ -372,6 +289,6 @@ struct result h2_client_init(struct h2_client *c, const struct h2_client_handler
 void h2_client_fini(struct h2_client *c)
 {
     forget_gathered(c);
-    nghttp2_session_del(c->session);
-    c->session = NULL;
+    nghttp2_session_del(c->sender.session);
+    c->sender.session = NULL;
 }

@@ -7,8 +7,8 @@
 #pragma once
 
 #include "data/block.h"
+#include "data/http/h2_send.h"
 #include "data/http/message.h"
-#include "data/sink.h"
 
 /* Bytes of a response's header section, as lines. */
 #define H2_CLIENT_HEAD_MAX 65536u
@@ -35,19 +35,13 @@ struct h2_client_handler {
      *   refused   the server says that it has done nothing with the request (RFC 9113 section 8.7)
      */
     void (*close)(struct h2_client *c, void *stream, bool refused);
-    /* Payload that waits to be sent, and whether nothing will come behind it. */
-    uint32_t (*waiting)(struct h2_client *c, void *stream, bool *ret_last);
-    /* Moves n bytes of it, at most what waiting() said, into `to`. */
-    void (*move)(struct h2_client *c, void *stream, uint32_t n, struct writer *to);
-    /* Field lines that end the request behind the payload; an empty span: none. */
-    struct span (*lines)(struct h2_client *c, void *stream);
+    struct h2_payload payload;
 };
 
 struct h2_client {
-    struct nghttp2_session *session;
+    struct h2_sender sender; /* first */
     const struct h2_client_handler *handler;
     struct blocks *blocks;
-    struct sink *out;       /* during h2_client_send() */
     struct block *gathered; /* header section in the making */
     uint16_t status;        /* of it; 0 = trailers */
     bool lost;              /* its status is none, it is too large, or there was no memory */
@@ -74,7 +68,7 @@ uint32_t h2_client_allowed(const struct h2_client *c);
 bool h2_client_takes_connect(const struct h2_client *c);
 
 struct h2_client_ask {
-    struct span head; /* as h1_write_request() made it; names are changed to lower case in place */
+    struct span head; /* as h1_write_request() made it */
     bool https;       /* the scheme */
     bool connect;     /* an upgrade to WebSocket, which is asked for by CONNECT */
     bool more;        /* payload or trailers follow */

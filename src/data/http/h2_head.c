@@ -189,19 +189,6 @@ const struct http_reject *h2_head_read_trailers(const struct block *at, struct h
     return rules_trailers(head);
 }
 
-bool h2_head_line(struct span *lines, struct span *ret_name, struct span *ret_value)
-{
-    size_t end = span_find(*lines, '\r');
-    struct span line = span_first(*lines, end);
-    size_t colon = span_find(line, ':');
-    if (lines->len == 0 || colon == line.len)
-        return false;
-    *ret_name = span_first(line, colon);
-    *ret_value = span_skip(line, colon + 2);
-    *lines = span_skip(*lines, end + 2);
-    return true;
-}
-
 struct span h2_decimal(uint64_t n, char memory[24])
 {
     char *end = memory + 24, *at = end;

@@ -21,7 +21,5 @@ const struct http_reject *h2_head_read(struct blocks *blocks, struct block **at,
 /* The same for trailers; `at` may be NULL (none). */
 const struct http_reject *h2_head_read_trailers(const struct block *at, struct http_head *head);
 
-/* Takes the next "Name: value" line out of `lines`. False at the end. */
-bool h2_head_line(struct span *lines, struct span *ret_name, struct span *ret_value);
 /* n as text in `memory`. */
 struct span h2_decimal(uint64_t n, char memory[24]);

@@ -142,28 +142,29 @@ static void on_close(struct h2_client *c, void *stream, bool refused)
     lease_ready(l);
 }
 
-static uint32_t on_waiting(struct h2_client *c, void *stream, bool *ret_last)
+static uint32_t on_waiting(struct h2_sender *sender, void *stream, bool *ret_last)
 {
     const struct multi_lease *l = stream;
     *ret_last = l->out_last;
     return l->out.bytes;
 }
 
-static void on_move(struct h2_client *c, void *stream, uint32_t n, struct writer *to)
+static void on_move(struct h2_sender *sender, void *stream, uint32_t n, struct writer *to)
 {
     struct multi_lease *l = stream;
+    struct blocks *blocks = &l->upconn->multi->w->blocks;
     while (n) {
         struct span part = span_first(block_span(l->out.first), n);
         writer_span(to, part);
         n -= (uint32_t)part.len;
-        block_queue_take(c->blocks, &l->out, (uint32_t)part.len);
+        block_queue_take(blocks, &l->out, (uint32_t)part.len);
     }
     l->told = l->shutting && l->out.bytes == 0;
     if (l->told || (l->refill && !multi_is_full(l)))
         lease_ready(l);
 }
 
-static struct span on_lines(struct h2_client *c, void *stream)
+static struct span on_lines(struct h2_sender *sender, void *stream)
 {
     const struct multi_lease *l = stream;
     return l->trailers ? block_span(l->trailers) : (struct span){0};
@@ -190,9 +191,7 @@ static const struct h2_client_handler handler = {
     .trailers = on_trailers,
     .end = on_end,
     .close = on_close,
-    .waiting = on_waiting,
-    .move = on_move,
-    .lines = on_lines,
+    .payload = {.waiting = on_waiting, .move = on_move, .lines = on_lines},
 };
 
 /* ---- connections ---------------------------------------------------------------------------- */
