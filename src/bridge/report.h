@@ -61,6 +61,11 @@ static inline void report_add(struct report_page *p, enum report_counter c, uint
     __atomic_store_n(&p->values[c], p->values[c] + n, __ATOMIC_RELAXED);
 }
 
+static inline void report_set(struct report_page *p, enum report_counter c, uint64_t n)
+{
+    __atomic_store_n(&p->values[c], n, __ATOMIC_RELAXED);
+}
+
 static inline void report_sub(struct report_page *p, enum report_counter c, uint64_t n)
 {
     __atomic_store_n(&p->values[c], p->values[c] - n, __ATOMIC_RELAXED);

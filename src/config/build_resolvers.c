@@ -8,6 +8,8 @@
 #include <ctype.h>
 
 #define PEM_MAX_BYTES (4u << 20)
+#define LE_PRODUCTION "https://acme-v02.api.letsencrypt.org/directory"
+#define LE_STAGING    "https://acme-staging-v02.api.letsencrypt.org/directory"
 
 static const char *resolver_name(const struct config *config, uint32_t i)
 {
@@ -93,6 +95,37 @@ static bool has_challenge(const struct node *acme)
            tree_child(acme, "tlsChallenge");
 }
 
+static void check_directory(struct build *b, const struct node *n)
+{
+    if (strncmp(n->text, "https://", 8) != 0 || !n->text[8])
+        problems_error(b->problems, n->at,
+                       "\"%s\" is no directory of a CA: a URL beginning with https://", n->text);
+}
+
+static void build_cas(struct build *b, struct place acme, struct config_resolver *r)
+{
+    struct place list = build_at(acme, "caServers");
+    const struct node *staging = build_at(acme, "caStaging").node;
+    const struct node *one = tree_child(acme.node, "caServer");
+    r->ca_servers = build_list(b, list, "", &r->ca_server_count);
+    for (const struct node *n = NULL; (n = build_next(list, n));)
+        check_directory(b, n);
+    if (r->ca_server_count && one)
+        problems_error(b->problems, one->key_at, "give caServer or caServers, not both");
+    if (r->ca_server_count > CONFIG_CAS_MAX)
+        problems_error(b->problems, list.node->at, "caServers: at most %d CAs", CONFIG_CAS_MAX);
+    if (!r->ca_server_count) {
+        r->ca_servers = arena_alloc(b->arena, sizeof *r->ca_servers);
+        r->ca_servers[r->ca_server_count++] = build_text(b, acme, "caServer");
+    }
+    r->ca_server = r->ca_servers[0];
+    r->ca_staging = strcmp(r->ca_server, LE_PRODUCTION) ? "" : LE_STAGING;
+    if (staging && staging->text[0])
+        check_directory(b, staging);
+    if (staging)
+        r->ca_staging = arena_strdup(b->arena, staging->text);
+}
+
 static bool listens_on(const struct config_entrypoint *e, uint16_t port)
 {
     for (uint32_t i = 0; i < e->address_count; i++)
@@ -148,6 +181,21 @@ static bool is_mail_address(const char *text)
     return true;
 }
 
+static uint8_t check_of(struct build *b, struct place acme, const char *path)
+{
+    const char *text = build_text(b, acme, path);
+    return !strcmp(text, "stop")   ? CONFIG_CHECK_STOP
+           : !strcmp(text, "warn") ? CONFIG_CHECK_WARN
+                                   : CONFIG_CHECK_OFF;
+}
+
+static void build_checks(struct build *b, struct place acme, struct config_resolver *r)
+{
+    r->check_caa = check_of(b, acme, "preflight.caa");
+    r->check_clock = check_of(b, acme, "preflight.clock");
+    r->check_disk = check_of(b, acme, "preflight.disk");
+}
+
 static void build_request(struct build *b, struct place acme, struct config_resolver *r)
 {
     struct place list = build_at(acme, "emailAddresses");
@@ -168,13 +216,14 @@ static void build_one(struct build *b, const char *name, struct place acme,
     enum key_type type;
     r->name = arena_strdup(b->arena, name);
     r->where = build_where(b, acme.node->key_at);
-    r->ca_server = build_text(b, acme, "caServer");
+    build_cas(b, acme, r);
     build_roots(b, acme, r);
     r->ca_system_pool = build_bool(acme, "caSystemCertPool");
     r->ca_server_name = build_text(b, acme, "caServerName");
     r->email = build_text(b, acme, "email");
     build_storage(b, acme, r);
     build_request(b, acme, r);
+    build_checks(b, acme, r);
     must(result_is_ok(key_type_parse(span_str(build_text(b, acme, "keyType")), &type)));
     r->key_type = (uint8_t)type;
     if (build_at(acme, "certificatesDuration").node)

@@ -2,6 +2,8 @@
 /* [http.routers]: rules, references, the names that want certificates, and who wins. */
 #include "config/build.h"
 
+#include "config/value.h"
+
 #include "config/rule.h"
 
 #include <stdlib.h>
@@ -82,6 +84,22 @@ static void domains_of_rule(struct build *b, struct config_router *router)
     router->domain_count = 1;
 }
 
+/* Wildcards are proven by DNS-01 alone, addresses by the other two (RFC 8738 section 7). */
+static void check_name(struct routers *r, struct place tls, const struct config_resolver *resolver,
+                       const char *name)
+{
+    bool other = resolver->http_challenge || resolver->tls_challenge;
+    if (name[0] == '*' && !resolver->dns_provider && other)
+        problems_error(r->b->problems, tls.node->key_at,
+                       "%s needs DNS-01, but resolver %s has no dnsChallenge", name,
+                       resolver->name);
+    else if (value_is_ip(span_str(name)) && resolver->dns_provider && !other)
+        problems_error(r->b->problems, tls.node->key_at,
+                       "%s is an address: it needs HTTP-01 or TLS-ALPN-01, but resolver %s has "
+                       "neither httpChallenge nor tlsChallenge",
+                       name, resolver->name);
+}
+
 /* Names for which a certificate is to be ordered: not too many, and within the resolver's reach. */
 static void check_certificates(struct routers *r, struct place tls, struct config_router *router)
 {
@@ -89,15 +107,9 @@ static void check_certificates(struct routers *r, struct place tls, struct confi
     if (router->resolver == UINT32_MAX)
         return;
     const struct config_resolver *resolver = &c->resolvers[router->resolver];
-    bool other = resolver->http_challenge || resolver->tls_challenge;
-    for (uint32_t i = 0; i < router->domain_count; i++) {
-        for (uint32_t k = 0; k < router->domains[i].count; k++) {
-            if (router->domains[i].names[k][0] == '*' && !resolver->dns_provider && other)
-                problems_error(r->b->problems, tls.node->key_at,
-                               "%s needs DNS-01, but resolver %s has no dnsChallenge",
-                               router->domains[i].names[k], resolver->name);
-        }
-    }
+    for (uint32_t i = 0; i < router->domain_count; i++)
+        for (uint32_t k = 0; k < router->domains[i].count; k++)
+            check_name(r, tls, resolver, router->domains[i].names[k]);
     if (router->domain_count == 1 && router->domains[0].count > CONFIG_DOMAIN_NAMES_MAX &&
         !build_at(tls, "domains").node)
         problems_error(r->b->problems, router->where,

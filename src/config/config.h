@@ -225,9 +225,16 @@ struct config_env {           /* dnsChallenge.env: one variable */
     const char *name, *value; /* the value may be secret: never logged */
 };
 
+#define CONFIG_CAS_MAX 8
+
+enum config_check { CONFIG_CHECK_OFF = 0, CONFIG_CHECK_WARN, CONFIG_CHECK_STOP };
+
 struct config_resolver {
     const char *name;
-    const char *ca_server;
+    const char *ca_server;   /* the first of ca_servers */
+    const char **ca_servers; /* 1 to CONFIG_CAS_MAX */
+    uint32_t ca_server_count;
+    const char *ca_staging;       /* for rehearsals, "" = none */
     const char **ca_certificates; /* paths */
     uint32_t ca_certificate_count;
     bool ca_system_pool;
@@ -242,6 +249,7 @@ struct config_resolver {
     uint8_t key_type;                 /* enum key_type of crypto/key.h */
     uint64_t certificates_duration_h; /* 0 = not given: use the real lifetime */
     const char *preferred_chain, *profile;
+    uint8_t check_caa, check_clock, check_disk; /* enum config_check; before an order */
     const char *eab_kid, *eab_hmac;
     const char *dns_provider;   /* NULL = no DNS-01 */
     const char **dns_resolvers; /* "host:port", "[v6]:port" */

@@ -32,7 +32,7 @@ struct client {
     struct buf in, out;
     size_t sent;
     bool answered;
-    uint64_t waits_for; /* run of a reload; 0 = none */
+    struct admin_later waits_for;
 };
 
 static void client_close(struct client *c)
@@ -42,8 +42,8 @@ static void client_close(struct client *c)
     loop_timer_cancel(c->admin->loop, &c->timer);
     loop_watch(c->admin->loop, &c->w, 0);
     close(c->w.fd);
-    buf_free(&c->in);
-    buf_free(&c->out);
+    buf_wipe_free(&c->in);
+    buf_wipe_free(&c->out);
     free(c);
 }
 
@@ -70,12 +70,17 @@ static void send_answer(struct client *c)
     loop_watch(c->admin->loop, &c->w, EPOLLOUT);
 }
 
+static bool is_waiting(const struct client *c)
+{
+    return c->waits_for.run || c->waits_for.task;
+}
+
 static void receive_more(struct client *c)
 {
     ssize_t n = recv(c->w.fd, buf_reserve(&c->in, 4096), 4096, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n <= 0 || c->waits_for || c->in.len + (size_t)n > ADMIN_REQUEST_MAX) {
+    if (n <= 0 || is_waiting(c) || c->in.len + (size_t)n > ADMIN_REQUEST_MAX) {
         client_close(c);
         return;
     }
@@ -85,7 +90,7 @@ static void receive_more(struct client *c)
     if (end == text.len)
         return;
     admin_answer(c->admin->view, span_first(text, end), &c->out, &c->waits_for);
-    if (c->waits_for)
+    if (is_waiting(c))
         loop_timer_set(c->admin->loop, &c->timer, clock_now_ns() + ADMIN_RELOAD_S * NS_PER_S);
     else
         send_answer(c);
@@ -96,11 +101,25 @@ void admin_reload_done(struct admin *admin, uint64_t run)
     for (struct list *n = admin ? admin->clients.next : NULL; n && n != &admin->clients;
          n = n->next) {
         struct client *c = LIST_ENTRY(n, struct client, node);
-        if (!c->waits_for || c->waits_for > run || c->answered)
+        if (!c->waits_for.run || c->waits_for.run > run || c->answered)
             continue;
         admin_answer_reload(admin->view, &c->out);
         send_answer(c);
     }
+}
+
+void admin_task_done(struct admin *admin, uint64_t task, json_t *answer)
+{
+    struct list *head = admin ? &admin->clients : NULL;
+    for (struct list *n = head ? head->next : NULL; n && n != head; n = n->next) {
+        struct client *c = LIST_ENTRY(n, struct client, node);
+        if (c->waits_for.task != task || c->answered)
+            continue;
+        admin_answer_print(answer, &c->out);
+        send_answer(c);
+        return;
+    }
+    json_decref(answer); /* who asked has gone */
 }
 
 static void client_ready(struct loop_fd *w, uint32_t events)

@@ -2,6 +2,7 @@
 #include "control/admin_answer.h"
 
 #include "base/clock.h"
+#include "base/secret.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -184,7 +185,17 @@ static const char *state_of(const struct want *w, int64_t now_s)
         return "waiting";
     if (w->not_after_s < now_s)
         return "expired";
-    return w->renewal.due_s <= now_s ? "due" : "valid";
+    return scheduler_due_s(w) <= now_s ? "due" : "valid";
+}
+
+/* The window that the CA suggests for the renewal. */
+static json_t *suggestion_json(const struct ari *ari)
+{
+    json_t *o = json_object();
+    set(o, "start", json_integer(ari->start_s));
+    set(o, "end", json_integer(ari->end_s));
+    set_text(o, "explanation", ari->url);
+    return o;
 }
 
 static json_t *want_json(const struct want *w, int64_t now_s)
@@ -194,7 +205,9 @@ static json_t *want_json(const struct want *w, int64_t now_s)
     set_text(o, "resolver", w->resolver->config->name);
     set_text(o, "state", state_of(w, now_s));
     set(o, "notAfter", w->have ? json_integer(w->not_after_s) : json_null());
-    set(o, "renewAt", w->have ? json_integer(w->renewal.due_s) : json_null());
+    set(o, "renewAt", w->have ? json_integer(scheduler_due_s(w)) : json_null());
+    set(o, "suggested",
+        w->have && w->ari && w->ari->chosen_s ? suggestion_json(w->ari) : json_null());
     set(o, "next", w->next_s && !w->order ? json_integer(w->next_s) : json_null());
     set_text(o, "waiting", w->waiting.text);
     if (w->order) {
@@ -300,8 +313,37 @@ static json_t *explain(const struct admin_view *v, const char *sni)
 /* ---- requests ---------------------------------------------------------------------------------
  */
 
+static const char *text_or_empty(const json_t *request, const char *member)
+{
+    const char *text = json_string_value(json_object_get(request, member));
+    return text ? text : "";
+}
+
+/* What cert_admin does. */
+static json_t *answer_cert(const struct admin_view *v, const char *command, const json_t *request,
+                           uint64_t *ret_task)
+{
+    struct cert_admin *a = v->cert_admin;
+    const char *name = text_or_empty(request, "name");
+    const char *resolver = text_or_empty(request, "resolver");
+    if (!strcmp(command, "cert-plan"))
+        return cert_admin_plan(a);
+    if (!strcmp(command, "cert-renew"))
+        return cert_admin_renew(a, name, json_is_true(json_object_get(request, "force")));
+    if (!strcmp(command, "cert-revoke"))
+        return cert_admin_revoke(a, name, text_or_empty(request, "reason"), ret_task);
+    if (!strcmp(command, "cert-export"))
+        return cert_admin_export(a, name);
+    if (!strcmp(command, "cert-import"))
+        return cert_admin_import(a, resolver, text_or_empty(request, "certificate"),
+                                 text_or_empty(request, "key"));
+    if (!strcmp(command, "account-rollover"))
+        return cert_admin_roll_key(a, resolver, ret_task);
+    return failure("there is no such command");
+}
+
 /* NULL: the answer comes later. */
-static json_t *answer(const struct admin_view *v, const json_t *request, uint64_t *ret_run)
+static json_t *answer(const struct admin_view *v, const json_t *request, struct admin_later *later)
 {
     const char *command = json_string_value(json_object_get(request, "command"));
     const char *name = json_string_value(json_object_get(request, "name"));
@@ -321,7 +363,7 @@ static json_t *answer(const struct admin_view *v, const json_t *request, uint64_
         return o;
     }
     if (!strcmp(command, "reload")) {
-        *ret_run = v->reload(v->arg);
+        later->run = v->reload(v->arg);
         return NULL;
     }
     if (!strcmp(command, "cert-list"))
@@ -330,25 +372,27 @@ static json_t *answer(const struct admin_view *v, const json_t *request, uint64_
         return name ? show(v, name) : failure("cert-show needs a \"name\"");
     if (!strcmp(command, "cert-explain"))
         return sni ? explain(v, sni) : failure("cert-explain needs an \"sni\"");
-    return failure("there is no such command");
+    return answer_cert(v, command, request, &later->task);
 }
 
-static void print(json_t *o, struct buf *out)
+void admin_answer_print(json_t *o, struct buf *out)
 {
     char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
     buf_put_str(out, text ? text : "{\"ok\":false,\"error\":\"the answer cannot be printed\"}");
+    if (text)
+        secret_wipe(text, strlen(text)); /* cert-export */
     free(text);
     json_decref(o);
 }
 
 void admin_answer(const struct admin_view *view, struct span request, struct buf *out,
-                  uint64_t *ret_run)
+                  struct admin_later *ret_later)
 {
     json_t *in = json_loadb((const char *)request.ptr, request.len, 0, NULL);
-    *ret_run = 0;
-    json_t *o = answer(view, in, ret_run);
+    *ret_later = (struct admin_later){0};
+    json_t *o = answer(view, in, ret_later);
     if (o)
-        print(o, out);
+        admin_answer_print(o, out);
     json_decref(in);
 }
 
@@ -357,5 +401,5 @@ void admin_answer_reload(const struct admin_view *view, struct buf *out)
     const struct admin_reload *r = view->last_reload;
     json_t *o = r->good ? success() : failure("the configuration was refused; nothing changed");
     set(o, "reload", reload_json(r));
-    print(o, out);
+    admin_answer_print(o, out);
 }

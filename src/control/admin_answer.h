@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control/admin_answer.h - what the admin socket answers: status, certificates, why one is served.
  * Thread: control.   Owns: nothing.
- * Never: changes anything but by `stop`; puts a key, token or password into an answer. */
+ * Never: puts a token or password into an answer, nor a private key but for `cert-export`. */
 #pragma once
 
 #include "bridge/report.h"
+#include "control/cert_admin.h"
 #include "control/publish_state.h"
 #include "control/scheduler.h"
 #include "control/upstreams.h"
@@ -33,6 +34,7 @@ struct admin_view {
     const struct config *config;
     const struct scheduler *scheduler;
     struct publish_state *certificates;
+    struct cert_admin *cert_admin;
     const struct upstreams *upstreams;
     const struct snapshot *snapshot;
     const struct report *report; /* NULL = no counters */
@@ -45,12 +47,20 @@ struct admin_view {
     void *arg;
 };
 
-/* Requests: {"command":"status"}, {"command":"stop"}, {"command":"reload"}, {"command":"upgrade"},
- * {"command":"cert-list"},
- * {"command":"cert-show","name":"a.test"}, {"command":"cert-explain","sni":"a.test"}. Appends one
- * JSON object with "ok" in it, without line end; "error" says what was wrong. For a reload nothing
- * is appended, but *ret_run set (else 0): the answer is due when that run has ended. */
+/* What an answer waits for; 0 = nothing. */
+struct admin_later {
+    uint64_t run;  /* of a reload */
+    uint64_t task; /* of cert_admin */
+};
+
+/* Requests: {"command":"status"}, "stop", "reload", "upgrade", "cert-list", "cert-show" (name),
+ * "cert-explain" (sni), "cert-plan", "cert-renew" (name, force), "cert-revoke" (name, reason),
+ * "cert-import" (resolver, certificate, key), "cert-export" (name), "account-rollover" (resolver).
+ * Appends one JSON object with "ok" in it, without line end; "error" says what was wrong. When the
+ * answer has to wait nothing is appended, and *ret_later says for what. */
 void admin_answer(const struct admin_view *view, struct span request, struct buf *out,
-                  uint64_t *ret_run);
+                  struct admin_later *ret_later);
+/* Appends an answer that had to wait; takes it. */
+void admin_answer_print(json_t *answer, struct buf *out);
 /* What came of a reload: "problems" has its errors and warnings. */
 void admin_answer_reload(const struct admin_view *view, struct buf *out);

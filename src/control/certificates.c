@@ -51,6 +51,13 @@ static struct result use_generated(struct control *c, const char *only, struct w
     return r;
 }
 
+/* How the CA calls the certificate; "" = it cannot be asked about. */
+static const char *ari_id_of(const struct publish_candidate *candidate, char ret[ARI_ID_MAX + 1])
+{
+    ari_id_make(&candidate->leaf, ret);
+    return ret;
+}
+
 struct result certificates_put_acme(struct control *c, const struct store_cert *cert,
                                     struct why *why)
 {
@@ -58,6 +65,7 @@ struct result certificates_put_acme(struct control *c, const struct store_cert *
     struct x509 leaf = {0};
     struct key *key = NULL;
     const struct publish_candidate *added = NULL;
+    char id[ARI_ID_MAX + 1];
     char *slot = slot_of(cert);
     struct result r = x509_chain_from_pem(buf_span(&cert->chain_pem), &chain, &leaf, why);
     if (result_is_ok(r))
@@ -71,7 +79,7 @@ struct result certificates_put_acme(struct control *c, const struct store_cert *
                               buf_span(&chain), buf_span(&der), &added, why);
     if (result_is_ok(r))
         scheduler_know(c->scheduler, cert, added->leaf.not_before_s, added->leaf.not_after_s,
-                       added->id);
+                       added->id, ari_id_of(added, id));
     if (result_is_ok(r))
         r = use_generated(c, slot, why);
     free(slot);
@@ -120,13 +128,14 @@ void certificates_know_wants(struct control *c)
     const struct wants *wants = scheduler_wants(c->scheduler);
     for (uint32_t i = 0; i < wants->count; i++) {
         const struct want *w = &wants->items[i];
+        char id[ARI_ID_MAX + 1];
         char *slot = slot_of_names(w->resolver->config->name, w->names, w->count);
         const struct publish_candidate *found = publish_state_find(c->certificates, slot);
         if (!found)
             scheduler_forget_want(c->scheduler, w);
         else if (!w->have)
             scheduler_know_want(c->scheduler, w, found->leaf.not_before_s, found->leaf.not_after_s,
-                                found->id);
+                                found->id, ari_id_of(found, id));
         free(slot);
     }
 }

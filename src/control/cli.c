@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/cli.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "control/cli_call.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#define CLI_POLL_MS 50
+#define CLI_POLL_MS   50
+#define PEM_BYTES_MAX (400u << 10)
 
 /* ---- printing ---------------------------------------------------------------------------------
  */
@@ -120,6 +124,16 @@ static void print_candidate(const json_t *c)
     print_time("    to   ", c, "notAfter");
 }
 
+static void print_suggestion(const json_t *s)
+{
+    if (!json_is_object(s))
+        return;
+    print_time("    suggested by the CA: from ", s, "start");
+    print_time("                         to   ", s, "end");
+    if (text_of(s, "explanation")[0])
+        printf("    explained at %s\n", text_of(s, "explanation"));
+}
+
 static void print_want(const json_t *w)
 {
     const json_t *ledger = json_object_get(w, "ledger");
@@ -128,6 +142,7 @@ static void print_want(const json_t *w)
     printf("\n    %s, by resolver %s\n", text_of(w, "state"), text_of(w, "resolver"));
     print_time("    expires ", w, "notAfter");
     print_time("    renewal ", w, "renewAt");
+    print_suggestion(json_object_get(w, "suggested"));
     if (text_of(w, "doing")[0])
         printf("    at work: %s (%s)\n    last: %s\n", text_of(w, "doing"), text_of(w, "step"),
                text_of(w, "progress"));
@@ -195,9 +210,12 @@ static int ask(const struct cli_args *args, json_t *request, void (*print)(const
 {
     struct why why;
     json_t *answer = NULL;
-    bool reload = !strcmp(text_of(request, "command"), "reload");
-    struct result r =
-        cli_call(args->socket, request, reload ? CLI_RELOAD_S : CLI_TIMEOUT_S, &answer, &why);
+    const char *command = text_of(request, "command");
+    uint32_t limit_s = !strcmp(command, "reload") ? CLI_RELOAD_S
+                       : !strcmp(command, "cert-revoke") || !strcmp(command, "account-rollover")
+                           ? CLI_CA_S
+                           : CLI_TIMEOUT_S;
+    struct result r = cli_call(args->socket, request, limit_s, &answer, &why);
     json_decref(request);
     if (!result_is_ok(r)) {
         fprintf(stderr, "ferrule: %s\n", why.text);
@@ -342,18 +360,163 @@ int cli_stop(int argc, char **argv)
     return code;
 }
 
+/* ---- cert, account ----------------------------------------------------------------------------
+ */
+
+#define CERT_USAGE                                                                                 \
+    "cert list | show NAME | explain --sni NAME | plan | renew NAME [--force] | "                  \
+    "revoke NAME [--reason WORD] | import --cert FILE --key FILE [--resolver NAME] | "             \
+    "export NAME --cert FILE --key FILE"
+
+static void print_plan(const json_t *answer)
+{
+    json_t *o;
+    size_t i;
+    json_array_foreach(json_object_get(answer, "plan"), i, o)
+    {
+        bool due = json_is_true(json_object_get(o, "due"));
+        print_names(o);
+        printf("\n  %s by resolver %s from %s%s\n  because %s\n", text_of(o, "action"),
+               text_of(o, "resolver"), text_of(o, "ca"),
+               json_is_true(json_object_get(o, "rehearsal")) ? ", after a rehearsal" : "",
+               text_of(o, "why"));
+        if (number_of(o, "at"))
+            print_time("  at ", o, "at");
+        else
+            puts(due ? "  now" : "  nothing to do");
+        if (text_of(o, "waiting")[0])
+            printf("  waiting: %s\n", text_of(o, "waiting"));
+        if (json_is_integer(json_object_get(o, "budgetLeft")))
+            printf("  certificates asked for in the last 168 hours: %lld; %lld more may be\n",
+                   number_of(o, "certificatesIn168h"), number_of(o, "budgetLeft"));
+    }
+}
+
+static void print_renewal(const json_t *answer)
+{
+    printf("ordering: ");
+    print_names(answer);
+    puts("; `ferrule cert show NAME` tells how it goes");
+}
+
+static void print_revocation(const json_t *answer)
+{
+    puts(json_is_true(json_object_get(answer, "ordered"))
+             ? "revoked; another certificate is being ordered"
+             : "revoked");
+}
+
+static void print_import(const json_t *answer)
+{
+    printf("imported: ");
+    print_names(answer);
+    putchar('\n');
+    print_time("  to ", answer, "notAfter");
+}
+
+static void print_rollover(const json_t *answer)
+{
+    printf("the account of resolver %s has a new key\n", text_of(answer, "resolver"));
+}
+
+/* A whole file as text; NULL (said on standard error) when it cannot be read. */
+static json_t *read_text(const char *path)
+{
+    struct buf text = {0};
+    FILE *f = fopen(path, "re");
+    size_t n = 1;
+    while (f && n && text.len <= PEM_BYTES_MAX) {
+        n = fread(buf_reserve(&text, 65536), 1, 65536, f);
+        text.len += n;
+    }
+    bool good = f && !ferror(f) && text.len <= PEM_BYTES_MAX;
+    json_t *o = good ? json_stringn((const char *)text.ptr, text.len) : NULL;
+    if (!o)
+        fprintf(stderr, "ferrule: cannot read %s\n", path);
+    if (f)
+        fclose(f);
+    buf_wipe_free(&text);
+    return o;
+}
+
+static int import(const struct cli_args *a)
+{
+    json_t *cert = read_text(a->cert), *key = cert ? read_text(a->key) : NULL;
+    if (!key) {
+        json_decref(cert);
+        return 1;
+    }
+    return ask(a,
+               json_pack("{s:s, s:o, s:o, s:s}", "command", "cert-import", "certificate", cert,
+                         "key", key, "resolver", a->resolver ? a->resolver : ""),
+               print_import);
+}
+
+/* A new file that nobody else can read; an old one of the name is replaced. */
+static bool write_text(const char *path, const char *text)
+{
+    unlink(path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    FILE *f = fd == -1 ? NULL : fdopen(fd, "w");
+    bool good = f && fputs(text, f) >= 0;
+    good = f && fclose(f) == 0 && good;
+    if (!good)
+        fprintf(stderr, "ferrule: cannot write %s\n", path);
+    return good;
+}
+
+static int export(const struct cli_args *a)
+{
+    json_t *answer = NULL;
+    struct why why;
+    json_t *request = json_pack("{s:s, s:s}", "command", "cert-export", "name", a->words[1]);
+    struct result r = cli_call(a->socket, request, CLI_TIMEOUT_S, &answer, &why);
+    json_decref(request);
+    bool good = result_is_ok(r) && json_is_true(json_object_get(answer, "ok"));
+    if (!good)
+        fprintf(stderr, "ferrule: %s\n", answer ? text_of(answer, "error") : why.text);
+    good = good && write_text(a->cert, text_of(answer, "certificate")) &&
+           write_text(a->key, text_of(answer, "key"));
+    json_decref(answer);
+    return good ? 0 : 1;
+}
+
+/* Verbs with a name behind them. */
+static int cert_of_name(const struct cli_args *a, const char *verb)
+{
+    const char *name = a->words[1];
+    if (!strcmp(verb, "show"))
+        return ask(a, json_pack("{s:s, s:s}", "command", "cert-show", "name", name), print_lists);
+    if (!strcmp(verb, "renew"))
+        return ask(
+            a,
+            json_pack("{s:s, s:s, s:b}", "command", "cert-renew", "name", name, "force", a->force),
+            print_renewal);
+    if (!strcmp(verb, "revoke"))
+        return ask(a,
+                   json_pack("{s:s, s:s, s:s}", "command", "cert-revoke", "name", name, "reason",
+                             a->reason ? a->reason : ""),
+                   print_revocation);
+    if (!strcmp(verb, "export") && a->cert && a->key)
+        return export(a);
+    return usage(CERT_USAGE);
+}
+
 static int cert(const struct cli_args *a)
 {
     const char *verb = a->word_count ? a->words[0] : "";
-    if (!strcmp(verb, "list") && a->word_count == 1 && !a->sni)
-        return ask(a, json_pack("{s:s}", "command", "cert-list"), print_lists);
-    if (!strcmp(verb, "show") && a->word_count == 2 && !a->sni)
-        return ask(a, json_pack("{s:s, s:s}", "command", "cert-show", "name", a->words[1]),
-                   print_lists);
-    if (!strcmp(verb, "explain") && a->word_count == 1 && a->sni)
+    if (a->word_count == 2 && !a->sni)
+        return cert_of_name(a, verb);
+    if (!strcmp(verb, "explain") && a->sni)
         return ask(a, json_pack("{s:s, s:s}", "command", "cert-explain", "sni", a->sni),
                    print_explanation);
-    return usage("cert list | show NAME | explain --sni NAME");
+    if (!strcmp(verb, "list") && !a->sni)
+        return ask(a, json_pack("{s:s}", "command", "cert-list"), print_lists);
+    if (!strcmp(verb, "plan") && !a->sni)
+        return ask(a, json_pack("{s:s}", "command", "cert-plan"), print_plan);
+    if (!strcmp(verb, "import") && a->cert && a->key)
+        return import(a);
+    return usage(CERT_USAGE);
 }
 
 int cli_cert(int argc, char **argv)
@@ -362,7 +525,24 @@ int cli_cert(int argc, char **argv)
     int code = 0;
     if (!read_args(argc, argv, &args, &code))
         return code;
-    code = args.help ? usage("cert list | show NAME | explain --sni NAME") : cert(&args);
+    code = args.help ? usage(CERT_USAGE) : cert(&args);
+    free(args.socket);
+    return code;
+}
+
+int cli_account(int argc, char **argv)
+{
+    struct cli_args args;
+    int code = 0;
+    if (!read_args(argc, argv, &args, &code))
+        return code;
+    if (args.help || args.word_count != 1 || strcmp(args.words[0], "rollover") != 0)
+        code = usage("account rollover [--resolver NAME]");
+    else
+        code = ask(&args,
+                   json_pack("{s:s, s:s}", "command", "account-rollover", "resolver",
+                             args.resolver ? args.resolver : ""),
+                   print_rollover);
     free(args.socket);
     return code;
 }

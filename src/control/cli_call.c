@@ -54,8 +54,16 @@ struct result cli_args_read(int argc, char **argv, struct cli_args *ret, struct 
     struct result r = result_ok();
     for (int i = 1; i < argc && result_is_ok(r); i++) {
         const char *value = NULL;
-        if (take_value(argc, argv, &i, "--sni", &a.sni))
+        if (take_value(argc, argv, &i, "--sni", &a.sni) ||
+            take_value(argc, argv, &i, "--resolver", &a.resolver) ||
+            take_value(argc, argv, &i, "--reason", &a.reason) ||
+            take_value(argc, argv, &i, "--cert", &a.cert) ||
+            take_value(argc, argv, &i, "--key", &a.key))
             continue;
+        if (!strcmp(argv[i], "--force")) {
+            a.force = true;
+            continue;
+        }
         if (take_value(argc, argv, &i, "--socket", &value)) {
             free(a.socket);
             a.socket = mem_strdup(value);

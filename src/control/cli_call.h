@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #define CLI_TIMEOUT_S  15
+#define CLI_CA_S       290 /* while a CA is asked */
 #define CLI_RELOAD_S   300 /* a configuration may name many files */
 #define CLI_UPGRADE_S  240
 #define CLI_ANSWER_MAX (256ull << 20)
@@ -20,7 +21,12 @@ struct cli_args {
     bool help;
     const char *words[2]; /* in argv */
     int word_count;
-    const char *sni; /* --sni NAME */
+    const char *sni;      /* --sni NAME */
+    const char *resolver; /* --resolver NAME */
+    const char *reason;   /* --reason WORD */
+    const char *cert;     /* --cert FILE */
+    const char *key;      /* --key FILE */
+    bool force;           /* --force */
 };
 
 /* Reads the arguments (argv[0] is the command's name) and, unless --socket is given, the

@@ -92,6 +92,19 @@ static void on_new_certificate(void *arg, const struct store_cert *cert)
     publish_changes(c);
 }
 
+static struct result put_imported(void *arg, const struct store_cert *cert, struct why *why)
+{
+    TRY(certificates_put_acme(arg, cert, why));
+    publish_changes(arg);
+    return result_ok();
+}
+
+static void task_done(void *arg, uint64_t task, json_t *answer)
+{
+    struct control *c = arg;
+    admin_task_done(c->admin, task, answer);
+}
+
 static void on_store_opened(void *arg, struct store *store)
 {
     certificates_load_store(arg, store);
@@ -314,6 +327,13 @@ static struct result open_all(struct control *c, struct config *config, struct w
     c->scheduler = scheduler_create(&options);
     c->certificates = publish_state_create(config->tls_prefer_acme);
     TRY(certificates_load_default(c, why));
+    struct cert_admin_options admin = {.scheduler = c->scheduler,
+                                       .certificates = c->certificates,
+                                       .put = put_imported,
+                                       .done = task_done,
+                                       .arg = c};
+    c->cert_admin = cert_admin_create(&admin);
+    cert_admin_use(c->cert_admin, &c->now->resolvers);
     struct cert_files_options files = {.loop = c->loop,
                                        .certificates = c->certificates,
                                        .patience_ms = CERT_FILES_PATIENCE_MS,
@@ -338,6 +358,7 @@ static void open_admin(struct control *c)
                                   .config = config,
                                   .scheduler = c->scheduler,
                                   .certificates = c->certificates,
+                                  .cert_admin = c->cert_admin,
                                   .upstreams = c->now->upstreams,
                                   .report = c->report,
                                   .last_reload = &c->reload.last,
@@ -355,6 +376,7 @@ static void close_all(struct control *c)
 {
     loop_quiet(c->loop);
     admin_close(c->admin);
+    cert_admin_destroy(c->cert_admin);
     scrape_close(c->scrape);
     free(c->upgrades.error);
     if (c->host)

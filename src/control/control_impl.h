@@ -59,6 +59,7 @@ struct control {
     struct scheduler *scheduler;
     struct publish_state *certificates;
     struct cert_files *cert_files;
+    struct cert_admin *cert_admin;
     struct ticket_store tickets;
     struct bridge_link link;
     struct reload reload;

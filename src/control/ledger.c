@@ -53,6 +53,7 @@ void ledger_encode(const struct ledger_key *key, const struct ledger_entry *e, s
     json_object_set_new(root, "next", json_integer(e->next_s));
     json_object_set_new(root, "retryUntil", json_integer(e->retry_until_s));
     json_object_set_new(root, "failed", json_integer(e->failed_s));
+    json_object_set_new(root, "ofCa", json_boolean(e->is_of_ca));
     put_text(root, "text", e->text);
     put_text(root, "type", e->type);
     put_text(root, "class", e->class);
@@ -94,6 +95,7 @@ struct result ledger_decode(struct span in, struct ledger_entry *ret)
     ret->next_s = json_integer_value(json_object_get(root, "next"));
     ret->retry_until_s = json_integer_value(json_object_get(root, "retryUntil"));
     ret->failed_s = json_integer_value(json_object_get(root, "failed"));
+    ret->is_of_ca = json_is_true(json_object_get(root, "ofCa"));
     take_text(root, "text", ret->text, sizeof ret->text);
     take_text(root, "type", ret->type, sizeof ret->type);
     take_text(root, "class", ret->class, sizeof ret->class);
@@ -268,7 +270,8 @@ static void name_order(const char *url, char ret[LEDGER_ORDER_LEN + 1])
 }
 
 struct result ledger_certificate_asked(struct ledger *ledger, const struct ledger_key *key,
-                                       const char *order_url, int64_t now_s, struct why *why)
+                                       const char *order_url, bool counts, int64_t now_s,
+                                       struct why *why)
 {
     struct ledger_entry e;
     char order[LEDGER_ORDER_LEN + 1];
@@ -277,7 +280,8 @@ struct result ledger_certificate_asked(struct ledger *ledger, const struct ledge
     if (!strcmp(e.asked, order))
         return result_ok();
     memcpy(e.asked, order, sizeof order);
-    add_time(e.certs, &e.cert_count, now_s);
+    if (counts)
+        add_time(e.certs, &e.cert_count, now_s);
     return write_entry(ledger, key, &e, why);
 }
 
@@ -296,6 +300,7 @@ struct result ledger_failed(struct ledger *ledger, const struct ledger_key *key,
     uint32_t retry = f->retry_after_s > LEDGER_RETRY_MAX_S ? LEDGER_RETRY_MAX_S : f->retry_after_s;
     e.retry_until_s = retry ? now_s + retry : 0;
     e.next_s = now_s + (retry > wait ? retry : wait);
+    e.is_of_ca = f->is_of_ca;
     snprintf(e.text, sizeof e.text, "%s", f->text);
     snprintf(e.type, sizeof e.type, "%s", f->type);
     snprintf(e.class, sizeof e.class, "%s", problem_class_name(f->class));
@@ -309,6 +314,7 @@ struct result ledger_succeeded(struct ledger *ledger, const struct ledger_key *k
     ledger_read(ledger, key, now_s, &e);
     e.failures = 0;
     e.next_s = e.retry_until_s = e.failed_s = 0;
+    e.is_of_ca = false;
     e.text[0] = e.type[0] = e.class[0] = 0;
     return write_entry(ledger, key, &e, why);
 }

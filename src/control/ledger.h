@@ -35,6 +35,7 @@ struct ledger_entry {
     uint32_t order_count;
     int64_t certs[LEDGER_TIMES_MAX]; /* finalize requests in the window, oldest first */
     uint32_t cert_count;
+    bool is_of_ca;    /* the last failure: another CA might do better */
     int64_t failed_s; /* time of the last failure, 0 = none since the last success */
     char text[LEDGER_TEXT_MAX];
     char type[LEDGER_TYPE_MAX]; /* problem type, "" when it was not the CA's */
@@ -48,6 +49,7 @@ struct ledger_failure {
     const char *type, *text;
     uint32_t retry_after_s; /* 0 = none */
     uint32_t cap_s;         /* longest own back-off; 0 = LEDGER_CAP_S */
+    bool is_of_ca;          /* another CA might do better */
 };
 
 struct ledger *ledger_create(struct state *state);
@@ -69,9 +71,11 @@ bool ledger_allows(const struct ledger_entry *entry, uint32_t budget, int64_t no
 /* Each is on disk when it returns ok; called before the request goes out. ERR_STORE. */
 struct result ledger_order_begins(struct ledger *ledger, const struct ledger_key *key,
                                   int64_t now_s, struct why *why);
-/* order_url: the same order counts once, however often its request is sent. */
+/* order_url: the same order counts once, however often its request is sent. counts: false for one
+ * that replaces a certificate by the CA's own suggestion (RFC 9773): it costs no budget. */
 struct result ledger_certificate_asked(struct ledger *ledger, const struct ledger_key *key,
-                                       const char *order_url, int64_t now_s, struct why *why);
+                                       const char *order_url, bool counts, int64_t now_s,
+                                       struct why *why);
 struct result ledger_failed(struct ledger *ledger, const struct ledger_key *key, int64_t now_s,
                             const struct ledger_failure *failure, struct why *why);
 struct result ledger_succeeded(struct ledger *ledger, const struct ledger_key *key, int64_t now_s,

@@ -49,6 +49,7 @@ static const struct jump {
     {ORDER_POLL, ORDER_FINALIZE}, /* the request never arrived */
     {ORDER_READY, ORDER_DOWNLOAD},
     {ORDER_READY, ORDER_POLL},
+    {ORDER_READY, ORDER_CLEANUP}, /* a rehearsal ends here */
 };
 
 const char *order_step_name(enum order_step step)
@@ -119,7 +120,7 @@ struct ledger_key order_ledger_key(const struct order *o, struct buf *names)
 {
     for (uint32_t i = 0; i < o->record.name_count; i++)
         buf_printf(names, "%s%s", i ? ", " : "", o->record.names[i]);
-    return (struct ledger_key){o->record.id, o->record.resolver, buf_cstr(names),
+    return (struct ledger_key){o->ledger_id, o->record.resolver, buf_cstr(names),
                                o->resolver->fingerprint};
 }
 
@@ -243,7 +244,7 @@ void order_set_deadline(struct order *o, uint32_t seconds)
     loop_timer_set(o->env.loop, &o->deadline, clock_now_ns() + seconds * NS_PER_S);
 }
 
-static void forget_certificate(struct order_record *r);
+static void forget_certificate(struct order *o);
 
 /* The only place that changes record.step. */
 static void enter(struct order *o, enum order_step step)
@@ -253,7 +254,7 @@ static void enter(struct order *o, enum order_step step)
     o->step_ns = clock_now_ns();
     if (step == ORDER_DONE && o->other_challenge) {
         o->other_challenge = false;
-        forget_certificate(&o->record);
+        forget_certificate(o);
         enter(o, ORDER_PREPARE);
         return;
     }
@@ -263,7 +264,8 @@ static void enter(struct order *o, enum order_step step)
     }
     /* From here on nothing is asked for anew: what the journal says of an earlier step leads to
      * the same certificate. A full disk must keep neither it nor the clean-up back. */
-    if (step == ORDER_STORE || step == ORDER_PUBLISH || step == ORDER_CLEANUP)
+    if (step == ORDER_STORE || step == ORDER_PUBLISH || step == ORDER_CLEANUP ||
+        step == ORDER_GIVE_UP)
         order_try_save(o);
     else if (!order_save(o))
         return;
@@ -300,6 +302,28 @@ static bool may_have_certificate(const struct order *o, enum acme_class class)
            class == ACME_CONFIG;
 }
 
+/* Could another CA do better? Not when our own side failed before the CA was asked to look. */
+static bool is_of_ca(const struct order *o, enum acme_class class)
+{
+    switch ((enum order_step)o->record.step) {
+    case ORDER_PREFLIGHT:
+        return class == ACME_CAA;
+    case ORDER_ACCOUNT:
+    case ORDER_NEW_ORDER:
+    case ORDER_RESUME:
+    case ORDER_AUTHORIZATIONS:
+    case ORDER_RESPOND:
+    case ORDER_VALIDATE:
+    case ORDER_READY:
+    case ORDER_FINALIZE:
+    case ORDER_POLL:
+    case ORDER_DOWNLOAD:
+        return !o->disk && !o->record.trial;
+    default:
+        return false;
+    }
+}
+
 static void write_failure(struct order *o, enum acme_class class, const char *type,
                           uint32_t retry_after_s, const char *text)
 {
@@ -311,9 +335,10 @@ static void write_failure(struct order *o, enum acme_class class, const char *ty
      * when the certificate is there and only our disk does not take it. */
     if (o->disk)
         cap_s = DISK_CAP_S;
-    else if (o->record.step == ORDER_PREPARE || o->record.step == ORDER_STORE)
+    else if (o->record.step == ORDER_PREPARE || o->record.step == ORDER_PREFLIGHT ||
+             o->record.step == ORDER_STORE)
         cap_s = LOCAL_CAP_S;
-    struct ledger_failure failure = {class, type, text, retry_after_s, cap_s};
+    struct ledger_failure failure = {class, type, text, retry_after_s, cap_s, is_of_ca(o, class)};
     if (!result_is_ok(ledger_failed(o->env.ledger, &key, clock_wall_s(), &failure, &why)))
         log_warn("%s: the ledger cannot be written: %s", order_label(o), why.text);
     buf_free(&names);
@@ -328,8 +353,8 @@ static void hold_resolver(struct order *o, enum acme_class class, uint32_t retry
         until = clock_wall_s() + retry_after_s;
     else if (class == ACME_RATE || (class == ACME_SERVER && retry_after_s))
         until = clock_wall_s() + (retry_after_s && retry_after_s < 60 ? retry_after_s : 60);
-    if (until > o->resolver->hold_until_s)
-        o->resolver->hold_until_s = until;
+    if (until > o->ca->hold_until_s)
+        o->ca->hold_until_s = until;
 }
 
 void order_fail(struct order *o, enum acme_class class, const char *type, uint32_t retry_after_s,
@@ -341,7 +366,7 @@ void order_fail(struct order *o, enum acme_class class, const char *type, uint32
     vsnprintf(reason.text, sizeof reason.text, fmt, ap);
     va_end(ap);
     enum order_step at = (enum order_step)o->record.step;
-    must(at != ORDER_CLEANUP && at != ORDER_DONE);
+    must(at != ORDER_CLEANUP && at != ORDER_GIVE_UP && at != ORDER_DONE);
     snprintf(text.text, sizeof text.text, "%s failed: %.440s", steps[at].text, reason.text);
     text.text[0] =
         (char)(text.text[0] >= 'a' && text.text[0] <= 'z' ? text.text[0] - 32 : text.text[0]);
@@ -447,8 +472,27 @@ static void forget_challenges(struct order_record *r)
     }
 }
 
-static void forget_certificate(struct order_record *r)
+/* The CA of the record; a new order's is the one that the scheduler chose. The ledger counts by
+ * CA; a rehearsal by the first one, which it is for. */
+static void choose_ca(struct order *o, bool anew)
 {
+    struct order_record *r = &o->record;
+    if (anew) {
+        r->trial = o->env.trial;
+        free(r->ca);
+        r->ca = mem_strdup(r->trial ? o->resolver->staging.url : o->resolver->cas[o->env.ca].url);
+    }
+    o->ca = resolver_find_ca(o->resolver, r->ca);
+    if (!o->ca)
+        o->ca = &o->resolver->cas[0];
+    order_id_make(r->resolver, r->trial ? o->resolver->cas[0].url : o->ca->url,
+                  (const char *const *)r->names, r->name_count, o->ledger_id);
+}
+
+static void forget_certificate(struct order *o)
+{
+    struct order_record *r = &o->record;
+    choose_ca(o, true);
     free(r->order_url);
     free(r->finalize_url);
     free(r->certificate_url);
@@ -466,17 +510,19 @@ static void begin(struct order *o)
 {
     struct order_record *r = &o->record;
     enum order_step at = (enum order_step)r->step;
-    bool over = !r->failed && (at == ORDER_PUBLISH || at == ORDER_CLEANUP || at == ORDER_DONE);
+    bool over = !r->failed && (at == ORDER_PUBLISH || at == ORDER_CLEANUP || at == ORDER_GIVE_UP ||
+                               at == ORDER_DONE);
+    bool is_known = !strcmp(o->ca->url, r->ca); /* else its CA is not configured any more */
     if (over && at == ORDER_DONE && o->mode == ORDER_MODE_OBTAIN) {
         /* A value that its provider never removes must not stand in the way of a renewal. */
         forget_challenges(r);
-        forget_certificate(r);
+        forget_certificate(o);
         enter(o, ORDER_PREPARE);
     } else if (over || o->mode != ORDER_MODE_OBTAIN) {
         r->failed = r->failed || !over;
         r->keep = r->keep && o->mode != ORDER_MODE_ABANDON;
         enter(o, ORDER_CLEANUP);
-    } else if (r->order_url && (!r->failed || r->keep)) {
+    } else if (r->order_url && is_known && (!r->failed || r->keep)) {
         take_up_again(o, resume_now);
     } else if (!r->failed && at == ORDER_NEW_ORDER) {
         order_fail(o, ACME_NETWORK, "", 0,
@@ -486,9 +532,17 @@ static void begin(struct order *o)
         take_up_again(o, prepare_now); /* it died before the order was placed */
     } else {
         forget_challenges(r);
-        forget_certificate(r);
+        forget_certificate(o);
         enter(o, ORDER_PREPARE);
     }
+}
+
+/* Borrowed texts of the caller's do not last as long as the order. */
+static void keep_replaces(struct order *o)
+{
+    free(o->record.replaces);
+    o->record.replaces = o->env.replaces ? mem_strdup(o->env.replaces) : NULL;
+    o->env.replaces = NULL;
 }
 
 static void take_up(struct order *o, const char *const *names, uint32_t count, const char *id)
@@ -497,21 +551,26 @@ static void take_up(struct order *o, const char *const *names, uint32_t count, c
     const struct config_resolver *c = o->resolver->config;
     struct result result = order_journal_get(o->env.state, id, r);
     o->journalled = result_is_ok(result);
-    if (o->journalled)
+    if (o->journalled) {
+        if (!r->order_url)
+            keep_replaces(o);
+        choose_ca(o, false);
         return;
+    }
     if (result.code != ERR_NOT_FOUND)
         log_error("%s: the journal's record of an unfinished order cannot be read (%s); the order "
                   "starts again, and a TXT value may be left",
                   names[0], err_meaning(result.code));
     *r = (struct order_record){.resolver = mem_strdup(c->name),
-                               .ca = mem_strdup(c->ca_server),
                                .names = mem_zalloc(count * sizeof *r->names),
                                .name_count = count,
                                .step = ORDER_PREPARE,
                                .started_s = clock_wall_s()};
     memcpy(r->id, id, ORDER_ID_LEN);
+    keep_replaces(o);
     for (uint32_t i = 0; i < count; i++)
         r->names[i] = mem_strdup(names[i]);
+    choose_ca(o, true);
 }
 
 struct order *order_start(const struct order_env *env, struct resolver *resolver,
@@ -553,7 +612,8 @@ void order_finish(struct order *o)
 {
     struct order_record *r = &o->record;
     struct why why;
-    struct order_result result = {.ok = !r->failed,
+    struct order_result result = {.ok = !r->failed && !r->trial,
+                                  .rehearsed = !r->failed && r->trial,
                                   .cleanup_only = r->failed && o->mode != ORDER_MODE_OBTAIN,
                                   .leftovers = o->leftovers,
                                   .unfinished = r->failed && r->keep,
@@ -562,6 +622,7 @@ void order_finish(struct order *o)
         write_success(o);
     struct result written = result_ok();
     if (o->leftovers || (r->failed && r->keep)) {
+        r->failed = r->failed || r->trial; /* of a rehearsal only the values are left */
         r->step = r->failed ? ORDER_CLEANUP : ORDER_DONE; /* done but for the values left */
         written = order_journal_put(o->env.state, r, &why);
     } else {

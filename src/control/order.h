@@ -26,6 +26,7 @@ struct order_result {
     bool cleanup_only; /* there was nothing to obtain, only values to remove */
     bool leftovers;    /* TXT values could not be removed; the journal keeps them */
     bool unfinished; /* the CA may hold the certificate still: start again to fetch and store it */
+    bool rehearsed;  /* a trial went well: the order itself may follow at once */
     bool disk;       /* the state directory took no record: nothing was asked of the CA */
 };
 
@@ -35,6 +36,10 @@ struct order_env {
     struct state *state;
     struct ledger *ledger;
     struct challenges *challenges;
+    uint32_t ca;          /* which of the resolver's CAs a new order goes to */
+    bool trial;           /* ... or to that for rehearsals, until its order is ready */
+    const char *replaces; /* id of the certificate to be replaced (RFC 9773), NULL = none */
+    uint32_t budget;      /* duplicates that may be asked for when nothing is replaced; 0 = any */
     uint32_t retry_cap_s; /* longest back-off after a failure; 0 = the ledger's */
     /* A certificate is on disk: hand it to the workers. */
     void (*publish)(void *arg, const struct store_cert *cert);

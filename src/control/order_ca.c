@@ -25,7 +25,7 @@ static void on_account(void *arg, const struct acme_answer *answer)
 
 void order_ca_account(struct order *o)
 {
-    o->call = acme_ready(o->resolver->acme, on_account, o);
+    o->call = acme_ready(o->ca->acme, on_account, o);
 }
 
 static char *copy_or_null(const char *text)
@@ -48,12 +48,35 @@ static void keep_urls(struct order *o, const struct document_order *doc)
         o->authz[i].url = mem_strdup(doc->authorizations[i]);
 }
 
+/* The CA may refuse what is to be replaced: it was already, or it is not from this CA or account
+ * (RFC 9773 section 5). */
+static bool may_be_for_replaces(const struct order *o, const struct acme_answer *answer)
+{
+    return o->record.replaces && answer->status >= 400 && answer->status < 500 &&
+           (answer->class == ACME_REJECTED || answer->class == ACME_MALFORMED ||
+            answer->class == ACME_UNAUTHORIZED);
+}
+
+static void order_without_replaces(struct order *o, const struct acme_answer *answer)
+{
+    free(o->record.replaces);
+    o->record.replaces = NULL;
+    order_say(o, "the CA does not take the order as a replacement (%.300s): ordered without",
+              answer->text);
+    if (order_save(o))
+        order_ca_new_order(o);
+}
+
 static void on_new_order(void *arg, const struct acme_answer *answer)
 {
     struct order *o = arg;
     struct document_order doc;
     struct why why;
     o->call = NULL;
+    if (answer->class != ACME_OK && may_be_for_replaces(o, answer)) {
+        order_without_replaces(o, answer);
+        return;
+    }
     if (answer->class != ACME_OK) {
         order_fail_answer(o, answer);
         return;
@@ -69,7 +92,9 @@ static void on_new_order(void *arg, const struct acme_answer *answer)
     o->record.order_url = mem_strdup(answer->location);
     keep_urls(o, &doc);
     document_order_free(&doc);
-    order_say(o, "order placed at the CA: %s", o->record.order_url);
+    order_say(o, "order placed at the CA: %s%s%s", o->record.order_url,
+              o->record.replaces ? ", which replaces " : "",
+              o->record.replaces ? o->record.replaces : "");
     order_next(o);
 }
 
@@ -87,18 +112,37 @@ static bool has_profile(const struct document_directory *d, const char *profile)
     return false;
 }
 
+/* Replacements are not counted, so an order that is none after all may be one too many. */
+static bool may_order_again(struct order *o, const struct ledger_key *key)
+{
+    struct ledger_entry e;
+    ledger_read(o->env.ledger, key, clock_wall_s(), &e);
+    if (!o->env.budget || e.cert_count < o->env.budget)
+        return true;
+    order_fail(o, ACME_CONFIG, "", 0,
+               "%u of %u certificates for these names were asked for in the last 168 hours (the "
+               "duplicate budget)",
+               e.cert_count, o->env.budget);
+    return false;
+}
+
 void order_ca_new_order(struct order *o)
 {
     struct order_record *r = &o->record;
     struct buf payload = {0}, names = {0};
     struct why why;
     const char *profile = o->resolver->config->profile;
-    if (profile && profile[0] && !has_profile(acme_directory(o->resolver->acme), profile)) {
+    if (profile && profile[0] && !has_profile(acme_directory(o->ca->acme), profile)) {
         order_fail(o, ACME_CONFIG, "", 0, "the CA does not offer the profile \"%s\"", profile);
         return;
     }
     struct ledger_key key = order_ledger_key(o, &names);
-    struct result counted = ledger_order_begins(o->env.ledger, &key, clock_wall_s(), &why);
+    if (!r->replaces && !may_order_again(o, &key)) {
+        buf_free(&names);
+        return;
+    }
+    struct result counted =
+        r->trial ? result_ok() : ledger_order_begins(o->env.ledger, &key, clock_wall_s(), &why);
     buf_free(&names);
     if (!result_is_ok(counted)) {
         order_fail_disk(o, "the ledger cannot be written", &why);
@@ -116,8 +160,12 @@ void order_ca_new_order(struct order *o)
         buf_put_str(&payload, ",\"profile\":");
         jws_quote(&payload, profile);
     }
+    if (r->replaces && acme_directory(o->ca->acme)->renewal_info) {
+        buf_put_str(&payload, ",\"replaces\":");
+        jws_quote(&payload, r->replaces);
+    }
     buf_put_str(&payload, "}");
-    o->call = acme_new_order(o->resolver->acme, buf_span(&payload), on_new_order, o);
+    o->call = acme_new_order(o->ca->acme, buf_span(&payload), on_new_order, o);
     buf_free(&payload);
 }
 
@@ -131,7 +179,7 @@ static void after_resume(struct order *o, const struct document_order *doc)
         order_next(o);
         break;
     case DOCUMENT_STATUS_READY:
-        order_goto(o, ORDER_KEY);
+        order_goto(o, o->record.trial ? ORDER_READY : ORDER_KEY);
         break;
     case DOCUMENT_STATUS_PROCESSING:
     case DOCUMENT_STATUS_VALID:
@@ -173,7 +221,7 @@ static void on_resume(void *arg, const struct acme_answer *answer)
 
 static void ask_order(struct order *o)
 {
-    o->call = acme_post(o->resolver->acme, o->record.order_url, span_of(NULL, 0), on_resume, o);
+    o->call = acme_post(o->ca->acme, o->record.order_url, span_of(NULL, 0), on_resume, o);
 }
 
 static void on_described(void *arg, const struct provider_info *info,
@@ -190,7 +238,7 @@ static void on_described(void *arg, const struct provider_info *info,
  * does not matter for an order that is further. */
 void order_ca_resume(struct order *o)
 {
-    if (!o->resolver->acme) {
+    if (!o->ca->acme) {
         order_fail(o, ACME_CONFIG, "", 0, "%s", o->resolver->problem.text);
         return;
     }
@@ -222,7 +270,7 @@ static void plan_txt(struct order *o, const struct order_authz *a)
     struct order_record *r = &o->record;
     struct buf value = {0};
     uint8_t hash[DIGEST_BYTES_MAX];
-    char *key_auth = mem_printf("%s.%s", a->token, acme_thumbprint(o->resolver->acme));
+    char *key_auth = mem_printf("%s.%s", a->token, acme_thumbprint(o->ca->acme));
     digest_once(DIGEST_SHA256, span_str(key_auth), hash);
     base64url_put(&value, span_of(hash, digest_bytes(DIGEST_SHA256)));
     const char *text = buf_cstr(&value);
@@ -243,6 +291,22 @@ static void plan_txt(struct order *o, const struct order_authz *a)
     free(key_auth);
 }
 
+/* "proving 3 by http-01, 1 by dns-01" */
+static void say_challenges(struct order *o)
+{
+    uint32_t counts[ORDER_CHALLENGES] = {0}, kinds = 0;
+    struct buf text = {0};
+    for (uint32_t i = 0; i < o->authz_count; i++)
+        if (o->authz[i].status != DOCUMENT_STATUS_VALID)
+            counts[o->authz[i].challenge]++;
+    for (int i = 0; i < ORDER_CHALLENGES; i++)
+        if (counts[i])
+            buf_printf(&text, "%s%u by %s", kinds++ ? ", " : "proving ", counts[i],
+                       order_challenge_name((enum order_challenge)i));
+    order_say(o, "%s", buf_cstr(&text));
+    buf_free(&text);
+}
+
 static void authorizations_done(struct order *o)
 {
     uint32_t pending = 0, valid = 0;
@@ -258,6 +322,8 @@ static void authorizations_done(struct order *o)
     }
     if (valid)
         order_say(o, "%u of %u names are proven already", valid, o->authz_count);
+    if (pending)
+        say_challenges(o);
     if (pending)
         order_next(o);
     else
@@ -351,8 +417,7 @@ static void read_authorization(struct order *o)
         authorizations_done(o);
         return;
     }
-    o->call =
-        acme_post(o->resolver->acme, o->authz[o->index].url, span_of(NULL, 0), on_authorization, o);
+    o->call = acme_post(o->ca->acme, o->authz[o->index].url, span_of(NULL, 0), on_authorization, o);
 }
 
 void order_ca_authorizations(struct order *o)
@@ -389,7 +454,7 @@ static void respond_next(struct order *o)
         order_next(o);
         return;
     }
-    o->call = acme_post(o->resolver->acme, o->authz[o->index].challenge_url, SPAN_LITERAL("{}"),
+    o->call = acme_post(o->ca->acme, o->authz[o->index].challenge_url, SPAN_LITERAL("{}"),
                         on_responded, o);
 }
 
@@ -438,6 +503,7 @@ static void on_validated(void *arg, const struct acme_answer *answer)
         o->polls = 0;
         validate_next(o);
     } else {
+        o->authz[o->index].status = status;
         refused_authorization(o, &doc);
     }
     document_authorization_free(&doc);
@@ -450,8 +516,7 @@ static void validate_next(struct order *o)
     if (o->index == o->authz_count)
         order_next(o);
     else
-        o->call =
-            acme_post(o->resolver->acme, o->authz[o->index].url, span_of(NULL, 0), on_validated, o);
+        o->call = acme_post(o->ca->acme, o->authz[o->index].url, span_of(NULL, 0), on_validated, o);
 }
 
 void order_ca_validate(struct order *o)
@@ -463,6 +528,13 @@ void order_ca_validate(struct order *o)
  * ----------------------------------------------------------------------- */
 
 static void ask_ready(struct order *o);
+
+/* All names are proven: the CA that counts would issue now. */
+static void end_rehearsal(struct order *o)
+{
+    order_say(o, "the rehearsal at %s went well: the order itself follows", o->ca->url);
+    order_goto(o, ORDER_CLEANUP);
+}
 
 static void on_ready(void *arg, const struct acme_answer *answer)
 {
@@ -481,7 +553,9 @@ static void on_ready(void *arg, const struct acme_answer *answer)
     enum document_status status = doc.status;
     free(o->record.certificate_url);
     o->record.certificate_url = copy_or_null(doc.certificate);
-    if (status == DOCUMENT_STATUS_READY)
+    if (status == DOCUMENT_STATUS_READY && o->record.trial)
+        end_rehearsal(o);
+    else if (status == DOCUMENT_STATUS_READY)
         order_next(o);
     else if (status == DOCUMENT_STATUS_PENDING)
         order_pause(o, order_poll_wait_ns(o, answer->retry_after_s), ask_ready);
@@ -498,10 +572,56 @@ static void on_ready(void *arg, const struct acme_answer *answer)
 
 static void ask_ready(struct order *o)
 {
-    o->call = acme_post(o->resolver->acme, o->record.order_url, span_of(NULL, 0), on_ready, o);
+    o->call = acme_post(o->ca->acme, o->record.order_url, span_of(NULL, 0), on_ready, o);
 }
 
 void order_ca_ready(struct order *o)
 {
     ask_ready(o);
+}
+
+/* ---- give up (section 7.5.2) --------------------------------------------------------------------
+ */
+
+static void give_up_next(struct order *o);
+
+static void on_given_up(void *arg, const struct acme_answer *answer)
+{
+    struct order *o = arg;
+    o->call = NULL;
+    /* A CA that is gone or asks for patience is not asked for every name. */
+    if (answer->class == ACME_NETWORK || answer->class == ACME_RATE ||
+        answer->class == ACME_SERVER) {
+        order_next(o);
+        return;
+    }
+    if (answer->class == ACME_OK)
+        log_info("%s: the authorization of %s is given up", order_label(o),
+                 o->authz[o->index].domain);
+    o->index++;
+    give_up_next(o);
+}
+
+static void give_up_next(struct order *o)
+{
+    bool failed = o->record.failed && !o->record.keep;
+    while (o->index < o->authz_count) {
+        const struct order_authz *a = &o->authz[o->index];
+        if (a->domain && ((failed && a->status == DOCUMENT_STATUS_PENDING) ||
+                          (o->record.trial && a->status == DOCUMENT_STATUS_VALID)))
+            break;
+        o->index++;
+    }
+    if (o->index == o->authz_count || !o->ca->acme)
+        order_next(o);
+    else
+        o->call = acme_post_once(o->ca->acme, o->authz[o->index].url,
+                                 SPAN_LITERAL("{\"status\":\"deactivated\"}"), on_given_up, o);
+}
+
+/* CAs limit how many authorizations of an account may be pending. What a failed order leaves is
+ * given back; what is proven stays for the next try. */
+void order_ca_give_up(struct order *o)
+{
+    give_up_next(o);
 }

@@ -66,7 +66,7 @@ void order_dns_prepare(struct order *o)
 {
     struct resolver *r = o->resolver;
     const char *name = order_answer_unprovable(o);
-    if (!r->acme || (name && r->problem.text[0])) {
+    if (!o->ca->acme || (name && r->problem.text[0])) {
         order_fail(o, ACME_CONFIG, "", 0, "%s", r->problem.text);
         return;
     }
@@ -74,8 +74,9 @@ void order_dns_prepare(struct order *o)
         cannot_prove(o, name);
         return;
     }
-    order_say(o, "obtaining a certificate from %s (%u name%s)", r->config->ca_server,
-              o->record.name_count, o->record.name_count == 1 ? "" : "s");
+    order_say(o, "%s %s (%u name%s)",
+              o->record.trial ? "rehearsing an order at" : "obtaining a certificate from",
+              o->ca->url, o->record.name_count, o->record.name_count == 1 ? "" : "s");
     if (!order_answer_uses(o, ORDER_CHALLENGE_DNS)) {
         order_next(o);
         return;

@@ -25,6 +25,8 @@ struct order_keygen;
 struct order {
     struct order_env env;
     struct resolver *resolver;
+    struct resolver_ca *ca;           /* of the resolver */
+    char ledger_id[ORDER_ID_LEN + 1]; /* of these names at this CA */
     struct order_record record;
     enum order_mode mode;
     bool journalled;    /* the record is from disk */
@@ -140,6 +142,8 @@ void order_issue_poll(struct order *o);
 void order_issue_download(struct order *o);
 void order_issue_store(struct order *o);
 void order_issue_publish(struct order *o);
+void order_ca_give_up(struct order *o);
+void order_check(struct order *o);
 /* The order stops while a key is being made in the helper thread. */
 void order_issue_forget_key(struct order *o);
 /* Writes the ledger, drops or keeps the journal entry, tells the scheduler, frees the order. */

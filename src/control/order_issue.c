@@ -132,13 +132,13 @@ void order_issue_finalize(struct order *o)
     if (!result_is_ok(r)) {
         order_fail(o, ACME_CONFIG, "", 0, "%s", why.text);
     } else if (!result_is_ok(ledger_certificate_asked(o->env.ledger, &key, o->record.order_url,
-                                                      clock_wall_s(), &why))) {
+                                                      !o->record.replaces, clock_wall_s(), &why))) {
         order_fail_disk(o, "the ledger cannot be written", &why);
     } else {
         buf_put_str(&payload, "{\"csr\":\"");
         base64url_put(&payload, buf_span(&csr));
         buf_put_str(&payload, "\"}");
-        o->call = acme_post_once(o->resolver->acme, o->record.finalize_url, buf_span(&payload),
+        o->call = acme_post_once(o->ca->acme, o->record.finalize_url, buf_span(&payload),
                                  on_finalized, o);
     }
     buf_free(&csr);
@@ -193,7 +193,7 @@ static void on_issued(void *arg, const struct acme_answer *answer)
 
 static void ask_issued(struct order *o)
 {
-    o->call = acme_post(o->resolver->acme, o->record.order_url, span_of(NULL, 0), on_issued, o);
+    o->call = acme_post(o->ca->acme, o->record.order_url, span_of(NULL, 0), on_issued, o);
 }
 
 void order_issue_poll(struct order *o)
@@ -334,7 +334,7 @@ static void on_chain(void *arg, const struct acme_answer *answer)
 
 static void ask_chain(struct order *o, const char *url)
 {
-    o->call = acme_post(o->resolver->acme, url, span_of(NULL, 0), on_chain, o);
+    o->call = acme_post(o->ca->acme, url, span_of(NULL, 0), on_chain, o);
 }
 
 void order_issue_download(struct order *o)

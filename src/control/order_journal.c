@@ -110,6 +110,7 @@ void order_record_encode(const struct order_record *r, struct buf *out)
     json_object_set_new(root, "names", names);
     put_text(root, "step", order_step_name((enum order_step)r->step));
     json_object_set_new(root, "failed", json_boolean(r->failed));
+    json_object_set_new(root, "trial", json_boolean(r->trial));
     json_object_set_new(root, "keep", json_boolean(r->keep));
     json_object_set_new(root, "resumes", json_integer(r->resumes));
     json_object_set_new(root, "started", json_integer(r->started_s));
@@ -120,6 +121,7 @@ void order_record_encode(const struct order_record *r, struct buf *out)
     put_text(root, "orderUrl", r->order_url);
     put_text(root, "finalizeUrl", r->finalize_url);
     put_text(root, "certificateUrl", r->certificate_url);
+    put_text(root, "replaces", r->replaces);
     put_bytes(root, "key", &r->key_der);
     json_t *txts = json_array();
     for (uint32_t i = 0; i < r->txt_count; i++)
@@ -206,7 +208,9 @@ static struct result take_record(const json_t *root, struct order_record *r)
     r->order_url = take_text(root, "orderUrl");
     r->finalize_url = take_text(root, "finalizeUrl");
     r->certificate_url = take_text(root, "certificateUrl");
+    r->replaces = take_text(root, "replaces");
     r->failed = json_is_true(json_object_get(root, "failed"));
+    r->trial = json_is_true(json_object_get(root, "trial"));
     r->keep = json_is_true(json_object_get(root, "keep"));
     r->resumes = (uint32_t)json_integer_value(json_object_get(root, "resumes"));
     r->started_s = json_integer_value(json_object_get(root, "started"));
@@ -310,6 +314,7 @@ void order_record_free(struct order_record *r)
     free(r->order_url);
     free(r->finalize_url);
     free(r->certificate_url);
+    free(r->replaces);
     buf_wipe_free(&r->key_der);
     for (uint32_t i = 0; i < r->txt_count; i++)
         txt_free(&r->txts[i]);

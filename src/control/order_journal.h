@@ -50,11 +50,13 @@ struct order_record {
     uint32_t name_count;
     uint32_t step;    /* enum order_step */
     bool failed;      /* only the clean-up is left */
+    bool trial;       /* a rehearsal: it ends when the order is ready */
     bool keep;        /* failed for now: the CA may still hold or make the certificate */
     uint32_t resumes; /* process starts that found this order unfinished */
     int64_t started_s;
     char *failed_challenges[ORDER_CHALLENGES]; /* tried in vain, with the reason; NULL = not */
     char *order_url, *finalize_url, *certificate_url; /* NULL = not known */
+    char *replaces;     /* id of the certificate that the order replaces (RFC 9773); NULL = none */
     struct buf key_der; /* the certificate's private key, before the CA sees its public half */
     struct order_txt *txts;
     uint32_t txt_count;

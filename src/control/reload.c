@@ -109,6 +109,7 @@ static void use(struct control *c, struct config *config)
         log_error("the default certificate stays as it was: %s", why.text);
     cert_files_set(c->cert_files, config, c->reload.began_ns);
     scheduler_reload(c->scheduler, config, &c->now->resolvers);
+    cert_admin_use(c->cert_admin, &c->now->resolvers);
     certificates_drop_stores(c, &old->resolvers); /* first: another store may have the same ones */
     certificates_load_stores(c, &old->resolvers);
     certificates_know_wants(c);

@@ -26,6 +26,9 @@ static void make_fingerprint(struct resolver *r)
     buf_printf(&text, "%d\n%d\n%d\n%d\n%u\n%llu\n", c->key_type, c->no_common_name,
                c->tls_challenge, c->propagation_disabled, c->propagation_port,
                (unsigned long long)c->client_timeout_ms);
+    buf_printf(&text, "%d %d %d\n", c->check_caa, c->check_clock, c->check_disk);
+    for (uint32_t i = 0; i < c->ca_server_count; i++)
+        buf_printf(&text, "%s\n", c->ca_servers[i]);
     for (uint32_t i = 0; i < c->email_address_count; i++)
         buf_printf(&text, "%s\n", c->email_addresses[i]);
     for (uint32_t i = 0; i < c->env_count; i++)
@@ -74,6 +77,30 @@ static void prepare_provider(struct resolver *r, struct provider_host *host)
         r->problem = r->dns_problem;
 }
 
+/* The first CA's account stands under the resolver's name, as in Traefik's file. */
+static struct result open_ca(struct resolver_set *set, struct resolver *r, struct resolver_ca *ca)
+{
+    char *account = ca == &r->cas[0] ? mem_strdup(r->config->name)
+                                     : mem_printf("%s (%.*s)", r->config->name,
+                                                  SPAN_FMT(acme_url_host(ca->url)));
+    struct result result =
+        acme_create(set->loop, r->config, ca->url, account, r->store, &ca->acme, &r->problem);
+    free(account);
+    return result;
+}
+
+static struct result open_cas(struct resolver_set *set, struct resolver *r)
+{
+    const struct config_resolver *c = r->config;
+    r->ca_count = c->ca_server_count;
+    for (uint32_t i = 0; i < r->ca_count; i++) {
+        r->cas[i].url = c->ca_servers[i];
+        TRY(open_ca(set, r, &r->cas[i]));
+    }
+    r->staging.url = c->ca_staging;
+    return c->ca_staging[0] ? open_ca(set, r, &r->staging) : result_ok();
+}
+
 /* What is missing is this resolver's problem alone: everything else is served and renewed. */
 static void prepare(struct resolver_set *set, uint32_t index)
 {
@@ -83,7 +110,7 @@ static void prepare(struct resolver_set *set, uint32_t index)
     prepare_provider(r, set->host);
     struct result result = open_store(set, index, &r->problem);
     if (result_is_ok(result))
-        result = acme_create(set->loop, r->config, r->store, &r->acme, &r->problem);
+        result = open_cas(set, r);
     if (r->problem.text[0])
         log_error("resolver %s cannot obtain certificates: %s", r->config->name, r->problem.text);
 }
@@ -116,7 +143,7 @@ static void open_again(struct resolver_set *set, uint32_t index)
     r->problem.text[0] = 0;
     if (!r->provider)
         prepare_provider(r, set->host);
-    struct result result = acme_create(set->loop, r->config, r->store, &r->acme, &r->problem);
+    struct result result = open_cas(set, r);
     log_info("resolver %s: %s is open now%s%s", r->config->name, r->config->storage,
              result_is_ok(result) ? "" : ", but ", r->problem.text);
     if (set->store_count > before)
@@ -156,8 +183,11 @@ void resolver_set_close(struct resolver_set *set)
 {
     if (set->loop)
         loop_timer_cancel(set->loop, &set->again);
-    for (uint32_t i = 0; i < set->count; i++)
-        acme_destroy(set->items[i].acme);
+    for (uint32_t i = 0; i < set->count; i++) {
+        for (uint32_t k = 0; k < set->items[i].ca_count; k++)
+            acme_destroy(set->items[i].cas[k].acme);
+        acme_destroy(set->items[i].staging.acme);
+    }
     for (uint32_t i = 0; i < set->store_count; i++)
         store_pool_give_back(set->pool, set->stores[i]);
     free(set->items);
@@ -174,8 +204,11 @@ void resolver_set_inherit(struct resolver_set *set, const struct resolver_set *o
 {
     for (uint32_t i = 0; i < old->count; i++) {
         struct resolver *r = resolver_find(set, old->items[i].config->name);
-        if (r && !strcmp(r->config->ca_server, old->items[i].config->ca_server))
-            r->hold_until_s = old->items[i].hold_until_s;
+        for (uint32_t k = 0; r && k < old->items[i].ca_count; k++) {
+            struct resolver_ca *ca = resolver_find_ca(r, old->items[i].cas[k].url);
+            if (ca)
+                ca->hold_until_s = old->items[i].cas[k].hold_until_s;
+        }
     }
 }
 
@@ -201,6 +234,14 @@ struct resolver *resolver_find(struct resolver_set *set, const char *name)
         if (!strcmp(set->items[i].config->name, name))
             return &set->items[i];
     return NULL;
+}
+
+struct resolver_ca *resolver_find_ca(struct resolver *r, const char *url)
+{
+    for (uint32_t i = 0; i < r->ca_count; i++)
+        if (!strcmp(r->cas[i].url, url))
+            return &r->cas[i];
+    return r->staging.url && r->staging.url[0] && !strcmp(r->staging.url, url) ? &r->staging : NULL;
 }
 
 struct propagation_options resolver_propagation(const struct resolver *r)

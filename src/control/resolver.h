@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control/resolver.h - one [certificatesResolvers.X] at work: its account, store and DNS provider.
- * Thread: control.   Owns: the ACME client; stores belong to the pool, providers to their host.
+ * Thread: control.   Owns: the ACME clients; stores belong to the pool, providers to their host.
  * Never: asks a CA or a provider for anything by itself. */
 #pragma once
 
@@ -9,17 +9,24 @@
 #include "control/provider/host.h"
 #include "control/store/pool.h"
 
+struct resolver_ca {
+    const char *url;
+    struct acme *acme;    /* NULL: the resolver's `problem` says why */
+    int64_t hold_until_s; /* the CA asked everybody to wait; wall seconds */
+};
+
 struct resolver {
     const struct config_resolver *config;
-    struct acme *acme;         /* NULL: `problem` says why */
-    struct store *store;       /* the same */
-    struct provider *provider; /* the same */
-    struct why problem;        /* "" or why no order can succeed */
-    struct why dns_problem;    /* "" or why dns-01 is not possible */
-    struct provider_info info; /* after the first provider_describe() */
-    char fingerprint[33];      /* of the settings that decide whether an order succeeds */
-    int64_t hold_until_s;      /* the CA asked everybody to wait; wall seconds */
-    uint32_t running;          /* orders */
+    struct resolver_ca cas[CONFIG_CAS_MAX]; /* to be tried in this order */
+    uint32_t ca_count;
+    struct resolver_ca staging; /* for rehearsals; url "" = none */
+    struct store *store;        /* NULL: `problem` says why */
+    struct provider *provider;  /* the same */
+    struct why problem;         /* "" or why no order can succeed */
+    struct why dns_problem;     /* "" or why dns-01 is not possible */
+    struct provider_info info;  /* after the first provider_describe() */
+    char fingerprint[33];       /* of the settings that decide whether an order succeeds */
+    uint32_t running;           /* orders */
 };
 
 #define RESOLVER_STORE_AGAIN_S 10 /* between tries to open a store */
@@ -57,5 +64,7 @@ uint32_t resolver_set_running(const struct resolver_set *set);
 bool resolver_set_has(const struct resolver_set *set, const struct store *store);
 /* By configured name; NULL when there is none. */
 struct resolver *resolver_find(struct resolver_set *set, const char *name);
+/* The CA with this directory, the one for rehearsals as well; NULL when it is none of its own. */
+struct resolver_ca *resolver_find_ca(struct resolver *r, const char *url);
 /* How DNS is asked for this resolver. Points into the configuration. */
 struct propagation_options resolver_propagation(const struct resolver *r);

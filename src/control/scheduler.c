@@ -15,6 +15,10 @@
 #define DISK_RETRY_S    10 /* our own disk: no CA is asked */
 #define CLOCK_SLACK_S   60 /* a smaller step back of the wall clock changes nothing */
 #define RETRY_CAP_MIN_S 600
+#define REHEARSE_FAILURES                                                                          \
+    2 /* in a row, before an order is tried at the CA for rehearsals first                         \
+       */
+#define NEXT_CA_S 1
 
 /* One order at work: of a want, or of names that are not configured any more. */
 struct running {
@@ -33,10 +37,12 @@ struct scheduler {
     uint32_t running_count;
     struct loop_timer timer;
     int64_t swept_s; /* wall time of the last sweep */
+    struct ari_poller *ari;
     bool started;
 };
 
 static void sweep(struct scheduler *s);
+static void on_ari(void *arg, const char *want_id, const struct ari *ari, bool changed);
 
 static void wake_at(struct scheduler *s, int64_t wall_s)
 {
@@ -73,12 +79,17 @@ static void on_finished(void *arg, const struct order_result *result)
     if (w) {
         w->order = NULL;
         w->next_s = 0;
+        w->asked = w->asked && result->rehearsed;
+        w->forced = w->forced && w->asked;
         w->leftovers = result->leftovers;
         w->unfinished = result->unfinished;
         /* The ledger says how long to wait; should it not be writable, this much in any case. */
-        w->hold_s = result->ok || result->cleanup_only ? 0
-                    : result->disk                     ? clock_wall_s() + DISK_RETRY_S
-                                                       : clock_wall_s() + RETRY_MIN_S;
+        bool others = w->ca + 1 < w->resolver->ca_count && !result->unfinished;
+        w->rehearsed = result->rehearsed;
+        w->hold_s = result->ok || result->cleanup_only || result->rehearsed ? 0
+                    : result->disk ? clock_wall_s() + DISK_RETRY_S
+                    : others       ? clock_wall_s() + NEXT_CA_S
+                                   : clock_wall_s() + RETRY_MIN_S;
         w->cleanup_s = clock_wall_s() + CLEANUP_RETRY_S;
     }
     wake_at(s, 0);
@@ -92,6 +103,18 @@ static uint32_t retry_cap(const struct want *w)
     return interval > RETRY_CAP_MIN_S ? (uint32_t)interval : RETRY_CAP_MIN_S;
 }
 
+/* In the window that the CA suggests; a replacement then costs no budget (RFC 9773). */
+static bool is_suggested(const struct want *w)
+{
+    return w->have && w->ari && w->ari->chosen_s && w->ari->start_s <= clock_wall_s();
+}
+
+/* Only the CA that suggested knows the certificate. */
+static bool is_replaced(const struct want *w)
+{
+    return is_suggested(w) && w->ari->ca == w->ca && !w->trial;
+}
+
 static struct running *start(struct scheduler *s, struct want *w, struct resolver *resolver,
                              const char *const *names, uint32_t count, const char *id,
                              enum order_mode mode)
@@ -101,6 +124,10 @@ static struct running *start(struct scheduler *s, struct want *w, struct resolve
                             .state = s->o.state,
                             .ledger = s->o.ledger,
                             .challenges = s->o.challenges,
+                            .ca = w ? w->ca : 0,
+                            .trial = w && w->trial,
+                            .replaces = w && is_replaced(w) ? w->ari->id : NULL,
+                            .budget = w && w->forced ? 0 : s->o.config->duplicate_budget,
                             .retry_cap_s = retry_cap(w),
                             .publish = on_published,
                             .finished = on_finished,
@@ -122,25 +149,93 @@ static struct running *start(struct scheduler *s, struct want *w, struct resolve
 /* ---- what is due ------------------------------------------------------------------------------
  */
 
-static struct ledger_key key_of(const struct want *w)
+/* The ledger counts by CA: an id of its own for each but the first. */
+static void ledger_at(const struct scheduler *s, const struct want *w, uint32_t ca,
+                      struct ledger_entry *ret)
 {
-    return (struct ledger_key){w->id, w->resolver->config->name, w->label,
-                               w->resolver->fingerprint};
+    char id[ORDER_ID_LEN + 1];
+    const struct config_resolver *c = w->resolver->config;
+    memcpy(id, w->id, sizeof id);
+    if (ca)
+        order_id_make(c->name, w->resolver->cas[ca].url, w->names, w->count, id);
+    struct ledger_key key = {id, c->name, w->label, w->resolver->fingerprint};
+    ledger_read(s->o.ledger, &key, clock_wall_s(), ret);
 }
 
 void scheduler_ledger(const struct scheduler *s, const struct want *w, struct ledger_entry *ret)
 {
-    struct ledger_key key = key_of(w);
-    ledger_read(s->o.ledger, &key, clock_wall_s(), ret);
+    ledger_at(s, w, 0, ret);
+}
+
+int64_t scheduler_due_s(const struct want *w)
+{
+    int64_t suggested_s =
+        w->ari ? ari_due_s(w->ari, w->not_before_s, w->not_after_s, &w->renewal) : 0;
+    return suggested_s ? suggested_s : w->renewal.due_s;
+}
+
+/* May this CA be asked? Else when, and why not. *ret_next: the next CA may be asked instead. */
+static bool ca_allows(struct scheduler *s, const struct want *w, uint32_t ca, int64_t now_s,
+                      int64_t *ret_at_s, bool *ret_next, struct ledger_entry *e, struct why *why)
+{
+    const struct resolver_ca *r = &w->resolver->cas[ca];
+    ledger_at(s, w, ca, e);
+    *ret_next = e->failures && e->is_of_ca;
+    if (r->hold_until_s > now_s) {
+        *ret_at_s = r->hold_until_s;
+        return result_is_ok(why_fail(why, ERR_LIMIT, "the CA asks everybody to wait"));
+    }
+    uint32_t budget = is_suggested(w) && w->ari->ca == ca ? 0 : s->o.config->duplicate_budget;
+    return ledger_allows(e, budget, now_s, ret_at_s, why);
+}
+
+/* Failures that a rehearsal can meet as well. */
+static bool wants_rehearsal(const struct want *w, const struct ledger_entry *e)
+{
+    static const enum acme_class met[] = {ACME_MALFORMED, ACME_UNAUTHORIZED, ACME_CAA,
+                                          ACME_DNS,       ACME_CONNECTION,   ACME_REJECTED};
+    if (e->failures < REHEARSE_FAILURES || !w->resolver->staging.acme || w->rehearsed)
+        return false;
+    for (size_t i = 0; i < sizeof met / sizeof met[0]; i++)
+        if (!strcmp(e->class, problem_class_name(met[i])))
+            return true;
+    return false;
+}
+
+/* Chooses the first CA that may be asked now; one is passed over only when it has failed. An order
+ * that is to be taken up again has its CA already. */
+static bool find_ca(struct scheduler *s, struct want *w, int64_t now_s)
+{
+    w->trial = false;
+    w->next_s = INT64_MAX;
+    uint32_t first = w->unfinished && w->ca < w->resolver->ca_count ? w->ca : 0;
+    for (uint32_t ca = first; ca < w->resolver->ca_count; ca++) {
+        struct ledger_entry e;
+        struct why why;
+        int64_t at_s = now_s;
+        bool next;
+        w->ca = ca;
+        if (ca_allows(s, w, ca, now_s, &at_s, &next, &e, &why)) {
+            w->trial = ca == 0 && !w->unfinished && wants_rehearsal(w, &e);
+            w->waiting.text[0] = 0;
+            return true;
+        }
+        if (at_s < w->next_s) {
+            w->next_s = at_s;
+            w->waiting = why;
+        }
+        if (!next || w->unfinished)
+            break;
+    }
+    return false;
 }
 
 /* May the want's order start now? Else next_s and `waiting` tell. */
 static bool is_due(struct scheduler *s, struct want *w, int64_t now_s)
 {
-    struct ledger_entry e;
     w->waiting.text[0] = 0;
-    if (w->have && !w->unfinished && w->renewal.due_s > now_s) {
-        w->next_s = w->renewal.due_s;
+    if (w->have && !w->unfinished && !w->asked && scheduler_due_s(w) > now_s) {
+        w->next_s = scheduler_due_s(w);
         return false;
     }
     if (!w->resolver->store) {
@@ -148,13 +243,9 @@ static bool is_due(struct scheduler *s, struct want *w, int64_t now_s)
         w->waiting = w->resolver->problem;
         return false;
     }
-    if (w->resolver->hold_until_s > now_s) {
-        w->next_s = w->resolver->hold_until_s;
-        snprintf(w->waiting.text, sizeof w->waiting.text, "the CA asks everybody to wait");
-        return false;
-    }
-    scheduler_ledger(s, w, &e);
-    if (!ledger_allows(&e, s->o.config->duplicate_budget, now_s, &w->next_s, &w->waiting))
+    if (w->forced && w->asked)
+        return true;
+    if (!find_ca(s, w, now_s))
         return false;
     if (w->hold_s > now_s && w->hold_s <= now_s + RETRY_MIN_S) {
         w->next_s = w->hold_s;
@@ -193,6 +284,45 @@ static void sweep_wants(struct scheduler *s, int64_t now_s, bool have, int64_t *
     }
 }
 
+/* The CA that is asked for suggestions; NULL = it cannot be asked. */
+static struct acme *client_of(const struct want *w)
+{
+    return w->resolver->cas[w->ari->ca < w->resolver->ca_count ? w->ari->ca : 0].acme;
+}
+
+/* Asks CAs what they suggest for certificates that we have. */
+static void sweep_ari(struct scheduler *s, int64_t now_s, int64_t *next_s)
+{
+    for (uint32_t i = 0; i < s->wants.count; i++) {
+        struct want *w = &s->wants.items[i];
+        if (!w->have || !w->ari || w->order || w->not_after_s < now_s || !client_of(w))
+            continue;
+        if (w->ari->poll_s > now_s + ARI_POLL_MAX_S)
+            w->ari->poll_s = now_s; /* by a clock that was set back since */
+        if (w->ari->poll_s > now_s)
+            *next_s = w->ari->poll_s < *next_s ? w->ari->poll_s : *next_s;
+        else if (!ari_poller_ask(s->ari, client_of(w), w->id, w->label, w->ari))
+            return; /* the end of a question sweeps again */
+    }
+}
+
+static void on_ari(void *arg, const char *want_id, const struct ari *ari, bool changed)
+{
+    struct scheduler *s = arg;
+    struct want *w = wants_find(&s->wants, want_id);
+    if (w && w->ari && !strcmp(w->ari->id, ari->id)) {
+        *w->ari = *ari;
+        /* Which of several CAs made the certificate is not known: one that does not know it passes
+         * the question on. */
+        if (!ari->chosen_s && w->ari->ca + 1u < w->resolver->ca_count) {
+            w->ari->ca++;
+            w->ari->poll_s = clock_wall_s();
+        }
+        w->next_s = changed ? 0 : w->next_s;
+    }
+    wake_at(s, 0);
+}
+
 /* The clock was set back: times that were planned by it are planned again. */
 static void plan_anew(struct scheduler *s, int64_t now_s)
 {
@@ -201,7 +331,8 @@ static void plan_anew(struct scheduler *s, int64_t now_s)
         w->next_s = 0;
         if (w->cleanup_s > now_s + CLEANUP_RETRY_S)
             w->cleanup_s = now_s + CLEANUP_RETRY_S;
-        w->resolver->hold_until_s = 0;
+        for (uint32_t k = 0; k < w->resolver->ca_count; k++)
+            w->resolver->cas[k].hold_until_s = 0;
     }
 }
 
@@ -215,6 +346,7 @@ static void sweep(struct scheduler *s)
     sweep_cleanups(s, now_s, &next_s);
     sweep_wants(s, now_s, false, &next_s);
     sweep_wants(s, now_s, true, &next_s);
+    sweep_ari(s, now_s, &next_s);
     wake_at(s, next_s > now_s ? next_s : now_s + 1);
 }
 
@@ -268,12 +400,27 @@ static void take_up(struct scheduler *s, const char *id)
 /* ---- interface ---------------------------------------------------------------------------------
  */
 
+/* What the CA suggested for this very certificate; a newer one is asked for anew. */
+static void know_ari(struct scheduler *s, struct want *w, const char *ari_id)
+{
+    if (!ari_id[0]) {
+        free(w->ari);
+        w->ari = NULL;
+        return;
+    }
+    if (!w->ari)
+        w->ari = mem_zalloc(sizeof *w->ari);
+    if (strcmp(w->ari->id, ari_id) != 0)
+        ari_load(s->o.state, w->id, ari_id, w->ari);
+}
+
 struct scheduler *scheduler_create(const struct scheduler_options *options)
 {
     struct scheduler *s = mem_zalloc(sizeof *s);
     s->o = *options;
     list_init(&s->running);
     loop_timer_init(&s->timer, timer_fired);
+    s->ari = ari_poller_create(options->state, on_ari, s);
     wants_collect(options->config, options->resolvers, &s->wants);
     return s;
 }
@@ -289,12 +436,13 @@ void scheduler_destroy(struct scheduler *s)
         free(r);
     }
     loop_timer_cancel(s->o.loop, &s->timer);
+    ari_poller_destroy(s->ari);
     wants_free(&s->wants);
     free(s);
 }
 
 void scheduler_know(struct scheduler *s, const struct store_cert *cert, int64_t not_before_s,
-                    int64_t not_after_s, uint64_t seed)
+                    int64_t not_after_s, uint64_t seed, const char *ari_id)
 {
     struct resolver *resolver = resolver_find(s->o.resolvers, cert->resolver);
     if (!resolver)
@@ -308,7 +456,7 @@ void scheduler_know(struct scheduler *s, const struct store_cert *cert, int64_t 
     free(names);
     struct want *w = wants_find(&s->wants, id);
     if (w)
-        scheduler_know_want(s, w, not_before_s, not_after_s, seed);
+        scheduler_know_want(s, w, not_before_s, not_after_s, seed, ari_id);
 }
 
 void scheduler_forget_want(struct scheduler *s, const struct want *want)
@@ -319,7 +467,7 @@ void scheduler_forget_want(struct scheduler *s, const struct want *want)
 }
 
 void scheduler_know_want(struct scheduler *s, const struct want *want, int64_t not_before_s,
-                         int64_t not_after_s, uint64_t seed)
+                         int64_t not_after_s, uint64_t seed, const char *ari_id)
 {
     struct want *w = &s->wants.items[want - s->wants.items];
     /* The newest is the one in use, even when it ends before the one that it replaces. */
@@ -333,6 +481,7 @@ void scheduler_know_want(struct scheduler *s, const struct want *want, int64_t n
     w->renewal = renewal_plan(not_before_s, not_after_s,
                               w->resolver->config->certificates_duration_h, seed, &warning);
     w->next_s = 0;
+    know_ari(s, w, ari_id);
     if (warning.text[0])
         log_warn("%s: %s", w->label, warning.text);
 }
@@ -366,11 +515,15 @@ static void inherit(struct want *w, const struct want *old)
 {
     struct why warning;
     w->have = old->have;
+    w->ari = old->ari ? mem_dup(old->ari, sizeof *old->ari) : NULL;
     w->not_before_s = old->not_before_s;
     w->not_after_s = old->not_after_s;
     w->seed = old->seed;
     w->unfinished = old->unfinished;
     w->hold_s = old->hold_s;
+    w->rehearsed = old->rehearsed;
+    w->asked = old->asked;
+    w->forced = old->forced;
     w->leftovers = old->leftovers;
     w->cleanup_s = old->cleanup_s;
     if (w->have)
@@ -382,6 +535,7 @@ void scheduler_reload(struct scheduler *s, const struct config *config,
                       struct resolver_set *resolvers)
 {
     struct wants old = s->wants;
+    ari_poller_stop(s->ari);
     s->o.config = config;
     s->o.resolvers = resolvers;
     wants_collect(config, resolvers, &s->wants);
@@ -406,6 +560,46 @@ void scheduler_wake(struct scheduler *s)
 {
     take_up_all(s);
     wake_at(s, 0);
+}
+
+void scheduler_plan(struct scheduler *s, const struct want *want, struct scheduler_plan *ret)
+{
+    struct want w = *want; /* looked at, not changed */
+    struct ledger_entry e;
+    int64_t now_s = clock_wall_s();
+    *ret = (struct scheduler_plan){.budget = s->o.config->duplicate_budget};
+    ret->suggested = w.have && w.ari && scheduler_due_s(&w) != w.renewal.due_s;
+    ret->due = w.order || !w.have || w.unfinished || w.asked || scheduler_due_s(&w) <= now_s;
+    if (!w.order && !is_due(s, &w, now_s)) {
+        ret->at_s = w.next_s;
+        ret->waiting = w.waiting;
+    }
+    w.ca = w.ca < w.resolver->ca_count ? w.ca : 0;
+    ledger_at(s, &w, w.ca, &e);
+    ret->used = e.cert_count;
+    ret->ca = w.resolver->cas[w.ca].url;
+    ret->rehearsal = w.trial;
+}
+
+bool scheduler_renew(struct scheduler *s, const struct want *want, bool force, struct why *why)
+{
+    struct want *w = &s->wants.items[want - s->wants.items];
+    struct want look = *w;
+    if (w->order)
+        return result_is_ok(why_fail(why, ERR_BUSY, "an order for %s is at work", w->label));
+    look.asked = true;
+    look.forced = false;
+    look.hold_s = 0;
+    if (!force && !is_due(s, &look, clock_wall_s()))
+        return result_is_ok(why_fail(why, ERR_LIMIT, "%s (--force orders in any case)",
+                                     look.waiting.text[0] ? look.waiting.text : "not now"));
+    if (!w->resolver->store)
+        return result_is_ok(why_fail(why, ERR_STORE, "%s", w->resolver->problem.text));
+    w->asked = true;
+    w->forced = force;
+    w->hold_s = w->next_s = 0;
+    wake_at(s, 0);
+    return true;
 }
 
 const struct wants *scheduler_wants(const struct scheduler *s)

@@ -35,19 +35,37 @@ void scheduler_reload(struct scheduler *s, const struct config *config,
 /* After scheduler_reload() and scheduler_know_want(): starts what is due. */
 void scheduler_wake(struct scheduler *s);
 
-/* A certificate that the store holds, told before scheduler_start() and after each order. */
+/* A certificate that the store holds, told before scheduler_start() and after each order.
+ * ari_id: ari_id_make(), "" = none. */
 void scheduler_know(struct scheduler *s, const struct store_cert *cert, int64_t not_before_s,
-                    int64_t not_after_s, uint64_t seed);
+                    int64_t not_after_s, uint64_t seed, const char *ari_id);
 /* The same for a want of scheduler_wants(). */
 void scheduler_know_want(struct scheduler *s, const struct want *want, int64_t not_before_s,
-                         int64_t not_after_s, uint64_t seed);
+                         int64_t not_after_s, uint64_t seed, const char *ari_id);
 /* Its certificate is in no store any more. */
 void scheduler_forget_want(struct scheduler *s, const struct want *want);
 /* Takes up what the journal has, then whatever is due. */
 void scheduler_start(struct scheduler *s);
 
+/* What would be done for a want, and what is left of its budget. */
+struct scheduler_plan {
+    const char *ca; /* URL of the CA that is asked; borrowed */
+    int64_t at_s;   /* 0 = at once, or at work already */
+    bool due;       /* there is something to do at at_s; else a certificate is valid for longer */
+    bool suggested; /* at_s is the CA's own suggestion (RFC 9773) */
+    bool rehearsal; /* it is rehearsed first */
+    uint32_t used, budget; /* certificates in the last 168 hours; budget 0 = any */
+    struct why waiting;    /* "" or why it is not done at once */
+};
+void scheduler_plan(struct scheduler *s, const struct want *want, struct scheduler_plan *ret);
+/* Obtains a certificate anew now. Within the ledger's rules, unless forced: then back-off and
+ * budget of our own do not count. False with the reason. */
+bool scheduler_renew(struct scheduler *s, const struct want *want, bool force, struct why *why);
+
 /* For the admin socket. Borrowed. */
 const struct wants *scheduler_wants(const struct scheduler *s);
 uint32_t scheduler_running(const struct scheduler *s);
+/* When a certificate that we have is to be renewed: by the CA's word, else by the time table. */
+int64_t scheduler_due_s(const struct want *w);
 /* The ledger's view of one want, now. */
 void scheduler_ledger(const struct scheduler *s, const struct want *w, struct ledger_entry *ret);

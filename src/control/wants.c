@@ -29,6 +29,7 @@ static void want_fini(struct want *w)
 {
     free(w->names);
     free(w->label);
+    free(w->ari);
 }
 
 static void add(struct wants *wants, uint32_t *cap, struct resolver *resolver,

@@ -5,6 +5,7 @@
  * Never: changes after it is made, but for the state that the scheduler keeps in each. */
 #pragma once
 
+#include "control/ari.h"
 #include "control/order.h"
 #include "control/renewal.h"
 
@@ -20,10 +21,16 @@ struct want {
     int64_t not_before_s, not_after_s;
     uint64_t seed;
     struct renewal renewal; /* when have */
+    struct ari *ari;        /* what the CA suggests; NULL = not asked for */
     struct order *order;    /* running */
     int64_t next_s;         /* nothing to do before this wall time */
     int64_t hold_s;         /* no order before this wall time, whatever the ledger says */
     struct why waiting;     /* "" or why nothing is done before next_s */
+    uint32_t ca;            /* which of the resolver's CAs the order is for */
+    bool trial;             /* ... which is a rehearsal */
+    bool rehearsed;         /* ... which went well */
+    bool asked;             /* a person wants a certificate now */
+    bool forced;            /* ... whatever the ledger says */
     bool unfinished;        /* the last order is to be taken up again, whatever `have` says */
     bool leftovers;         /* TXT values to remove */
     int64_t cleanup_s;      /* ... not before this wall time */

@@ -111,6 +111,14 @@ struct block *block_take(struct blocks *b, uint32_t room, bool smaller)
     return block;
 }
 
+uint32_t blocks_used(const struct blocks *b)
+{
+    uint32_t used = 0;
+    for (int kind = 0; kind < BLOCK_KINDS; kind++)
+        used += kind < BLOCK_POOL_FIRST ? b->lent[kind] : b->pools[kind].used;
+    return used;
+}
+
 void block_give_back(struct blocks *b, struct block *block)
 {
     must(block->refs > 0);

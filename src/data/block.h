@@ -72,6 +72,8 @@ struct block *block_lent(struct blocks *b, const struct ring_event *ev);
 /* An empty block of at least `room` bytes, from the smallest kind that has one; when `smaller` is
  * set and those are out, the largest that is left. NULL: none; the caller waits or gives up. */
 struct block *block_take(struct blocks *b, uint32_t room, bool smaller);
+/* How many have an owner. */
+uint32_t blocks_used(const struct blocks *b);
 /* One owner less. The last one returns the buffer to the kernel or to its pool. */
 void block_give_back(struct blocks *b, struct block *block);
 /* A block that may be kept for long in place of `block`, which is given back: a lent one is

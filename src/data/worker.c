@@ -9,6 +9,7 @@
 #include "data/h2_conn.h"
 #include "data/held.h"
 #include "data/handshake.h"
+#include "data/tls/alloc.h"
 #include "data/tls/session.h"
 #include "data/upstream/multi.h"
 #include "data/upstream/upconn.h"
@@ -522,6 +523,14 @@ static void look_at_phase(struct worker *w)
 
 static void report(struct worker *w)
 {
+    const struct slab *slabs[] = {&w->conns,   &w->exchanges, &w->upconns, &w->h2_conns,
+                                  &w->streams, &w->multis,    &w->leases};
+    uint64_t slots = 0;
+    for (size_t i = 0; i < sizeof slabs / sizeof *slabs; i++)
+        slots += slabs[i]->used;
+    report_set(w->report, REPORT_SLOTS_NOW, slots);
+    report_set(w->report, REPORT_BLOCKS_NOW, blocks_used(&w->blocks));
+    report_set(w->report, REPORT_TLS_BLOCKS_NOW, alloc_used());
     report_add(w->report, REPORT_STEPS, 1);
     uint64_t overflows = ring_overflows(w->ring);
     if (overflows != w->overflows_seen) {

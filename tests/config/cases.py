@@ -407,6 +407,17 @@ entryPoint = "web"
         "ferrule.toml:20:9: error: certificatesResolvers.d.acme.dnsChallenge.env.TOKEN must be a string, not a number or date",
         "ferrule.toml:21:31: warning: no entry point listens on port 443, where the CA looks for TLS-ALPN-01; if something forwards port 443, say so by tlsChallenge.port",
         "ferrule.toml:23:14: warning: entry point web does not listen on port 80, where the CA looks for HTTP-01; if something forwards port 80 to it, say so by httpChallenge.port"),
+    one("several CAs", BASE + """\
+[certificatesResolvers.a.acme]
+caServer = "https://ca.test/dir"
+caServers = ["https://ca.test/dir", "http://other.test/dir"]
+caStaging = "staging"
+[certificatesResolvers.a.acme.dnsChallenge]
+provider = "rfc2136"
+""",
+        "ferrule.toml:9:1: error: give caServer or caServers, not both",
+        "ferrule.toml:10:37: error: \"http://other.test/dir\" is no directory of a CA: a URL beginning with https://",
+        "ferrule.toml:11:13: error: \"staging\" is no directory of a CA: a URL beginning with https://"),
     one("what a CA is asked for", BASE + """\
 [certificatesResolvers.a.acme]
 certificatesDuration = 0
@@ -548,6 +559,35 @@ tls.options = "strict"
         "ferrule.toml:16:15: warning: routers a and b want different tls.options (\"strict\" and \"other\") for the host two.test on entry point web: it gets the default ones",
         "ferrule.toml:24:15: warning: router d has no Host(), so its tls.options \"strict\" are never used: the options of a connection are chosen by the server name, before there is a request",
         code=0),
+    one("names and challenges", """\
+[entryPoints.web]
+address = ":80"
+[entryPoints.s]
+address = ":443"
+[certificatesResolvers.d.acme.dnsChallenge]
+provider = "rfc2136"
+[certificatesResolvers.h.acme.httpChallenge]
+entryPoint = "web"
+[certificatesResolvers.t.acme]
+tlsChallenge = true
+[http.routers.a]
+rule = "Host(`192.0.2.1`) || Host(`[2001:DB8:0::1]`)"
+service = "s"
+tls.certResolver = "d"
+[http.routers.b]
+rule = "Host(`b.test`)"
+service = "s"
+tls = { certResolver = "h", domains = [{ main = "*.b.test", sans = ["192.0.2.2"] }] }
+[http.routers.c]
+rule = "Host(`192.0.2.3`)"
+service = "s"
+tls.certResolver = "t"
+[[http.services.s.loadBalancer.servers]]
+url = "http://127.0.0.1:1"
+""",
+        "ferrule.toml:14:1: error: 192.0.2.1 is an address: it needs HTTP-01 or TLS-ALPN-01, but resolver d has neither httpChallenge nor tlsChallenge",
+        "ferrule.toml:14:1: error: 2001:db8::1 is an address: it needs HTTP-01 or TLS-ALPN-01, but resolver d has neither httpChallenge nor tlsChallenge",
+        "ferrule.toml:18:1: error: *.b.test needs DNS-01, but resolver h has no dnsChallenge"),
     one("an obtained default certificate", BASE + """\
 [certificatesResolvers.h.acme]
 email = "a@b.test"

@@ -262,6 +262,27 @@ def test_who_gets_the_proof(held_tls, authority):
     assert counters["challenges_tls"] == 3 and counters["challenges_unknown"] == 4
 
 
+def test_beside_tcp_routers(held_tls, make_origin, authority, folder):
+    """A TCP router takes every name that is not being proven: also the hellos of a CA for a server behind us."""
+    behind = make_origin("behind", certificate=authority.issue("behind.edge.test"))
+    address = f"127.0.0.1:{behind.port}"
+    proxy = held_tls(more=f"""
+[tcp.routers.all]
+entryPoints = ["websecure"]
+rule = "HostSNI(`*`)"
+service = "behind"
+[tcp.routers.all.tls]
+passthrough = true
+[[tcp.services.behind.loadBalancer.servers]]
+address = "{address}"
+""")
+    port = proxy.port("websecure")
+    assert acme_hello(port, "a.edge.test")[0] == "acme-tls/1"
+    with tls.connect(port, "behind.edge.test", ca_file=authority.cert_file) as connection:
+        assert connection.certificate["names"] == ["behind.edge.test"]
+    assert proxy.counters()["challenges_unknown"] == 0
+
+
 # --- while other things happen -----------------------------------------------------------------------------------------
 
 

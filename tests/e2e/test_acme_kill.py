@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from lib import config
 from lib.ferrule import program
-from lib.proc import wait_until
+from lib.proc import free_port, wait_until
 
 STEPS = re.findall(r"^ORDER_STEP\((\w+),", (Path(__file__).resolve().parents[2] / "src/control/order.def").read_text(), re.M)
 # RESUME only follows a death; DONE has no effect of its own.
@@ -72,3 +73,45 @@ def test_death_in_an_order(hooks, ferrule, origin, bind, pebble, point):
 @pytest.mark.parametrize("first", range(0, len(POINTS), TOGETHER))
 def test_death_at_every_step(hooks, ferrule, origin, bind, pebble, first):
     run_points(POINTS[first:first + TOGETHER], ferrule, origin, bind, pebble)
+
+
+# --- challenges that the workers answer -------------------------------------------------------------------------------
+
+# What happens between the proof and the certificate is the same for all challenges.
+ANSWER_POINTS = [f"{step}:{when}" for step in ("AUTHORIZATIONS", "PLACE", "PROPAGATE", "ANSWER", "RESPOND", "VALIDATE", "READY", "FINALIZE",
+                                               "STORE", "CLEANUP") for when in ("before", "after")]
+
+
+def run_answer_point(point, challenge, ferrule, origin, make_bind, make_pebble, folder):
+    names = make_bind(zones={"edge.test": "* IN A 127.0.0.1"})
+    ports = {"web": free_port(), "websecure": free_port()}
+    pebble = make_pebble(names.address, http_port=ports["web"], tls_port=ports["websecure"])
+    proxy = ferrule("\n".join([
+        config.entrypoint("web", ports["web"]), config.entrypoint("websecure", ports["websecure"]),
+        config.router("plain", "origins"),
+        config.router("all", "origins", entrypoints=["websecure"], resolver="test", domains=[("a.edge.test", [])]),
+        config.service("origins", origin.url), config.answering_resolver(pebble, folder, challenge)]), ports, start=False, workers=2)
+    (proxy.state_folder / "crash-at").write_text(point)
+    proxy.start(wait=False)
+    wait_until(lambda: not (proxy.state_folder / "crash-at").exists(), f"death at {point}", 60)
+    wait_until(lambda: is_over(proxy, "a.edge.test"), f"a certificate after death at {point}", 90)
+    requests, certificates = issued_for(pebble, proxy, "a.edge.test")
+    assert requests == 1 and len(certificates) == 1 and pebble.issued() == 1, point
+    for token in set(re.findall(r"acme-challenge/([\w-]{20,})", pebble.log)):  # none is answered any more
+        assert proxy.get(f"/.well-known/acme-challenge/{token}", host="a.edge.test").header("content-type") != "application/octet-stream"
+    proxy.stop()
+
+
+@pytest.mark.asan
+@pytest.mark.parametrize("challenge", ["http", "tls"])
+@pytest.mark.parametrize("point", ["ANSWER:after", "VALIDATE:before"])
+def test_death_with_an_answer_of_the_workers(hooks, ferrule, origin, make_bind, make_pebble, folder, challenge, point):
+    run_answer_point(point, challenge, ferrule, origin, make_bind, make_pebble, folder)
+
+
+@pytest.mark.asan
+@pytest.mark.long
+@pytest.mark.parametrize("challenge", ["http", "tls"])
+@pytest.mark.parametrize("point", ANSWER_POINTS)
+def test_death_at_every_step_with_an_answer(hooks, ferrule, origin, make_bind, make_pebble, folder, challenge, point):
+    run_answer_point(point, challenge, ferrule, origin, make_bind, make_pebble, folder)

@@ -16,6 +16,7 @@ from lib import config, h2raw
 from lib.ferrule import run_cli
 from lib.hostile import head
 from lib.http1 import Closed
+from lib.peer import Peer
 from lib.proc import free_port, wait_until
 from lib.websocket import RawServer, ask
 
@@ -225,6 +226,25 @@ def test_open_connections_and_certificates(ferrule, origin, authority):
     sans = [s for s in m.labels("traefik_tls_certs_not_after", "sans") if "other.test" in s]
     assert sans == ["example.test,other.test"]
     assert m.sum("traefik_tls_certs_not_after", sans=sans[0]) > time.time()
+
+
+def test_tcp_connections(ferrule):
+    """They count as open connections of their entry point and as tunnels; they are no requests, whatever else has the
+    name of their router and service."""
+    peer, port, tcp = Peer(), free_port(), free_port()
+    try:
+        text = internals(port, "addRoutersLabels = true") + config.entrypoint("tcp", tcp) + config.tcp_router("all", "s") + config.tcp_service("s", peer.address)
+        text += config.router("all", "s", entrypoints=["traefik"]) + config.service("s", f"http://{peer.address}")
+        proxy = ferrule(text, {"tcp": tcp, "traefik": port})
+        with proxy.connect("tcp") as client:
+            client.send(b"hello")
+            assert peer.accept().read_exactly(5) == b"hello"
+            m = scrape(proxy)
+            assert m.sum("traefik_open_connections", entrypoint="tcp") == 1 and m.sum("ferrule_tunnels") == 1
+        m = scraped(proxy, lambda m: m.sum("ferrule_tunnels") == 0 and m.sum("traefik_open_connections", entrypoint="tcp") == 0, "it is gone")
+        assert m.sum("ferrule_tunnels_total") == 1 and m.sum("traefik_entrypoint_requests_total") == 0
+    finally:
+        peer.stop()
 
 
 @pytest.mark.asan

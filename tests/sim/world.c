@@ -262,7 +262,8 @@ void world_close(struct world *world)
         world_fail(world, "slots are left");
     if (ring_sim_open_fds(world->sim))
         world_fail(world, "%u descriptors are left", ring_sim_open_fds(world->sim));
-    if (world->page.values[REPORT_CONNS_NOW] || world->page.values[REPORT_UPCONNS_NOW] ||
+    if (world->page.values[REPORT_SLOTS_NOW] || world->page.values[REPORT_BLOCKS_NOW] ||
+        world->page.values[REPORT_CONNS_NOW] || world->page.values[REPORT_UPCONNS_NOW] ||
         world->page.values[REPORT_TUNNELS_NOW])
         world_fail(world, "gauges are not back at 0");
     worker_close(w);

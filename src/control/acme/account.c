@@ -8,9 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Every CA must take ES256 (RFC 8555 section 6.2), whatever the certificates' keyType is. */
-#define ACCOUNT_KEY_TYPE KEY_EC256
-
 /* Made in the helper thread; outlives the client when that is destroyed meanwhile. */
 struct account_keygen {
     struct acme *acme; /* NULL: nobody waits any more */
@@ -42,19 +39,28 @@ static void ready(struct acme *acme)
     acme_wake(acme, ACME_PHASE_ACCOUNT, NULL);
 }
 
-static struct result save(struct acme *acme, struct why *why)
+/* next: another key that may be in force; NULL = none. */
+static struct result save_with(struct acme *acme, const struct key *next, struct why *why)
 {
     struct store_account account = {.email = (char *)acme->resolver->email,
                                     .registration_uri =
                                         acme->account_url ? acme->account_url : (char *)"",
                                     .key_type = (uint8_t)key_type_of(acme->key)};
     struct result r = key_to_der(acme->key, &account.key_der);
+    if (result_is_ok(r) && next)
+        r = key_to_der(next, &account.next_key_der);
     if (result_is_ok(r))
-        r = store_put_account(acme->store, acme->resolver->name, &account, why);
+        r = store_put_account(acme->store, acme->account_name, &account, why);
     else
         r = why_fail(why, r.code, "the account key cannot be written: %s", err_meaning(r.code));
     buf_wipe_free(&account.key_der);
+    buf_wipe_free(&account.next_key_der);
     return r;
+}
+
+static struct result save(struct acme *acme, struct why *why)
+{
+    return save_with(acme, NULL, why);
 }
 
 static bool use_key(struct acme *acme, struct key *key)
@@ -116,12 +122,96 @@ static bool is_of_this_ca(const struct acme *acme, const char *account_url)
            span_eq_nocase(acme_url_host(account_url), acme_url_host(acme->directory.new_account));
 }
 
+/* ---- a change of the key that was not heard to its end (section 7.3.5) -------------------------
+ */
+
+static void load_or_make(struct acme *acme);
+
+static void warn_unsaved(const struct acme *acme, const struct why *why)
+{
+    log_warn("%s: the account cannot be stored: %s", acme->resolver->name, why->text);
+}
+
+/* Is the announced key the account's? */
+static void on_settled(void *arg, const struct acme_answer *answer)
+{
+    struct acme *acme = arg;
+    struct why why;
+    acme->register_call = NULL;
+    if (answer->class == ACME_OK && document_is_url(answer->location, true)) {
+        acme->account_url = mem_strdup(answer->location);
+        log_info("%s: the account %s has its new key", acme->resolver->name, acme->account_url);
+        if (!result_is_ok(save(acme, &why)))
+            warn_unsaved(acme, &why);
+        ready(acme);
+        return;
+    }
+    forget_key(acme);
+    if (answer->class == ACME_ACCOUNT) {
+        acme->has_settled = true; /* the old one is in force */
+        load_or_make(acme);
+    } else {
+        fail(acme, answer);
+    }
+}
+
+/* True when there is a key that was announced, and the CA is being asked about it. */
+static bool settle(struct acme *acme, const struct store_account *stored)
+{
+    struct key *key = NULL;
+    struct why why;
+    if (!stored->next_key_der.len || acme->has_settled ||
+        !result_is_ok(key_from_der(buf_span(&stored->next_key_der), &key, &why)) ||
+        !use_key(acme, key))
+        return false;
+    acme->register_call =
+        acme_call_start(acme, ACME_TARGET_ACCOUNT, NULL,
+                        SPAN_LITERAL("{\"onlyReturnExisting\":true}"), on_settled, acme);
+    return true;
+}
+
+struct result account_announce_key(struct acme *acme, const struct key *key, struct why *why)
+{
+    TRY(save_with(acme, key, why));
+    acme->account_phase = ACCOUNT_PHASE_BUSY;
+    return result_ok();
+}
+
+struct result account_adopt_key(struct acme *acme, struct key *key, struct why *why)
+{
+    forget_key(acme);
+    struct result r =
+        use_key(acme, key) ? save(acme, why) : why_fail(why, ERR_CRYPTO, "the new key is unusable");
+    ready(acme);
+    return r;
+}
+
+void account_keep_key(struct acme *acme)
+{
+    struct why why;
+    if (!result_is_ok(save(acme, &why)))
+        warn_unsaved(acme, &why);
+    ready(acme);
+}
+
+void account_doubt_key(struct acme *acme)
+{
+    forget_key(acme);
+    free(acme->account_url);
+    acme->account_url = NULL;
+    acme->has_settled = false;
+    acme->account_phase = ACCOUNT_PHASE_NONE;
+    acme_wake(acme, ACME_PHASE_ACCOUNT, NULL);
+}
+
 /* True when the store had a key (which is in use then, or the waiters have been told why not). */
 static bool load(struct acme *acme)
 {
-    const struct store_account *stored = store_account(acme->store, acme->resolver->name);
+    const struct store_account *stored = store_account(acme->store, acme->account_name);
     if (!stored || !stored->key_der.len)
         return false;
+    if (settle(acme, stored))
+        return true;
     struct key *key = NULL;
     struct why why = {{0}};
     struct result r = key_from_der(buf_span(&stored->key_der), &key, &why);
@@ -151,6 +241,11 @@ void account_ensure(struct acme *acme)
             register_key(acme);
         return;
     }
+    load_or_make(acme);
+}
+
+static void load_or_make(struct acme *acme)
+{
     if (load(acme))
         return;
     struct account_keygen *job = mem_zalloc(sizeof *job);

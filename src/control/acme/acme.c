@@ -6,6 +6,7 @@
 #include "base/rand.h"
 #include "control/acme/acme_impl.h"
 #include "control/acme/jws.h"
+#include "crypto/digest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,17 @@ void acme_save_nonce(struct acme *acme, const char *nonce)
         acme->nonce_count--;
     }
     acme->nonces[acme->nonce_count++] = mem_strdup(nonce);
+}
+
+void acme_save_date(struct acme *acme, const struct http_reply *reply)
+{
+    if (reply->date_s)
+        acme->skew_s = reply->date_s - clock_wall_s();
+}
+
+int64_t acme_clock_skew_s(const struct acme *acme)
+{
+    return acme->skew_s;
 }
 
 static char *take_nonce(struct acme *acme)
@@ -140,7 +152,9 @@ static void refused(struct acme_call *call, const struct http_reply *reply)
         advance(call);
         return;
     }
-    if (a.class == ACME_ACCOUNT && call->target != ACME_TARGET_ACCOUNT && !call->account_retried) {
+    if (a.class == ACME_ACCOUNT && call->target != ACME_TARGET_ACCOUNT &&
+        call->target != ACME_TARGET_RENEWAL && call->target != ACME_TARGET_KEY_CHANGE &&
+        !call->account_retried) {
         call->account_retried = true;
         account_forget_url(call->acme);
         advance(call);
@@ -159,6 +173,7 @@ static void on_reply(void *arg, const struct http_reply *reply)
     struct acme_call *call = arg;
     call->http = NULL;
     acme_save_nonce(call->acme, reply->nonce);
+    acme_save_date(call->acme, reply);
     if (!reply->answered) {
         no_answer(call, reply);
     } else if (reply->status >= 200 && reply->status <= 299) {
@@ -214,7 +229,12 @@ static const char *target_url(const struct acme_call *call)
         return call->acme->directory.new_order;
     case ACME_TARGET_ACCOUNT:
         return call->acme->directory.new_account;
+    case ACME_TARGET_REVOKE:
+        return call->acme->directory.revoke_cert;
+    case ACME_TARGET_KEY_CHANGE:
+        return call->acme->directory.key_change;
     case ACME_TARGET_NONE:
+    case ACME_TARGET_RENEWAL:
         break;
     }
     never();
@@ -233,7 +253,8 @@ static void send_signed(struct acme_call *call, char *nonce)
         struct http_request request = {.method = HTTP_METHOD_POST,
                                        .url = url,
                                        .body = buf_span(&body),
-                                       .content_type = "application/jose+json"};
+                                       .content_type = "application/jose+json",
+                                       .once = call->once};
         call->phase = ACME_PHASE_SENT;
         call->http = http_client_start(acme->http, &request, on_reply, call);
     } else {
@@ -241,6 +262,23 @@ static void send_signed(struct acme_call *call, char *nonce)
         finish(call, &a);
     }
     buf_free(&body);
+}
+
+static void get_renewal_info(struct acme_call *call)
+{
+    const char *base = call->acme->directory.renewal_info;
+    if (!base) {
+        struct acme_answer a = acme_failure(ACME_OK, "");
+        finish(call, &a);
+        return;
+    }
+    bool slash = base[strlen(base) - 1] == '/';
+    char *url = mem_printf("%s%s%s", base, slash ? "" : "/", call->url);
+    struct http_request request = {
+        .method = HTTP_METHOD_GET, .url = url, .accept = "application/json"};
+    call->phase = ACME_PHASE_SENT;
+    call->http = http_client_start(call->acme->http, &request, on_reply, call);
+    free(url);
 }
 
 static void advance(struct acme_call *call)
@@ -251,13 +289,23 @@ static void advance(struct acme_call *call)
         directory_ensure(acme);
         return;
     }
-    if (call->target != ACME_TARGET_ACCOUNT && acme->account_phase != ACCOUNT_PHASE_READY) {
+    if (call->target == ACME_TARGET_RENEWAL) {
+        get_renewal_info(call);
+        return;
+    }
+    if (call->target != ACME_TARGET_ACCOUNT && call->target != ACME_TARGET_KEY_CHANGE &&
+        acme->account_phase != ACCOUNT_PHASE_READY) {
         call->phase = ACME_PHASE_ACCOUNT;
         account_ensure(acme);
         return;
     }
     if (call->target == ACME_TARGET_NONE) {
         struct acme_answer a = acme_failure(ACME_OK, "");
+        finish(call, &a);
+        return;
+    }
+    if (call->target == ACME_TARGET_REVOKE && !acme->directory.revoke_cert) {
+        struct acme_answer a = acme_failure(ACME_REJECTED, "the CA offers no revocation");
         finish(call, &a);
         return;
     }
@@ -320,8 +368,9 @@ struct acme_call *acme_call_start(struct acme *acme, enum acme_target target, co
 
 /* ---- interface ------------------------------------------------------------------------------- */
 
-struct result acme_create(struct loop *loop, const struct config_resolver *resolver,
-                          struct store *store, struct acme **ret, struct why *why)
+struct result acme_create(struct loop *loop, const struct config_resolver *resolver, const char *ca,
+                          const char *account, struct store *store, struct acme **ret,
+                          struct why *why)
 {
     struct acme *acme = mem_zalloc(sizeof *acme);
     acme->loop = loop;
@@ -339,6 +388,8 @@ struct result acme_create(struct loop *loop, const struct config_resolver *resol
         free(acme);
         return r;
     }
+    acme->ca = ca;
+    acme->account_name = mem_strdup(account);
     *ret = acme;
     return r;
 }
@@ -350,10 +401,12 @@ void acme_destroy(struct acme *acme)
     while (!list_is_empty(&acme->calls))
         call_free(LIST_ENTRY(acme->calls.next, struct acme_call, node));
     directory_fini(acme);
+    key_change_fini(acme);
     account_fini(acme);
     for (uint32_t i = 0; i < acme->nonce_count; i++)
         free(acme->nonces[i]);
     http_client_destroy(acme->http);
+    free(acme->account_name);
     free(acme);
 }
 
@@ -380,6 +433,24 @@ struct acme_call *acme_post_once(struct acme *acme, const char *url, struct span
 {
     struct acme_call *call = acme_call_start(acme, ACME_TARGET_URL, url, payload, done, arg);
     call->once = true;
+    return call;
+}
+
+struct acme_call *acme_renewal_info(struct acme *acme, const char *id, acme_done *done, void *arg)
+{
+    return acme_call_start(acme, ACME_TARGET_RENEWAL, id, span_of(NULL, 0), done, arg);
+}
+
+struct acme_call *acme_revoke(struct acme *acme, struct span cert, uint32_t reason, acme_done *done,
+                              void *arg)
+{
+    struct buf payload = {0};
+    buf_put_str(&payload, "{\"certificate\":\"");
+    base64url_put(&payload, cert);
+    buf_printf(&payload, "\",\"reason\":%u}", reason);
+    struct acme_call *call =
+        acme_call_start(acme, ACME_TARGET_REVOKE, NULL, buf_span(&payload), done, arg);
+    buf_free(&payload);
     return call;
 }
 

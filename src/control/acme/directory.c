@@ -26,7 +26,7 @@ static void use_body(struct acme *acme, struct span body)
     struct why why, text;
     if (!result_is_ok(document_directory_parse(body, &d, &why))) {
         snprintf(text.text, sizeof text.text, "%.400s (is caServer = \"%.80s\" right?)", why.text,
-                 acme->resolver->ca_server);
+                 acme->ca);
         struct acme_answer failure = acme_failure(ACME_PROTOCOL, text.text);
         fail(acme, &failure);
         return;
@@ -53,14 +53,15 @@ static void on_reply(void *arg, const struct http_reply *reply)
     struct acme *acme = arg;
     acme->directory_call = NULL;
     acme_save_nonce(acme, reply->nonce);
+    acme_save_date(acme, reply);
     struct why text;
     if (reply->answered && reply->status == 200) {
         use_body(acme, reply->body);
     } else if (!reply->answered) {
         if (try_again(acme))
             return;
-        snprintf(text.text, sizeof text.text, "no answer from the CA at %.200s: %.200s",
-                 acme->resolver->ca_server, reply->text);
+        snprintf(text.text, sizeof text.text, "no answer from the CA at %.200s: %.200s", acme->ca,
+                 reply->text);
         struct acme_answer failure = acme_failure(ACME_NETWORK, text.text);
         fail(acme, &failure);
     } else {
@@ -75,7 +76,7 @@ static void on_reply(void *arg, const struct http_reply *reply)
 static void fetch(struct acme *acme)
 {
     struct http_request request = {
-        .method = HTTP_METHOD_GET, .url = acme->resolver->ca_server, .accept = "application/json"};
+        .method = HTTP_METHOD_GET, .url = acme->ca, .accept = "application/json"};
     acme->directory_call = http_client_start(acme->http, &request, on_reply, acme);
 }
 

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define SUBPROBLEMS_SHOWN 3
 
@@ -134,6 +135,19 @@ static void take_profiles(const json_t *meta, struct document_directory *d)
     }
 }
 
+static void take_caa(const json_t *meta, struct document_directory *d)
+{
+    json_t *v;
+    size_t i;
+    json_array_foreach(json_object_get(meta, "caaIdentities"), i, v)
+    {
+        char text[256];
+        clean_text(text, sizeof text, json_string_value(v));
+        if (text[0] && d->caa_identity_count < DOCUMENT_CAA_MAX)
+            d->caa_identities[d->caa_identity_count++] = mem_strdup(text);
+    }
+}
+
 static struct result take_directory(const json_t *root, struct document_directory *d,
                                     struct why *why)
 {
@@ -149,6 +163,7 @@ static struct result take_directory(const json_t *root, struct document_director
     if (terms && document_is_url(terms, true))
         d->terms = mem_strdup(terms);
     take_profiles(meta, d);
+    take_caa(meta, d);
     return result_ok();
 }
 
@@ -178,6 +193,8 @@ void document_directory_free(struct document_directory *d)
     free(d->terms);
     for (uint32_t i = 0; i < d->profile_count; i++)
         free(d->profiles[i]);
+    for (uint32_t i = 0; i < d->caa_identity_count; i++)
+        free(d->caa_identities[i]);
     *d = (struct document_directory){0};
 }
 
@@ -347,4 +364,87 @@ void document_authorization_free(struct document_authorization *a)
         free(a->challenges[i].token);
     }
     *a = (struct document_authorization){0};
+}
+
+/* ---- renewal information (RFC 9773) -----------------------------------------------------------
+ */
+
+/* `form` has a digit where one must be, any other character as it is. */
+static bool has_form(const char *text, const char *form)
+{
+    for (; *form; form++, text++) {
+        bool digit = *text >= '0' && *text <= '9';
+        if (*form == '0' ? !digit : *text != *form)
+            return false;
+    }
+    return true;
+}
+
+static int digits(const char *text, int count)
+{
+    int value = 0;
+    for (int i = 0; i < count; i++)
+        value = value * 10 + (text[i] - '0');
+    return value;
+}
+
+/* "Z", "+01:30": seconds east of Greenwich. */
+static struct result take_offset(const char *text, int64_t *ret_s)
+{
+    *ret_s = 0;
+    if (!strcasecmp(text, "Z"))
+        return result_ok();
+    if ((text[0] != '+' && text[0] != '-') || !has_form(text + 1, "00:00") || text[6])
+        return result_fail(ERR_FORMAT);
+    *ret_s = (digits(text + 1, 2) * 60 + digits(text + 4, 2)) * 60;
+    if (text[0] == '-')
+        *ret_s = -*ret_s;
+    return result_ok();
+}
+
+struct result document_time_parse(const char *text, int64_t *ret)
+{
+    int64_t offset_s = 0;
+    if (!has_form(text, "0000-00-00T00:00:00") && !has_form(text, "0000-00-00t00:00:00"))
+        return result_fail(ERR_FORMAT);
+    struct tm tm = {.tm_year = digits(text, 4) - 1900,
+                    .tm_mon = digits(text + 5, 2) - 1,
+                    .tm_mday = digits(text + 8, 2),
+                    .tm_hour = digits(text + 11, 2),
+                    .tm_min = digits(text + 14, 2),
+                    .tm_sec = digits(text + 17, 2)};
+    if (tm.tm_year < 70 || tm.tm_mon < 0 || tm.tm_mon > 11 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
+        tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
+        return result_fail(ERR_FORMAT);
+    const char *rest = text + 19;
+    if (*rest == '.')
+        rest += 1 + strspn(rest + 1, "0123456789");
+    TRY(take_offset(rest, &offset_s));
+    *ret = (int64_t)timegm(&tm) - offset_s;
+    return result_ok();
+}
+
+static struct result take_renewal(const json_t *root, struct document_renewal *ret, struct why *why)
+{
+    const json_t *window = json_object_get(root, "suggestedWindow");
+    const char *start = json_string_value(json_object_get(window, "start"));
+    const char *end = json_string_value(json_object_get(window, "end"));
+    const char *url = json_string_value(json_object_get(root, "explanationURL"));
+    if (!start || !end || !result_is_ok(document_time_parse(start, &ret->start_s)) ||
+        !result_is_ok(document_time_parse(end, &ret->end_s)) || ret->end_s < ret->start_s)
+        return why_fail(why, ERR_FORMAT, "the CA's renewal information has no usable window");
+    if (url && document_is_url(url, true))
+        snprintf(ret->url, sizeof ret->url, "%s", url);
+    return result_ok();
+}
+
+struct result document_renewal_parse(struct span json, struct document_renewal *ret,
+                                     struct why *why)
+{
+    json_t *root = NULL;
+    *ret = (struct document_renewal){0};
+    TRY(parse_object(json, "renewal information", &root, why));
+    struct result r = take_renewal(root, ret, why);
+    json_decref(root);
+    return r;
 }

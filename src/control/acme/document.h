@@ -13,6 +13,7 @@
 #define DOCUMENT_AUTHORIZATIONS_MAX 128
 #define DOCUMENT_CHALLENGES_MAX     16
 #define DOCUMENT_PROFILES_MAX       16
+#define DOCUMENT_CAA_MAX            8
 #define DOCUMENT_TEXT_MAX           384
 
 enum document_status {
@@ -39,6 +40,8 @@ struct document_directory {
     char *revoke_cert, *key_change, *renewal_info, *terms;
     char *profiles[DOCUMENT_PROFILES_MAX]; /* names */
     uint32_t profile_count;
+    char *caa_identities[DOCUMENT_CAA_MAX]; /* what CAA records call the CA */
+    uint32_t caa_identity_count;
     bool external_account_required;
 };
 
@@ -69,6 +72,12 @@ struct document_authorization {
     uint32_t challenge_count;
 };
 
+/* RFC 9773 section 4.2. */
+struct document_renewal {
+    int64_t start_s, end_s;         /* start <= end */
+    char url[DOCUMENT_URL_MAX + 1]; /* explanationURL, "" when absent */
+};
+
 const char *document_status_name(enum document_status status);
 
 /* All return ERR_FORMAT with the reason. `ret` is filled on success only; free it then. */
@@ -82,6 +91,11 @@ struct result document_authorization_parse(struct span json, struct document_aut
 void document_authorization_free(struct document_authorization *a);
 /* Account objects (section 7.1.2) carry nothing but their status that is needed. */
 struct result document_account_parse(struct span json, enum document_status *ret, struct why *why);
+/* Nothing to free. */
+struct result document_renewal_parse(struct span json, struct document_renewal *ret,
+                                     struct why *why);
+/* Seconds since 1970 of an RFC 3339 time; ERR_FORMAT. Fractions are cut off. */
+struct result document_time_parse(const char *text, int64_t *ret);
 /* A problem document; anything else gives empty texts. Nothing to free. */
 void document_problem_parse(struct span json, struct document_problem *ret);
 /* True for an absolute https URL (http too when `plain` is set) of printable ASCII. */

@@ -40,6 +40,7 @@ struct http_call {
     char *nonce, *location, *content_type;
     char *alternates[HTTP_ALTERNATES_MAX];
     uint32_t alternate_count;
+    int64_t date_s;
     struct loop_timer timer; /* until the answer begins */
     char error[CURL_ERROR_SIZE];
 };
@@ -187,6 +188,15 @@ static void forget_headers(struct http_call *call)
     call->alternate_count = 0;
 }
 
+/* 0 when it is none. */
+static int64_t read_date(struct span value)
+{
+    char *text = mem_strndup(value.ptr, value.len);
+    time_t at = curl_getdate(text, NULL);
+    free(text);
+    return at > 0 ? (int64_t)at : 0;
+}
+
 static size_t on_header(char *ptr, size_t size, size_t count, void *arg)
 {
     struct http_call *call = arg;
@@ -207,6 +217,8 @@ static size_t on_header(char *ptr, size_t size, size_t count, void *arg)
         keep(&call->location, value);
     else if (span_eq_nocase(name, SPAN_LITERAL("content-type")))
         keep(&call->content_type, value);
+    else if (span_eq_nocase(name, SPAN_LITERAL("date")))
+        call->date_s = read_date(value);
     else if (span_eq_nocase(name, SPAN_LITERAL("link")))
         keep_links(call, value);
     return line.len;
@@ -336,6 +348,9 @@ struct http_call *http_client_start(struct http_client *client, const struct htt
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(e, CURLOPT_HEADERDATA, call);
     set_method(call, request);
+    /* A kept connection that the server closes without a word makes the library send the request
+     * again, and again; a new one does not. */
+    curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, request->once ? 1L : 0L);
     set_tls(call);
     if (client->server_name[0])
         verify_other_name(call, request->url);
@@ -377,6 +392,7 @@ static void call_finish(struct http_call *call, CURLcode code)
                                .location = text_or_empty(call->location),
                                .content_type = text_or_empty(call->content_type),
                                .alternate_count = call->alternate_count,
+                               .date_s = call->date_s,
                                .body = buf_span(&call->body),
                                .text = ""};
     for (uint32_t i = 0; i < call->alternate_count; i++)

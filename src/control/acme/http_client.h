@@ -34,6 +34,7 @@ struct http_request {
     struct span body;
     const char *content_type; /* of the body; NULL without one */
     const char *accept;       /* NULL = anything */
+    bool once;                /* never sent twice, whatever becomes of it */
 };
 
 /* Borrowed during the callback. Texts are "" when absent, never NULL. */
@@ -46,6 +47,7 @@ struct http_reply {
     const char *alternates[HTTP_ALTERNATES_MAX]; /* Link: <...>;rel="alternate" */
     uint32_t alternate_count;
     uint32_t retry_after_s; /* 0 = absent */
+    int64_t date_s;         /* Date, wall seconds; 0 = absent */
     const char *text;
 };
 typedef void http_done(void *arg, const struct http_reply *reply);

@@ -41,6 +41,18 @@ struct propagation *propagation_check(struct loop *loop, const struct propagatio
                                       const char *fqdn, const char *zone, const char *const *values,
                                       uint32_t count, void (*progress)(void *arg, const char *text),
                                       propagation_done *done, void *arg);
+/* Do the CAA records that hold for `name` ("*." in front of a wildcard) let the CA issue that goes
+ * by one of these identities (RFC 8659)? Borrowed for the whole question; at least one. */
+enum propagation_caa_verdict {
+    PROPAGATION_CAA_ALLOWED = 0,
+    PROPAGATION_CAA_FORBIDDEN,
+    PROPAGATION_CAA_UNKNOWN, /* no clear answer */
+};
+typedef void propagation_caa_done(void *arg, enum propagation_caa_verdict verdict,
+                                  const char *text);
+struct propagation *propagation_caa(struct loop *loop, const struct propagation_options *options,
+                                    const char *name, const char *const *identities,
+                                    uint32_t identity_count, propagation_caa_done *done, void *arg);
 /* Ends it; no callback is called. After `done` the object is gone by itself. */
 void propagation_cancel(struct propagation *p);
 

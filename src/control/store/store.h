@@ -16,9 +16,10 @@ struct store;
  * directory URL (Traefik's file has no other mark). */
 struct store_account {
     char *email;
-    char *registration_uri; /* account URL, "" before registration */
-    struct buf key_der;     /* private key */
-    uint8_t key_type;       /* enum key_type */
+    char *registration_uri;  /* account URL, "" before registration */
+    struct buf key_der;      /* private key */
+    struct buf next_key_der; /* the key that is about to replace it; empty = none */
+    uint8_t key_type;        /* enum key_type */
 };
 
 struct store_cert {

@@ -38,7 +38,8 @@ static bool read_account(const json_t *j, struct store_account *a)
     for (size_t i = 0; i < KEY_NAMES; i++)
         if (strcmp(text_of(j, "KeyType"), key_names[i].name) == 0)
             a->key_type = key_names[i].type;
-    return get_base64(j, "PrivateKey", &a->key_der) && a->key_der.len > 0;
+    return get_base64(j, "PrivateKey", &a->key_der) && a->key_der.len > 0 &&
+           get_base64(j, "NextPrivateKey", &a->next_key_der);
 }
 
 static bool read_cert(const char *resolver, const json_t *j, struct store_cert *c)
@@ -64,6 +65,7 @@ static void free_account(struct store_account *a)
     free(a->email);
     free(a->registration_uri);
     buf_wipe_free(&a->key_der);
+    buf_wipe_free(&a->next_key_der);
 }
 
 static void free_cert(struct store_cert *c)
@@ -193,6 +195,10 @@ void store_json_put_account(json_t *root, const char *resolver, const struct sto
     }
     set_text(registration, "uri", account->registration_uri);
     set_base64(a, "PrivateKey", buf_span(&account->key_der));
+    if (account->next_key_der.len)
+        set_base64(a, "NextPrivateKey", buf_span(&account->next_key_der));
+    else
+        json_object_del(a, "NextPrivateKey");
     for (size_t i = 0; i < KEY_NAMES; i++)
         if (key_names[i].type == account->key_type)
             set_text(a, "KeyType", key_names[i].name);

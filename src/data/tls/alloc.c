@@ -39,6 +39,7 @@ struct lists {
 };
 
 static _Thread_local struct lists lists;
+static _Thread_local uint64_t used;
 
 static size_t size_bytes(size_t i)
 {
@@ -66,7 +67,7 @@ static size_t size_within(size_t n)
     return FINE_COUNT + (n - FINE_MAX) / COARSE_STEP - 1;
 }
 
-static void *alloc_take(size_t n)
+static void *take(size_t n)
 {
     if (n <= ALLOC_SMALL_MAX || n > ALLOC_BLOCK_MAX)
         return malloc(n); /* allowed: this module stands in front of malloc */
@@ -80,8 +81,16 @@ static void *alloc_take(size_t n)
     return b;
 }
 
+static void *alloc_take(size_t n)
+{
+    void *p = take(n);
+    used += p != NULL;
+    return p;
+}
+
 static void alloc_give_back(void *p)
 {
+    used -= p != NULL;
     size_t i = p ? size_within(malloc_usable_size(p)) : SIZE_COUNT;
     if (i == SIZE_COUNT || (lists.count[i] + 1) * size_bytes(i) > ALLOC_KEEP_BYTES) {
         free(p); /* allowed: as above */
@@ -112,6 +121,11 @@ struct result alloc_init(void)
     if (!IS_SANITIZED && wolfSSL_SetAllocators(alloc_take, alloc_give_back, alloc_grow) != 0)
         return result_fail(ERR_CRYPTO);
     return result_ok();
+}
+
+uint64_t alloc_used(void)
+{
+    return used;
 }
 
 void alloc_release(void)

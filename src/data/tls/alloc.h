@@ -19,5 +19,8 @@
 
 /* Makes wolfSSL use this allocator, in all threads. ERR_CRYPTO. */
 struct result alloc_init(void);
+/* How many pieces of memory this thread has taken and not given back; less what it has given back
+ * for others. 0 under a sanitizer. */
+uint64_t alloc_used(void);
 /* Gives back to malloc what waits in this thread's lists. Before a thread ends. */
 void alloc_release(void);

@@ -119,7 +119,7 @@ static void test_duplicate_budget(void **state)
     for (int i = 0; i < 5; i++) {
         assert_true(allowed(now + i * 3600, 5, &at));
         assert_true(result_is_ok(
-            ledger_certificate_asked(ledger, &key, order_url(i), now + i * 3600, &why)));
+            ledger_certificate_asked(ledger, &key, order_url(i), true, now + i * 3600, &why)));
     }
     assert_false(allowed(now + 5 * 3600, 5, &at));
     assert_int_equal(at, now + LEDGER_WINDOW_S);
@@ -134,12 +134,12 @@ static void test_same_order_counts_once(void **state)
 {
     struct ledger_entry e;
     for (int i = 0; i < 3; i++)
-        assert_true(
-            result_is_ok(ledger_certificate_asked(ledger, &key, "https://ca/o/1", now + i, &why)));
+        assert_true(result_is_ok(
+            ledger_certificate_asked(ledger, &key, "https://ca/o/1", true, now + i, &why)));
     ledger_read(ledger, &key, now + 10, &e);
     assert_int_equal(e.cert_count, 1);
-    assert_true(
-        result_is_ok(ledger_certificate_asked(ledger, &key, "https://ca/o/2", now + 20, &why)));
+    assert_true(result_is_ok(
+        ledger_certificate_asked(ledger, &key, "https://ca/o/2", true, now + 20, &why)));
     ledger_read(ledger, &key, now + 30, &e);
     assert_int_equal(e.cert_count, 2);
 }
@@ -153,7 +153,7 @@ static void test_requests_of_a_future_clock_grow_old(void **state)
     const int64_t year = 365ll * 86400;
     for (int i = 0; i < 2; i++)
         assert_true(result_is_ok(
-            ledger_certificate_asked(ledger, &key, order_url(i), now + year + i, &why)));
+            ledger_certificate_asked(ledger, &key, order_url(i), true, now + year + i, &why)));
     assert_false(allowed(now, 2, &at));
     assert_int_equal(at, now + LEDGER_WINDOW_S);
     assert_false(allowed(now + 86400, 2, &at));
@@ -187,8 +187,8 @@ static void test_clock_set_back(void **state)
     fail_at(now, 0, 0);
     assert_false(allowed(now - 30, 1, &at));
     assert_in_range(at - now, 0, 750);
-    assert_true(
-        result_is_ok(ledger_certificate_asked(ledger, &key, "https://ca/o/1", now + year, &why)));
+    assert_true(result_is_ok(
+        ledger_certificate_asked(ledger, &key, "https://ca/o/1", true, now + year, &why)));
     assert_false(allowed(now, 1, &at));
     assert_in_range(at - now, 0, LEDGER_RETRY_MAX_S);
 }

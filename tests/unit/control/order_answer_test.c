@@ -31,8 +31,10 @@ static bool is_settled(const struct scheduler *s)
 /* One life of the control process. */
 static void live(uint64_t limit_ns)
 {
-    struct resolver resolver = {
-        .config = &config_resolver, .acme = (struct acme *)1, .store = (struct store *)1};
+    struct resolver resolver = {.config = &config_resolver,
+                                .cas = {{.url = "https://ca/dir", .acme = (struct acme *)1}},
+                                .ca_count = 1,
+                                .store = (struct store *)1};
     if (config_resolver.dns_provider)
         resolver.provider = (struct provider *)1;
     struct resolver_set resolvers = {.items = &resolver, .count = 1};
@@ -47,7 +49,7 @@ static void live(uint64_t limit_ns)
     struct scheduler *scheduler = scheduler_create(&options);
     if (w->stored)
         scheduler_know_want(scheduler, &scheduler_wants(scheduler)->items[0], w->stored_from_s,
-                            w->stored_to_s, 1);
+                            w->stored_to_s, 1, "");
     scheduler_start(scheduler);
     while (turn(limit_ns))
         if (w->stored && is_settled(scheduler) && !journal_count())
@@ -79,6 +81,7 @@ static void allow(const char *list)
     config_resolver = (struct config_resolver){.name = "le",
                                                .ca_server = "https://ca/dir",
                                                .http_challenge_entrypoint = "web",
+                                               .certificate_timeout_s = 900,
                                                .key_type = KEY_EC256,
                                                .propagation_port = 53};
     config_resolver.http_challenge = strstr(list, "http");

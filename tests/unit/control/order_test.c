@@ -22,7 +22,7 @@ static void test_the_good_way_passes_every_step_but_resume(void **state)
 static void test_every_failure_cleans_up(void **state)
 {
     for (int i = 0; i < ORDER_STEPS; i++) {
-        if (i == ORDER_CLEANUP || i == ORDER_DONE)
+        if (i == ORDER_CLEANUP || i == ORDER_GIVE_UP || i == ORDER_DONE)
             assert_int_equal(steps[i].on_error, ORDER_DONE);
         else
             assert_int_equal(steps[i].on_error, ORDER_CLEANUP);

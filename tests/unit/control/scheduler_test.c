@@ -30,13 +30,33 @@ static void know(int64_t from_s, int64_t to_s)
                               .main = (char *)names[0],
                               .sans = (char **)&names[1],
                               .san_count = 1};
-    scheduler_know(scheduler, &cert, from_s, to_s, 1);
+    scheduler_know(scheduler, &cert, from_s, to_s, 1, w->ari_id);
 }
 
 static void on_publish(void *arg, const struct store_cert *cert)
 {
     w->published++;
     know(clock_wall_s(), clock_wall_s() + w->life_s - 1);
+}
+
+static bool asked, forced; /* somebody asks for a renewal */
+
+static void ask_for_renewal(void)
+{
+    struct why why = {{0}};
+    const struct want *want = &scheduler_wants(scheduler)->items[0];
+    if (!scheduler_renew(scheduler, want, forced, &why))
+        memcpy(w->last_answer, why.text, sizeof w->last_answer);
+}
+
+static void keep_plan(void)
+{
+    struct scheduler_plan plan;
+    if (!scheduler_wants(scheduler)->count)
+        return;
+    scheduler_plan(scheduler, &scheduler_wants(scheduler)->items[0], &plan);
+    snprintf(w->planned_ca, sizeof w->planned_ca, "%s", plan.ca);
+    w->planned_left = (int)plan.budget - (int)plan.used;
 }
 
 static bool is_settled(void)
@@ -48,10 +68,14 @@ static bool is_settled(void)
  * so, or death. */
 static void live(uint64_t limit_ns, int certificates)
 {
-    struct resolver resolver = {.config = &config_resolver,
-                                .acme = (struct acme *)1,
-                                .store = (struct store *)1,
-                                .provider = (struct provider *)1};
+    struct resolver resolver = {
+        .config = &config_resolver,
+        .cas = {{.url = "https://ca/dir", .acme = (struct acme *)1},
+                {.url = "https://ca2/dir", .acme = (struct acme *)2}},
+        .ca_count = w->ca_count ? w->ca_count : 1,
+        .staging = {.url = "https://staging/dir", .acme = w->has_staging ? (struct acme *)3 : NULL},
+        .store = (struct store *)1,
+        .provider = (struct provider *)1};
     struct resolver_set resolvers = {.items = &resolver, .count = 1};
     list_init(&queue);
     list_init(&timers);
@@ -63,9 +87,12 @@ static void live(uint64_t limit_ns, int certificates)
     if (w->stored)
         know(w->stored_from_s, w->stored_to_s);
     scheduler_start(scheduler);
+    if (asked)
+        ask_for_renewal();
     while (turn(limit_ns))
         if (w->stored >= certificates && is_settled() && !journal_count())
             break;
+    keep_plan();
     ledger_destroy(options.ledger);
     scheduler_destroy(scheduler);
     _exit(0);
@@ -92,7 +119,9 @@ static bool life(uint64_t limit_ns, int certificates)
 static void live_with_reload(int turns, bool gone)
 {
     struct resolver old = {.config = &config_resolver,
-                           .acme = (struct acme *)1,
+                           .cas = {{.url = "https://ca/dir", .acme = (struct acme *)1}},
+                           .ca_count = 1,
+                           .staging = {.url = ""},
                            .store = (struct store *)1,
                            .provider = (struct provider *)1};
     struct resolver new = old;
@@ -468,11 +497,253 @@ static void test_duplicate_budget(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
-UNIT_TESTS(TEST(test_obtains), TEST(test_death_at_every_boundary), TEST(test_two_deaths),
-           TEST(test_crash_loop), TEST(test_crash_loop_before_the_order),
-           TEST(test_garbled_while_polling), TEST(test_garbled_download),
-           TEST(test_garbled_for_an_hour), TEST(test_request_counts_once_over_deaths),
-           TEST(test_store_full), TEST(test_wrong_credentials), TEST(test_ca_refuses_the_proof),
+/* ---- renewal by the CA's own word (RFC 9773) ---------------------------------------------------
+ */
+
+/* A certificate from the start, of 90 days. */
+static void have_certificate(void)
+{
+    w->stored = w->issued = 1;
+    w->stored_from_s = WORLD_START_S;
+    w->stored_to_s = WORLD_START_S + w->life_s - 1;
+    strcpy(w->ari_id, "aki.serial");
+}
+
+static void test_the_suggested_window_is_honoured(void **state)
+{
+    have_certificate();
+    w->ari_start_s = WORLD_START_S + 20 * 86400;
+    w->ari_end_s = w->ari_start_s + 86400;
+    assert_false(life(80 * DAY_NS, 2));
+    assert_int_equal(w->stored, 2);
+    assert_in_range(w->last_order_s, w->ari_start_s, w->ari_end_s + 60);
+    assert_string_equal(w->replaced, "aki.serial");
+}
+
+static void test_nothing_suggested_leaves_the_table(void **state)
+{
+    have_certificate();
+    assert_false(life(80 * DAY_NS, 2));
+    assert_in_range(w->last_order_s, WORLD_START_S + 60 * 86400, WORLD_START_S + 61 * 86400 + 60);
+    assert_true(w->ari_asked > 100);
+    assert_string_equal(w->replaced, "");
+}
+
+/* A window in the past means: at once. But not again and again for a certificate that was just
+ * obtained, whatever the CA says of it. */
+static void test_a_window_of_the_past(void **state)
+{
+    have_certificate();
+    w->ari_start_s = WORLD_START_S - 86400;
+    w->ari_end_s = WORLD_START_S - 3600;
+    assert_false(life(3 * DAY_NS, 9));
+    assert_in_range(w->stored - 1, 4, 6);
+}
+
+/* Restarts neither ask again nor choose another time. */
+static void test_suggestions_survive_restarts(void **state)
+{
+    have_certificate();
+    w->ari_start_s = WORLD_START_S + 20 * 86400;
+    w->ari_end_s = w->ari_start_s + 86400;
+    assert_false(life(3600 * NS_PER_S, 2));
+    int questions = w->ari_asked;
+    assert_int_equal(questions, 1);
+    assert_false(life(7200 * NS_PER_S, 2));
+    assert_int_equal(w->ari_asked, questions);
+}
+
+static void test_already_replaced(void **state)
+{
+    have_certificate();
+    w->ari_start_s = WORLD_START_S + 20 * 86400;
+    w->ari_end_s = w->ari_start_s + 86400;
+    w->refuse_replaces = true;
+    assert_false(life(80 * DAY_NS, 2));
+    assert_int_equal(w->stored, 2);
+    assert_string_equal(w->replaced, "");
+    assert_int_equal(w->order_count, 1);
+    assert_in_range(w->last_order_s, w->ari_start_s, w->ari_end_s + 60);
+    assert_int_equal(txt_count(), 0);
+}
+
+/* ---- several CAs -------------------------------------------------------------------------------
+ */
+
+static void test_the_next_ca_is_asked(void **state)
+{
+    w->ca_count = 2;
+    w->down_at_ns[1] = 10 * DAY_NS;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_int_equal(w->orders_at[1], 0);
+    assert_int_equal(w->orders_at[2], 1);
+    assert_true(w->now_ns < 60 * NS_PER_S);
+}
+
+/* At each death in such an order the same CA is asked again, or the order begun anew. */
+static void test_deaths_between_cas(void **state)
+{
+    for (int at = 1; at < 400; at++) {
+        set_up(NULL);
+        w->ca_count = 2;
+        w->down_at_ns[1] = 10 * DAY_NS;
+        w->crash_at = at;
+        if (!life(DAY_NS, 1))
+            break;
+        w->crash_at = 0;
+        assert_false(life(3 * DAY_NS, 1));
+        assert_int_equal(w->issued, 1);
+        assert_int_equal(txt_count() + journal_count(), 0);
+        assert_true(w->stored >= 1);
+    }
+    w->crash_at = 0;
+}
+
+/* Another CA would meet the same. */
+static void test_our_own_faults_stay_with_the_first_ca(void **state)
+{
+    w->ca_count = 2;
+    w->present_denied_ns = 7200 * NS_PER_S;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_true(w->orders_at[1] > 1);
+    assert_int_equal(w->orders_at[2], 0);
+}
+
+static void test_both_cas_down(void **state)
+{
+    w->ca_count = 2;
+    w->ca_down_ns = 5 * 3600 * NS_PER_S;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    /* Each has a back-off of its own: no more questions than two CAs alone would get. */
+    assert_true(w->questions < 60);
+}
+
+static void test_a_rehearsal_after_two_failures(void **state)
+{
+    w->has_staging = true;
+    w->validation_bad_ns = 4 * 3600 * NS_PER_S;
+    assert_false(life(2 * DAY_NS, 1));
+    assert_clean(1);
+    assert_int_equal(w->orders_at[1], 3); /* two that failed, and the good one */
+    assert_true(w->orders_at[3] >= 2);    /* failed ones, and one that showed the way */
+    assert_true(w->given_up > 0);
+}
+
+static void test_deaths_around_a_rehearsal(void **state)
+{
+    for (int at = 1; at < 2000; at += 7) {
+        set_up(NULL);
+        w->has_staging = true;
+        w->validation_bad_ns = 3600 * NS_PER_S;
+        w->crash_at = at;
+        if (!life(2 * DAY_NS, 1))
+            break;
+        w->crash_at = 0;
+        assert_false(life(4 * DAY_NS, 1));
+        assert_int_equal(w->issued, 1);
+        assert_int_equal(txt_count() + journal_count(), 0);
+        assert_true(w->stored >= 1);
+    }
+    w->crash_at = 0;
+}
+
+static void test_pending_authorizations_are_given_up(void **state)
+{
+    w->validation_bad_ns = 30 * NS_PER_S;
+    assert_false(life(DAY_NS, 1));
+    assert_clean(1);
+    assert_true(w->given_up > 0);
+}
+
+/* ---- what a person asks for ---------------------------------------------------------------------
+ */
+
+/* One life in which somebody asks for a renewal at its beginning. */
+static void renew_once(bool force)
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_int_not_equal(child, -1);
+    if (child == 0) {
+        forced = force;
+        asked = true;
+        live(w->now_ns + 3600 * NS_PER_S, w->stored + 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static void test_renewal_on_demand(void **state)
+{
+    have_certificate();
+    renew_once(false);
+    assert_int_equal(w->stored, 2);
+    assert_clean(2);
+}
+
+/* The sixth certificate of a week is refused with the reason, but not to who insists. */
+static void test_renewal_beyond_the_budget(void **state)
+{
+    have_certificate();
+    for (int i = 0; i < 5; i++)
+        renew_once(false);
+    assert_int_equal(w->stored, 6);
+    renew_once(false);
+    assert_int_equal(w->stored, 6);
+    assert_non_null(strstr(w->last_answer, "5 of 5 certificates"));
+    renew_once(true);
+    assert_int_equal(w->stored, 7);
+}
+
+static void test_the_plan(void **state)
+{
+    have_certificate();
+    renew_once(false);
+    assert_string_equal(w->planned_ca, "https://ca/dir");
+    assert_int_equal(w->planned_left, 4);
+}
+
+/* ---- checks before an order -------------------------------------------------------------------
+ */
+
+static void test_a_wrong_clock(void **state)
+{
+    w->skew_s = -4000;
+    config_resolver.check_clock = CONFIG_CHECK_STOP;
+    assert_false(life(3600 * NS_PER_S, 1));
+    config_resolver.check_clock = CONFIG_CHECK_WARN;
+    assert_int_equal(w->order_count, 0);
+    assert_non_null(strstr(w->last_warning, "4000 s ahead of the CA's"));
+    assert_false(life(DAY_NS, 1));
+    config_resolver.check_clock = CONFIG_CHECK_OFF;
+    assert_clean(1);
+}
+
+UNIT_TESTS(cmocka_unit_test_setup(test_a_wrong_clock, set_up),
+           cmocka_unit_test_setup(test_renewal_on_demand, set_up),
+           cmocka_unit_test_setup(test_renewal_beyond_the_budget, set_up),
+           cmocka_unit_test_setup(test_the_plan, set_up),
+           cmocka_unit_test_setup(test_the_next_ca_is_asked, set_up),
+           cmocka_unit_test_setup(test_deaths_between_cas, set_up),
+           cmocka_unit_test_setup(test_our_own_faults_stay_with_the_first_ca, set_up),
+           cmocka_unit_test_setup(test_both_cas_down, set_up),
+           cmocka_unit_test_setup(test_a_rehearsal_after_two_failures, set_up),
+           cmocka_unit_test_setup(test_deaths_around_a_rehearsal, set_up),
+           cmocka_unit_test_setup(test_pending_authorizations_are_given_up, set_up),
+           cmocka_unit_test_setup(test_the_suggested_window_is_honoured, set_up),
+           cmocka_unit_test_setup(test_nothing_suggested_leaves_the_table, set_up),
+           cmocka_unit_test_setup(test_a_window_of_the_past, set_up),
+           cmocka_unit_test_setup(test_suggestions_survive_restarts, set_up),
+           cmocka_unit_test_setup(test_already_replaced, set_up), TEST(test_obtains),
+           TEST(test_death_at_every_boundary), TEST(test_two_deaths), TEST(test_crash_loop),
+           TEST(test_crash_loop_before_the_order), TEST(test_garbled_while_polling),
+           TEST(test_garbled_download), TEST(test_garbled_for_an_hour),
+           TEST(test_request_counts_once_over_deaths), TEST(test_store_full),
+           TEST(test_wrong_credentials), TEST(test_ca_refuses_the_proof),
            TEST(test_rate_limit_is_waited_out), TEST(test_ca_down_after_finalize),
            TEST(test_ca_down_at_start), TEST(test_disk_full), TEST(test_cleanup_refused_for_hours),
            TEST(test_renews_beside_leftovers), TEST(test_shorter_life),

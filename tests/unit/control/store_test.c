@@ -190,6 +190,32 @@ static void a_link_stays_a_link(void **unused)
 }
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, make_directory, remove_directory)
-UNIT_TESTS(CASE(reads_and_keeps_what_traefik_wrote), CASE(takes_in_what_others_wrote_meanwhile),
+/* A key that is about to replace the account's is kept beside it, until it is not there any more.
+ */
+static void test_next_account_key(void **state)
+{
+    struct store *store;
+    struct why why;
+    struct store_account account = {.email = (char *)"",
+                                    .registration_uri = (char *)"https://ca/account/1",
+                                    .key_der = {(uint8_t *)"OLD", 3, 0},
+                                    .key_type = KEY_EC256,
+                                    .next_key_der = {(uint8_t *)"NEW", 3, 0}};
+    assert_true(result_is_ok(store_open(path, &store, &why)));
+    assert_true(result_is_ok(store_put_account(store, "le", &account, &why)));
+    store_close(store);
+    assert_true(result_is_ok(store_open(path, &store, &why)));
+    const struct store_account *found = store_account(store, "le");
+    assert_non_null(found);
+    assert_true(span_eq(buf_span(&found->next_key_der), SPAN_LITERAL("NEW")));
+    account.next_key_der = (struct buf){0};
+    assert_true(result_is_ok(store_put_account(store, "le", &account, &why)));
+    assert_int_equal(store_account(store, "le")->next_key_der.len, 0);
+    assert_null(strstr(get_file(), "NextPrivateKey"));
+    store_close(store);
+}
+
+UNIT_TESTS(cmocka_unit_test_setup_teardown(test_next_account_key, make_directory, remove_directory),
+           CASE(reads_and_keeps_what_traefik_wrote), CASE(takes_in_what_others_wrote_meanwhile),
            CASE(mode_is_repaired_and_damage_refused), CASE(a_full_disk_leaves_the_old_file),
            CASE(one_process_at_a_time), CASE(a_link_stays_a_link))

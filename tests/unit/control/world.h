@@ -73,6 +73,21 @@ struct world {
     int questions;           /* that the CA got */
     bool quiet_ca_after_finalize;
     char last_warning[2048];
+    char ari_id[64];                /* of the certificate that is known */
+    int64_t ari_start_s, ari_end_s; /* the CA's window; 0 = it offers none */
+    int ari_asked;
+    char replaced[64];    /* by the last order */
+    bool refuse_replaces; /* alreadyReplaced */
+    int64_t last_order_s;
+    /* Several CAs: 1, 2 are to be tried in turn, 3 is for rehearsals. */
+    uint32_t ca_count; /* 0 = one */
+    bool has_staging;
+    uint64_t down_at_ns[4]; /* one of them alone is down until then */
+    int orders_at[4];
+    int given_up; /* authorizations */
+    char last_answer[sizeof(struct why)], planned_ca[64];
+    int planned_left;
+    int64_t skew_s; /* of the CA's clock */
 };
 
 static struct world *w;
@@ -416,6 +431,14 @@ struct propagation *propagation_find(struct loop *loop, const struct propagation
     p->arg = arg;
     later(&p->e, run_propagation, p);
     return p;
+}
+
+/* The faked CA has no name in CAA records. */
+struct propagation *propagation_caa(struct loop *loop, const struct propagation_options *options,
+                                    const char *name, const char *const *identities,
+                                    uint32_t identity_count, propagation_caa_done *done, void *arg)
+{
+    never();
 }
 
 struct propagation *propagation_check(struct loop *loop, const struct propagation_options *options,

@@ -13,6 +13,7 @@
 struct acme_call {
     struct event e;
     bool off;
+    size_t at; /* which CA */
     char url[128];
     struct buf payload;
     acme_done *done;
@@ -173,10 +174,46 @@ static void reply_certificate(struct acme_call *c, int i)
     buf_free(&ids);
 }
 
+static void take_replaces(struct acme_call *c)
+{
+    const char *found = strstr(buf_cstr(&c->payload), "\"replaces\":\"");
+    memset(w->replaced, 0, sizeof w->replaced);
+    if (found)
+        sscanf(found + 12, "%63[^\"]", w->replaced);
+}
+
+static void reply_renewal(struct acme_call *c)
+{
+    char json[512], times[2][32];
+    int64_t at[2] = {w->ari_start_s, w->ari_end_s};
+    w->ari_asked++;
+    for (int i = 0; i < 2; i++) {
+        struct tm tm;
+        time_t t = (time_t)at[i];
+        gmtime_r(&t, &tm);
+        strftime(times[i], sizeof times[i], "%Y-%m-%dT%H:%M:%SZ", &tm);
+    }
+    snprintf(json, sizeof json, "{\"suggestedWindow\":{\"start\":\"%s\",\"end\":\"%s\"}}", times[0],
+             times[1]);
+    if (at[0])
+        reply_json(c, NULL, json);
+    else
+        reply(c, (struct acme_answer){.status = 0});
+}
+
 static void new_order(struct acme_call *c)
 {
     char location[64];
     boundary();
+    w->last_order_s = clock_wall_s();
+    take_replaces(c);
+    if (w->replaced[0] && w->refuse_replaces) {
+        reply(c, (struct acme_answer){.class = ACME_REJECTED,
+                                      .status = 409,
+                                      .type = "urn:ietf:params:acme:error:alreadyReplaced",
+                                      .text = "replaced"});
+        return;
+    }
     if (w->now_ns < w->rate_limited_ns) {
         reply(c, (struct acme_answer){.class = ACME_RATE,
                                       .status = 429,
@@ -185,6 +222,7 @@ static void new_order(struct acme_call *c)
                                       .text = "too many"});
         return;
     }
+    w->orders_at[c->at]++;
     must(w->order_count < 64);
     int i = w->order_count++;
     w->orders[i] = (struct world_order){.valid[1] = w->single};
@@ -202,15 +240,18 @@ static void run_acme(struct event *e)
     } else if (w->now_ns < w->garbled_ns &&
                !strncmp(c->url, w->garbled_url, strlen(w->garbled_url))) {
         reply(c, (struct acme_answer){.status = 200, .body = SPAN_LITERAL("<html>busy</html>")});
-    } else if (w->now_ns < w->ca_down_ns) {
+    } else if (w->now_ns < w->ca_down_ns || w->now_ns < w->down_at_ns[c->at]) {
         reply(c, (struct acme_answer){.class = ACME_NETWORK, .text = "the CA is down"});
     } else if (!c->url[0]) {
         reply(c, (struct acme_answer){.status = 200});
+    } else if (!strncmp(c->url, "ari/", 4)) {
+        reply_renewal(c);
     } else if (!strcmp(c->url, "new")) {
         new_order(c);
     } else if (sscanf(c->url, "https://ca/o/%d", &i) == 1) {
         reply_order(c, i, NULL);
     } else if (sscanf(c->url, "https://ca/z/%d/%d", &i, &n) == 2) {
+        w->given_up += strstr(buf_cstr(&c->payload), "deactivated") != NULL;
         reply_authz(c, i, n);
     } else if (sscanf(c->url, "https://ca/c/%d/%d/%d", &i, &n, &k) == 3) {
         validate(c, i, n, k);
@@ -225,9 +266,11 @@ static void run_acme(struct event *e)
     free(c);
 }
 
-static struct acme_call *call(const char *url, struct span payload, acme_done *done, void *arg)
+static struct acme_call *call(struct acme *acme, const char *url, struct span payload,
+                              acme_done *done, void *arg)
 {
     struct acme_call *c = mem_zalloc(sizeof *c);
+    c->at = (size_t)acme;
     snprintf(c->url, sizeof c->url, "%s", url);
     buf_put_span(&c->payload, payload);
     c->done = done;
@@ -238,24 +281,31 @@ static struct acme_call *call(const char *url, struct span payload, acme_done *d
 
 struct acme_call *acme_ready(struct acme *acme, acme_done *done, void *arg)
 {
-    return call("", span_of(NULL, 0), done, arg);
+    return call(acme, "", span_of(NULL, 0), done, arg);
 }
 
 struct acme_call *acme_post(struct acme *acme, const char *url, struct span payload,
                             acme_done *done, void *arg)
 {
-    return call(url, payload, done, arg);
+    return call(acme, url, payload, done, arg);
 }
 
 struct acme_call *acme_post_once(struct acme *acme, const char *url, struct span payload,
                                  acme_done *done, void *arg)
 {
-    return call(url, payload, done, arg);
+    return call(acme, url, payload, done, arg);
 }
 
 struct acme_call *acme_new_order(struct acme *acme, struct span payload, acme_done *done, void *arg)
 {
-    return call("new", payload, done, arg);
+    return call(acme, "new", payload, done, arg);
+}
+
+struct acme_call *acme_renewal_info(struct acme *acme, const char *id, acme_done *done, void *arg)
+{
+    char url[80];
+    snprintf(url, sizeof url, "ari/%.63s", id);
+    return call(acme, url, span_of(NULL, 0), done, arg);
 }
 
 void acme_call_cancel(struct acme_call *c)
@@ -266,7 +316,7 @@ void acme_call_cancel(struct acme_call *c)
 
 const struct document_directory *acme_directory(const struct acme *acme)
 {
-    static struct document_directory directory;
+    static struct document_directory directory = {.renewal_info = (char *)"https://ca/ari"};
     return &directory;
 }
 
@@ -296,9 +346,20 @@ struct result store_put_cert(struct store *store, const struct store_cert *cert,
     return result_ok();
 }
 
+int64_t acme_clock_skew_s(const struct acme *acme)
+{
+    return w->skew_s;
+}
+
+struct span acme_url_host(const char *url)
+{
+    never();
+}
+
 /* Linked, never called here. */
-struct result acme_create(struct loop *loop, const struct config_resolver *resolver,
-                          struct store *store, struct acme **ret, struct why *why)
+struct result acme_create(struct loop *loop, const struct config_resolver *resolver, const char *ca,
+                          const char *account, struct store *store, struct acme **ret,
+                          struct why *why)
 {
     never();
 }

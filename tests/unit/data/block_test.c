@@ -76,6 +76,7 @@ static void two_owners(void **state)
     a->refs++;
     block_give_back(&blocks, a);
     assert_int_equal(blocks.pools[BLOCK_HEAD].used, 1);
+    assert_int_equal(blocks_used(&blocks), 1);
     block_give_back(&blocks, a);
     assert_int_equal(blocks.pools[BLOCK_HEAD].used, 0);
 }

@@ -149,7 +149,44 @@ static void test_urls(void **state)
         assert_false(document_is_url(bad[i], true));
 }
 
-UNIT_TESTS(cmocka_unit_test(test_directory), cmocka_unit_test(test_bad_directories),
-           cmocka_unit_test(test_order), cmocka_unit_test(test_bad_orders),
-           cmocka_unit_test(test_authorization), cmocka_unit_test(test_bad_authorizations),
-           cmocka_unit_test(test_problem), cmocka_unit_test(test_urls))
+static void test_times(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t at_s;
+    } good[] = {
+        {"1970-01-01T00:00:00Z", 0},
+        {"2025-01-02T04:00:00Z", 1735790400},
+        {"2025-01-02t04:00:00.999z", 1735790400},
+        {"2025-01-02T05:30:00+01:30", 1735790400},
+        {"2025-01-01T22:00:00-06:00", 1735790400},
+        {"2100-02-28T23:59:60Z", 4107542400},
+    };
+    static const char *const bad[] = {
+        "",
+        "2025",
+        "2025-01-02",
+        "2025-01-02T04:00:00",
+        "2025-01-02 04:00:00Z",
+        "2025-13-02T04:00:00Z",
+        "2025-01-32T04:00:00Z",
+        "2025-01-02T24:00:00Z",
+        "2025-01-02T04:00:00+1",
+        "2025-01-02T04:00:00Zx",
+        "1900-01-02T04:00:00Z",
+        "2025-01-02T04:00:00+01-00",
+    };
+    int64_t at_s;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_true(result_is_ok(document_time_parse(good[i].text, &at_s)));
+        assert_int_equal(at_s, good[i].at_s);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(document_time_parse(bad[i], &at_s).code, ERR_FORMAT);
+}
+
+UNIT_TESTS(cmocka_unit_test(test_times), cmocka_unit_test(test_directory),
+           cmocka_unit_test(test_bad_directories), cmocka_unit_test(test_order),
+           cmocka_unit_test(test_bad_orders), cmocka_unit_test(test_authorization),
+           cmocka_unit_test(test_bad_authorizations), cmocka_unit_test(test_problem),
+           cmocka_unit_test(test_urls))

@@ -44,6 +44,24 @@ static void blocks_come_back(void **state)
     alloc_release();
 }
 
+static void counts_what_is_in_use(void **state)
+{
+    uint64_t before = alloc_used();
+    void *small = alloc_take(100), *block = alloc_take(2000), *huge = alloc_take(100000);
+    assert_int_equal(alloc_used(), before + 3);
+    block = alloc_grow(block, 4000);
+    small = alloc_grow(small, 50);
+    void *fresh = alloc_grow(NULL, 10);
+    assert_int_equal(alloc_used(), before + 4);
+    alloc_give_back(NULL);
+    alloc_give_back(small);
+    alloc_give_back(block);
+    alloc_give_back(huge);
+    alloc_give_back(fresh);
+    assert_int_equal(alloc_used(), before);
+    alloc_release();
+}
+
 static void lists_are_bounded(void **state)
 {
     static void *many[200];
@@ -77,4 +95,5 @@ static void growing_keeps_the_content(void **state)
 }
 
 UNIT_TESTS(cmocka_unit_test(sizes_fit), cmocka_unit_test(blocks_come_back),
-           cmocka_unit_test(lists_are_bounded), cmocka_unit_test(growing_keeps_the_content))
+           cmocka_unit_test(counts_what_is_in_use), cmocka_unit_test(lists_are_bounded),
+           cmocka_unit_test(growing_keeps_the_content))
