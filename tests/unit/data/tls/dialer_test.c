@@ -166,6 +166,28 @@ static void chains_are_forgotten(void **state)
     }
 }
 
+/* An intermediate in place of the root vouches for a leaf that comes alone; a chain is judged from
+ * its end, whose root is then missing (docs/differences.md). */
+static void intermediates_as_roots(void **state)
+{
+    struct pair_cert alone = certs[PAIR_P256], anchor = {0};
+    struct reader r = reader_of(alone.table.chain);
+    struct span leaf = reader_bytes(&r, reader_be(&r, 3));
+    struct span middle = reader_bytes(&r, reader_be(&r, 3));
+    anchor.root.der_len = (int)middle.len;
+    assert_true(middle.len <= sizeof anchor.root.der);
+    memcpy(anchor.root.der, middle.ptr, middle.len);
+    trust(&anchor);
+    struct tls_dialer *d = make_dialer();
+    struct link l;
+    alone.table.chain = span_first(alone.table.chain, 3 + leaf.len);
+    assert_true(meet(&l, d, policy, &alone, NAME, NULL));
+    part(&l);
+    assert_false(meet(&l, d, policy, &certs[PAIR_P256], NAME, NULL));
+    part(&l);
+    tls_dialer_destroy(d);
+}
+
 static void names_are_checked(void **state)
 {
     trust(&certs[0]);
@@ -318,9 +340,13 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(verified_sessions),  cmocka_unit_test(chains_are_forgotten),
-        cmocka_unit_test(names_are_checked),  cmocka_unit_test(the_placeholder_is_no_way_in),
-        cmocka_unit_test(chains_are_checked), cmocka_unit_test(sessions_are_resumed),
+        cmocka_unit_test(verified_sessions),
+        cmocka_unit_test(chains_are_forgotten),
+        cmocka_unit_test(intermediates_as_roots),
+        cmocka_unit_test(names_are_checked),
+        cmocka_unit_test(the_placeholder_is_no_way_in),
+        cmocka_unit_test(chains_are_checked),
+        cmocka_unit_test(sessions_are_resumed),
         cmocka_unit_test(protocols),
     };
     return cmocka_run_group_tests(tests, pair_setup, teardown);
