@@ -83,6 +83,7 @@ void supervisor_stop(struct supervisor *s)
         s->stop_at_ns = s->now_ns + s->plan.accept_ms * NS_PER_MS;
         log_info("stopping in %llu s: connections are accepted until then",
                  (unsigned long long)(s->plan.accept_ms / 1000));
+        children_tell_byte(&s->children[CHILD_DATA], 'W');
         notify_send("STOPPING=1\nSTATUS=Still accepting connections");
         return;
     }

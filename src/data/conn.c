@@ -379,7 +379,7 @@ void conn_close_begin(struct worker *w, struct conn *conn)
         slab_get(&w->exchanges, conn->stream.exchange.index, conn->stream.exchange.gen);
     conn->stream.exchange = (struct handle){0};
     /* A response whose end only the close tells must not look whole when it is not. */
-    if ((x && x->phase == EXCHANGE_PHASE_RELAY) ||
+    if ((x && (x->phase == EXCHANGE_PHASE_RELAY || exchange_is_cut(x))) ||
         (conn->phase == CONN_PHASE_FLUSH && !wire_send_is_empty(&conn->wire)))
         conn->reset = true;
     if (x)

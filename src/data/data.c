@@ -371,8 +371,12 @@ static void supervisor_said(struct data *d, struct span message, const int *fds,
         if (fd_count == 1)
             bridge_adopt(d, fds[0]);
         break;
+    case 'W': /* the supervisor waits, as long as the configuration says, and then says 'T' */
+        d->shared.stopping = true;
+        break;
     case 'T':
-        stop(d);
+        d->shared.stopping = true;
+        drain(d);
         break;
     case 'U':
         retire(d, reader_u32(&in));

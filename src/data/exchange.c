@@ -121,6 +121,8 @@ void exchange_bind(struct worker *w, struct exchange *x, const struct pick *pick
 
 static void close_upstream(struct worker *w, struct exchange *x)
 {
+    if (exchange_is_cut(x) && !x->tunnel.up_shut)
+        lease_reset(lease_of(w, x));
     lease_cancel(w, lease_of(w, x));
     x->lease = (struct lease_ref){0};
 }
@@ -412,6 +414,8 @@ static bool retry(struct worker *w, struct exchange *x, const struct lease *l)
     x->head_start = copy->start;
     x->reused = false;
     x->retried = true;
+    if (refused) /* nothing speaks against the address that it was dialled for */
+        x->addresses_tried = 0;
     set_phase(x, EXCHANGE_PHASE_CONNECT);
     if (refused || stale)
         report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);

@@ -278,6 +278,12 @@ void lease_release(struct worker *w, struct lease *l, bool reuse, uint32_t idle_
     upconn_release(w, upconn_of(l), reuse, idle_ms, max);
 }
 
+void lease_reset(struct lease *l)
+{
+    must(!l->shared);
+    upconn_of(l)->reset = true;
+}
+
 void lease_cancel(struct worker *w, struct lease *l)
 {
     if (l && l->shared)

@@ -94,5 +94,7 @@ void lease_settle(struct worker *w, struct lease *l, enum wire_want want);
  *   reuse     the connection may serve another request
  *   idle_ms   how long it may wait for one, 0: no limit; max: how many the pool may hold */
 void lease_release(struct worker *w, struct lease *l, bool reuse, uint32_t idle_ms, uint32_t max);
+/* Its end, which follows, must not look like one to the upstream. A connection of its own. */
+void lease_reset(struct lease *l);
 /* The request or its response will not be completed. NULL is fine. */
 void lease_cancel(struct worker *w, struct lease *l);

@@ -464,6 +464,7 @@ static void decline(struct worker *w, struct multi_lease *l)
 {
     struct pool_server *server = l->upconn->server;
     l->closed = true;
+    server->takes_connect = false; /* also where another connection of it said otherwise */
     if (!server->h2c) {
         l->refused = true;
         return;

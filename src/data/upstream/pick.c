@@ -312,10 +312,10 @@ bool pick_server(struct worker *w, const struct snap_service *service,
         service = &s->services[s->members[member].service];
     }
     ret->service = service;
+    note_client(ret, service, request);
     ret->server = sticky_server(w, service, request->head);
     if (ret->server != SNAP_NONE)
         return true;
-    note_client(ret, service, request);
     ret->server = choose_server(w, service, ret->client_hash, SNAP_NONE);
     if (ret->server == SNAP_NONE)
         return false;

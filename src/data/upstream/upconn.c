@@ -191,7 +191,7 @@ static void close_join(struct worker *w, struct upconn *upconn)
         return;
     uint32_t index = upconn->wire.id.slot;
     struct pool_server *server = upconn->server;
-    wire_close_finish(w, &upconn->wire, false);
+    wire_close_finish(w, &upconn->wire, upconn->reset);
     set_phase(upconn, UPCONN_PHASE_FREE);
     slab_give_back(&w->upconns, index);
     pool_drop(server);

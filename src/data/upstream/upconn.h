@@ -38,6 +38,7 @@ struct upconn {
     struct multi *multi; /* HTTP/2: what it has more */
     struct limit limit;  /* connect, response head, idle in the pool */
     struct h1 h1;
+    bool reset;              /* close with RST: the server must not take what it got for whole */
     bool said_bye;           /* TLS: close_notify is queued */
     struct decrypt secure;   /* TLS: the session, and what came through it */
     struct net_addr address; /* stays while the kernel connects */
