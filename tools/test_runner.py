@@ -226,8 +226,8 @@ def run_pytest(title, folder, build_path, markers, arguments, totals, limit_s):
         env["FERRULE_BUILD"] = str(build_path)
     command = [PYTHON, "-m", "pytest", str(folder), "-v", "-p", "no:cacheprovider", "--tb=short", "--color=no",
                f"--junitxml={results}", "-o", "junit_family=xunit2", "-m", markers]
-    if arguments.jobs > 1:  # they mostly wait: one more than there are processors
-        command += ["-n", str(arguments.jobs + 1), "--dist", "loadfile"]
+    if arguments.jobs > 1:  # they mostly wait: two for each processor
+        command += ["-n", str(2 * arguments.jobs), "--dist", "loadfile"]
     if arguments.only:
         command += ["-k", only_to_pytest(arguments.only)]
     say(f"{title}")
@@ -341,7 +341,7 @@ def main():
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     say("dependencies")
     deps = [str(ROOT / "tools" / "deps"), "--prefix", str(arguments.deps), "--jobs", str(arguments.jobs)]
-    code, _ = run(deps + ["--tools"] + (["--pebble"] if arguments.long else []), 1200, show=bool)
+    code, _ = run(deps + ["--tools", "--pebble"], 1200, show=bool)
     if code:
         totals.fail("tools/deps")
     else:

@@ -19,7 +19,7 @@ static struct span token_of(struct span path)
 bool challenge_answer(struct worker *w, struct request *rq)
 {
     enum http_method method = rq->head->method;
-    if (method != HTTP_GET && method != HTTP_HEAD)
+    if ((method != HTTP_GET && method != HTTP_HEAD) || rq->head->connect)
         return false;
     struct span token = token_of(rq->head->path);
     if (!token.len)

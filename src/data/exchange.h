@@ -94,7 +94,8 @@ static inline bool exchange_only_listens(const struct exchange *x)
 /* A TCP connection whose sides have not both ended: where an end counts, neither may see one. */
 static inline bool exchange_is_cut(const struct exchange *x)
 {
-    return x->tcp && x->phase == EXCHANGE_PHASE_TUNNEL && !(x->tunnel.up_shut && x->tunnel.down_over);
+    return x->tcp && x->phase == EXCHANGE_PHASE_TUNNEL &&
+           !(x->tunnel.up_shut && x->tunnel.down_over);
 }
 /* Moves what can be moved in both directions. May end the exchange. */
 void exchange_turn(struct worker *w, struct exchange *x);

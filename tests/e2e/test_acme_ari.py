@@ -7,10 +7,14 @@ import shutil
 import ssl
 import urllib.request
 
+import pytest
+
+from lib.pebble import newer_pebble
 from lib.proc import wait_until
 from test_acme import certificates, wait_certificate, wait_clean
 
 NAMES = [("demo.edge.test", [])]
+needs_ari = pytest.mark.skipif(not newer_pebble(), reason="tools/deps --pebble could not have the Pebble that has ARI")
 
 
 def suggest(pebble, pem, start, end, url):
@@ -33,6 +37,7 @@ def wanted(proxy):
     return proxy.json("cert", "show", "demo.edge.test")["wanted"][0]
 
 
+@needs_ari
 def test_the_window_is_asked_for_and_told(ferrule, origin, bind, pebble):
     proxy = ferrule.acme(pebble, bind, origin, domains=NAMES)
     wait_certificate(proxy)
@@ -47,6 +52,7 @@ def test_the_window_is_asked_for_and_told(ferrule, origin, bind, pebble):
     assert proxy.log.count("the CA suggests") == 1 and pebble.issued() == 1
 
 
+@needs_ari
 def test_a_window_of_the_past_renews_and_names_what_is_replaced(ferrule, origin, bind, make_pebble):
     pebble = make_pebble(bind.address, validity_s=90)
     proxy = ferrule.acme(pebble, bind, origin, domains=NAMES)

@@ -9,6 +9,7 @@ import pytest
 from lib import config
 from lib.proc import free_port, wait_until
 from test_acme import certificates, wait_certificate, wait_clean
+from test_acme_ari import needs_ari
 
 NAMES = [("demo.edge.test", [])]
 
@@ -62,6 +63,7 @@ def test_ca_of_another_name(ferrule, origin, bind, make_pebble):
     assert pebble.issued() == 0 and bind.all_txt() == {}
 
 
+@needs_ari
 def test_profile(ferrule, origin, bind, make_pebble):
     pebble = make_pebble(bind.address, profiles={"default": 90 * 86400, "shortlived": 6 * 86400})
     proxy = ferrule.acme(pebble, bind, origin, domains=NAMES, resolver={"more": 'profile = "shortlived"'})

@@ -14,11 +14,17 @@ from pathlib import Path
 from .proc import HarnessError, Process, free_port
 
 
-def pebble_program(distribution=False):
-    """The newer one of the private prefix (tools/deps --pebble) or the distribution's."""
+def newer_pebble():
+    """The path of the one in the private prefix (tools/deps --pebble): 2.10, with ARI. None: it is not there."""
     deps = os.environ.get("FERRULE_DEPS") or Path(__file__).resolve().parents[3] / "build" / "deps"
     newer = Path(deps).resolve() / "libexec" / "pebble"
-    program = str(newer) if newer.exists() and not distribution else shutil.which("pebble")
+    return newer if newer.exists() else None
+
+
+def pebble_program(distribution=False):
+    """The newer one or the distribution's."""
+    newer = None if distribution else newer_pebble()
+    program = str(newer) if newer else shutil.which("pebble")
     if not program:
         raise HarnessError("pebble is not installed")
     return program
