@@ -98,13 +98,13 @@ static bool route(struct worker *w, struct conn *conn, const struct hello *hello
     return true;
 }
 
-bool handshake_hello(struct worker *w, struct conn *conn)
+void handshake_hello(struct worker *w, struct conn *conn)
 {
     struct block_queue *in = &conn->wire.received;
     must(conn->phase == CONN_PHASE_HELLO && in->first);
     if (!conn_entrypoint(w, conn)) {
         conn_close_begin(w, conn);
-        return false;
+        return;
     }
     struct hello hello;
     struct result r = hello_parse(block_span(in->first), &hello);
@@ -121,11 +121,11 @@ bool handshake_hello(struct worker *w, struct conn *conn)
             report_add(w->report, REPORT_HELLO_BAD, 1);
             conn_close_begin(w, conn);
         }
-        return false;
+        return;
     }
     if (r.code == ERR_PEER_PROTOCOL && conn_entrypoint(w, conn)->tcp.count) {
         conn_is_plain(w, conn);
-        return false;
+        return;
     }
     if (!result_is_ok(r)) {
         report_add(w->report, REPORT_HELLO_BAD, 1);
@@ -133,19 +133,18 @@ bool handshake_hello(struct worker *w, struct conn *conn)
             conn_close_begin(w, conn);
         else
             refuse(w, conn, ALERT_DECODE_ERROR);
-        return false;
+        return;
     }
     const struct snap_router *router = NULL;
     const struct table_cert *proof = challenge_certificate(w, &hello);
     if (!proof && !route(w, conn, &hello, &router))
-        return false;
+        return;
     if (hello.records > 1)
         block_queue_take(
             &w->blocks, in,
             (uint32_t)hello_join(in->first->data + in->first->start, block_len(in->first)));
     if (proof ? open_challenge(w, conn, &hello, proof) : open_session(w, conn, &hello, router))
         conn_handshake_begin(w, conn);
-    return true;
 }
 
 static void established(struct worker *w, struct conn *conn)

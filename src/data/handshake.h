@@ -6,8 +6,8 @@
 
 #include "data/conn.h"
 
-/* Looks at the first bytes; called from the worker's list of hellos, a bounded number per step.
- * True when TLS state was made: that is what the bound counts. */
-bool handshake_hello(struct worker *w, struct conn *conn);
+/* Looks at the first bytes; called from the worker's list of hellos. A bounded number of conns
+ * leaves CONN_PHASE_HELLO per step. */
+void handshake_hello(struct worker *w, struct conn *conn);
 /* A turn in CONN_PHASE_HANDSHAKE. True when the phase changed and the conn goes on. */
 bool handshake_turn(struct worker *w, struct conn *conn);

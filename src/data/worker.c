@@ -283,11 +283,13 @@ static void run_hellos(struct worker *w)
     struct list *node;
     for (uint32_t begun = 0; begun < WORKER_HELLOS && (node = list_pop(&w->hellos));) {
         struct conn *conn = LIST_ENTRY(node, struct conn, hello);
-        begun += handshake_hello(w, conn);
-        if (conn->phase == CONN_PHASE_HELLO)
+        handshake_hello(w, conn);
+        if (conn->phase == CONN_PHASE_HELLO) {
             conn_settle(w, conn, WIRE_WANT_SMALL);
-        else
+        } else {
+            begun++; /* a handshake, or a connection to a TCP server */
             worker_ready(w, &conn->wire);
+        }
     }
     run_ready(w);
 }
