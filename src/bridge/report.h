@@ -40,7 +40,8 @@ void report_unmap(struct report *r);
 uint32_t report_workers(const struct report *r);
 /* A worker's own page; worker < report_workers(). Valid until report_unmap(). */
 struct report_page *report_page(struct report *r, uint32_t worker);
-/* What the worker counts by name. Valid as long. Untouched cells cost no memory. */
+/* What the worker counts by name. Valid as long. A table without cells in use
+ * costs no memory. */
 struct series_table *report_series(const struct report *r, uint32_t worker);
 /* Sets the gauges of one page to 0: a worker that starts has none of what its crashed forerunner
  * had open. Counters go on. */

@@ -26,6 +26,7 @@ struct series_cell *series_find(struct series_table *t, uint64_t id, uint64_t la
             return c;
         if (c->id)
             continue;
+        __atomic_store_n(&t->used, t->used + 1, __ATOMIC_RELAXED);
         __atomic_store_n(&c->labels, labels, __ATOMIC_RELAXED);
         __atomic_store_n(&c->id, id, __ATOMIC_RELEASE);
         return c;
@@ -35,20 +36,20 @@ struct series_cell *series_find(struct series_table *t, uint64_t id, uint64_t la
 
 void series_start(struct series_table *t)
 {
-    uint32_t used = 0;
-    for (uint32_t i = 0; i < SERIES_CELLS; i++) {
+    if (t->used > CROWDED)
+        memset(t, 0, sizeof *t);
+    for (uint32_t i = 0; t->used && i < SERIES_CELLS; i++) {
         struct series_cell *c = &t->cells[i];
-        used += c->id != 0;
         if (c->id && series_kind_of(c->labels) == SERIES_OPEN)
             __atomic_store_n(&c->buckets[0], 0, __ATOMIC_RELAXED);
     }
-    if (used > CROWDED)
-        memset(t, 0, sizeof *t);
 }
 
 bool series_read(const struct series_table *t, uint32_t index, struct series_cell *ret)
 {
     const struct series_cell *c = &t->cells[index & (SERIES_CELLS - 1)];
+    if (!__atomic_load_n(&t->used, __ATOMIC_RELAXED))
+        return false;
     ret->id = __atomic_load_n(&c->id, __ATOMIC_ACQUIRE);
     if (!ret->id)
         return false;

@@ -28,6 +28,7 @@ struct series_cell {
 };
 
 struct series_table {
+    _Alignas(64) uint64_t used; /* cells; where it is 0, no page behind it is touched */
     struct series_cell cells[SERIES_CELLS];
 };
 
