@@ -35,7 +35,7 @@ def check_patch(root, path, units, report):
                 report.add(path, number, f"there is no unit test {match[2]}")
         elif not (root / match[3]).exists() or f"def {match[4]}(" not in (root / match[3]).read_text():
             report.add(path, number, f"there is no test {match[3]}::{match[4]}")
-    result = subprocess.run(["patch", "-p1", "--dry-run", "--force", "--quiet", "-i", str(path)], cwd=root,
+    result = subprocess.run(["patch", "-p1", "--fuzz=0", "--dry-run", "--force", "--quiet", "-i", str(path)], cwd=root,
                             capture_output=True, text=True)
     if result.returncode:
         report.add(path, 1, "does not apply any more, make it anew: " + " ".join((result.stdout + result.stderr).split()))

@@ -46,7 +46,7 @@ class Tree:
         assert made.returncode == 0, made.stdout[-4000:] + made.stderr
 
     def patch(self, patch, *options):
-        result = run(["patch", "-p1", "--no-backup-if-mismatch", *options, "-i", patch], self.folder)
+        result = run(["patch", "-p1", "--fuzz=0", "--no-backup-if-mismatch", *options, "-i", patch], self.folder)
         assert result.returncode == 0, f"{patch.name} does not apply:\n{result.stdout}"
 
     def build(self, targets):

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -257,6 +258,8 @@ def test_renamed_entry_point_keeps_its_socket(ferrule, nginx):
     requests, failures = load.finish()
     # A connection of the old name ends, or its request finds no entry point (404); new ones are never refused.
     assert requests > 100 and ("connect" not in failures or "connect 0," in failures), failures
+    strays = re.search(r"Non-2xx or 3xx responses: (\d+)", failures)
+    assert not strays or int(strays[1]) <= 16 * 6, "no more than one of each connection and reload"
 
 
 @pytest.mark.parametrize("reuse", [False, True])
