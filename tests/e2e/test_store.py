@@ -2,6 +2,8 @@
 """Accounts and certificates in a directory instead of acme.json: obtained, kept over restarts and crashes, copied from
 and to Traefik's form, and refused or repaired where disk, mode or owner are wrong."""
 
+import base64
+import datetime
 import json
 import os
 import stat
@@ -129,3 +131,35 @@ def test_full_disk_when_the_certificate_comes(ferrule, origin, bind, pebble):
     space.free()
     wait_over(proxy, bind, pebble)
     proxy.wait_log("certificate stored and given to the workers", AGAIN_S)
+
+
+@pytest.mark.parametrize("storage", ["acme.json", "store"])
+def test_old_certificates_of_names_that_nothing_asks_for(ferrule, origin, bind, pebble, authority, storage):
+    """Archived 30 days after their end, deleted from the archive a year after it; what is asked for stays."""
+    def item(name, ended_days):
+        issued = authority.issue(name, starts=datetime.timedelta(days=-500), ends=datetime.timedelta(days=-ended_days))
+        text = [base64.b64encode(path.read_bytes()).decode() for path in (issued.cert_file, issued.key_file)]
+        return {"domain": {"main": name}, "certificate": text[0], "key": text[1], "Store": "default"}
+
+    proxy = ferrule.acme(pebble, bind, origin, domains=NAMES, resolver={"storage": storage}, start=False)
+    folder = proxy.folder.parent / "storage0"
+    source = folder / "acme.json"
+    items = [item("left.test", 40), item("recent.test", 20), item("older.test", 400)]
+    other = [item("other.test", 40)]
+    source.write_text(json.dumps({"test": {"Certificates": items}, "elsewhere": {"Certificates": other}}))
+    source.chmod(0o600)
+    if storage != "acme.json":
+        assert run_cli("store", "copy", str(source), str(folder / storage)).returncode == 0
+    proxy.start()
+    wait_over(proxy, bind, pebble)
+    assert "left.test: the certificate of resolver test ended long ago" in proxy.log
+    assert "older.test: the archived certificate of resolver test is deleted" in proxy.log
+    proxy.stop()
+    archive = folder / ("acme.archive.json" if storage == "acme.json" else "store.archive")
+    for path, expected in ((folder / storage, {"recent.test", "demo.edge.test", "other.test"}), (archive, {"left.test"})):
+        if storage != "acme.json":
+            assert run_cli("store", "copy", str(path), str(folder / f"{path.name}-shown.json")).returncode == 0
+            path = folder / f"{path.name}-shown.json"
+        shown = json.loads(path.read_text())
+        names = {c["domain"]["main"] for section in shown.values() for c in section["Certificates"] or []}
+        assert names == expected

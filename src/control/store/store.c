@@ -50,10 +50,9 @@ struct result store_put_cert(struct store *s, const struct store_cert *cert, str
     return s->ops->put_cert(s, cert, why);
 }
 
-struct result store_remove_cert(struct store *s, const char *resolver, const char *main,
-                                struct why *why)
+struct result store_remove_cert(struct store *s, const struct store_cert *cert, struct why *why)
 {
-    return s->ops->remove_cert(s, resolver, main, why);
+    return s->ops->remove_cert(s, cert, why);
 }
 
 /* ---- copying -------------------------------------------------------------------------------- */

@@ -53,7 +53,8 @@ const struct store_cert *store_cert_at(struct store *store, uint32_t index, stru
 /* Replaces the certificate of the same resolver and set of names, or adds it. On disk when it
  * returns ok. ERR_FORMAT: a directory holds only what can be read as a certificate and a key. */
 struct result store_put_cert(struct store *store, const struct store_cert *cert, struct why *why);
-struct result store_remove_cert(struct store *store, const char *resolver, const char *main,
+/* Removes the certificate of this resolver and set of names; harmless when there is none. */
+struct result store_remove_cert(struct store *store, const struct store_cert *cert,
                                 struct why *why);
 
 /* What a copy has come to. */

@@ -372,21 +372,14 @@ static bool has_cert(struct store *s, const struct store_cert *cert)
     return store_json_has_cert(file_of(s)->root, cert);
 }
 
-struct removal {
-    const char *resolver, *main;
-};
-
 static void apply_removal(json_t *root, const void *arg)
 {
-    const struct removal *r = arg;
-    store_json_remove_cert(root, r->resolver, r->main);
+    store_json_remove_cert(root, arg);
 }
 
-static struct result remove_cert(struct store *s, const char *resolver, const char *main,
-                                 struct why *why)
+static struct result remove_cert(struct store *s, const struct store_cert *cert, struct why *why)
 {
-    struct removal r = {resolver, main};
-    return change_and_save(file_of(s), apply_removal, &r, why);
+    return change_and_save(file_of(s), apply_removal, cert, why);
 }
 
 static const struct store_ops file_ops = {

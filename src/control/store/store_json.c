@@ -275,12 +275,10 @@ void store_json_put_cert(json_t *root, const struct store_cert *cert)
     set_base64(item, "key", buf_span(&cert->key_pem));
 }
 
-void store_json_remove_cert(json_t *root, const char *resolver, const char *main)
+void store_json_remove_cert(json_t *root, const struct store_cert *cert)
 {
-    json_t *list = certificates_of(root, resolver);
-    for (size_t i = json_array_size(list); i-- > 0;) {
-        const json_t *domain = json_object_get(json_array_get(list, i), "domain");
-        if (strcmp(text_of(domain, "main"), main) == 0)
+    json_t *list = json_object_get(json_object_get(root, cert->resolver), "Certificates");
+    for (size_t i = json_array_size(list); i-- > 0;)
+        if (same_names(json_array_get(list, i), cert))
             json_array_remove(list, i);
-    }
 }

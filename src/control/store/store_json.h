@@ -39,4 +39,4 @@ bool store_json_has_cert(const json_t *root, const struct store_cert *cert);
 void store_json_put_account(json_t *root, const char *resolver,
                             const struct store_account *account);
 void store_json_put_cert(json_t *root, const struct store_cert *cert);
-void store_json_remove_cert(json_t *root, const char *resolver, const char *main);
+void store_json_remove_cert(json_t *root, const struct store_cert *cert);

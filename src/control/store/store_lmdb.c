@@ -105,13 +105,12 @@ static int get_cert_bytes(const struct store_lmdb *s, MDB_txn *txn, uint64_t id,
     return rc;
 }
 
-/* The first certificate of a name that `is_it` accepts; 0 = none. Damaged ones are passed over. */
-static int find(const struct store_lmdb *s, MDB_txn *txn, const char *name,
-                bool (*is_it)(const struct store_record *record, const struct store_cert *cert),
-                const struct store_cert *cert, uint64_t *ret)
+/* The certificate of this resolver and set of names; 0 = none. Damaged ones are passed over. */
+static int find(const struct store_lmdb *s, MDB_txn *txn, const struct store_cert *cert,
+                uint64_t *ret)
 {
     MDB_cursor *cursor;
-    MDB_val k = val_of(span_str(name)), v;
+    MDB_val k = val_of(span_str(cert->main)), v;
     *ret = 0;
     if (!k.mv_size || k.mv_size > KEY_BYTES)
         return 0;
@@ -124,19 +123,12 @@ static int find(const struct store_lmdb *s, MDB_txn *txn, const char *name,
         struct store_record record;
         uint64_t id = number_get(&v);
         rc = get_cert_bytes(s, txn, id, &bytes);
-        if (!rc && store_record_read(bytes, &record) && is_it(&record, cert))
+        if (!rc && store_record_read(bytes, &record) && store_record_is_of(&record, cert))
             *ret = id;
         rc = rc == MDB_NOTFOUND ? 0 : rc;
     }
     mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-static bool is_main(const struct store_record *record, const struct store_cert *cert)
-{
-    struct span names = record->names;
-    return span_eq(record->resolver, span_str(cert->resolver)) &&
-           span_eq(store_record_name(&names), span_str(cert->main));
 }
 
 /* Takes one certificate out of those of a name. */
@@ -269,7 +261,7 @@ static int apply_addition(const struct store_lmdb *s, MDB_txn *txn, void *arg)
 {
     struct addition *a = arg;
     struct buf place = {0};
-    int rc = find(s, txn, a->cert->main, store_record_is_of, a->cert, &a->replaced);
+    int rc = find(s, txn, a->cert, &a->replaced);
     if (!rc && a->replaced)
         rc = remove_id(s, txn, a->replaced);
     if (!rc)
@@ -308,27 +300,25 @@ static struct result put_cert(struct store *store, const struct store_cert *cert
 }
 
 struct removal {
-    struct store_cert cert; /* resolver and main name */
-    uint64_t removed;       /* result; 0 = there was none */
+    const struct store_cert *cert;
+    uint64_t removed; /* result; 0 = there was none */
 };
 
 static int apply_removal(const struct store_lmdb *s, MDB_txn *txn, void *arg)
 {
     struct removal *r = arg;
-    int rc = find(s, txn, r->cert.main, is_main, &r->cert, &r->removed);
+    int rc = find(s, txn, r->cert, &r->removed);
     return !rc && r->removed ? remove_id(s, txn, r->removed) : rc;
 }
 
-static struct result remove_cert(struct store *store, const char *resolver, const char *main,
+static struct result remove_cert(struct store *store, const struct store_cert *cert,
                                  struct why *why)
 {
     struct store_lmdb *s = lmdb_of(store);
-    struct removal r = {.cert = {.resolver = (char *)resolver, .main = (char *)main}};
-    do {
-        TRY(change(s, apply_removal, &r, why));
-        if (r.removed)
-            ids_remove(s, r.removed);
-    } while (r.removed);
+    struct removal r = {.cert = cert};
+    TRY(change(s, apply_removal, &r, why));
+    if (r.removed)
+        ids_remove(s, r.removed);
     return result_ok();
 }
 
@@ -485,7 +475,7 @@ static bool has_cert(struct store *store, const struct store_cert *cert)
     uint64_t id = 0;
     if (begin_reading(s, &txn))
         return false;
-    int rc = find(s, txn, cert->main, store_record_is_of, cert, &id);
+    int rc = find(s, txn, cert, &id);
     end_reading(s, txn);
     return !rc && id;
 }

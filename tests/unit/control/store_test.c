@@ -146,10 +146,14 @@ static void takes_in_what_others_wrote_meanwhile(void **unused)
     assert_true(result_is_ok(store_open(path, &s, &why)));
     put_file(traefik_file, 0600);
     struct store_cert c = cert_of("c.test", NULL, 0, "C");
+    struct store_cert gone = cert_of("b.test", NULL, 0, "");
     assert_true(result_is_ok(store_put_cert(s, &c, &why)));
     assert_int_equal(store_cert_count(s), 2);
+    assert_true(result_is_ok(store_remove_cert(s, &gone, &why)));
+    assert_int_equal(store_cert_count(s), 2); /* its names are others */
+    gone = cert_of("b.test", (char *[]){(char *)"*.b.test"}, 1, "");
     assert_non_null(store_account(s, "le"));
-    assert_true(result_is_ok(store_remove_cert(s, "le", "b.test", &why)));
+    assert_true(result_is_ok(store_remove_cert(s, &gone, &why)));
     assert_int_equal(store_cert_count(s), 1);
     store_close(s);
     assert_true(result_is_ok(store_open(path, &s, &why)));
