@@ -7,6 +7,7 @@
 #include "control/cli.h"
 #include "control/provider/host.h"
 #include "control/provider/provider_cli.h"
+#include "control/store_cli.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,7 @@ static const struct command {
     {"stop", cli_stop, "end a running ferrule: no request is cut off"},
     {"cert", cli_cert, "list, show, explain, plan, renew, revoke, import or export certificates"},
     {"account", cli_account, "give an account at a CA another key"},
+    {"store", store_cli, "copy accounts and certificates from one storage to another"},
     {"options", config_options_main, "list every option"},
     {"provider", provider_cli, "list, show or test DNS provider plug-ins"},
     {"upgrade-check", upgrade_check_main, NULL},

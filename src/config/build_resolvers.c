@@ -75,17 +75,24 @@ static void build_dns(struct build *b, struct place dns, struct config_resolver 
         r->dns_provider = build_text(b, dns, "provider");
 }
 
+/* Without "/" and "/." at its end. */
+static struct span trimmed(const char *path)
+{
+    size_t len = strlen(path);
+    while (len > 1 && (path[len - 1] == '/' || (path[len - 1] == '.' && path[len - 2] == '/')))
+        len--;
+    return span_of(path, len);
+}
+
 static void build_storage(struct build *b, struct place acme, struct config_resolver *r)
 {
     const struct node *n = build_at(acme, "storage").node;
     r->storage =
         build_absolute(b->arena, b->config->state_directory, build_text(b, acme, "storage"));
-    size_t len = strlen(r->storage);
-    if (len < 5 || strcmp(r->storage + len - 5, ".json") != 0)
-        problems_error(
-            b->problems, n ? n->at : b->top,
-            "storage must be a path that ends in .json; other kinds of storage are known, "
-            "but not available in this version of ferrule");
+    if (span_eq(trimmed(r->storage), trimmed(b->config->state_directory)))
+        problems_error(b->problems, n ? n->at : b->top,
+                       "storage must be a path of its own: a file that ends in .json, or a "
+                       "directory other than the state directory");
 }
 
 /* Is any challenge written, whether good or not? */

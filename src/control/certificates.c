@@ -93,9 +93,11 @@ struct result certificates_put_acme(struct control *c, const struct store_cert *
 void certificates_load_store(struct control *c, struct store *store)
 {
     for (uint32_t k = 0; k < store_cert_count(store); k++) {
-        const struct store_cert *cert = store_cert_at(store, k);
         struct why why;
-        if (!result_is_ok(certificates_put_acme(c, cert, &why)))
+        const struct store_cert *cert = store_cert_at(store, k, &why);
+        if (!cert)
+            log_error("%s", why.text);
+        else if (!result_is_ok(certificates_put_acme(c, cert, &why)))
             log_warn("the stored certificate of %s (%s) cannot be used: %s", cert->main,
                      cert->resolver, why.text);
     }
@@ -116,8 +118,11 @@ void certificates_drop_stores(struct control *c, const struct resolver_set *old)
         for (uint32_t k = 0; k < store_cert_count(store); k++) {
             if (resolver_set_has(&c->now->resolvers, store))
                 break;
-            char *slot = slot_of(store_cert_at(store, k));
-            publish_state_drop(c->certificates, slot);
+            struct why why;
+            const struct store_cert *cert = store_cert_at(store, k, &why);
+            char *slot = cert ? slot_of(cert) : NULL;
+            if (slot)
+                publish_state_drop(c->certificates, slot);
             free(slot);
         }
     }

@@ -67,6 +67,8 @@ static void keep_house(struct loop_timer *t)
         publish_state_reorder(c->certificates, now_s, &out);
     if (ticket_store_rotate(&c->tickets, now_s))
         publish_ticket_keys(&out, &c->tickets.keys);
+    if (sweep_run(c, now_s))
+        publish_state_update(c->certificates, now_s, &out);
     control_send_and_wipe(c, &out);
     reload_collect(c);
     control_plan_housekeeping(c);
@@ -342,6 +344,7 @@ static struct result open_all(struct control *c, struct config *config, struct w
     c->cert_files = cert_files_create(&files);
     cert_files_set(c->cert_files, config, c->reload.began_ns);
     certificates_load_stores(c, NULL);
+    (void)sweep_run(c, now_s); /* data is told of everything later */
     if (c->args->report_fd >= 0)
         TRY(report_map(c->args->report_fd, &c->report, why));
     return result_ok();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control/control_impl.h - what the files of the control process share: all of its state.
  * Thread: control.   Owns: nothing.
- * Never: included by another than control.c, certificates.c and reload.c. */
+ * Never: included by another than control.c, certificates.c, reload.c and sweep.c. */
 #pragma once
 
 #include "control/admin.h"
@@ -69,6 +69,7 @@ struct control {
     struct admin *admin;
     struct scrape *scrape; /* NULL: it could not be opened, or nothing asks for it */
     struct loop_timer housekeeping;
+    int64_t sweep_s; /* when old certificates are looked for again; wall clock */
 };
 
 /* ---- control.c ------------------------------------------------------------------------------ */
@@ -100,6 +101,13 @@ void certificates_drop_stores(struct control *c, const struct resolver_set *old)
 struct result certificates_load_default(struct control *c, struct why *why);
 /* Tells the scheduler of certificates for wants that are new, and of those that are gone. */
 void certificates_know_wants(struct control *c);
+
+/* ---- sweep.c -------------------------------------------------------------------------------- */
+
+/* Once a day: certificates that nothing asks for and that ended 30 days ago go from the stores to
+ * archives beside them, and those that ended a year ago from there. What cannot be archived stays.
+ * True: some are not served any more. */
+bool sweep_run(struct control *c, int64_t now_s);
 
 /* ---- reload.c ------------------------------------------------------------------------------- */
 

@@ -378,7 +378,7 @@ re.retry.initialInterval = "1s"
     one("resolvers", BASE + """\
 [certificatesResolvers.a]
 [certificatesResolvers.b.acme]
-storage = "store"
+storage = "./"
 caServer = "http://ca.test"
 keyType = "RSA1024"
 caCertificates = ["none.pem", "ferrule.toml"]
@@ -395,7 +395,7 @@ entryPoint = "web"
 """,
         "ferrule.toml:8:24: error: resolver a needs an acme part",
         "ferrule.toml:9:26: error: certificatesResolvers.b.acme has no challenge: it needs dnsChallenge, httpChallenge or tlsChallenge",
-        "ferrule.toml:10:11: error: storage must be a path that ends in .json; other kinds of storage are known, but not available in this version of ferrule",
+        "ferrule.toml:10:11: error: storage must be a path of its own: a file that ends in .json, or a directory other than the state directory",
         "ferrule.toml:11:12: error: certificatesResolvers.b.acme.caServer must be a URL beginning with https://, not \"http://ca.test\"",
         "ferrule.toml:12:11: error: certificatesResolvers.b.acme.keyType must be one of \"EC256\", \"EC384\", \"RSA2048\", \"RSA4096\", \"RSA8192\", not \"RSA1024\"",
         "ferrule.toml:13:19: error: caCertificates: cannot read DIR/none.pem: No such file or directory",

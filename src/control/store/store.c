@@ -2,354 +2,114 @@
 #include "control/store/store.h"
 
 #include "base/log.h"
-#include "base/must.h"
-#include "control/store/store_json.h"
+#include "control/store/store_impl.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <jansson.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#define STORE_BYTES_MAX (1u << 30)
-
-/* What tells one version of the file from another. */
-struct version {
-    dev_t device;
-    ino_t inode;
-    off_t size;
-    struct timespec changed;
-};
-
-struct store {
-    char *path; /* real path */
-    int lock_fd;
-    struct version version;
-    json_t *root; /* the file as it was read, with what we changed */
-    struct store_accounts accounts;
-    struct store_certs certs;
-};
-
-static struct version version_of(const struct stat *st)
-{
-    return (struct version){st->st_dev, st->st_ino, st->st_size, st->st_mtim};
-}
-
-static bool version_eq(const struct version *a, const struct version *b)
-{
-    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
-           a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
-}
-
-/* Whose file is it, and who else can read it? Repairs the mode, with a message. */
-static struct result check_file(int fd, const char *path, struct stat *st, struct why *why)
-{
-    if (fstat(fd, st) == -1)
-        return why_fail_sys(why, ERR_STORE, errno, "cannot look at %s", path);
-    if (!S_ISREG(st->st_mode))
-        return why_fail(why, ERR_PERMISSION, "%s is not a regular file", path);
-    if (st->st_uid != geteuid())
-        return why_fail(why, ERR_PERMISSION,
-                        "%s belongs to user %u, but ferrule runs as user %u: give it to that user",
-                        path, st->st_uid, geteuid());
-    if (st->st_mode & 077) {
-        if (fchmod(fd, 0600) == -1)
-            return why_fail_sys(why, ERR_PERMISSION, errno,
-                                "%s holds private keys and is open to others (mode %03o)", path,
-                                st->st_mode & 0777);
-        log_warn("%s holds private keys and was open to others (mode %03o): changed to 600", path,
-                 st->st_mode & 0777);
-    }
-    if (st->st_size > STORE_BYTES_MAX)
-        return why_fail(why, ERR_TOO_LARGE, "%s is larger than 1 GiB", path);
-    return result_ok();
-}
-
-static struct result read_all(int fd, const char *path, size_t size, struct buf *out,
-                              struct why *why)
-{
-    size_t left = size;
-    while (left) {
-        ssize_t n = read(fd, buf_reserve(out, left), left);
-        if (n == -1 && errno == EINTR)
-            continue;
-        if (n == -1)
-            return why_fail_sys(why, ERR_STORE, errno, "cannot read %s", path);
-        if (n == 0)
-            break;
-        out->len += (size_t)n;
-        left -= (size_t)n;
-    }
-    return result_ok();
-}
-
-/* Parses the text; an empty file is an empty store. */
-static struct result parse(struct store *s, struct span text, struct why *why)
-{
-    json_error_t error;
-    json_t *root =
-        text.len ? json_loadb((const char *)text.ptr, text.len, 0, &error) : json_object();
-    if (!root)
-        return why_fail(why, ERR_FORMAT,
-                        "%s is not valid JSON at line %d, column %d (%s): restore it from a copy, "
-                        "or move it away to begin with an empty store",
-                        s->path, error.line, error.column, error.text);
-    struct store_accounts accounts = {0};
-    struct store_certs certs = {0};
-    struct result r = store_json_read(root, s->path, &accounts, &certs, why);
-    if (!result_is_ok(r)) {
-        json_decref(root);
-        return r;
-    }
-    json_decref(s->root);
-    store_json_free(&s->accounts, &s->certs);
-    s->root = root;
-    s->accounts = accounts;
-    s->certs = certs;
-    return result_ok();
-}
-
-/* Reads the file unless it is the version that we know. */
-static struct result load(struct store *s, struct why *why)
-{
-    int fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd == -1 && errno == ENOENT) {
-        s->version = (struct version){0};
-        return s->root ? result_ok() : parse(s, (struct span){0}, why);
-    }
-    if (fd == -1)
-        return why_fail_sys(why, ERR_PERMISSION, errno, "cannot open %s", s->path);
-    struct stat st;
-    struct buf text = {0};
-    struct result r = check_file(fd, s->path, &st, why);
-    struct version version = version_of(&st);
-    if (result_is_ok(r) && !(s->root && version_eq(&version, &s->version))) {
-        r = read_all(fd, s->path, (size_t)st.st_size, &text, why);
-        if (result_is_ok(r))
-            r = parse(s, buf_span(&text), why);
-        if (result_is_ok(r))
-            s->version = version;
-    }
-    buf_wipe_free(&text);
-    close(fd);
-    return r;
-}
-
-static struct result write_all(int fd, struct span text)
-{
-    while (text.len) {
-        ssize_t n = write(fd, text.ptr, text.len);
-        if (n == -1 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return result_fail_sys(ERR_STORE, n ? errno : ENOSPC);
-        text = span_skip(text, (size_t)n);
-    }
-    return fsync(fd) == -1 ? result_fail_sys(ERR_STORE, errno) : result_ok();
-}
-
-static void sync_directory_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char *directory = slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd != -1) {
-        fsync(fd);
-        close(fd);
-    }
-    free(directory);
-}
-
-/* Puts `text` in the file's place: whole, or not at all. */
-static struct result replace_file(struct store *s, struct span text, struct why *why)
-{
-    char *temporary = mem_printf("%s.tmp", s->path);
-    struct stat st;
-    struct result r = result_ok();
-    /* One left from a crash may have another mode or owner. */
-    unlink(temporary);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd == -1)
-        r = result_fail_sys(ERR_STORE, errno);
-    if (result_is_ok(r))
-        r = write_all(fd, text);
-    if (result_is_ok(r) && (fstat(fd, &st) == -1 || rename(temporary, s->path) == -1))
-        r = result_fail_sys(ERR_STORE, errno);
-    if (fd != -1)
-        close(fd);
-    if (result_is_ok(r)) {
-        sync_directory_of(s->path);
-        s->version = version_of(&st);
-    } else {
-        unlink(temporary);
-        r = why_fail_sys(why, ERR_STORE, r.sys,
-                         "cannot write %s (what it held is untouched; ferrule tries again)",
-                         s->path);
-    }
-    free(temporary);
-    return r;
-}
-
-static struct result save(struct store *s, struct why *why)
-{
-    char *text = json_dumps(s->root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    must(text);
-    struct span span = span_str(text);
-    struct result r = replace_file(s, span, why);
-    secret_wipe(text, span.len);
-    free(text);
-    return r;
-}
-
-static struct result take_lock(struct store *s, struct why *why)
-{
-    char *path = mem_printf("%s.lock", s->path);
-    struct result r = result_ok();
-    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (s->lock_fd == -1)
-        r = why_fail_sys(why, ERR_PERMISSION, errno, "cannot open %s", path);
-    else if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == -1)
-        r = why_fail(why, ERR_BUSY, "%s is used by another ferrule: give this one its own storage",
-                     s->path);
-    free(path);
-    return r;
-}
-
-/* Absolute path with links of its directory and of itself resolved, so that a rename replaces the
- * file and not a link to it. The file itself need not exist. */
-static char *real_path(const char *path)
-{
-    char *whole = realpath(path, NULL);
-    if (whole)
-        return whole;
-    const char *slash = strrchr(path, '/');
-    char *directory = slash ? mem_strndup(path, (size_t)(slash - path) + 1) : mem_strdup(".");
-    char *real = realpath(directory, NULL);
-    free(directory);
-    if (!real)
-        return NULL;
-    char *joined = mem_printf("%s/%s", real[1] ? real : "", slash ? slash + 1 : path);
-    free(real);
-    return joined;
-}
 
 struct result store_open(const char *path, struct store **ret, struct why *why)
 {
-    struct store *s = mem_zalloc(sizeof *s);
-    s->lock_fd = -1;
-    s->path = real_path(path);
-    struct result r =
-        s->path ? take_lock(s, why)
-                : why_fail_sys(why, ERR_NOT_FOUND, errno, "cannot find the directory of %s", path);
-    if (result_is_ok(r))
-        r = load(s, why);
-    if (!result_is_ok(r)) {
-        store_close(s);
-        return r;
-    }
-    *ret = s;
-    return r;
+    size_t len = strlen(path);
+    bool is_file = len >= 5 && strcmp(path + len - 5, ".json") == 0;
+    return is_file ? store_file_open(path, ret, why) : store_lmdb_open(path, ret, why);
 }
 
 void store_close(struct store *s)
 {
-    if (!s)
-        return;
-    store_json_free(&s->accounts, &s->certs);
-    json_decref(s->root);
-    if (s->lock_fd != -1)
-        close(s->lock_fd);
-    free(s->path);
-    free(s);
+    if (s)
+        s->ops->close(s);
 }
 
 const struct store_account *store_account(struct store *s, const char *resolver)
 {
-    for (uint32_t i = 0; i < s->accounts.count; i++)
-        if (strcmp(s->accounts.items[i].resolver, resolver) == 0)
-            return &s->accounts.items[i].account;
-    return NULL;
-}
-
-uint32_t store_cert_count(const struct store *s)
-{
-    return s->certs.count;
-}
-
-const struct store_cert *store_cert_at(const struct store *s, uint32_t index)
-{
-    must(index < s->certs.count);
-    return &s->certs.items[index];
-}
-
-/* Takes in what others wrote, changes the tree by `change`, writes it, and reads it back into our
- * lists. On failure the tree is read again from the file, so memory never runs ahead of disk. */
-static struct result change_and_save(struct store *s, void (*change)(json_t *root, const void *arg),
-                                     const void *arg, struct why *why)
-{
-    TRY(load(s, why));
-    json_t *before = s->root;
-    s->root = json_deep_copy(before);
-    must(s->root);
-    change(s->root, arg);
-    struct result r = save(s, why);
-    if (!result_is_ok(r)) {
-        json_decref(s->root);
-        s->root = before;
-        return r;
-    }
-    json_decref(before);
-    store_json_free(&s->accounts, &s->certs);
-    s->accounts = (struct store_accounts){0};
-    s->certs = (struct store_certs){0};
-    return store_json_read(s->root, s->path, &s->accounts, &s->certs, why);
-}
-
-struct account_change {
-    const char *resolver;
-    const struct store_account *account;
-};
-
-static void apply_account(json_t *root, const void *arg)
-{
-    const struct account_change *c = arg;
-    store_json_put_account(root, c->resolver, c->account);
+    return s->ops->account(s, resolver);
 }
 
 struct result store_put_account(struct store *s, const char *resolver,
                                 const struct store_account *account, struct why *why)
 {
-    struct account_change c = {resolver, account};
-    return change_and_save(s, apply_account, &c, why);
+    return s->ops->put_account(s, resolver, account, why);
 }
 
-static void apply_cert(json_t *root, const void *arg)
+const char *store_account_name(struct store *s, uint32_t index)
 {
-    store_json_put_cert(root, arg);
+    return s->ops->account_name(s, index);
+}
+
+uint32_t store_cert_count(const struct store *s)
+{
+    return s->ops->cert_count(s);
+}
+
+const struct store_cert *store_cert_at(struct store *s, uint32_t index, struct why *why)
+{
+    return s->ops->cert_at(s, index, why);
 }
 
 struct result store_put_cert(struct store *s, const struct store_cert *cert, struct why *why)
 {
-    return change_and_save(s, apply_cert, cert, why);
+    return s->ops->put_cert(s, cert, why);
 }
 
-struct removal {
-    const char *resolver, *main;
-};
-
-static void apply_removal(json_t *root, const void *arg)
+struct result store_remove_cert(struct store *s, const struct store_cert *cert, struct why *why)
 {
-    const struct removal *r = arg;
-    store_json_remove_cert(root, r->resolver, r->main);
+    return s->ops->remove_cert(s, cert, why);
 }
 
-struct result store_remove_cert(struct store *s, const char *resolver, const char *main,
+/* ---- copying -------------------------------------------------------------------------------- */
+
+static struct result copy_accounts(struct store *from, struct store *to, struct store_copied *ret,
+                                   struct why *why)
+{
+    const char *lent;
+    for (uint32_t i = 0; (lent = store_account_name(from, i)); i++) {
+        char *name = mem_strdup(lent);
+        const struct store_account *account =
+            store_account(to, name) ? NULL : store_account(from, name);
+        struct result r = result_ok();
+        if (account) {
+            r = store_put_account(to, name, account, why);
+            ret->accounts += result_is_ok(r);
+        }
+        free(name);
+        TRY(r);
+    }
+    return result_ok();
+}
+
+static struct result copy_certs(struct store *from, struct store *to, struct store_copied *ret,
                                 struct why *why)
 {
-    struct removal r = {resolver, main};
-    return change_and_save(s, apply_removal, &r, why);
+    for (uint32_t i = 0; i < store_cert_count(from); i++) {
+        struct why problem = {""};
+        const struct store_cert *cert = store_cert_at(from, i, &problem);
+        if (cert && to->ops->has_cert(to, cert))
+            continue;
+        struct result r = cert ? store_put_cert(to, cert, &problem) : result_fail(ERR_FORMAT);
+        if (r.code == ERR_FORMAT) {
+            log_warn("%s%snot copied: %s", cert ? cert->main : "", cert ? ": " : "", problem.text);
+            ret->left_out++;
+        } else if (!result_is_ok(r)) {
+            *why = problem;
+            return r;
+        } else {
+            ret->certs++;
+        }
+    }
+    return result_ok();
+}
+
+struct result store_copy(struct store *from, struct store *to, struct store_copied *ret,
+                         struct why *why)
+{
+    struct store_copied copied = {0};
+    TRY(to->ops->begin(to, why));
+    struct result r = copy_accounts(from, to, &copied, why);
+    if (result_is_ok(r))
+        r = copy_certs(from, to, &copied, why);
+    bool keep = result_is_ok(r);
+    struct result end = to->ops->end(to, keep, keep ? why : NULL);
+    TRY(r);
+    TRY(end);
+    *ret = copied;
+    return result_ok();
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* control/store/store.h - accounts and certificates on disk: Traefik's acme.json.
- * Thread: control.   Owns: the parsed file's content, until store_close().
- * Never: clobbers what another program wrote (re-reads and merges before every write), leaves a
- * torn file (temporary file, fsync, rename, fsync of the directory), accepts a mode other than
- * 0600 or a foreign owner without repairing it or saying so. */
+/* control/store/store.h - accounts and certificates on disk: Traefik's acme.json, or a directory
+ * with an LMDB environment.
+ * Thread: control.   Owns: what it lends, until store_close().
+ * Never: loses or clobbers what is on disk (a change is there as a whole when it returned ok, or
+ * not at all); accepts a mode that lets others in, or a foreign owner, without repairing it or
+ * saying so; shares its place with another process. */
 #pragma once
 
 #include "base/buf.h"
@@ -30,20 +31,38 @@ struct store_cert {
     struct buf chain_pem, key_pem;
 };
 
-/* Opens or creates `path` (ending in .json). Takes an exclusive lock beside it; ERR_BUSY when
- * another process has it. ERR_PERMISSION, ERR_STORE, ERR_FORMAT name file and remedy. */
+/* Opens or creates `path`: a file in Traefik's form when it ends in ".json", else a directory.
+ * Takes an exclusive lock; ERR_BUSY when another process has it. ERR_PERMISSION, ERR_STORE,
+ * ERR_FORMAT, ERR_VERSION name path and remedy. */
 struct result store_open(const char *path, struct store **ret, struct why *why);
+/* NULL is fine. */
 void store_close(struct store *store);
 
-/* The account of a resolver; NULL when there is none. Borrowed until the next store_ call. */
+/* The account of a resolver; NULL when there is none that can be read (the log says so when it is
+ * damaged). Borrowed until the next store_ call. */
 const struct store_account *store_account(struct store *store, const char *resolver);
+/* On disk when it returns ok. */
 struct result store_put_account(struct store *store, const char *resolver,
                                 const struct store_account *account, struct why *why);
-/* All certificates, in file order. Borrowed until the next store_ call. */
+/* Whose account it is, in the store's own order; NULL behind the last. Borrowed as above. */
+const char *store_account_name(struct store *store, uint32_t index);
+/* All certificates, in the order in which they came. NULL with `why`: this one cannot be read.
+ * Borrowed until the next store_ call. */
 uint32_t store_cert_count(const struct store *store);
-const struct store_cert *store_cert_at(const struct store *store, uint32_t index);
+const struct store_cert *store_cert_at(struct store *store, uint32_t index, struct why *why);
 /* Replaces the certificate of the same resolver and set of names, or adds it. On disk when it
- * returns ok. */
+ * returns ok. ERR_FORMAT: a directory holds only what can be read as a certificate and a key. */
 struct result store_put_cert(struct store *store, const struct store_cert *cert, struct why *why);
-struct result store_remove_cert(struct store *store, const char *resolver, const char *main,
+/* Removes the certificate of this resolver and set of names; harmless when there is none. */
+struct result store_remove_cert(struct store *store, const struct store_cert *cert,
                                 struct why *why);
+
+/* What a copy has come to. */
+struct store_copied {
+    uint32_t accounts, certs;
+    uint32_t left_out; /* certificates that cannot be read; the log names them */
+};
+/* Copies everything into another store, in one piece or not at all: accounts that are there
+ * already stay as they are, as do certificates of the same resolver and names. */
+struct result store_copy(struct store *from, struct store *to, struct store_copied *ret,
+                         struct why *why);

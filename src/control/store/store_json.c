@@ -2,6 +2,7 @@
 #include "control/store/store_json.h"
 
 #include "base/must.h"
+#include "control/store/store_impl.h"
 #include "crypto/digest.h"
 #include "crypto/key.h"
 
@@ -60,15 +61,16 @@ static bool read_cert(const char *resolver, const json_t *j, struct store_cert *
            get_base64(j, "key", &c->key_pem) && c->key_pem.len;
 }
 
-static void free_account(struct store_account *a)
+void store_free_account(struct store_account *a)
 {
     free(a->email);
     free(a->registration_uri);
     buf_wipe_free(&a->key_der);
     buf_wipe_free(&a->next_key_der);
+    *a = (struct store_account){0};
 }
 
-static void free_cert(struct store_cert *c)
+void store_free_cert(struct store_cert *c)
 {
     for (uint32_t i = 0; i < c->san_count; i++)
         free(c->sans[i]);
@@ -77,16 +79,17 @@ static void free_cert(struct store_cert *c)
     free(c->main);
     buf_free(&c->chain_pem);
     buf_wipe_free(&c->key_pem);
+    *c = (struct store_cert){0};
 }
 
 void store_json_free(struct store_accounts *accounts, struct store_certs *certs)
 {
     for (uint32_t i = 0; i < accounts->count; i++) {
         free(accounts->items[i].resolver);
-        free_account(&accounts->items[i].account);
+        store_free_account(&accounts->items[i].account);
     }
     for (uint32_t i = 0; i < certs->count; i++)
-        free_cert(&certs->items[i]);
+        store_free_cert(&certs->items[i]);
     free(accounts->items);
     free(certs->items);
     *accounts = (struct store_accounts){0};
@@ -232,6 +235,19 @@ static bool same_names(const json_t *item, const struct store_cert *cert)
     return true;
 }
 
+bool store_json_has_cert(const json_t *root, const struct store_cert *cert)
+{
+    const json_t *list = json_object_get(json_object_get(root, cert->resolver), "Certificates");
+    const json_t *item;
+    size_t i;
+    json_array_foreach((json_t *)list, i, item)
+    {
+        if (same_names(item, cert))
+            return true;
+    }
+    return false;
+}
+
 void store_json_put_cert(json_t *root, const struct store_cert *cert)
 {
     json_t *list = certificates_of(root, cert->resolver), *item = NULL;
@@ -259,12 +275,10 @@ void store_json_put_cert(json_t *root, const struct store_cert *cert)
     set_base64(item, "key", buf_span(&cert->key_pem));
 }
 
-void store_json_remove_cert(json_t *root, const char *resolver, const char *main)
+void store_json_remove_cert(json_t *root, const struct store_cert *cert)
 {
-    json_t *list = certificates_of(root, resolver);
-    for (size_t i = json_array_size(list); i-- > 0;) {
-        const json_t *domain = json_object_get(json_array_get(list, i), "domain");
-        if (strcmp(text_of(domain, "main"), main) == 0)
+    json_t *list = json_object_get(json_object_get(root, cert->resolver), "Certificates");
+    for (size_t i = json_array_size(list); i-- > 0;)
+        if (same_names(json_array_get(list, i), cert))
             json_array_remove(list, i);
-    }
 }

@@ -33,8 +33,10 @@ struct result store_json_read(const json_t *root, const char *path, struct store
                               struct store_certs *certs, struct why *why);
 /* Frees both lists and wipes the keys. */
 void store_json_free(struct store_accounts *accounts, struct store_certs *certs);
+/* Is there one of this resolver and set of names? */
+bool store_json_has_cert(const json_t *root, const struct store_cert *cert);
 /* Each changes the tree; members that are not ours are kept. */
 void store_json_put_account(json_t *root, const char *resolver,
                             const struct store_account *account);
 void store_json_put_cert(json_t *root, const struct store_cert *cert);
-void store_json_remove_cert(json_t *root, const char *resolver, const char *main);
+void store_json_remove_cert(json_t *root, const struct store_cert *cert);

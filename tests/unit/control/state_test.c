@@ -3,7 +3,10 @@
 
 #include "unit.h"
 
+#include <stdio.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 static char directory[64];
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/store/store.c"
+#include "control/store/store_file.c"
 #include "control/store/store_json.c"
 
 #include "unit.h"
@@ -81,18 +82,61 @@ static void reads_and_keeps_what_traefik_wrote(void **unused)
     assert_int_equal(a->key_der.len, 3);
     assert_null(store_account(s, "empty"));
     assert_int_equal(store_cert_count(s), 1);
-    assert_string_equal(store_cert_at(s, 0)->sans[0], "*.b.test");
-    assert_int_equal(store_cert_at(s, 0)->chain_pem.len, 4);
+    assert_string_equal(store_cert_at(s, 0, &why)->sans[0], "*.b.test");
+    assert_int_equal(store_cert_at(s, 0, &why)->chain_pem.len, 4);
 
     /* Same names in another order replace it; everything unknown stays. */
     char *sans[] = {(char *)"b.test"};
     struct store_cert again = cert_of("*.b.test", sans, 1, "NEWCERT");
     assert_true(result_is_ok(store_put_cert(s, &again, &why)));
     assert_int_equal(store_cert_count(s), 1);
-    assert_string_equal(store_cert_at(s, 0)->main, "*.b.test");
+    assert_string_equal(store_cert_at(s, 0, &why)->main, "*.b.test");
     assert_non_null(strstr(get_file(), "\"Other\""));
     assert_non_null(strstr(get_file(), "\"Extra\": 7"));
     store_close(s);
+}
+
+/* A file as Traefik v3 documents it, two resolvers and a third that has obtained nothing: a change
+ * of one leaves every byte of meaning of the others. */
+static void several_resolvers_and_unknown_members_survive(void **unused)
+{
+    static const char text[] =
+        "{\n  \"letsencrypt\": {\n    \"Account\": {\n      \"Email\": \"ops@b.test\",\n"
+        "      \"Registration\": {\"body\": {\"status\": \"valid\", \"contact\": "
+        "[\"mailto:ops@b.test\"], \"orders\": \"https://ca.test/o\"}, \"uri\": "
+        "\"https://ca.test/acct/7\"},\n      \"PrivateKey\": \"a2V5\", \"KeyType\": \"4096\"},\n"
+        "    \"Certificates\": [{\"domain\": {\"main\": \"b.test\", \"sans\": [\"www.b.test\"]}, "
+        "\"certificate\": \"Q0VSVA==\", \"key\": \"S0VZ\", \"Store\": \"default\"}]},\n"
+        "  \"zero\": {\"Account\": {\"Email\": \"\", \"Registration\": {\"body\": {}, \"uri\": "
+        "\"https://other.test/1\"}, \"PrivateKey\": \"bmV4dA==\", \"KeyType\": \"P384\", "
+        "\"NextPrivateKey\": \"bmV3\"}, \"Certificates\": [{\"domain\": {\"main\": \"b.test\"}, "
+        "\"certificate\": \"WkVSTw==\", \"key\": \"S0VZ\", \"Store\": \"tenant\", \"Future\": "
+        "{\"a\": "
+        "null}}], \"HTTPChallenges\": {}},\n  \"new\": {\"Account\": null, \"Certificates\": "
+        "null}\n}";
+    struct store *s;
+    struct why why = {""};
+    put_file(text, 0600);
+    assert_true(result_is_ok(store_open(path, &s, &why)));
+    assert_int_equal(store_cert_count(s), 2);
+    assert_int_equal(store_account(s, "zero")->key_type, KEY_EC384);
+    assert_int_equal(store_account(s, "zero")->next_key_der.len, 3);
+    assert_string_equal(store_account_name(s, 1), "zero");
+    assert_null(store_account_name(s, 2));
+    struct store_cert c = cert_of("b.test", (char *[]){(char *)"www.b.test"}, 1, "NEWCERT");
+    c.resolver = (char *)"letsencrypt";
+    assert_true(result_is_ok(store_put_cert(s, &c, &why)));
+    store_close(s);
+
+    json_t *before = json_loads(text, 0, NULL), *after = json_loads(get_file(), 0, NULL);
+    assert_true(json_equal(json_object_get(before, "zero"), json_object_get(after, "zero")));
+    assert_true(json_equal(json_object_get(before, "new"), json_object_get(after, "new")));
+    json_t *section = json_object_get(before, "letsencrypt");
+    json_t *item = json_array_get(json_object_get(section, "Certificates"), 0);
+    json_object_set_new(item, "certificate", json_string("TkVXQ0VSVA=="));
+    assert_true(json_equal(before, after));
+    json_decref(before);
+    json_decref(after);
 }
 
 static void takes_in_what_others_wrote_meanwhile(void **unused)
@@ -102,14 +146,18 @@ static void takes_in_what_others_wrote_meanwhile(void **unused)
     assert_true(result_is_ok(store_open(path, &s, &why)));
     put_file(traefik_file, 0600);
     struct store_cert c = cert_of("c.test", NULL, 0, "C");
+    struct store_cert gone = cert_of("b.test", NULL, 0, "");
     assert_true(result_is_ok(store_put_cert(s, &c, &why)));
     assert_int_equal(store_cert_count(s), 2);
+    assert_true(result_is_ok(store_remove_cert(s, &gone, &why)));
+    assert_int_equal(store_cert_count(s), 2); /* its names are others */
+    gone = cert_of("b.test", (char *[]){(char *)"*.b.test"}, 1, "");
     assert_non_null(store_account(s, "le"));
-    assert_true(result_is_ok(store_remove_cert(s, "le", "b.test", &why)));
+    assert_true(result_is_ok(store_remove_cert(s, &gone, &why)));
     assert_int_equal(store_cert_count(s), 1);
     store_close(s);
     assert_true(result_is_ok(store_open(path, &s, &why)));
-    assert_string_equal(store_cert_at(s, 0)->main, "c.test");
+    assert_string_equal(store_cert_at(s, 0, &why)->main, "c.test");
     store_close(s);
 }
 
@@ -216,6 +264,8 @@ static void test_next_account_key(void **state)
 }
 
 UNIT_TESTS(cmocka_unit_test_setup_teardown(test_next_account_key, make_directory, remove_directory),
-           CASE(reads_and_keeps_what_traefik_wrote), CASE(takes_in_what_others_wrote_meanwhile),
-           CASE(mode_is_repaired_and_damage_refused), CASE(a_full_disk_leaves_the_old_file),
-           CASE(one_process_at_a_time), CASE(a_link_stays_a_link))
+           CASE(reads_and_keeps_what_traefik_wrote),
+           CASE(several_resolvers_and_unknown_members_survive),
+           CASE(takes_in_what_others_wrote_meanwhile), CASE(mode_is_repaired_and_damage_refused),
+           CASE(a_full_disk_leaves_the_old_file), CASE(one_process_at_a_time),
+           CASE(a_link_stays_a_link))

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/store_cli.h"
+
+#include "control/store/store.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static int usage(void)
+{
+    fputs(
+        "usage: ferrule store copy FROM TO\n\n"
+        "Copies accounts and certificates. A path that ends in .json is a file in Traefik's form, "
+        "any\nother a directory. What TO has already stays as it is. Run it as the user that "
+        "ferrule runs\nas, while no ferrule uses either.\n",
+        stderr);
+    return 2;
+}
+
+static int copy(const char *from_path, const char *to_path)
+{
+    struct store *from = NULL, *to = NULL;
+    struct store_copied copied = {0};
+    struct why why = {""};
+    struct result r = result_ok();
+    if (access(from_path, F_OK) == -1)
+        r = why_fail(&why, ERR_NOT_FOUND, "there is no %s", from_path);
+    if (result_is_ok(r))
+        r = store_open(from_path, &from, &why);
+    if (result_is_ok(r))
+        r = store_open(to_path, &to, &why);
+    if (result_is_ok(r))
+        r = store_copy(from, to, &copied, &why);
+    if (result_is_ok(r))
+        printf("%s: %u accounts and %u certificates were copied from %s\n", to_path,
+               copied.accounts, copied.certs, from_path);
+    else
+        fprintf(stderr, "ferrule: %s\n", why.text);
+    if (copied.left_out)
+        fprintf(stderr, "ferrule: %u certificates cannot be read and were left out\n",
+                copied.left_out);
+    store_close(from);
+    store_close(to);
+    return result_is_ok(r) && !copied.left_out ? 0 : 1;
+}
+
+int store_cli(int argc, char **argv)
+{
+    if (argc != 4 || strcmp(argv[1], "copy") != 0 || argv[2][0] == '-' || argv[3][0] == '-')
+        return usage();
+    return copy(argv[2], argv[3]);
+}

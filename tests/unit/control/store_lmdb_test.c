@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/store/store_lmdb.c"
+
+#include "base/clock.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static char directory[64], path[96], file[96];
+
+static int make_directory(void **state)
+{
+    strncpy(directory, "/tmp/ferrule-lmdb-XXXXXX", sizeof directory - 1);
+    if (!mkdtemp(directory))
+        return -1;
+    snprintf(path, sizeof path, "%s/store", directory);
+    snprintf(file, sizeof file, "%s/acme.json", directory);
+    return 0;
+}
+
+static int remove_directory(void **state)
+{
+    static const char *const names[] = {"store/data.mdb", "store/lock",    "acme.json",
+                                        "acme.json.lock", "acme.json.tmp", "other"};
+    char at[128];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(at, sizeof at, "%s/%s", directory, names[i]);
+        unlink(at);
+    }
+    rmdir(path);
+    return rmdir(directory);
+}
+
+/* A certificate of these names, the first one the main one. */
+static struct store_cert make_cert(const char *resolver, const char *const *names, uint32_t count)
+{
+    struct store_cert c = {.resolver = mem_strdup(resolver),
+                           .main = mem_strdup(names[0]),
+                           .sans = mem_zalloc(count * sizeof *c.sans),
+                           .san_count = count - 1};
+    struct key *key;
+    struct buf der = {0}, chain = {0};
+    struct why why = {""};
+    for (uint32_t i = 1; i < count; i++)
+        c.sans[i - 1] = mem_strdup(names[i]);
+    assert_true(result_is_ok(key_generate(KEY_EC256, &key, &why)));
+    assert_true(result_is_ok(x509_self_signed(key, names, count, 10, &der, &why)));
+    for (int i = 0; i < 8; i++) { /* as long as real ones: pages of its own */
+        buf_put_be(&chain, der.len, 3);
+        buf_put_span(&chain, buf_span(&der));
+    }
+    assert_true(result_is_ok(x509_chain_to_pem(buf_span(&chain), &c.chain_pem)));
+    assert_true(result_is_ok(key_to_pem(key, &c.key_pem)));
+    key_free(key);
+    buf_free(&der);
+    buf_free(&chain);
+    return c;
+}
+
+static void put_new(struct store *s, const char *resolver, const char *main, const char *san)
+{
+    const char *names[] = {main, san};
+    struct why why = {""};
+    struct store_cert c = make_cert(resolver, names, san ? 2 : 1);
+    struct result r = store_put_cert(s, &c, &why);
+    assert_string_equal(why.text, "");
+    assert_true(result_is_ok(r));
+    store_free_cert(&c);
+}
+
+static struct store *open_good(void)
+{
+    struct store *s = NULL;
+    struct why why = {""};
+    (void)!result_is_ok(store_open(path, &s, &why));
+    assert_string_equal(why.text, "");
+    assert_non_null(s);
+    return s;
+}
+
+static const struct store_account account = {
+    .email = (char *)"a@b.test",
+    .registration_uri = (char *)"https://ca.test/acct/1",
+    .key_der = {(uint8_t *)"OLD", 3, 0},
+    .next_key_der = {(uint8_t *)"NEW", 3, 0},
+    .key_type = KEY_RSA4096,
+};
+
+static void certificates_survive_as_they_were(void **unused)
+{
+    static const char *const names[] = {"b.test", "*.b.test"};
+    struct store_cert c = make_cert("le", names, 2);
+    struct why why = {""};
+    struct store *s = open_good();
+    assert_true(result_is_ok(store_put_cert(s, &c, &why)));
+    store_close(s);
+    s = open_good();
+    assert_int_equal(store_cert_count(s), 1);
+    const struct store_cert *found = store_cert_at(s, 0, &why);
+    assert_non_null(found);
+    assert_string_equal(found->resolver, "le");
+    assert_string_equal(found->main, "b.test");
+    assert_int_equal(found->san_count, 1);
+    assert_string_equal(found->sans[0], "*.b.test");
+    assert_true(span_eq(buf_span(&found->chain_pem), buf_span(&c.chain_pem)));
+    assert_true(span_eq(buf_span(&found->key_pem), buf_span(&c.key_pem)));
+    store_close(s);
+    store_free_cert(&c);
+}
+
+static uint32_t places_of(struct store *store, const char *name)
+{
+    struct store_lmdb *s = lmdb_of(store);
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    MDB_val k = val_of(span_str(name)), v;
+    size_t count = 0;
+    assert_int_equal(lmdb_dir_begin(&s->dir, MDB_RDONLY, &txn), 0);
+    assert_int_equal(mdb_cursor_open(txn, s->dir.tables[NAMES], &cursor), 0);
+    if (!mdb_cursor_get(cursor, &k, &v, MDB_SET_KEY))
+        assert_int_equal(mdb_cursor_count(cursor, &count), 0);
+    mdb_cursor_close(cursor);
+    mdb_txn_abort(txn);
+    return (uint32_t)count;
+}
+
+static bool take_away(struct store *s, const char *resolver, const char *main, const char *san)
+{
+    struct why why;
+    struct store_cert c = {.resolver = (char *)resolver,
+                           .main = (char *)main,
+                           .sans = (char *[]){(char *)san},
+                           .san_count = san ? 1 : 0};
+    return result_is_ok(store_remove_cert(s, &c, &why));
+}
+
+static void a_renewal_replaces_only_its_own(void **unused)
+{
+    struct why why = {""};
+    struct store *s = open_good();
+    put_new(s, "le", "b.test", "c.test");
+    put_new(s, "le", "b.test", NULL);
+    put_new(s, "zero", "b.test", NULL);
+    assert_int_equal(places_of(s, "b.test"), 3);
+    put_new(s, "le", "c.test", "b.test"); /* the first again, names in another order */
+    assert_int_equal(store_cert_count(s), 3);
+    assert_int_equal(places_of(s, "b.test"), 3);
+    assert_int_equal(places_of(s, "c.test"), 1);
+    assert_string_equal(store_cert_at(s, 2, &why)->main, "c.test");
+    assert_true(take_away(s, "le", "b.test", NULL));
+    assert_int_equal(store_cert_count(s), 2);
+    assert_int_equal(places_of(s, "b.test"), 2);
+    assert_true(take_away(s, "le", "b.test", "c.test"));
+    assert_true(take_away(s, "zero", "b.test", NULL));
+    assert_true(take_away(s, "zero", "b.test", NULL));
+    assert_int_equal(store_cert_count(s), 0);
+    assert_int_equal(places_of(s, "b.test"), 0);
+    uint64_t last = lmdb_of(s)->count;
+    put_new(s, "le", "d.test", NULL);
+    assert_true(lmdb_of(s)->ids[last] == 5); /* no id comes twice */
+    store_close(s);
+}
+
+static void accounts_of_several_cas(void **unused)
+{
+    struct why why = {""};
+    struct store *s = open_good();
+    struct store_account other = account;
+    other.next_key_der = (struct buf){0};
+    assert_null(store_account(s, "le"));
+    assert_true(result_is_ok(store_put_account(s, "le", &account, &why)));
+    assert_true(result_is_ok(store_put_account(s, "le (ca.test)", &other, &why)));
+    store_close(s);
+    s = open_good();
+    const struct store_account *a = store_account(s, "le");
+    assert_string_equal(a->email, "a@b.test");
+    assert_string_equal(a->registration_uri, "https://ca.test/acct/1");
+    assert_int_equal(a->key_type, KEY_RSA4096);
+    assert_true(span_eq(buf_span(&a->key_der), SPAN_LITERAL("OLD")));
+    assert_true(span_eq(buf_span(&a->next_key_der), SPAN_LITERAL("NEW")));
+    assert_int_equal(store_account(s, "le (ca.test)")->next_key_der.len, 0);
+    assert_string_equal(store_account_name(s, 0), "le");
+    assert_string_equal(store_account_name(s, 1), "le (ca.test)");
+    assert_null(store_account_name(s, 2));
+    assert_true(result_is_ok(store_put_account(s, "le", &other, &why)));
+    assert_int_equal(store_account(s, "le")->next_key_der.len, 0);
+    store_close(s);
+}
+
+static void only_what_can_be_read_is_taken(void **unused)
+{
+    struct why why = {""};
+    struct store *s = open_good();
+    struct store_cert c = make_cert("le", (const char *[]){"b.test"}, 1);
+    struct buf good = c.chain_pem;
+    c.chain_pem = (struct buf){(uint8_t *)"CERT", 4, 0};
+    assert_int_equal(store_put_cert(s, &c, &why).code, ERR_FORMAT);
+    c.chain_pem = good;
+    free(c.main);
+    c.main = mem_zalloc(300);
+    memset(c.main, 'a', 254);
+    assert_int_equal(store_put_cert(s, &c, &why).code, ERR_FORMAT);
+    assert_int_equal(store_cert_count(s), 0);
+    store_close(s);
+    store_free_cert(&c);
+}
+
+static void modes_are_repaired(void **unused)
+{
+    struct stat st;
+    char data[128];
+    snprintf(data, sizeof data, "%s/data.mdb", path);
+    store_close(open_good());
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+    assert_int_equal(stat(data, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    chmod(path, 0755);
+    chmod(data, 0644);
+    store_close(open_good());
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+    assert_int_equal(stat(data, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+static void what_is_no_store_is_refused(void **unused)
+{
+    struct store *s;
+    struct why why = {""};
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    close(fd);
+    assert_int_equal(store_open(path, &s, &why).code, ERR_PERMISSION);
+    assert_non_null(strstr(why.text, "is not a directory"));
+    unlink(path);
+    store_close(open_good());
+    assert_int_equal(mkdir(path, 0700), -1);
+    char data[128], other[128];
+    snprintf(data, sizeof data, "%s/data.mdb", path);
+    snprintf(other, sizeof other, "%s/other", directory);
+    assert_int_equal(rename(data, other), 0);
+    assert_int_equal(symlink(other, data), 0);
+    assert_int_equal(store_open(path, &s, &why).code, ERR_PERMISSION);
+    assert_non_null(strstr(why.text, "not a regular file"));
+}
+
+static void one_process_at_a_time(void **unused)
+{
+    struct store *other;
+    struct why why = {""};
+    char want[32];
+    struct store *s = open_good();
+    snprintf(want, sizeof want, "(process %d)", (int)getpid());
+    assert_int_equal(store_open(path, &other, &why).code, ERR_BUSY);
+    assert_non_null(strstr(why.text, want));
+    store_close(s);
+    store_close(open_good());
+}
+
+static void a_later_form_is_left_alone(void **unused)
+{
+    struct store *store = open_good(), *again;
+    struct store_lmdb *s = lmdb_of(store);
+    struct number later = number_of(2);
+    struct why why = {""};
+    MDB_txn *txn;
+    assert_int_equal(lmdb_dir_begin(&s->dir, 0, &txn), 0);
+    assert_int_equal(put(s, txn, META, SPAN_LITERAL(META_FORM), span_of(later.bytes, 8)), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    store_close(store);
+    assert_int_equal(store_open(path, &again, &why).code, ERR_VERSION);
+    assert_non_null(strstr(why.text, path));
+}
+
+/* A file size limit makes writes fail as a full disk does. */
+static void a_full_disk_loses_nothing(void **unused)
+{
+    char data[128];
+    struct stat st;
+    struct why why = {""};
+    struct store *s = open_good();
+    for (int i = 0; i < 8; i++)
+        put_new(s, "le",
+                (const char *[]){"a.test", "b.test", "c.test", "d.test", "e.test", "f.test",
+                                 "g.test", "h.test"}[i],
+                NULL);
+    store_close(s);
+    snprintf(data, sizeof data, "%s/data.mdb", path);
+    assert_int_equal(stat(data, &st), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct rlimit limit = {(rlim_t)st.st_size, RLIM_INFINITY};
+        struct store_cert c = make_cert("le", (const char *[]){"full.test"}, 1);
+        sigaction(SIGXFSZ, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+        s = open_good();
+        if (setrlimit(RLIMIT_FSIZE, &limit))
+            _exit(2);
+        int fails = 0;
+        for (int i = 0; i < 40; i++) { /* free pages of the file are used up first */
+            c.main[0] = (char)('a' + i % 26);
+            c.main[1] = (char)('a' + i / 26);
+            struct result r = store_put_cert(s, &c, &why);
+            fails += r.code == ERR_STORE && strstr(why.text, path);
+        }
+        uint32_t there = store_cert_count(s);
+        limit.rlim_cur = RLIM_INFINITY;
+        if (!fails || there + (uint32_t)fails != 48 || setrlimit(RLIMIT_FSIZE, &limit))
+            _exit(3);
+        memcpy(c.main, "zz", 2);
+        if (!result_is_ok(store_put_cert(s, &c, &why)) || store_cert_count(s) != there + 1)
+            _exit(4);
+        store_close(s);
+        s = open_good();
+        _exit(store_cert_count(s) == there + 1 ? 0 : 5);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    s = open_good();
+    for (uint32_t i = 0; i < store_cert_count(s); i++)
+        assert_non_null(store_cert_at(s, i, &why));
+    assert_string_equal(store_cert_at(s, 7, &why)->main, "h.test");
+    store_close(s);
+}
+
+/* However much of the file is gone: it opens with what it has, or says that it is damaged, and the
+ * file is not made any smaller. */
+static void a_cut_file_never_ends_the_process(void **unused)
+{
+    char data[128];
+    struct stat st;
+    struct store *s = open_good();
+    struct why why = {""};
+    for (int i = 0; i < 12; i++)
+        put_new(s, "le", "a.test", i % 2 ? "b.test" : "c.test");
+    assert_true(result_is_ok(store_put_account(s, "le", &account, &why)));
+    store_close(s);
+    snprintf(data, sizeof data, "%s/data.mdb", path);
+    int refused = 0, unreadable = 0;
+    int fd = open(data, O_RDONLY);
+    assert_int_equal(fstat(fd, &st), 0);
+    uint8_t *whole = mem_alloc((size_t)st.st_size);
+    assert_int_equal(read(fd, whole, (size_t)st.st_size), st.st_size);
+    close(fd);
+    for (off_t size = 4096; size < st.st_size; size += 4096) {
+        fd = open(data, O_WRONLY | O_TRUNC);
+        assert_int_equal(write(fd, whole, (size_t)size), size);
+        close(fd);
+        struct result r = store_open(path, &s, &why);
+        if (!result_is_ok(r)) {
+            assert_int_equal(r.code, ERR_STORE);
+            assert_non_null(strstr(why.text, path));
+            refused++;
+            continue;
+        }
+        for (uint32_t i = 0; i < store_cert_count(s); i++)
+            unreadable += !store_cert_at(s, i, &why);
+        (void)store_account(s, "le");
+        store_close(s);
+    }
+    assert_true(refused > 0);
+    assert_true(unreadable > 0);
+    free(whole);
+}
+
+static void bytes_that_changed_are_noticed(void **unused)
+{
+    char data[128];
+    struct stat st;
+    struct why why = {""};
+    struct store *s = open_good();
+    put_new(s, "le", "flipped.test", NULL);
+    put_new(s, "le", "good.test", NULL);
+    store_close(s);
+    snprintf(data, sizeof data, "%s/data.mdb", path);
+    int fd = open(data, O_RDWR);
+    assert_int_equal(fstat(fd, &st), 0);
+    uint8_t *all = mem_alloc((size_t)st.st_size);
+    assert_int_equal(read(fd, all, (size_t)st.st_size), st.st_size);
+    for (off_t at = 0; at + 12 < st.st_size; at++) /* in the names of every record */
+        if (!memcmp(all + at, "flipped.test", 12))
+            assert_int_equal(pwrite(fd, "flopped.test", 12, at), 12);
+    close(fd);
+    free(all);
+    s = open_good();
+    assert_int_equal(store_cert_count(s), 2);
+    assert_null(store_cert_at(s, 0, &why));
+    assert_non_null(strstr(why.text, "damaged"));
+    assert_string_equal(store_cert_at(s, 1, &why)->main, "good.test");
+    put_new(s, "le", "flipped.test", NULL);
+    store_close(s);
+}
+
+static void a_process_killed_at_any_time_leaves_a_whole_store(void **unused)
+{
+    struct why why = {""};
+    store_close(open_good());
+    for (int round = 0; round < 5; round++) {
+        pid_t child = fork();
+        if (child == 0) {
+            struct store_cert c = make_cert("le", (const char *[]){"k.test"}, 1);
+            struct store *s = open_good();
+            for (;;)
+                if (!result_is_ok(store_put_cert(s, &c, &why)))
+                    _exit(1);
+        }
+        uint32_t count = 0;
+        uint64_t end_ns = clock_now_ns() + (20u + (unsigned)round * 7) * NS_PER_MS;
+        while (clock_now_ns() < end_ns)
+            (void)poll(NULL, 0, 1);
+        kill(child, SIGKILL);
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        struct store *s = open_good();
+        count = store_cert_count(s);
+        assert_true(count <= 1);
+        if (count) {
+            assert_string_equal(store_cert_at(s, 0, &why)->main, "k.test");
+            assert_int_equal(places_of(s, "k.test"), 1);
+        }
+        store_close(s);
+    }
+}
+
+static void copies_both_ways(void **unused)
+{
+    struct store *from, *to = open_good();
+    struct why why = {""};
+    struct store_copied copied;
+    assert_true(result_is_ok(store_open(file, &from, &why)));
+    assert_true(result_is_ok(store_put_account(from, "le", &account, &why)));
+    put_new(from, "le", "b.test", "c.test");
+    put_new(from, "le", "d.test", NULL);
+    struct store_cert bad = {.resolver = (char *)"le",
+                             .main = (char *)"bad.test",
+                             .chain_pem = {(uint8_t *)"CERT", 4, 0},
+                             .key_pem = {(uint8_t *)"KEY", 3, 0}};
+    assert_true(result_is_ok(store_put_cert(from, &bad, &why)));
+    put_new(to, "le", "d.test", NULL);
+    assert_true(result_is_ok(store_copy(from, to, &copied, &why)));
+    assert_int_equal(copied.accounts, 1);
+    assert_int_equal(copied.certs, 1);
+    assert_int_equal(copied.left_out, 1);
+    assert_int_equal(store_cert_count(to), 2);
+    assert_true(span_eq(buf_span(&store_account(to, "le")->next_key_der), SPAN_LITERAL("NEW")));
+    assert_true(result_is_ok(store_copy(from, to, &copied, &why)));
+    assert_int_equal(copied.accounts + copied.certs, 0);
+    store_close(from);
+
+    unlink(file);
+    assert_true(result_is_ok(store_open(file, &from, &why)));
+    assert_true(result_is_ok(store_copy(to, from, &copied, &why)));
+    assert_int_equal(copied.accounts, 1);
+    assert_int_equal(copied.certs, 2);
+    store_close(from);
+    assert_true(result_is_ok(store_open(file, &from, &why)));
+    assert_int_equal(store_cert_count(from), 2);
+    assert_string_equal(store_account(from, "le")->email, "a@b.test");
+    store_close(from);
+    store_close(to);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, make_directory, remove_directory)
+UNIT_TESTS(CASE(certificates_survive_as_they_were), CASE(a_renewal_replaces_only_its_own),
+           CASE(accounts_of_several_cas), CASE(only_what_can_be_read_is_taken),
+           CASE(modes_are_repaired), CASE(what_is_no_store_is_refused), CASE(one_process_at_a_time),
+           CASE(a_later_form_is_left_alone), CASE(a_full_disk_loses_nothing),
+           CASE(a_cut_file_never_ends_the_process), CASE(bytes_that_changed_are_noticed),
+           CASE(a_process_killed_at_any_time_leaves_a_whole_store), CASE(copies_both_ways))
