@@ -15,7 +15,7 @@
 
 #define STATE_MAP_BYTES (1ull << 30) /* address space, not disk */
 
-static const char *const table_names[STATE_TABLES] = {"journal", "ledger", "keys", "ari"};
+static const char *const table_names[STATE_TABLES] = {"journal", "ledger", "keys", "ari", "ocsp"};
 
 struct state {
     char *directory;

@@ -29,6 +29,12 @@ void publish_name(struct buf *out, struct span name, uint64_t ecdsa, uint64_t rs
     tell("name %.*s %d%d%s\n", SPAN_FMT(name), ecdsa != 0, rsa != 0, flags ? " default" : "");
 }
 
+void publish_staple(struct buf *out, uint64_t id, struct span response, int64_t until_s)
+{
+    buf_put_str(out, "s");
+    tell("staple %.*s %d\n", SPAN_FMT(response), (int)until_s);
+}
+
 void publish_name_remove(struct buf *out, struct span name)
 {
     buf_put_str(out, "r");
