@@ -45,12 +45,12 @@ def many_frames(c, stream, block):
 
 def large_head(c, stream):
     many_frames(c, stream, c.encode(fields(*[(f"x-{n}", "v" * 3000) for n in range(LARGE // 3000)])))
-    c.data(stream)
+    c.data(stream, end=False)  # a stream that ended by itself need not be told
 
 
 def many_fields(c, stream):
     many_frames(c, stream, c.encode(fields(*[("x", "y")] * 1000)))
-    c.data(stream)
+    c.data(stream, end=False)
 
 
 def interim_for_ever(c, stream):
