@@ -3,6 +3,7 @@
 
 import ssl
 import subprocess
+import time
 
 import pytest
 
@@ -48,8 +49,9 @@ def test_good_answer_is_shown_and_kept(ferrule, origin, authority, responder, de
         responder.signer = (signer.cert_file, signer.key_file)
     proxy = start(ferrule, origin, issue(authority, responder))
     wait_shown(proxy, authority, "good")
-    # Clients that do not ask are not bothered; resumed sessions show no certificate, so no answer either.
-    assert proxy.get_tls("/bytes/10").status == 200
+    assert proxy.get_tls("/bytes/10").status == 200, "a client that does not ask"
+    told = [c for c in proxy.json("cert", "list")["certificates"] if c["names"] == [HOST]]
+    assert 0 < told[0]["stapledUntil"] - time.time() < 700 and not told[0]["mustStaple"]
     asked = responder.asked
     responder.mode = "error"
     proxy.restart()
