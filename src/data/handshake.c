@@ -41,7 +41,7 @@ static bool open_challenge(struct worker *w, struct conn *conn, const struct hel
 /* Without memory for it the client sees none, as when there is none. */
 static void show_staple(struct conn *conn, const struct hello *hello, const struct table_cert *cert)
 {
-    if (!hello->wants_staple || !cert->staple)
+    if (!hello->wants_staple)
         return;
     struct span response = table_staple(cert, clock_wall_s());
     if (response.len)
