@@ -35,6 +35,16 @@ void publish_cert(struct buf *out, const struct publish_cert *cert)
     wire_end(out, mark);
 }
 
+void publish_staple(struct buf *out, uint64_t id, struct span response, int64_t until_s)
+{
+    must(id != 0 && response.len <= PUBLISH_STAPLE_MAX);
+    size_t mark = wire_begin(out, WIRE_STAPLE);
+    buf_put_be(out, id, 8);
+    buf_put_be(out, (uint64_t)until_s, 8);
+    wire_put_span(out, response);
+    wire_end(out, mark);
+}
+
 void publish_name(struct buf *out, struct span name, uint64_t ecdsa, uint64_t rsa, uint32_t flags)
 {
     must(name.len <= PUBLISH_NAME_MAX && (ecdsa || rsa));

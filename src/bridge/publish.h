@@ -52,6 +52,12 @@ void publish_snapshot(struct buf *out, const struct snapshot *s);
 /* Gives a certificate before the names that use it. It is dropped when its last name goes; then it
  * has to be given again before it is named again. Giving one that is there costs nothing. */
 void publish_cert(struct buf *out, const struct publish_cert *cert);
+/* What an OCSP responder has said of a certificate (RFC 6960, DER), for clients that ask for it
+ * with the certificate: replaces what was published before of it, at once. Shown until until_s,
+ * wall seconds. Empty: nothing is shown any more. Nothing happens when the certificate is not
+ * there; it goes with the certificate, and with the next sync that does not bring it again. */
+#define PUBLISH_STAPLE_MAX 16384
+void publish_staple(struct buf *out, uint64_t id, struct span response, int64_t until_s);
 /* name: "a.test", "*.a.test", an IP address in text (as inet_ntop writes it), or "" together with
  * PUBLISH_NAME_DEFAULT; lower case. ecdsa, rsa: ids given before by publish_cert(), 0 = none (not
  * both 0). Insert or replace, at once for every hello that comes after. */
@@ -153,13 +159,18 @@ const struct snapshot *reader_snapshot(struct bridge_reader *r);
 void reader_pin(struct bridge_reader *r, const struct snapshot *s);
 void reader_unpin(struct bridge_reader *r, const struct snapshot *s);
 
+struct staple;
 struct table_cert {
     uint64_t id;
     bool is_rsa;
     int64_t not_after_s;
-    struct span chain; /* as in publish_cert */
-    struct span key;   /* wiped when it is freed */
+    struct span chain;     /* as in publish_cert */
+    struct span key;       /* wiped when it is freed */
+    struct staple *staple; /* for table_staple() */
 };
+/* What is to be shown with a certificate now; empty = nothing. now_s: wall seconds. Valid as the
+ * certificate. */
+struct span table_staple(const struct table_cert *cert, int64_t now_s);
 
 /* Certificate for a hello: exact name, then one-label wildcard, then for an
  * empty name the local address as text, then the default. name: lower case, no final dot.

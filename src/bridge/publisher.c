@@ -218,6 +218,17 @@ static struct result apply_cert(struct publisher *p, struct reader *in)
     return result_ok();
 }
 
+static struct result apply_staple(struct publisher *p, struct reader *in)
+{
+    uint64_t id = reader_u64(in);
+    int64_t until_s = (int64_t)reader_u64(in);
+    struct span response = wire_get_span(in);
+    if (!is_whole(in) || id == 0 || response.len > PUBLISH_STAPLE_MAX)
+        return result_fail(ERR_FORMAT);
+    table_put_staple(p->table, id, response, until_s, &p->pen);
+    return result_ok();
+}
+
 static struct result apply_name(struct publisher *p, struct reader *in)
 {
     uint64_t ecdsa = reader_u64(in), rsa = reader_u64(in);
@@ -369,6 +380,7 @@ static struct result apply(struct publisher *p, const struct wire_message *m)
         [WIRE_TLS_CHALLENGE] = apply_tls_challenge,
         [WIRE_TLS_CHALLENGE_REMOVE] = apply_tls_challenge_remove,
         [WIRE_FENCE] = apply_fence,
+        [WIRE_STAPLE] = apply_staple,
     };
     struct reader in = reader_of(m->body);
     must(m->type < sizeof appliers / sizeof *appliers && appliers[m->type]);

@@ -17,8 +17,17 @@
 
 /* ---- certificates -------------------------------------------------------------------------- */
 
+/* An OCSP response; constant once linked. */
+struct staple {
+    struct rcu_dead dead;
+    int64_t until_s;
+    size_t len;
+    uint8_t der[];
+};
+
 struct cert {
-    struct table_cert pub; /* what readers see; constant once linked */
+    struct table_cert pub; /* what readers see; constant once linked, but for the staple */
+    uint32_t staple_mark;
     struct rcu_dead dead;
     uint32_t names; /* nodes that point here */
     bool fresh;     /* put since a name last took it */
@@ -47,6 +56,7 @@ static struct cert *cert_create(const struct publish_cert *from)
 static void cert_free(struct cert *c)
 {
     secret_wipe(c->der, c->bytes);
+    free(c->pub.staple);
     free(c);
 }
 
@@ -254,6 +264,42 @@ void table_put_cert(struct table *t, const struct publish_cert *cert, struct rcu
         rcu_retire(pen, &old->dead, cert_destroy);
 }
 
+static void staple_destroy(struct rcu_dead *dead)
+{
+    free((char *)dead - offsetof(struct staple, dead));
+}
+
+static void set_staple(struct cert *c, struct staple *s, struct rcu_pen *pen)
+{
+    struct staple *old = c->pub.staple;
+    if (s)
+        RCU_TSAN_RELEASE(s);
+    rcu_store(&c->pub.staple, s);
+    if (old)
+        rcu_retire(pen, &old->dead, staple_destroy);
+}
+
+void table_put_staple(struct table *t, uint64_t id, struct span response, int64_t until_s,
+                      struct rcu_pen *pen)
+{
+    struct cert *c = ids_get(&t->ids, id);
+    struct staple *s = NULL;
+    if (!c)
+        return;
+    c->staple_mark = t->mark;
+    if (response.len ? c->pub.staple && c->pub.staple->until_s == until_s &&
+                           span_eq(span_of(c->pub.staple->der, c->pub.staple->len), response)
+                     : !c->pub.staple)
+        return;
+    if (response.len) {
+        s = mem_zalloc(sizeof *s + response.len);
+        s->until_s = until_s;
+        s->len = response.len;
+        memcpy(s->der, response.ptr, response.len);
+    }
+    set_staple(c, s, pen);
+}
+
 static struct result cert_for(const struct table *t, uint64_t id, bool is_rsa, struct cert **ret)
 {
     *ret = id ? ids_get(&t->ids, id) : NULL;
@@ -347,6 +393,8 @@ void table_sweep(struct table *t, struct rcu_pen *pen)
             ids_remove(&t->ids, c);
             rcu_retire(pen, &c->dead, cert_destroy);
         } else {
+            if (c && c->pub.staple && c->staple_mark != t->mark)
+                set_staple(c, NULL, pen);
             i++;
         }
     }
@@ -363,6 +411,15 @@ uint64_t table_certs(const struct table *t)
 }
 
 /* ---- readers ------------------------------------------------------------------------------- */
+
+struct span table_staple(const struct table_cert *cert, int64_t now_s)
+{
+    const struct staple *s = rcu_load(&cert->staple);
+    if (!s)
+        return (struct span){NULL, 0};
+    RCU_TSAN_ACQUIRE(s);
+    return s->until_s > now_s ? span_of(s->der, s->len) : (struct span){NULL, 0};
+}
 
 bool table_find(const struct table *t, struct span name, const struct table_cert **ret_ecdsa,
                 const struct table_cert **ret_rsa)

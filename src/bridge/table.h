@@ -19,6 +19,10 @@ void table_destroy(struct table *t);
 /* Copies a certificate in. It replaces one of the same id for names that are put from now on; a
  * certificate that no name uses lives until the next table_sweep(). What dies goes to `pen`. */
 void table_put_cert(struct table *t, const struct publish_cert *cert, struct rcu_pen *pen);
+/* Copies what is shown with a certificate from now on; empty: nothing. No certificate of this id:
+ * nothing happens. */
+void table_put_staple(struct table *t, uint64_t id, struct span response, int64_t until_s,
+                      struct rcu_pen *pen);
 /* Inserts or replaces one name. ecdsa, rsa: ids, 0 = none. A certificate whose last name goes dies,
  * unless it was put again since it was last named.
  * ERR_NOT_FOUND: an id that is not there; ERR_MISMATCH: an ECDSA certificate given as RSA or the
@@ -28,8 +32,8 @@ struct result table_put_name(struct table *t, struct span name, uint64_t ecdsa, 
 /* False when the name was not there. */
 bool table_remove(struct table *t, struct span name, struct rcu_pen *pen);
 
-/* Between begin and sweep names are marked by being put; sweep removes those that were not, and
- * the certificates that no name uses. */
+/* Between begin and sweep names and staples are marked by being put; sweep removes those that were
+ * not, and the certificates that no name uses. */
 void table_mark_begin(struct table *t);
 void table_sweep(struct table *t, struct rcu_pen *pen);
 

@@ -30,6 +30,7 @@ enum wire_type {
     WIRE_TLS_CHALLENGE,
     WIRE_TLS_CHALLENGE_REMOVE,
     WIRE_FENCE,
+    WIRE_STAPLE,
     WIRE_TYPE_END
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* [workers], [control], [state], [plugins], [admin], [log], tls.prefer. */
+/* [workers], [control], [state], [plugins], [admin], [log], [ocsp], tls.prefer. */
 #include "config/build.h"
 
 #include "config/value.h"
@@ -123,6 +123,17 @@ static void build_directories(struct build *b)
     }
 }
 
+static void build_ocsp(struct build *b)
+{
+    struct config_ocsp *o = &b->config->ocsp;
+    struct place table = build_at(b->root, "ocsp.responderOverrides");
+    o->on = build_at(b->root, "ocsp").node != NULL;
+    o->overrides = arena_alloc(b->arena, (build_count(table) + 1) * sizeof *o->overrides);
+    for (const struct node *n = NULL; (n = build_next(table, n));)
+        o->overrides[o->override_count++] = (struct config_responder){
+            arena_strdup(b->arena, n->key), arena_strdup(b->arena, n->text)};
+}
+
 void build_processes(struct build *b)
 {
     if (b->running)
@@ -131,6 +142,7 @@ void build_processes(struct build *b)
         build_workers(b);
     build_directories(b);
     build_access(b);
+    build_ocsp(b);
     b->config->log_level = build_text(b, b->root, "log.level");
     b->config->tls_prefer_acme = strcmp(build_text(b, b->root, "tls.prefer"), "acme") == 0;
     b->config->drain_timeout_ms = build_ms(b->root, "upgrade.drainTimeout");

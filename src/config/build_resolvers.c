@@ -212,6 +212,7 @@ static void build_request(struct build *b, struct place acme, struct config_reso
             problems_error(b->problems, n->at,
                            "\"%s\" is no mail address: somebody@example.com, in ASCII", n->text);
     r->no_common_name = build_bool(acme, "disableCommonName");
+    r->must_staple = build_bool(acme, "mustStaple");
     r->client_timeout_ms = build_ms(acme, "clientTimeout");
     r->client_header_timeout_ms = build_ms(acme, "clientResponseHeaderTimeout");
     r->certificate_timeout_s = (uint32_t)((build_ms(acme, "certificateTimeout") + 999) / 1000);

@@ -242,7 +242,7 @@ struct config_resolver {
     const char *email;
     const char **email_addresses; /* for requests */
     uint32_t email_address_count;
-    bool no_common_name;
+    bool no_common_name, must_staple;
     uint64_t client_timeout_ms, client_header_timeout_ms; /* one request to the CA */
     uint32_t certificate_timeout_s;                       /* from the request to the certificate */
     const char *storage;
@@ -265,6 +265,15 @@ struct config_resolver {
     struct config_domain *domains; /* [[acme.domains]]: wanted whatever the routers say */
     uint32_t domain_count;
     struct config_where where;
+};
+
+/* [ocsp]. */
+struct config_ocsp {
+    bool on; /* for certificates that do not demand it, too */
+    struct config_responder {
+        const char *from, *to;
+    } * overrides;
+    uint32_t override_count;
 };
 
 /* [accessLog]. */
@@ -322,6 +331,7 @@ struct config {
     const char *admin_socket;
     struct config_access access;
     struct config_metrics metrics;
+    struct config_ocsp ocsp;
     uint16_t ping_status;      /* of ping while ferrule stops */
     const char *log_level;     /* "ERROR", "WARN", "INFO", "DEBUG" */
     bool tls_prefer_acme;      /* tls.prefer = "acme" */

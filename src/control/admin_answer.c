@@ -174,6 +174,8 @@ static json_t *candidate_json(const struct publish_candidate *c, int64_t now_s)
     set(o, "notBefore", json_integer(c->leaf.not_before_s));
     set(o, "notAfter", json_integer(c->leaf.not_after_s));
     set(o, "valid", json_boolean(c->leaf.not_before_s <= now_s && now_s <= c->leaf.not_after_s));
+    set(o, "mustStaple", json_boolean(c->leaf.must_staple));
+    set(o, "stapledUntil", c->staple.len ? json_integer(c->staple_until_s) : json_null());
     return o;
 }
 

@@ -122,6 +122,10 @@ static void print_candidate(const json_t *c)
            text_of(c, "issuer"), json_is_true(json_object_get(c, "valid")) ? "" : ", NOT VALID");
     print_time("    from ", c, "notBefore");
     print_time("    to   ", c, "notAfter");
+    if (json_is_integer(json_object_get(c, "stapledUntil")))
+        print_time("    OCSP answer until ", c, "stapledUntil");
+    else if (json_is_true(json_object_get(c, "mustStaple")))
+        printf("    no OCSP answer, which it demands (must-staple)\n");
 }
 
 static void print_suggestion(const json_t *s)

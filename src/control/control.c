@@ -328,6 +328,13 @@ static struct result open_all(struct control *c, struct config *config, struct w
                                         .arg = c};
     c->scheduler = scheduler_create(&options);
     c->certificates = publish_state_create(config->tls_prefer_acme);
+    struct staples_options staples = {.loop = c->loop,
+                                      .state = c->state,
+                                      .certificates = c->certificates,
+                                      .config = config,
+                                      .send = send_messages,
+                                      .arg = c};
+    TRY(staples_create(&staples, &c->staples, why));
     TRY(certificates_load_default(c, why));
     struct cert_admin_options admin = {.scheduler = c->scheduler,
                                        .certificates = c->certificates,
@@ -393,6 +400,7 @@ static void close_all(struct control *c)
     bridge_link_close(&c->link);
     loop_timer_cancel(c->loop, &c->housekeeping);
     cert_files_destroy(c->cert_files);
+    staples_destroy(c->staples);
     publish_state_destroy(c->certificates);
     ticket_store_close(&c->tickets);
     ledger_destroy(c->ledger);

@@ -10,6 +10,7 @@
 #include "control/challenges.h"
 #include "control/control.h"
 #include "control/scrape.h"
+#include "control/staples.h"
 #include "control/ticket_store.h"
 #include "control/upstreams.h"
 #include "control/watch.h"
@@ -59,6 +60,7 @@ struct control {
     struct scheduler *scheduler;
     struct publish_state *certificates;
     struct cert_files *cert_files;
+    struct staples *staples;
     struct cert_admin *cert_admin;
     struct ticket_store tickets;
     struct bridge_link link;

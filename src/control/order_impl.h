@@ -32,6 +32,7 @@ struct order {
     bool journalled;    /* the record is from disk */
     bool provider_busy; /* the host will call back; cannot be cancelled */
 
+    bool without_staple;  /* asked again without must-staple, which the CA has refused */
     bool other_challenge; /* after the clean-up another one is tried */
 
     struct loop_timer deadline, pause;

@@ -81,6 +81,31 @@ static void keep_certificate_url(struct order *o, const struct document_order *d
     o->record.certificate_url = doc->certificate ? mem_strdup(doc->certificate) : NULL;
 }
 
+static bool wants_staple(const struct order *o)
+{
+    return o->resolver->config->must_staple && !o->ca->refuses_staple;
+}
+
+/* A CA without OCSP refuses must-staple, and would at each next try: the request is made once more
+ * without it. True when that is to be done; where it is refused too, must-staple was not the
+ * reason. */
+static bool drop_staple(struct order *o, const struct acme_answer *answer)
+{
+    if (answer->class != ACME_UNAUTHORIZED && answer->class != ACME_REJECTED &&
+        answer->class != ACME_MALFORMED)
+        return false;
+    if (!wants_staple(o)) {
+        if (o->without_staple)
+            o->ca->refuses_staple = false;
+        return false;
+    }
+    log_warn("%s: the CA refuses a certificate with must-staple (%s): asking for one without it; "
+             "set mustStaple = false for this CA",
+             order_label(o), answer->text);
+    o->ca->refuses_staple = o->without_staple = true;
+    return true;
+}
+
 static void on_finalized(void *arg, const struct acme_answer *answer)
 {
     struct order *o = arg;
@@ -93,6 +118,8 @@ static void on_finalized(void *arg, const struct acme_answer *answer)
         order_say(o, "no clear answer to the certificate request (%s): asking for the order",
                   answer->text);
         order_goto(o, ORDER_POLL);
+    } else if (answer->class != ACME_OK && drop_staple(o, answer)) {
+        order_goto(o, ORDER_READY);
     } else if (answer->class != ACME_OK) {
         order_fail_answer(o, answer);
     } else {
@@ -113,7 +140,7 @@ static struct result make_request(const struct order *o, struct buf *csr, struct
     const struct config_resolver *c = o->resolver->config;
     struct result result =
         x509_request(key, (const char *const *)r->names, r->name_count, c->email_addresses,
-                     c->email_address_count, !c->no_common_name, false, csr, why);
+                     c->email_address_count, !c->no_common_name, wants_staple(o), csr, why);
     key_free(key);
     return result;
 }

@@ -29,6 +29,7 @@ struct publish_state {
     uint64_t walks;
     struct publish_candidate *fallback;
     uint64_t fallback_sent;
+    struct publish_watch watch;
 };
 
 static int compare_entries(const void *a, const void *b)
@@ -167,6 +168,7 @@ static void candidate_free(struct publish_candidate *c)
     x509_free(&c->leaf);
     buf_free(&c->chain);
     buf_wipe_free(&c->key);
+    buf_free(&c->staple);
     free(c);
 }
 
@@ -225,6 +227,8 @@ void publish_state_drop(struct publish_state *ps, const char *slot)
     struct publish_candidate *c = find_slot(ps, slot);
     if (!c)
         return;
+    if (ps->watch.dropped)
+        ps->watch.dropped(ps->watch.arg, c);
     tdelete(c, &ps->slots, compare_slots);
     unlink_names(ps, c);
     ps->items[c->index] = ps->items[--ps->count];
@@ -289,8 +293,25 @@ struct result publish_state_put(struct publish_state *ps, enum publish_source so
     must(tsearch(c, &ps->slots, compare_slots));
     link_names(ps, c);
     note_change(ps, &c->leaf, clock_wall_s());
+    if (ps->watch.added)
+        ps->watch.added(ps->watch.arg, c);
     *ret = c;
     return result_ok();
+}
+
+void publish_state_watch(struct publish_state *ps, const struct publish_watch *watch)
+{
+    must(ps->count == 0);
+    ps->watch = *watch;
+}
+
+void publish_state_staple(struct publish_candidate *candidate, struct span response,
+                          int64_t until_s, struct buf *out)
+{
+    buf_free(&candidate->staple);
+    buf_put_span(&candidate->staple, response);
+    candidate->staple_until_s = until_s;
+    publish_staple(out, candidate->id, response, until_s);
 }
 
 void publish_state_prefer(struct publish_state *ps, bool acme)
@@ -348,6 +369,8 @@ static void send_cert(struct walk *w, struct publish_candidate *c)
                                 .chain = buf_span(&c->chain),
                                 .key = buf_span(&c->key)};
     publish_cert(&w->certs, &cert);
+    if (c->staple.len)
+        publish_staple(&w->certs, c->id, buf_span(&c->staple), c->staple_until_s);
     c->sent = w->ps->walks;
 }
 

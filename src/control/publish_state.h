@@ -25,8 +25,11 @@ struct publish_candidate {
     enum publish_source source;
     struct x509 leaf;
     struct buf chain, key; /* as in struct publish_cert */
-    uint64_t sent;         /* by which walk over the names it was sent last */
-    uint32_t index;        /* in the list */
+    struct buf staple;     /* what an OCSP responder says of it; empty = nothing to show */
+    int64_t staple_until_s;
+    void *watcher;  /* of publish_state_watch() */
+    uint64_t sent;  /* by which walk over the names it was sent last */
+    uint32_t index; /* in the list */
 };
 
 struct publish_state *publish_state_create(bool prefer_acme);
@@ -39,6 +42,18 @@ struct result publish_state_put(struct publish_state *ps, enum publish_source so
                                 const char *origin, const char *slot, struct span chain,
                                 struct span key, const struct publish_candidate **ret,
                                 struct why *why);
+/* Who looks after what is shown with certificates: hears of each one that comes, and before it goes
+ * (not at the end of all). May keep a pointer in `watcher`. Before the first put. */
+struct publish_watch {
+    void (*added)(void *arg, struct publish_candidate *candidate);
+    void (*dropped)(void *arg, struct publish_candidate *candidate);
+    void *arg;
+};
+void publish_state_watch(struct publish_state *ps, const struct publish_watch *watch);
+/* What is shown with a certificate until until_s; an empty response: nothing. Copied, and appended
+ * as a message. */
+void publish_state_staple(struct publish_candidate *candidate, struct span response,
+                          int64_t until_s, struct buf *out);
 /* The candidate in a slot, or NULL. */
 const struct publish_candidate *publish_state_find(struct publish_state *ps, const char *slot);
 /* Removes what is in a slot; nothing happens when there is none. */

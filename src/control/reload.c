@@ -105,6 +105,7 @@ static void use(struct control *c, struct config *config)
     upstreams_inherit(c->now->upstreams, old->upstreams);
     log_init("control", log_level_parse(config->log_level));
     publish_state_prefer(c->certificates, config->tls_prefer_acme);
+    staples_use(c->staples, config);
     if (!result_is_ok(certificates_load_default(c, &why)))
         log_error("the default certificate stays as it was: %s", why.text);
     cert_files_set(c->cert_files, config, c->reload.began_ns);

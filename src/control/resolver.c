@@ -26,7 +26,7 @@ static void make_fingerprint(struct resolver *r)
     buf_printf(&text, "%d\n%d\n%d\n%d\n%u\n%llu\n", c->key_type, c->no_common_name,
                c->tls_challenge, c->propagation_disabled, c->propagation_port,
                (unsigned long long)c->client_timeout_ms);
-    buf_printf(&text, "%d %d %d\n", c->check_caa, c->check_clock, c->check_disk);
+    buf_printf(&text, "%d %d %d %d\n", c->check_caa, c->check_clock, c->check_disk, c->must_staple);
     for (uint32_t i = 0; i < c->ca_server_count; i++)
         buf_printf(&text, "%s\n", c->ca_servers[i]);
     for (uint32_t i = 0; i < c->email_address_count; i++)
@@ -206,8 +206,10 @@ void resolver_set_inherit(struct resolver_set *set, const struct resolver_set *o
         struct resolver *r = resolver_find(set, old->items[i].config->name);
         for (uint32_t k = 0; r && k < old->items[i].ca_count; k++) {
             struct resolver_ca *ca = resolver_find_ca(r, old->items[i].cas[k].url);
-            if (ca)
-                ca->hold_until_s = old->items[i].cas[k].hold_until_s;
+            if (!ca)
+                continue;
+            ca->hold_until_s = old->items[i].cas[k].hold_until_s;
+            ca->refuses_staple = old->items[i].cas[k].refuses_staple;
         }
     }
 }

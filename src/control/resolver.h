@@ -13,6 +13,7 @@ struct resolver_ca {
     const char *url;
     struct acme *acme;    /* NULL: the resolver's `problem` says why */
     int64_t hold_until_s; /* the CA asked everybody to wait; wall seconds */
+    bool refuses_staple;  /* it has refused a request with must-staple */
 };
 
 struct resolver {

@@ -76,6 +76,40 @@ struct result der_get_bits(struct span *in, struct span *ret_value)
     return result_ok();
 }
 
+static int64_t days_of(int64_t year, int64_t month, int64_t day)
+{
+    /* Years begin in March, so that the leap day is the last; eras have 400 years. */
+    year -= month <= 2;
+    int64_t era = year / 400, in_era = year % 400;
+    int64_t in_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+    return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719468;
+}
+
+struct result der_get_time(struct span *in, int64_t *ret)
+{
+    static const uint8_t month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    struct span v;
+    uint8_t tag;
+    int64_t part[7];
+    TRY(der_any(in, &tag, &v, NULL));
+    size_t century = tag == DER_GENERALIZED_TIME ? 2 : 0;
+    if ((tag != DER_UTC_TIME && !century) || v.len != 13 + century || v.ptr[v.len - 1] != 'Z')
+        return result_fail(ERR_FORMAT);
+    for (size_t i = 0; i < (v.len - 1) / 2; i++) {
+        uint8_t a = v.ptr[2 * i], b = v.ptr[2 * i + 1];
+        if (a < '0' || a > '9' || b < '0' || b > '9')
+            return result_fail(ERR_FORMAT);
+        part[i] = (a - '0') * 10 + (b - '0');
+    }
+    const int64_t *p = part + (century ? 1 : 0);
+    int64_t year = century ? part[0] * 100 + part[1] : part[0] + (part[0] < 50 ? 2000 : 1900);
+    if (p[1] < 1 || p[1] > 12 || p[2] < 1 || p[2] > month_days[p[1] - 1] || p[3] > 23 ||
+        p[4] > 59 || p[5] > 59)
+        return result_fail(ERR_FORMAT);
+    *ret = days_of(year, p[1], p[2]) * 86400 + p[3] * 3600 + p[4] * 60 + p[5];
+    return result_ok();
+}
+
 size_t der_begin(struct buf *out, uint8_t tag)
 {
     buf_put_be(out, tag, 1);

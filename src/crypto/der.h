@@ -16,6 +16,7 @@ enum der_tag {
     DER_OCTET_STRING = 0x04,
     DER_NULL = 0x05,
     DER_OID = 0x06,
+    DER_ENUMERATED = 0x0a,
     DER_UTF8_STRING = 0x0c,
     DER_PRINTABLE_STRING = 0x13,
     DER_TELETEX_STRING = 0x14,
@@ -45,6 +46,9 @@ struct result der_get_unsigned(struct span *in, struct span *ret_value);
 struct result der_get_small(struct span *in, uint32_t *ret);
 /* A BIT STRING of whole bytes. ERR_FORMAT. */
 struct result der_get_bits(struct span *in, struct span *ret_value);
+/* UTCTime or GeneralizedTime in the only forms of RFC 5280 4.1.2.5 (with seconds, in Z), as seconds
+ * of the wall clock. ERR_FORMAT. */
+struct result der_get_time(struct span *in, int64_t *ret);
 
 /* Opens an element; its content is appended next; der_end() puts the length in.
  * Elements nest; the marks are closed in reverse order. */

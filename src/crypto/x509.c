@@ -196,41 +196,6 @@ static struct result read_name(struct span *in, struct buf *line, struct buf *cn
     return result_ok();
 }
 
-static int64_t days_of(int64_t year, int64_t month, int64_t day)
-{
-    /* Years begin in March, so that the leap day is the last; eras have 400 years. */
-    year -= month <= 2;
-    int64_t era = year / 400, in_era = year % 400;
-    int64_t in_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719468;
-}
-
-/* UTCTime or GeneralizedTime in the only forms of RFC 5280 4.1.2.5: with seconds, in Z. */
-static struct result read_time(struct span *in, int64_t *ret)
-{
-    static const uint8_t month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    struct span v;
-    uint8_t tag;
-    int64_t part[7];
-    TRY(der_any(in, &tag, &v, NULL));
-    size_t century = tag == DER_GENERALIZED_TIME ? 2 : 0;
-    if ((tag != DER_UTC_TIME && !century) || v.len != 13 + century || v.ptr[v.len - 1] != 'Z')
-        return result_fail(ERR_FORMAT);
-    for (size_t i = 0; i < (v.len - 1) / 2; i++) {
-        uint8_t a = v.ptr[2 * i], b = v.ptr[2 * i + 1];
-        if (a < '0' || a > '9' || b < '0' || b > '9')
-            return result_fail(ERR_FORMAT);
-        part[i] = (a - '0') * 10 + (b - '0');
-    }
-    const int64_t *p = part + (century ? 1 : 0);
-    int64_t year = century ? part[0] * 100 + part[1] : part[0] + (part[0] < 50 ? 2000 : 1900);
-    if (p[1] < 1 || p[1] > 12 || p[2] < 1 || p[2] > month_days[p[1] - 1] || p[3] > 23 ||
-        p[4] > 59 || p[5] > 59)
-        return result_fail(ERR_FORMAT);
-    *ret = days_of(year, p[1], p[2]) * DAY_S + p[3] * 3600 + p[4] * 60 + p[5];
-    return result_ok();
-}
-
 static uint32_t bit_length(struct span number)
 {
     while (number.len && number.ptr[0] == 0)
@@ -408,8 +373,8 @@ static struct result read_tbs(struct span in, struct x509 *x, struct x509_texts 
     TRY(read_signature(&in, x));
     TRY(read_name(&in, &t->issuer, &t->issuer_cn));
     TRY(der_get(&in, DER_SEQUENCE, &validity));
-    TRY(read_time(&validity, &x->not_before_s));
-    TRY(read_time(&validity, &x->not_after_s));
+    TRY(der_get_time(&validity, &x->not_before_s));
+    TRY(der_get_time(&validity, &x->not_after_s));
     TRY(read_name(&in, &t->subject, &t->subject_cn));
     if (!der_is(in, DER_SEQUENCE))
         return result_fail(ERR_FORMAT);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/handshake.h"
 
+#include "base/clock.h"
 #include "data/challenge.h"
 #include "data/tcp.h"
 #include "data/tls/session.h"
@@ -35,6 +36,16 @@ static bool open_challenge(struct worker *w, struct conn *conn, const struct hel
     if (!result_is_ok(r))
         refuse(w, conn, r.code == ERR_PEER_TLS ? ALERT_HANDSHAKE_FAILURE : ALERT_INTERNAL_ERROR);
     return result_is_ok(r);
+}
+
+/* Without memory for it the client sees none, as when there is none. */
+static void show_staple(struct conn *conn, const struct hello *hello, const struct table_cert *cert)
+{
+    if (!hello->wants_staple)
+        return;
+    struct span response = table_staple(cert, clock_wall_s());
+    if (response.len)
+        (void)!result_is_ok(session_staple(conn->tls, response));
 }
 
 /* Certificate and policy for the hello; opens the session.
@@ -74,6 +85,7 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
         refuse(w, conn, r.code == ERR_PEER_TLS ? ALERT_HANDSHAKE_FAILURE : ALERT_INTERNAL_ERROR);
         return false;
     }
+    show_staple(conn, hello, cert);
     conn->policy_tag = w->policies.entries[tls].tag;
     return true;
 }

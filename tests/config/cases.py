@@ -276,7 +276,9 @@ service = "x"
 [entryPoints.web.http2]
 maxConcurrentStreams = 0
 [entryPoints.web.http3]
-[ocsp]
+[[http.services.later.loadBalancer.servers]]
+url = "http://127.0.0.1"
+preservePath = true
 """,
         "ferrule.toml:8:12: error: ferrule does not have Traefik's providers.docker: configuration comes from files",
         "ferrule.toml:10:2: error: ferrule does not have Traefik's api: there is no dashboard and no HTTP API: see `ferrule status --json` and `ferrule cert list --json`",
@@ -286,7 +288,7 @@ maxConcurrentStreams = 0
         "ferrule.toml:19:11: error: there is no TCP service \"x\"; there is no TCP service at all",
         "ferrule.toml:21:24: error: entryPoints.web.http2.maxConcurrentStreams must be 1 to 10000, not 0",
         "ferrule.toml:22:18: error: ferrule does not have Traefik's entryPoints.web.http3: there is no HTTP/3",
-        f"ferrule.toml:23:2: error: ocsp {LATER}"),
+        f"ferrule.toml:25:1: error: http.services.later.loadBalancer.servers[0].preservePath {LATER}"),
     one("middleware lists", BASE + """\
 middlewares = []
 [http.routers.m]

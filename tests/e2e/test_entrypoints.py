@@ -90,4 +90,4 @@ def test_accepting_goes_on_after_the_stop_signal(ferrule, origin, twice):
             assert proxy.get("/bytes/1").status == 200 and idle.exchange("GET", "/bytes/1").status == 200
             proxy.process.send_signal(signal.SIGTERM)
         assert proxy.process.wait_exit() == 0
-    assert not accepts(proxy.port())
+    wait_until(lambda: not accepts(proxy.port()), "it listens no more")

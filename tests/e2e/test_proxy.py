@@ -595,8 +595,12 @@ keyFile = "{two.key_file}"
 
 
 def test_feature_that_is_not_there_yet_is_named(ferrule, origin):
-    proxy = ferrule.http(origin, start=False, extra='[ocsp.responderOverrides]\n"http://a.test" = "http://b.test"')
+    proxy = ferrule.http(origin, start=False, extra='''
+[[http.services.later.loadBalancer.servers]]
+url = "http://127.0.0.1"
+preservePath = true
+''')
     result = proxy.cli("run")
     said = result.stdout + result.stderr
-    assert result.returncode == 1 and "ocsp is known" in said and f"{proxy.config_file}:" in said
+    assert result.returncode == 1 and "preservePath is known" in said and f"{proxy.config_file}:" in said
     assert proxy.cli("check", "--fragment").returncode == 0

@@ -394,7 +394,7 @@ def test_stop_during_an_upgrade(ferrule, origin):
     wait_until(lambda: "is being checked" in proxy.log, "the upgrade has begun")
     proxy.process.send_signal(signal.SIGTERM)
     assert proxy.process.wait_exit() == 0
-    assert not accepts(proxy.port())
+    wait_until(lambda: not accepts(proxy.port()), "it listens no more")
 
 
 def test_drain_has_an_end(ferrule, origin):

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control/store/state.h - the state directory: an LMDB environment with one database per kind of
  * record: journal (orders in progress, TXT values to remove), ledger (orders, failures, when the
- * next may start), ticket keys, ARI (when CAs suggest to renew).
+ * next may start), ticket keys, ARI (when CAs suggest to renew), OCSP (what
+ * responders say of certificates).
  * Thread: control.   Owns: the environment.
  * Never: keeps a read transaction open between calls; loses a record that was put and returned
  * ok (fsync per put). Keys and values are copied out. */
@@ -12,7 +13,14 @@
 
 struct state;
 
-enum state_table { STATE_JOURNAL = 0, STATE_LEDGER, STATE_KEYS, STATE_ARI, STATE_TABLES };
+enum state_table {
+    STATE_JOURNAL = 0,
+    STATE_LEDGER,
+    STATE_KEYS,
+    STATE_ARI,
+    STATE_OCSP,
+    STATE_TABLES
+};
 
 /* Opens or creates `directory` (mode 0700; its owner must be us). ERR_PERMISSION, ERR_STORE (full
  * disk, damaged), each with the remedy in `why`. The caller holds the directory's lock file. */

@@ -17,6 +17,7 @@
 
 enum extension {
     EXT_SERVER_NAME = 0,
+    EXT_STATUS_REQUEST = 5,
     EXT_SUPPORTED_GROUPS = 10,
     EXT_SIGNATURE_ALGORITHMS = 13,
     EXT_ALPN = 16,
@@ -246,6 +247,9 @@ static bool scan_extension(struct scan *s, uint16_t type, struct span body)
     switch (type) {
     case EXT_SERVER_NAME:
         return scan_server_name(s, r);
+    case EXT_STATUS_REQUEST: /* the only type there is: ocsp */
+        s->hello->wants_staple = body.len && body.ptr[0] == 1;
+        return true;
     case EXT_SUPPORTED_GROUPS:
         return scan_groups(s, r);
     case EXT_SIGNATURE_ALGORITHMS:

@@ -33,6 +33,7 @@ struct hello {
     bool alpn_http11;    /* "http/1.1", */
     bool alpn_acme;      /* "acme-tls/1" and nothing else (RFC 8737 section 3) */
     bool has_alpn;       /* the extension is there, with known protocols or not */
+    bool wants_staple;   /* asks for an OCSP response with the certificate (RFC 6066 section 8) */
     bool has_ticket;     /* offers a ticket or PSK: probably a resumption */
     bool has_early_data; /* sends 0-RTT data behind the hello, which is not accepted */
     bool has_groups;     /* names the groups it can use, */

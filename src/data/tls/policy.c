@@ -188,6 +188,9 @@ static struct result context_fill(WOLFSSL_CTX *ctx, const struct snap_tls *optio
         if (options->max_version == VERSION_TLS13)
             good &= wolfSSL_CTX_no_ticket_TLSv13(ctx) == 0;
     }
+    /* This also switches the asking on; session_handshake() says for each session whether. */
+    good &= wolfSSL_CTX_set_tlsext_status_cb(ctx, session_io_status) == WOLFSSL_SUCCESS;
+    good &= wolfSSL_CTX_DisableOCSPStapling(ctx) == WOLFSSL_SUCCESS;
     if (!good)
         return why_fail(why, ERR_CRYPTO, "wolfSSL refuses to set up a context");
     TRY(client_auth_init(ctx, options, why));

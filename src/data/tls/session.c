@@ -167,6 +167,28 @@ struct result session_open(struct tls_policy *policy, const struct hello *hello,
     return r;
 }
 
+struct result session_staple(struct tls_session *s, struct span response)
+{
+    must(s->phase == SESSION_PHASE_HANDSHAKE && !s->is_client && response.len &&
+         response.len <= PUBLISH_STAPLE_MAX);
+    uint8_t *copy = XMALLOC(response.len, NULL, 0);
+    if (!copy)
+        return result_fail(ERR_NO_MEMORY);
+    memcpy(copy, response.ptr, response.len);
+    must(wolfSSL_set_tlsext_status_ocsp_resp(s->ssl, copy, (int)response.len) == WOLFSSL_SUCCESS);
+    s->has_staple = true;
+    return result_ok();
+}
+
+/* wolfSSL promises a TLS 1.2 client a response as soon as its context may show some, whether there
+ * is one or not; a context serves one worker, so it is told anew for each session. */
+static void allow_staple(struct tls_session *s)
+{
+    WOLFSSL_CTX *ctx = wolfSSL_get_SSL_CTX(s->ssl);
+    must((s->has_staple ? wolfSSL_CTX_EnableOCSPStapling(ctx)
+                        : wolfSSL_CTX_DisableOCSPStapling(ctx)) == WOLFSSL_SUCCESS);
+}
+
 void session_close(struct tls_session *s)
 {
     if (!s)
@@ -185,6 +207,8 @@ struct result session_handshake(struct tls_session *s, struct session_io *io)
         return result_fail(ERR_PEER_TLS);
     must(s->phase == SESSION_PHASE_HANDSHAKE);
     s->io = io;
+    if (!s->is_client)
+        allow_staple(s);
     int done = s->is_client ? wolfSSL_connect(s->ssl) : wolfSSL_accept(s->ssl);
     s->io = NULL;
     if (s->authorities)

@@ -42,6 +42,10 @@ void session_thread_end(void);
 struct result session_open(struct tls_policy *policy, const struct hello *hello,
                            const struct table_cert *cert, const struct ticket_keys *keys,
                            struct tls_session **ret);
+/* Before the handshake: what the client gets to see of an OCSP responder together with the
+ * certificate, in TLS 1.2 and 1.3 (RFC 6066 section 8, RFC 8446 section 4.4.2.1), if it asks for
+ * that. Copied. ERR_NO_MEMORY. */
+struct result session_staple(struct tls_session *s, struct span response);
 /* Frees it at once; sends nothing. NULL is fine. */
 void session_close(struct tls_session *s);
 

@@ -72,6 +72,13 @@ int session_io_send(WOLFSSL *ssl, char *buf, int size, void *arg)
     return (int)part;
 }
 
+int session_io_status(WOLFSSL *ssl, void *arg)
+{
+    const struct tls_session *s = wolfSSL_GetIOReadCtx(ssl);
+    must(s && s->io);
+    return s->has_staple ? WOLFSSL_OCSP_STATUS_CB_OK : WOLFSSL_OCSP_STATUS_CB_NOACK;
+}
+
 int session_io_ticket(WOLFSSL *ssl, unsigned char name[TICKET_NAME_BYTES],
                       unsigned char iv[TICKET_IV_BYTES], unsigned char mac[TICKET_MAC_BYTES],
                       int seal, unsigned char *data, int len, int *ret_len, void *arg)

@@ -27,6 +27,7 @@ struct tls_session {
     uint8_t alpn;            /* enum tls_alpn: what the handshake will choose */
     bool closed;             /* close_notify sent */
     bool is_client;          /* made by session_dial() */
+    bool has_staple;         /* an OCSP response was put into `ssl` */
     bool has_ticket;         /* client: one came that session_remember() has not kept yet */
     uint8_t fault;           /* client: enum identity_fault */
     struct dialing *dialing; /* client: during the handshake */
@@ -41,6 +42,8 @@ struct tls_session {
 /* Called by wolfSSL; arg is the session. Bytes taken or given, or WOLFSSL_CBIO_ERR_*. */
 int session_io_receive(struct WOLFSSL *ssl, char *buf, int size, void *arg);
 int session_io_send(struct WOLFSSL *ssl, char *buf, int size, void *arg);
+/* Is there an OCSP response to show? WOLFSSL_OCSP_STATUS_CB_*. */
+int session_io_status(struct WOLFSSL *ssl, void *arg);
 /* Seals (seal = 1) or opens a ticket; WOLFSSL_TICKET_RET_*. */
 int session_io_ticket(struct WOLFSSL *ssl, unsigned char name[TICKET_NAME_BYTES],
                       unsigned char iv[TICKET_IV_BYTES], unsigned char mac[TICKET_MAC_BYTES],

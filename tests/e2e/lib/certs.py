@@ -73,15 +73,15 @@ class Authority:
                 "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
     def issue(self, *names, key="EC256", starts=datetime.timedelta(hours=-1), ends=datetime.timedelta(days=30),
-              use="serverAuth"):
-        """A leaf for host names and addresses; starts and ends count from now (ends < 0: expired)."""
+              use="serverAuth", more=""):
+        """A leaf for host names and addresses; starts and ends count from now (ends < 0: expired). more: extensions."""
         self._count += 1
         stem = self.folder / f"leaf{self._count}"
         request, cert, key_file, extensions = (stem.with_suffix(s) for s in (".csr", ".pem", ".key", ".ext"))
         openssl("req", "-newkey", *KEYS[key], "-nodes", "-subj", f"/CN={names[0][:60]}", "-keyout", key_file,
                 "-out", request)
         extensions.write_text(f"subjectAltName={','.join(map(_alternative, names))}\nbasicConstraints=CA:FALSE\n"
-                              f"keyUsage=critical,digitalSignature\nextendedKeyUsage={use}\n")
+                              f"keyUsage=critical,digitalSignature\nextendedKeyUsage={use}\n{more}")
         openssl("ca", "-batch", "-notext", "-config", self.folder / "ca.conf", "-in", request, "-out", cert,
                 "-extfile", extensions, "-startdate", _date(starts), "-enddate", _date(ends))
         cert.write_text(cert.read_text() + self.cert_file.read_text())

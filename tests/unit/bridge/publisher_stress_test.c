@@ -25,7 +25,7 @@ static bool stop;
 struct seen {
     pthread_t thread;
     uint32_t worker;
-    uint64_t certs, defaults, snapshots, steps;
+    uint64_t certs, defaults, staples, snapshots, steps;
 };
 
 static size_t name_of(uint64_t i, char text[32])
@@ -37,6 +37,7 @@ static size_t name_of(uint64_t i, char text[32])
 static void look(struct bridge_reader *r, struct seen *seen)
 {
     const struct table_cert *held[HELD];
+    struct span staples[HELD];
     for (int i = 0; i < HELD; i++) {
         char text[32];
         bool is_default;
@@ -45,10 +46,14 @@ static void look(struct bridge_reader *r, struct seen *seen)
                                rand_u64() & 1, &is_default);
         must(held[i]);
         seen->defaults += is_default;
+        staples[i] = table_staple(held[i], 0);
+        seen->staples += staples[i].len != 0;
     }
     const struct ticket_keys *keys = reader_ticket_keys(r);
     for (int i = 0; i < HELD; i++) {
         sample_check(held[i]);
+        for (size_t k = 1; k < staples[i].len; k++)
+            must(staples[i].ptr[k] == staples[i].ptr[0]);
         seen->certs++;
     }
     for (uint32_t i = 0; i < keys->count; i++)
@@ -131,6 +136,14 @@ static void put_tickets(struct buf *out, uint64_t round)
     publish_ticket_keys(out, &keys);
 }
 
+/* All bytes alike; now and then none. */
+static void put_staple(struct buf *out, uint64_t round)
+{
+    uint8_t bytes[200];
+    memset(bytes, (int)(round & 0xff), sizeof bytes);
+    publish_staple(out, 1, span_of(bytes, round % 9 ? 1 + round % sizeof bytes : 0), 1);
+}
+
 static void change(struct buf *out, uint64_t round, uint64_t *version)
 {
     char text[32];
@@ -149,6 +162,8 @@ static void change(struct buf *out, uint64_t round, uint64_t *version)
         sample_publish(out, id, false);
         publish_name(out, name, id, 0, 0);
     }
+    if (round % 3 == 0)
+        put_staple(out, round);
     if (round % 50 == 0)
         put_snapshot(out, ++*version);
     if (round % 70 == 0)
@@ -187,7 +202,7 @@ static void readers_see_whole_things(void **state)
     __atomic_store_n(&stop, true, __ATOMIC_RELEASE);
     for (uint32_t i = 0; i < READERS; i++) {
         assert_int_equal(pthread_join(seen[i].thread, NULL), 0);
-        assert_true(seen[i].steps > 0 && seen[i].certs > 0);
+        assert_true(seen[i].steps > 0 && seen[i].certs > 0 && seen[i].staples > 0);
         assert_true(i > 0 || seen[i].snapshots > 0);
     }
     publisher_collect(publisher);

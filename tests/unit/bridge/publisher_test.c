@@ -381,6 +381,10 @@ static const struct {
     {WIRE_TLS_CHALLENGE_REMOVE, SPAN_LITERAL("\0\0\0")},
     {WIRE_FENCE, SPAN_LITERAL("\0\0\0\0\0\0\0\0")},
     {WIRE_FENCE, SPAN_LITERAL("\0\0\0\0\0\0\0\1\0")},
+    {WIRE_STAPLE, SPAN_LITERAL("\0\0\0\0\0\0\0\0"
+                               "\0\0\0\0\0\0\0\1\0\0\0\1x")}, /* no id */
+    {WIRE_STAPLE, SPAN_LITERAL("\0\0\0\0\0\0\0\1"
+                               "\0\0\0\0\0\0\0\1\0\0\0\2x")},
 };
 
 static void refuses_bad_bodies(void **state)

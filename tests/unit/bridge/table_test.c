@@ -126,6 +126,48 @@ static void ids_must_be_there(void **state)
     assert_int_equal(table_certs(table), 1);
 }
 
+static struct span staple_of(const char *name, int64_t now_s)
+{
+    const struct table_cert *e = NULL, *r = NULL;
+    assert_true(table_find(table, span_str(name), &e, &r));
+    return table_staple(e, now_s);
+}
+
+static void staples_come_and_go(void **state)
+{
+    table_put_staple(table, 1, SPAN_LITERAL("early"), 100, &pen); /* of no certificate: ignored */
+    put("a.test", 1, 0);
+    assert_int_equal(staple_of("a.test", 50).len, 0);
+    table_put_staple(table, 1, SPAN_LITERAL("first"), 100, &pen);
+    assert_true(span_eq(staple_of("a.test", 99), SPAN_LITERAL("first")));
+    assert_int_equal(staple_of("a.test", 100).len, 0);
+    size_t dead = pen.count;
+    table_put_staple(table, 1, SPAN_LITERAL("first"), 100, &pen);
+    assert_int_equal(pen.count, dead);
+    table_put_staple(table, 1, SPAN_LITERAL("second"), 200, &pen);
+    assert_int_equal(pen.count, dead + 1);
+    put_cert(1, false); /* given again: what is shown with it stays */
+    put("b.test", 1, 0);
+    assert_true(span_eq(staple_of("b.test", 150), SPAN_LITERAL("second")));
+    table_put_staple(table, 1, span_of(NULL, 0), 0, &pen);
+    assert_int_equal(staple_of("a.test", 50).len, 0);
+}
+
+static void sync_removes_staples(void **state)
+{
+    put("a.test", 1, 0);
+    put("b.test", 3, 0);
+    table_put_staple(table, 1, SPAN_LITERAL("first"), 100, &pen);
+    table_put_staple(table, 3, SPAN_LITERAL("third"), 100, &pen);
+    table_mark_begin(table);
+    put("a.test", 1, 0);
+    put("b.test", 3, 0);
+    table_put_staple(table, 3, SPAN_LITERAL("third"), 100, &pen);
+    table_sweep(table, &pen);
+    assert_int_equal(staple_of("a.test", 50).len, 0);
+    assert_int_equal(staple_of("b.test", 50).len, 5);
+}
+
 /* Given again while its last name is taken away: it is there for the next name. */
 static void fresh_certs_stay(void **state)
 {
@@ -228,5 +270,6 @@ static void id_index_is_a_map(void **state)
 #define TABLE_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 UNIT_TESTS(TABLE_TEST(precedence), TABLE_TEST(two_algorithms), TABLE_TEST(replace_and_remove),
            TABLE_TEST(ids_must_be_there), TABLE_TEST(fresh_certs_stay),
+           TABLE_TEST(staples_come_and_go), TABLE_TEST(sync_removes_staples),
            TABLE_TEST(same_id_other_content), TABLE_TEST(sweep_removes_the_unnamed),
            TABLE_TEST(grows), cmocka_unit_test(id_index_is_a_map))

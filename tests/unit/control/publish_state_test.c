@@ -29,6 +29,12 @@ void publish_name(struct buf *out, struct span name, uint64_t ecdsa, uint64_t rs
     tell("name %.*s %d%d%s\n", SPAN_FMT(name), ecdsa != 0, rsa != 0, flags ? " default" : "");
 }
 
+void publish_staple(struct buf *out, uint64_t id, struct span response, int64_t until_s)
+{
+    buf_put_str(out, "s");
+    tell("staple %.*s %d\n", SPAN_FMT(response), (int)until_s);
+}
+
 void publish_name_remove(struct buf *out, struct span name)
 {
     buf_put_str(out, "r");
@@ -216,6 +222,43 @@ static void test_sync_sends_everything_again(void **state)
     buf_free(&out);
 }
 
+static uint32_t seen_added, seen_dropped;
+
+static void see_added(void *arg, struct publish_candidate *c)
+{
+    seen_added++;
+    c->watcher = arg;
+}
+
+static void see_dropped(void *arg, struct publish_candidate *c)
+{
+    assert_ptr_equal(c->watcher, arg);
+    seen_dropped++;
+}
+
+/* What an OCSP responder says goes out at once, and with the certificate whenever that does. */
+static void test_staples_go_with_certificates(void **state)
+{
+    struct publish_watch watch = {see_added, see_dropped, &seen_added};
+    struct buf out = {0};
+    seen_added = seen_dropped = 0;
+    publish_state_watch(ps, &watch);
+    put(PUBLISH_SOURCE_ACME, "x", ec, 30, "a.test", NULL);
+    assert_int_equal(seen_added, 1);
+    update();
+    told[0] = 0;
+    publish_state_staple(find_slot(ps, "x"), SPAN_LITERAL("good"), 77, &out);
+    assert_string_equal(told, "staple good 77\n");
+    told[0] = 0;
+    publish_state_sync(ps, now, &out);
+    assert_string_equal(told, "cert 0\nstaple good 77\nname a.test 10\n");
+    put(PUBLISH_SOURCE_ACME, "x", ec, 60, "a.test", NULL);
+    assert_int_equal(seen_dropped, 1);
+    update(); /* another certificate has nothing of the old one's */
+    assert_string_equal(told, "cert 0\nname a.test 10\n");
+    buf_free(&out);
+}
+
 static void test_many_slots(void **state)
 {
     char name[32];
@@ -291,6 +334,7 @@ int main(void)
         TEST(test_replaced_slot_takes_its_names_along),
         TEST(test_reorder_at_the_end),
         TEST(test_sync_sends_everything_again),
+        TEST(test_staples_go_with_certificates),
         TEST(test_many_slots),
         TEST(test_bad_chain),
         cmocka_unit_test_setup_teardown(test_sources_take_turns, set_up, tear_down),

@@ -137,7 +137,7 @@ static void times(void **state)
     int64_t t;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         struct span in = good[i].der;
-        assert_true(result_is_ok(read_time(&in, &t)));
+        assert_true(result_is_ok(der_get_time(&in, &t)));
         assert_int_equal(t, good[i].want);
     }
     static const struct span bad[] = {
@@ -160,7 +160,7 @@ static void times(void **state)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct span in = bad[i];
-        assert_false(result_is_ok(read_time(&in, &t)));
+        assert_false(result_is_ok(der_get_time(&in, &t)));
     }
 }
 

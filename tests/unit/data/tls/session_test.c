@@ -132,6 +132,43 @@ static void whole_chain_is_sent(void **state)
     }
 }
 
+/* What we answer to the hello of a client that asks for an OCSP response. */
+static struct buf flight_with(struct span staple)
+{
+    struct pair p;
+    struct pair_options o = {.only = 0x0303, .name = NAME};
+    pair_open(&p, policy, &certs[0].table, &keys, &o);
+    assert_int_equal(wolfSSL_CTX_EnableOCSPStapling(p.client_ctx), WOLFSSL_SUCCESS);
+    assert_int_equal(wolfSSL_UseOCSPStapling(p.client, WOLFSSL_CSR_OCSP, 0), WOLFSSL_SUCCESS);
+    wolfSSL_connect(p.client);
+    assert_true(result_is_ok(hello_parse(buf_span(&p.to_server), &p.hello)));
+    assert_true(p.hello.wants_staple);
+    assert_true(result_is_ok(session_open(p.policy, &p.hello, p.cert, p.keys, &p.session)));
+    if (staple.len)
+        assert_true(result_is_ok(session_staple(p.session, staple)));
+    while (pair_serve(&p))
+        ;
+    struct buf flight = p.to_client;
+    p.to_client = (struct buf){0};
+    pair_close(&p);
+    return flight;
+}
+
+/* One context for both: the promise of one session is not left to the next. */
+static void stapled_to_whom_it_belongs(void **state)
+{
+    static const struct span staple = SPAN_LITERAL("what the responder says");
+    static const struct span status = SPAN_LITERAL("\x01\0\0\x17what the responder says");
+    struct buf with = flight_with(staple), without = flight_with(span_of(NULL, 0));
+    assert_non_null(memmem(with.ptr, with.len, status.ptr, status.len));
+    assert_null(memmem(without.ptr, without.len, staple.ptr, staple.len));
+    /* ServerHello: the extension, empty. */
+    assert_non_null(memmem(with.ptr, 200, "\0\x05\0\0", 4));
+    assert_null(memmem(without.ptr, 120, "\0\x05\0\0", 4));
+    buf_free(&with);
+    buf_free(&without);
+}
+
 static void bad_certificates_fail_at_once(void **state)
 {
     struct pair p;
@@ -550,6 +587,7 @@ int main(void)
         cmocka_unit_test(hello_retry),
         cmocka_unit_test(our_order_of_suites_wins),
         cmocka_unit_test(whole_chain_is_sent),
+        cmocka_unit_test(stapled_to_whom_it_belongs),
         cmocka_unit_test(bad_certificates_fail_at_once),
         cmocka_unit_test(versions_that_do_not_meet),
         cmocka_unit_test(protocols_that_do_not_meet),

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/staples.h"
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/must.h"
+#include "base/rand.h"
+#include "control/acme/http_client.h"
+#include "crypto/ocsp.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LOOK_S      3600 /* at the latest: the wall clock may be set meanwhile */
+#define CHANCES     16
+#define OK_HTTP     200
+#define UNTIL_BYTES 8 /* in front of a stored answer */
+
+struct staple_record {
+    struct list node; /* in staples.all */
+    struct list due;  /* in staples.due while it waits for its turn */
+    struct staples *owner;
+    struct publish_candidate *cert;
+    struct loop_timer timer;
+    struct http_call *call;
+    int64_t due_s;         /* wall seconds */
+    int64_t this_update_s; /* of what is shown */
+    uint32_t failures;     /* in a row */
+    bool wanted;
+    bool told_revoked;
+};
+
+struct staples {
+    struct staples_options o;
+    struct http_client *http;
+    struct list all, due;
+    uint32_t calls;
+};
+
+/* ---- times ---------------------------------------------------------------------------------- */
+
+int64_t staples_due_s(int64_t this_update_s, int64_t until_s, int64_t now_s, uint32_t by_chance)
+{
+    int64_t wait_s = this_update_s + (until_s - this_update_s) / 2 - now_s;
+    int64_t least_s = (until_s - now_s) / 4;
+    wait_s = wait_s > least_s ? wait_s : least_s;
+    wait_s -= wait_s / 8 * by_chance / CHANCES;
+    return now_s + (wait_s > STAPLES_WAIT_MIN_S ? wait_s : STAPLES_WAIT_MIN_S);
+}
+
+uint32_t staples_backoff_s(uint32_t failures)
+{
+    uint32_t wait_s = STAPLES_BACKOFF_S;
+    for (uint32_t i = 1; i < failures && wait_s < STAPLES_BACKOFF_MAX_S; i++)
+        wait_s *= 2;
+    return wait_s < STAPLES_BACKOFF_MAX_S ? wait_s : STAPLES_BACKOFF_MAX_S;
+}
+
+static const char *label(const struct staple_record *r)
+{
+    return r->cert->leaf.name_count ? r->cert->leaf.names[0] : r->cert->leaf.subject;
+}
+
+/* When something has to be done next: ask, or take back what is over. */
+static void plan(struct staple_record *r)
+{
+    int64_t now_s = clock_wall_s(), next_s = r->due_s;
+    if (r->cert->staple.len && r->cert->staple_until_s < next_s)
+        next_s = r->cert->staple_until_s;
+    uint64_t wait_s = next_s > now_s ? (uint64_t)(next_s - now_s) : 0;
+    loop_timer_set(r->owner->o.loop, &r->timer,
+                   clock_now_ns() + (wait_s < LOOK_S ? wait_s : LOOK_S) * NS_PER_S);
+}
+
+/* ---- what the workers show ------------------------------------------------------------------ */
+
+static void show(struct staple_record *r, struct span response, int64_t until_s)
+{
+    struct buf out = {0};
+    publish_state_staple(r->cert, response, until_s, &out);
+    r->owner->o.send(r->owner->o.arg, buf_span(&out));
+    buf_free(&out);
+}
+
+static void take_back(struct staple_record *r)
+{
+    if (!r->cert->staple.len)
+        return;
+    show(r, span_of(NULL, 0), 0);
+    r->this_update_s = 0;
+}
+
+/* Leaf and issuer out of the chain; false when the issuer is not in it. */
+static bool subject_of(const struct publish_candidate *c, struct ocsp_subject *ret)
+{
+    struct reader in = reader_of(buf_span(&c->chain));
+    ret->leaf = reader_bytes(&in, reader_be(&in, 3));
+    ret->issuer = reader_bytes(&in, reader_be(&in, 3));
+    return !in.bad && ret->issuer.len;
+}
+
+/* ---- on disk -------------------------------------------------------------------------------- */
+
+static struct span key_of(const struct staple_record *r)
+{
+    return span_of(r->cert->leaf.sha256, sizeof r->cert->leaf.sha256);
+}
+
+static void keep(struct staple_record *r, struct span response, int64_t until_s)
+{
+    struct buf value = {0};
+    struct why why;
+    buf_put_be(&value, (uint64_t)until_s, UNTIL_BYTES);
+    buf_put_span(&value, response);
+    if (!result_is_ok(state_put(r->owner->o.state, STATE_OCSP, key_of(r), buf_span(&value), &why)))
+        log_debug("%s: the OCSP answer cannot be stored: %s", label(r), why.text);
+    buf_free(&value);
+}
+
+static void forget(struct staple_record *r)
+{
+    struct why ignored;
+    (void)!result_is_ok(state_remove(r->owner->o.state, STATE_OCSP, key_of(r), &ignored));
+}
+
+/* What was kept is judged anew: the disk may hold anything, and time has passed. */
+static void load(struct staple_record *r, const struct ocsp_subject *subject, int64_t now_s)
+{
+    struct buf value = {0};
+    struct ocsp_answer answer;
+    struct why ignored;
+    if (result_is_ok(state_get(r->owner->o.state, STATE_OCSP, key_of(r), &value))) {
+        struct span response = span_skip(buf_span(&value), UNTIL_BYTES);
+        if (result_is_ok(ocsp_response_read(response, subject, now_s, &answer, &ignored)) &&
+            answer.status == OCSP_GOOD) {
+            show(r, response, answer.until_s);
+            r->this_update_s = answer.this_update_s;
+            r->due_s = staples_due_s(answer.this_update_s, answer.until_s, now_s,
+                                     (uint32_t)rand_below(CHANCES));
+        } else {
+            forget(r);
+        }
+    }
+    buf_free(&value);
+}
+
+struct sweep {
+    struct state *state;
+    int64_t now_s;
+};
+
+static void drop_stale(void *arg, struct span key, struct span value)
+{
+    const struct sweep *s = arg;
+    struct reader in = reader_of(value);
+    struct why ignored;
+    if ((int64_t)reader_be(&in, UNTIL_BYTES) <= s->now_s || in.bad)
+        (void)!result_is_ok(state_remove(s->state, STATE_OCSP, key, &ignored));
+}
+
+/* ---- answers -------------------------------------------------------------------------------- */
+
+static void take_good(struct staple_record *r, struct span response, const struct ocsp_answer *a,
+                      int64_t now_s)
+{
+    if (r->failures)
+        log_info("%s: its OCSP responder answers again", label(r));
+    r->failures = 0;
+    r->told_revoked = false;
+    /* Of several caches one may be behind: an older answer never replaces a newer one. */
+    if (a->this_update_s > r->this_update_s || !r->cert->staple.len) {
+        show(r, response, a->until_s);
+        keep(r, response, a->until_s);
+        r->this_update_s = a->this_update_s;
+    }
+    r->due_s = staples_due_s(r->this_update_s, r->cert->staple_until_s, now_s,
+                             (uint32_t)rand_below(CHANCES));
+}
+
+static void take_revoked(struct staple_record *r, const struct ocsp_answer *a, int64_t now_s)
+{
+    if (!r->told_revoked)
+        log_error("%s: its certificate %s (%s) is revoked, says its CA: get another one", label(r),
+                  r->cert->leaf.serial, r->cert->origin);
+    r->told_revoked = true;
+    r->failures = 0;
+    take_back(r);
+    forget(r);
+    r->due_s = staples_due_s(a->this_update_s, a->until_s, now_s, (uint32_t)rand_below(CHANCES));
+}
+
+static void fail(struct staple_record *r, uint32_t retry_after_s, const char *text)
+{
+    int64_t now_s = clock_wall_s();
+    uint32_t wait_s = staples_backoff_s(++r->failures);
+    wait_s += (uint32_t)rand_below(wait_s / 8 + 1);
+    wait_s = wait_s > retry_after_s ? wait_s : retry_after_s;
+    r->due_s = now_s + wait_s;
+    log_line(r->failures == 1 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
+             "%s: no OCSP answer from %s: %s; asked again in %u s%s", label(r),
+             r->cert->leaf.ocsp_url, text, wait_s,
+             r->cert->staple.len ? ", until then the one from before is shown"
+             : r->cert->leaf.must_staple
+                 ? "; clients that follow must-staple refuse the certificate"
+                 : "");
+}
+
+static void judge(struct staple_record *r, const struct http_reply *reply)
+{
+    struct ocsp_subject subject;
+    struct ocsp_answer answer;
+    struct why why;
+    int64_t now_s = clock_wall_s();
+    must(subject_of(r->cert, &subject));
+    if (!reply->answered) {
+        fail(r, 0, reply->text);
+    } else if (reply->status != OK_HTTP) {
+        snprintf(why.text, sizeof why.text, "status %u", reply->status);
+        fail(r, reply->retry_after_s, why.text);
+    } else if (!result_is_ok(ocsp_response_read(reply->body, &subject, now_s, &answer, &why))) {
+        fail(r, reply->retry_after_s, why.text);
+    } else if (answer.status == OCSP_GOOD) {
+        take_good(r, reply->body, &answer, now_s);
+    } else if (answer.status == OCSP_REVOKED) {
+        take_revoked(r, &answer, now_s);
+    } else {
+        fail(r, reply->retry_after_s, "the responder does not know the certificate");
+    }
+}
+
+static void pump(struct staples *s);
+
+static void on_reply(void *arg, const struct http_reply *reply)
+{
+    struct staple_record *r = arg;
+    struct staples *s = r->owner;
+    r->call = NULL;
+    s->calls--;
+    judge(r, reply);
+    plan(r);
+    pump(s);
+}
+
+/* ---- asking --------------------------------------------------------------------------------- */
+
+static const char *responder(const struct staple_record *r)
+{
+    const struct config_ocsp *config = &r->owner->o.config->ocsp;
+    for (uint32_t i = 0; i < config->override_count; i++)
+        if (!strcmp(config->overrides[i].from, r->cert->leaf.ocsp_url))
+            return config->overrides[i].to;
+    return r->cert->leaf.ocsp_url;
+}
+
+static void ask(struct staple_record *r)
+{
+    struct buf request = {0};
+    struct ocsp_subject subject;
+    struct why why;
+    must(subject_of(r->cert, &subject));
+    if (!result_is_ok(ocsp_request_make(&subject, &request, &why))) {
+        fail(r, 0, why.text);
+        plan(r);
+    } else {
+        struct http_request http = {.method = HTTP_METHOD_POST,
+                                    .url = responder(r),
+                                    .body = buf_span(&request),
+                                    .content_type = "application/ocsp-request",
+                                    .accept = "application/ocsp-response"};
+        r->owner->calls++;
+        r->call = http_client_start(r->owner->http, &http, on_reply, r);
+    }
+    buf_free(&request);
+}
+
+static void pump(struct staples *s)
+{
+    while (s->calls < STAPLES_CALLS_MAX && !list_is_empty(&s->due))
+        ask(LIST_ENTRY(list_pop(&s->due), struct staple_record, due));
+}
+
+static void fired(struct loop_timer *t)
+{
+    struct staple_record *r = LIST_ENTRY(t, struct staple_record, timer);
+    int64_t now_s = clock_wall_s();
+    if (r->cert->staple.len && r->cert->staple_until_s <= now_s) {
+        log_warn("%s: its OCSP answer is over and there is no newer one: nothing is shown any more",
+                 label(r));
+        take_back(r);
+    }
+    if (r->due_s > now_s) {
+        plan(r);
+        return;
+    }
+    list_remove(&r->due);
+    if (!r->call)
+        list_append(&r->owner->due, &r->due);
+    pump(r->owner);
+}
+
+static void stop_asking(struct staple_record *r)
+{
+    loop_timer_cancel(r->owner->o.loop, &r->timer);
+    list_remove(&r->due);
+    if (r->call) {
+        http_call_cancel(r->call);
+        r->owner->calls--;
+    }
+    r->call = NULL;
+}
+
+/* ---- certificates come and go --------------------------------------------------------------- */
+
+static void decide(struct staple_record *r)
+{
+    struct ocsp_subject subject;
+    bool wanted = r->owner->o.config->ocsp.on || r->cert->leaf.must_staple;
+    if (wanted == r->wanted)
+        return;
+    r->wanted = wanted;
+    if (!wanted) {
+        stop_asking(r);
+        take_back(r);
+    } else if (!subject_of(r->cert, &subject)) {
+        log_warn(
+            "%s: no OCSP answer can be asked for: the issuer's certificate is not in the chain",
+            label(r));
+    } else {
+        r->due_s = clock_wall_s();
+        load(r, &subject, r->due_s);
+        plan(r);
+    }
+}
+
+static void added(void *arg, struct publish_candidate *candidate)
+{
+    struct staples *s = arg;
+    if (!candidate->leaf.ocsp_url)
+        return;
+    struct staple_record *r = mem_zalloc(sizeof *r);
+    r->owner = s;
+    r->cert = candidate;
+    candidate->watcher = r;
+    list_init(&r->node);
+    list_init(&r->due);
+    list_append(&s->all, &r->node);
+    loop_timer_init(&r->timer, fired);
+    decide(r);
+}
+
+static void record_free(struct staple_record *r)
+{
+    stop_asking(r);
+    list_remove(&r->node);
+    free(r);
+}
+
+static void dropped(void *arg, struct publish_candidate *candidate)
+{
+    struct staples *s = arg;
+    if (!candidate->watcher)
+        return;
+    record_free(candidate->watcher);
+    candidate->watcher = NULL;
+    pump(s);
+}
+
+void staples_use(struct staples *s, const struct config *config)
+{
+    s->o.config = config;
+    for (struct list *n = s->all.next; n != &s->all; n = n->next)
+        decide(LIST_ENTRY(n, struct staple_record, node));
+}
+
+struct result staples_create(const struct staples_options *options, struct staples **ret,
+                             struct why *why)
+{
+    struct staples *s = mem_zalloc(sizeof *s);
+    struct http_client_options http = {.timeout_ms = STAPLES_TIMEOUT_MS};
+    struct sweep sweep = {options->state, clock_wall_s()};
+    struct publish_watch watch = {.added = added, .dropped = dropped, .arg = s};
+    s->o = *options;
+    list_init(&s->all);
+    list_init(&s->due);
+    struct result r = http_client_create(options->loop, &http, &s->http, why);
+    if (!result_is_ok(r)) {
+        free(s);
+        return r;
+    }
+    struct why said;
+    if (!result_is_ok(state_each(options->state, STATE_OCSP, drop_stale, &sweep, &said)))
+        log_warn("%s", said.text);
+    publish_state_watch(options->certificates, &watch);
+    *ret = s;
+    return r;
+}
+
+void staples_destroy(struct staples *s)
+{
+    if (!s)
+        return;
+    while (!list_is_empty(&s->all))
+        record_free(LIST_ENTRY(s->all.next, struct staple_record, node));
+    http_client_destroy(s->http);
+    free(s);
+}

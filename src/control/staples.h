@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control/staples.h - what OCSP responders say of our certificates (RFC 6960): asked for in time,
+ * kept in the state directory, handed to the workers, who show it to clients.
+ * Thread: control.   Owns: a record per certificate that names a responder; running questions.
+ * Never: hands on an answer that is not verified, is stale, or says anything but good; holds up a
+ * certificate that has none. */
+#pragma once
+
+#include "config/config.h"
+#include "control/loop.h"
+#include "control/publish_state.h"
+#include "control/store/state.h"
+
+#define STAPLES_CALLS_MAX     8 /* questions at once */
+#define STAPLES_TIMEOUT_MS    15000
+#define STAPLES_BACKOFF_S     30 /* after the first failure, then twice as long each time */
+#define STAPLES_BACKOFF_MAX_S 3600
+#define STAPLES_WAIT_MIN_S    5
+
+struct staples;
+
+struct staples_options {
+    struct loop *loop;
+    struct state *state;
+    struct publish_state *certificates; /* no certificate is in it yet */
+    const struct config *config;
+    void (*send)(void *arg, struct span messages); /* to the workers */
+    void *arg;
+};
+
+/* Everything is borrowed. Watches `certificates` until the end. ERR_CONFIG. */
+struct result staples_create(const struct staples_options *options, struct staples **ret,
+                             struct why *why);
+/* Before the certificates go. NULL is fine. */
+void staples_destroy(struct staples *s);
+/* Another configuration: which certificates are stapled, and who is asked. */
+void staples_use(struct staples *s, const struct config *config);
+
+/* When to ask again for an answer of these times, wall seconds: when half of its time is over;
+ * where responders hand out old answers, after a quarter of what is left. by_chance: 0..15, spreads
+ * the questions of many certificates. */
+int64_t staples_due_s(int64_t this_update_s, int64_t until_s, int64_t now_s, uint32_t by_chance);
+/* How long to wait after that many failures in a row, seconds. */
+uint32_t staples_backoff_s(uint32_t failures);
