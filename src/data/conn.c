@@ -2,6 +2,7 @@
 #include "data/conn.h"
 
 #include "base/clock.h"
+#include "data/cold_wait.h"
 #include "data/exchange.h"
 #include "data/h2_conn.h"
 #include "data/handshake.h"
@@ -391,6 +392,7 @@ void conn_close_begin(struct worker *w, struct conn *conn)
     limit_remove(&conn->in);
     limit_remove(&conn->out);
     list_remove(&conn->hello);
+    cold_wait_end(w, conn);
     session_close(conn->tls);
     conn->tls = NULL;
     block_queue_clear(&w->blocks, &conn->plain);
@@ -476,7 +478,7 @@ static bool proxy_turn(struct worker *w, struct conn *conn)
 static bool hello_turn(struct worker *w, struct conn *conn)
 {
     if (conn->wire.received.first) {
-        if (list_is_empty(&conn->hello))
+        if (list_is_empty(&conn->hello) && !conn->cold_at)
             list_append(&w->hellos, &conn->hello);
     } else if (conn->wire.eof) {
         conn_close_begin(w, conn);

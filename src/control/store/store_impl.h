@@ -23,11 +23,24 @@ struct store_ops {
      * failure) not at all. */
     struct result (*begin)(struct store *s, struct why *why);
     struct result (*end)(struct store *s, bool keep, struct why *why);
+    /* The index; all NULL where there is none. */
+    struct result (*places)(struct store *s, struct span name,
+                            struct store_place ret[STORE_PLACES_MAX], uint32_t *ret_count,
+                            struct why *why);
+    struct result (*walk)(struct store *s, struct buf *last, uint32_t max,
+                          void (*each)(void *arg, struct span name,
+                                       const struct store_place *places, uint32_t count),
+                          void *arg, bool *ret_end, struct why *why);
+    struct result (*read)(struct store *s, uint64_t id, struct buf *ret_chain, struct buf *ret_key,
+                          struct why *why);
+    const struct store_cert *(*cert_of)(struct store *s, uint64_t id, struct why *why);
+    bool (*find)(struct store *s, const struct store_cert *cert, struct store_place *ret);
 };
 
 /* The first member of every kind. */
 struct store {
     const struct store_ops *ops;
+    char *path;
 };
 
 struct result store_file_open(const char *path, struct store **ret, struct why *why);

@@ -38,8 +38,9 @@ struct store_lmdb {
     struct lmdb_dir dir;
     int lock_fd;
     MDB_txn *batch; /* between begin and end; else NULL */
-    uint64_t *ids;  /* of all certificates, ascending */
+    uint64_t *ids;  /* of all certificates, ascending; only once somebody asks for all */
     uint32_t count, cap;
+    bool ids_known;
     struct store_cert cert; /* what is lent */
     struct store_account account;
     char name[KEY_BYTES + 1];
@@ -179,10 +180,25 @@ static int next_id(const struct store_lmdb *s, MDB_txn *txn, uint64_t *ret)
     return put(s, txn, META, SPAN_LITERAL(META_LAST_ID), span_of(last.bytes, ID_BYTES));
 }
 
+/* A transaction to read in: the batch's, or one of its own, which end_reading() ends. */
+static int begin_reading(struct store_lmdb *s, MDB_txn **ret)
+{
+    *ret = s->batch;
+    return s->batch ? 0 : lmdb_dir_begin(&s->dir, MDB_RDONLY, ret);
+}
+
+static void end_reading(const struct store_lmdb *s, MDB_txn *txn)
+{
+    if (!s->batch)
+        mdb_txn_abort(txn);
+}
+
 /* ---- the list of ids ------------------------------------------------------------------------ */
 
 static void ids_add(struct store_lmdb *s, uint64_t id)
 {
+    if (!s->ids_known)
+        return;
     must(!s->count || s->ids[s->count - 1] < id);
     if (s->count == s->cap) {
         s->cap = s->cap ? 2 * s->cap : 64;
@@ -193,6 +209,8 @@ static void ids_add(struct store_lmdb *s, uint64_t id)
 
 static void ids_remove(struct store_lmdb *s, uint64_t id)
 {
+    if (!s->ids_known)
+        return;
     uint32_t low = 0, high = s->count;
     while (low < high) {
         uint32_t mid = low + (high - low) / 2;
@@ -211,10 +229,13 @@ static int ids_load(struct store_lmdb *s)
     MDB_txn *txn;
     MDB_cursor *cursor;
     MDB_val k, v;
+    if (s->ids_known)
+        return 0;
     s->count = 0;
-    int rc = lmdb_dir_begin(&s->dir, MDB_RDONLY, &txn);
+    int rc = begin_reading(s, &txn);
     if (rc)
         return rc;
+    s->ids_known = true;
     rc = mdb_cursor_open(txn, s->dir.tables[CERTS], &cursor);
     if (!rc) {
         while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0) {
@@ -227,8 +248,10 @@ static int ids_load(struct store_lmdb *s)
         }
         mdb_cursor_close(cursor);
     }
-    mdb_txn_abort(txn);
-    return rc == MDB_NOTFOUND ? 0 : rc;
+    end_reading(s, txn);
+    rc = rc == MDB_NOTFOUND ? 0 : rc;
+    s->ids_known = !rc;
+    return rc;
 }
 
 /* ---- changes -------------------------------------------------------------------------------- */
@@ -363,7 +386,7 @@ static struct result begin(struct store *store, struct why *why)
 static struct result end(struct store *store, bool keep, struct why *why)
 {
     struct store_lmdb *s = lmdb_of(store);
-    int rc = 0, again = 0;
+    int rc = 0;
     must(s->batch);
     if (keep)
         rc = mdb_txn_commit(s->batch);
@@ -371,25 +394,11 @@ static struct result end(struct store *store, bool keep, struct why *why)
         mdb_txn_abort(s->batch);
     s->batch = NULL;
     if (rc || !keep)
-        again = ids_load(s);
-    return rc || again ? lmdb_dir_fail(&s->dir, why, rc ? rc : again, "cannot write to")
-                       : result_ok();
+        s->ids_known = false;
+    return rc ? lmdb_dir_fail(&s->dir, why, rc, "cannot write to") : result_ok();
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
-
-/* A transaction to read in: the batch's, or one of its own, which end_reading() ends. */
-static int begin_reading(struct store_lmdb *s, MDB_txn **ret)
-{
-    *ret = s->batch;
-    return s->batch ? 0 : lmdb_dir_begin(&s->dir, MDB_RDONLY, ret);
-}
-
-static void end_reading(const struct store_lmdb *s, MDB_txn *txn)
-{
-    if (!s->batch)
-        mdb_txn_abort(txn);
-}
 
 static const struct store_account *get_account(struct store *store, const char *resolver)
 {
@@ -438,34 +447,204 @@ static const char *account_name(struct store *store, uint32_t index)
     return rc ? NULL : s->name;
 }
 
-static uint32_t cert_count(const struct store *s)
+static uint32_t cert_count(const struct store *store)
 {
-    return ((const struct store_lmdb *)s)->count;
+    struct store_lmdb *s = lmdb_of((struct store *)store);
+    MDB_txn *txn;
+    MDB_stat stat = {0};
+    if (s->ids_known || begin_reading(s, &txn))
+        return s->count;
+    int rc = mdb_stat(txn, s->dir.tables[CERTS], &stat);
+    end_reading(s, txn);
+    return rc ? 0 : (uint32_t)stat.ms_entries;
+}
+
+/* Finds and checks a record in a transaction. */
+static struct result find_record(struct store_lmdb *s, MDB_txn *txn, uint64_t id,
+                                 struct store_record *ret, struct why *why)
+{
+    struct span bytes;
+    int rc = get_cert_bytes(s, txn, id, &bytes);
+    if (rc == MDB_NOTFOUND)
+        return why_fail(why, ERR_NOT_FOUND, "certificate %llu is not in %s any more",
+                        (unsigned long long)id, s->dir.directory);
+    if (rc)
+        return lmdb_dir_fail(&s->dir, why, rc, "cannot read");
+    return store_record_read(bytes, ret)
+               ? result_ok()
+               : why_fail(why, ERR_FORMAT,
+                          "certificate %llu in %s is damaged: another one is obtained",
+                          (unsigned long long)id, s->dir.directory);
+}
+
+static const struct store_cert *cert_of(struct store *store, uint64_t id, struct why *why)
+{
+    struct store_lmdb *s = lmdb_of(store);
+    struct store_record record;
+    MDB_txn *txn;
+    store_free_cert(&s->cert);
+    int rc = begin_reading(s, &txn);
+    if (rc) {
+        (void)!result_is_ok(lmdb_dir_fail(&s->dir, why, rc, "cannot read"));
+        return NULL;
+    }
+    struct result r = find_record(s, txn, id, &record, why);
+    if (result_is_ok(r))
+        r = store_record_get_cert(&record, &s->cert, why);
+    end_reading(s, txn);
+    return result_is_ok(r) ? &s->cert : NULL;
 }
 
 static const struct store_cert *cert_at(struct store *store, uint32_t index, struct why *why)
 {
     struct store_lmdb *s = lmdb_of(store);
-    struct store_record record;
-    struct span bytes;
-    MDB_txn *txn;
+    int rc = ids_load(s);
+    if (rc) {
+        (void)!result_is_ok(lmdb_dir_fail(&s->dir, why, rc, "cannot read"));
+        return NULL;
+    }
     must(index < s->count);
-    store_free_cert(&s->cert);
+    return cert_of(store, s->ids[index], why);
+}
+
+/* ---- the index ------------------------------------------------------------------------------ */
+
+static struct store_place place_of(const MDB_val *v)
+{
+    struct reader r = reader_of(span_of_val(v));
+    struct store_place p = {.id = reader_u64(&r)};
+    p.not_before_s = (int64_t)reader_u64(&r);
+    p.not_after_s = (int64_t)reader_u64(&r);
+    p.is_rsa = reader_u8(&r);
+    return p;
+}
+
+/* All places of the name that the cursor stands at; it stands at the last one afterwards. */
+static int take_places(MDB_cursor *cursor, MDB_val *k, MDB_val *v,
+                       struct store_place ret[STORE_PLACES_MAX], uint32_t *ret_count)
+{
+    uint32_t count = 0;
+    int rc = 0;
+    for (; !rc; rc = mdb_cursor_get(cursor, k, v, MDB_NEXT_DUP)) {
+        if (count == STORE_PLACES_MAX)
+            memmove(ret, ret + 1, --count * sizeof *ret);
+        ret[count++] = place_of(v);
+    }
+    *ret_count = count;
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static struct result get_places(struct store *store, struct span name,
+                                struct store_place ret[STORE_PLACES_MAX], uint32_t *ret_count,
+                                struct why *why)
+{
+    struct store_lmdb *s = lmdb_of(store);
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    MDB_val k = val_of(name), v;
+    *ret_count = 0;
+    if (!name.len || name.len > KEY_BYTES)
+        return result_ok();
     int rc = begin_reading(s, &txn);
-    bool reading = !rc;
-    struct result r;
-    if (!rc)
-        rc = get_cert_bytes(s, txn, s->ids[index], &bytes);
     if (rc)
-        r = lmdb_dir_fail(&s->dir, why, rc, "cannot read");
-    else if (!store_record_read(bytes, &record))
-        r = why_fail(why, ERR_FORMAT, "certificate %llu in %s is damaged: another one is obtained",
-                     (unsigned long long)s->ids[index], s->dir.directory);
-    else
-        r = store_record_get_cert(&record, &s->cert, why);
-    if (reading)
-        end_reading(s, txn);
-    return result_is_ok(r) ? &s->cert : NULL;
+        return lmdb_dir_fail(&s->dir, why, rc, "cannot read");
+    rc = mdb_cursor_open(txn, s->dir.tables[NAMES], &cursor);
+    if (!rc) {
+        rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_KEY);
+        if (!rc)
+            rc = take_places(cursor, &k, &v, ret, ret_count);
+        mdb_cursor_close(cursor);
+    }
+    end_reading(s, txn);
+    return rc && rc != MDB_NOTFOUND ? lmdb_dir_fail(&s->dir, why, rc, "cannot read") : result_ok();
+}
+
+/* To the first name behind `last`. */
+static int seek(MDB_cursor *cursor, struct span last, MDB_val *k, MDB_val *v)
+{
+    *k = val_of(last);
+    int rc = mdb_cursor_get(cursor, k, v, last.len ? MDB_SET_RANGE : MDB_FIRST);
+    if (!rc && last.len && span_eq(span_of_val(k), last))
+        rc = mdb_cursor_get(cursor, k, v, MDB_NEXT_NODUP);
+    return rc;
+}
+
+static struct result walk_names(struct store *store, struct buf *last, uint32_t max,
+                                void (*each)(void *arg, struct span name,
+                                             const struct store_place *places, uint32_t count),
+                                void *arg, bool *ret_end, struct why *why)
+{
+    struct store_lmdb *s = lmdb_of(store);
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    MDB_val k, v;
+    struct store_place places[STORE_PLACES_MAX];
+    uint32_t count;
+    must(max > 0);
+    int rc = begin_reading(s, &txn);
+    if (rc)
+        return lmdb_dir_fail(&s->dir, why, rc, "cannot read");
+    rc = mdb_cursor_open(txn, s->dir.tables[NAMES], &cursor);
+    if (!rc) {
+        rc = seek(cursor, buf_span(last), &k, &v);
+        while (!rc) {
+            struct span name = span_of_val(&k);
+            if ((rc = take_places(cursor, &k, &v, places, &count)))
+                break;
+            each(arg, name, places, count);
+            if (--max == 0) {
+                last->len = 0;
+                buf_put_span(last, name);
+                break;
+            }
+            rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT_NODUP);
+        }
+        mdb_cursor_close(cursor);
+    }
+    end_reading(s, txn);
+    *ret_end = rc == MDB_NOTFOUND;
+    return rc && rc != MDB_NOTFOUND ? lmdb_dir_fail(&s->dir, why, rc, "cannot read") : result_ok();
+}
+
+static struct result read_cert(struct store *store, uint64_t id, struct buf *ret_chain,
+                               struct buf *ret_key, struct why *why)
+{
+    struct store_lmdb *s = lmdb_of(store);
+    struct store_record record;
+    MDB_txn *txn;
+    int rc = begin_reading(s, &txn);
+    if (rc)
+        return lmdb_dir_fail(&s->dir, why, rc, "cannot read");
+    struct result r = find_record(s, txn, id, &record, why);
+    if (result_is_ok(r)) {
+        buf_put_span(ret_chain, record.chain);
+        buf_put_span(ret_key, record.key);
+    }
+    end_reading(s, txn);
+    return r;
+}
+
+static bool find_place(struct store *store, const struct store_cert *cert, struct store_place *ret)
+{
+    struct store_lmdb *s = lmdb_of(store);
+    struct store_place places[STORE_PLACES_MAX];
+    MDB_txn *txn;
+    uint64_t id = 0;
+    uint32_t count;
+    struct why ignored;
+    if (begin_reading(s, &txn))
+        return false;
+    int rc = find(s, txn, cert, &id);
+    end_reading(s, txn);
+    if (rc || !id ||
+        !result_is_ok(get_places(store, span_str(cert->main), places, &count, &ignored)))
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (places[i].id == id) {
+            *ret = places[i];
+            return true;
+        }
+    return false;
 }
 
 static bool has_cert(struct store *store, const struct store_cert *cert)
@@ -535,6 +714,11 @@ static const struct store_ops lmdb_ops = {
     .has_cert = has_cert,
     .begin = begin,
     .end = end,
+    .places = get_places,
+    .walk = walk_names,
+    .read = read_cert,
+    .cert_of = cert_of,
+    .find = find_place,
 };
 
 struct result store_lmdb_open(const char *path, struct store **ret, struct why *why)
@@ -547,9 +731,6 @@ struct result store_lmdb_open(const char *path, struct store **ret, struct why *
         r = lmdb_dir_open(&s->dir, &kind, path, why);
     if (result_is_ok(r))
         r = check_form(s, why);
-    int rc = result_is_ok(r) ? ids_load(s) : 0;
-    if (rc)
-        r = lmdb_dir_fail(&s->dir, why, rc, "cannot read");
     if (!result_is_ok(r)) {
         close_lmdb(&s->base);
         return r;
