@@ -437,7 +437,7 @@ static const struct job {
 };
 
 /* callgrind counts what happens in here, and writes it down when it ends. */
-__attribute__((noinline, noclone)) void measured(run_fn *run, uint32_t first);
+__attribute__((noinline)) void measured(run_fn *run, uint32_t first);
 
 void measured(run_fn *run, uint32_t first)
 {
