@@ -21,7 +21,7 @@ struct maker {
     uint64_t bytes;
 };
 
-static void fail(const struct why *why)
+_Noreturn static void fail(const struct why *why)
 {
     fprintf(stderr, "names_store: %s\n", why->text);
     exit(1);
@@ -115,8 +115,8 @@ int main(int argc, char **argv)
             fail(&why);
         for (uint64_t to = i + BATCH; i < to && i < names; i++) {
             int rc = add(s, s->batch, &m, i);
-            if (rc)
-                fail((lmdb_dir_fail(&s->dir, &why, rc, "cannot write to").code, &why));
+            if (rc && !result_is_ok(lmdb_dir_fail(&s->dir, &why, rc, "cannot write to")))
+                fail(&why);
         }
         if (!result_is_ok(end(store, true, &why)))
             fail(&why);

@@ -92,8 +92,10 @@ static int put(const struct store_lmdb *s, MDB_txn *txn, enum table table, struc
                struct span value)
 {
     MDB_val k = val_of(key), v = val_of(value);
-    int rc = mdb_put(txn, s->dir.tables[table], &k, &v, table == NAMES ? MDB_NODUPDATA : 0);
-    return rc == MDB_KEYEXIST ? 0 : rc;
+    /* Ids ascend: told so, LMDB fills its pages instead of halving them. */
+    unsigned flags = table == NAMES ? MDB_NODUPDATA : table == CERTS ? MDB_APPEND : 0;
+    int rc = mdb_put(txn, s->dir.tables[table], &k, &v, flags);
+    return rc == MDB_KEYEXIST && table == NAMES ? 0 : rc;
 }
 
 static int get_cert_bytes(const struct store_lmdb *s, MDB_txn *txn, uint64_t id, struct span *ret)
