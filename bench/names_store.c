@@ -110,17 +110,23 @@ int main(int argc, char **argv)
     if (!result_is_ok(store_open(argv[1], &store, &why)))
         fail(&why);
     struct store_lmdb *s = lmdb_of(store);
+    int rc = mdb_env_set_flags(s->dir.env, MDB_NOSYNC, 1); /* until all is there */
+    if (rc && !result_is_ok(lmdb_dir_fail(&s->dir, &why, rc, "cannot open")))
+        fail(&why);
     for (uint64_t i = 0; i < names;) {
         if (!result_is_ok(begin(store, &why)))
             fail(&why);
         for (uint64_t to = i + BATCH; i < to && i < names; i++) {
-            int rc = add(s, s->batch, &m, i);
+            rc = add(s, s->batch, &m, i);
             if (rc && !result_is_ok(lmdb_dir_fail(&s->dir, &why, rc, "cannot write to")))
                 fail(&why);
         }
         if (!result_is_ok(end(store, true, &why)))
             fail(&why);
     }
+    rc = mdb_env_sync(s->dir.env, 1);
+    if (rc && !result_is_ok(lmdb_dir_fail(&s->dir, &why, rc, "cannot write to")))
+        fail(&why);
     store_close(store);
     printf("{\"names\": %llu, \"record_bytes\": %llu, \"seconds\": %.1f}\n",
            (unsigned long long)names, (unsigned long long)(m.bytes / names),

@@ -10,12 +10,11 @@ static struct conn *conn_of(struct worker *w, const struct cold_place *p)
     return conn;
 }
 
-static void ask(struct worker *w, struct cold_place *p, uint32_t stream)
+static void ask(struct worker *w, struct cold_place *p)
 {
     /* A question that finds no room is put again with the next answer. */
     if (reader_ask(w->reader, span_of(p->name, p->len)))
         w->cold.asked = true;
-    p->stream = stream;
 }
 
 /* All questions of a step wake the publisher's thread once. */
@@ -48,7 +47,7 @@ bool cold_wait_begin(struct worker *w, struct conn *conn, struct span name)
     p->len = (uint8_t)name.len;
     memcpy(p->name, name.ptr, name.len);
     conn->cold_at = (uint16_t)c->count;
-    ask(w, p, reader_answers(w->reader).stream);
+    ask(w, p);
     tell(w);
     if (conn->cold_until_ns < c->limit.at_ns)
         limit_set(&w->wheel, &c->limit, conn->cold_until_ns);
@@ -90,8 +89,8 @@ void cold_wait_settle(struct worker *w)
         struct cold_place *p = &c->places[i];
         if (!reader_is_cold(w->reader, span_of(p->name, p->len)))
             resume(w, conn_of(w, p));
-        else if (p->stream != now.stream)
-            ask(w, p, now.stream);
+        else /* it may be cold again already; what is still being answered is not asked twice */
+            ask(w, p);
     }
     tell(w);
 }

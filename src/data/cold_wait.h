@@ -14,7 +14,6 @@ struct conn;
 
 struct cold_place {
     struct handle conn;
-    uint32_t stream; /* of reader_answers(), when control was asked */
     uint8_t len;
     uint8_t name[PUBLISH_NAME_MAX]; /* in the table */
 };
