@@ -7,6 +7,7 @@
 #include "control/store/store_impl.h"
 #include "control/store/store_record.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -186,7 +187,11 @@ static int next_id(const struct store_lmdb *s, MDB_txn *txn, uint64_t *ret)
 static int begin_reading(struct store_lmdb *s, MDB_txn **ret)
 {
     *ret = s->batch;
-    return s->batch ? 0 : lmdb_dir_begin(&s->dir, MDB_RDONLY, ret);
+    int rc = s->batch ? 0 : lmdb_dir_begin(&s->dir, MDB_RDONLY, ret);
+    if (rc != EBUSY || !s->base.lent)
+        return rc;
+    store_settle(&s->base);
+    return lmdb_dir_begin(&s->dir, MDB_RDONLY, ret);
 }
 
 static void end_reading(const struct store_lmdb *s, MDB_txn *txn)
@@ -233,6 +238,8 @@ static int ids_load(struct store_lmdb *s)
     MDB_val k, v;
     if (s->ids_known)
         return 0;
+    if (s->base.lent) /* what is being written comes into the list when it is taken back */
+        store_settle(&s->base);
     s->count = 0;
     int rc = begin_reading(s, &txn);
     if (rc)
@@ -322,6 +329,66 @@ static struct result put_cert(struct store *store, const struct store_cert *cert
     buf_wipe_free(&record);
     x509_free(&leaf);
     return r;
+}
+
+/* ---- put soon ------------------------------------------------------------------------------- */
+
+static void lend(struct store *store)
+{
+    (void)lmdb_dir_lend(&lmdb_of(store)->dir); /* what is wrong is met by the one who writes */
+}
+
+/* One certificate within the batch; one that cannot be read spoils nothing. Returns what LMDB
+ * returns. */
+static int write_item(const struct store_lmdb *s, MDB_txn *txn, struct store_item *item)
+{
+    struct buf record = {0};
+    struct x509 leaf = {0};
+    int rc = 0;
+    if (result_is_ok(store_record_put_cert(&record, &item->cert, &leaf, &item->why))) {
+        struct addition a = {.cert = &item->cert, .leaf = &leaf, .record = buf_span(&record)};
+        rc = apply_addition(s, txn, &a);
+        item->id = a.id;
+        item->replaced = a.replaced;
+        x509_free(&leaf);
+    }
+    buf_wipe_free(&record);
+    return rc;
+}
+
+/* In the writing thread. */
+static void write_items(struct store *store, struct list *items)
+{
+    struct store_lmdb *s = lmdb_of(store);
+    MDB_txn *txn;
+    struct why why = {""};
+    int rc = lmdb_dir_begin_lent(&s->dir, &txn);
+    bool begun = !rc;
+    for (struct list *n = items->next; n != items && !rc; n = n->next)
+        rc = write_item(s, txn, LIST_ENTRY(n, struct store_item, node));
+    if (begun && rc)
+        mdb_txn_abort(txn);
+    else if (begun)
+        rc = mdb_txn_commit(txn);
+    if (!rc)
+        return;
+    (void)!result_is_ok(lmdb_dir_fail(&s->dir, &why, rc, "cannot write to"));
+    for (struct list *n = items->next; n != items; n = n->next)
+        LIST_ENTRY(n, struct store_item, node)->why = why;
+}
+
+static void take_back(struct store *store, struct list *items)
+{
+    struct store_lmdb *s = lmdb_of(store);
+    lmdb_dir_take_back(&s->dir);
+    for (struct list *n = items->next; n != items; n = n->next) {
+        const struct store_item *item = LIST_ENTRY(n, struct store_item, node);
+        if (item->why.text[0])
+            continue;
+        if (item->replaced)
+            ids_remove(s, item->replaced);
+        ids_add(s, item->id);
+    }
 }
 
 struct removal {
@@ -461,7 +528,6 @@ static uint32_t cert_count(const struct store *store)
     return rc ? 0 : (uint32_t)stat.ms_entries;
 }
 
-/* Finds and checks a record in a transaction. */
 static struct result find_record(struct store_lmdb *s, MDB_txn *txn, uint64_t id,
                                  struct store_record *ret, struct why *why)
 {
@@ -479,22 +545,31 @@ static struct result find_record(struct store_lmdb *s, MDB_txn *txn, uint64_t id
                           (unsigned long long)id, s->dir.directory);
 }
 
-static const struct store_cert *cert_of(struct store *store, uint64_t id, struct why *why)
+/* As DER, or (ret_chain NULL) as what is lent. */
+static struct result read_cert(struct store *store, uint64_t id, struct buf *ret_chain,
+                               struct buf *ret_key, struct why *why)
 {
     struct store_lmdb *s = lmdb_of(store);
     struct store_record record;
     MDB_txn *txn;
-    store_free_cert(&s->cert);
     int rc = begin_reading(s, &txn);
-    if (rc) {
-        (void)!result_is_ok(lmdb_dir_fail(&s->dir, why, rc, "cannot read"));
-        return NULL;
-    }
+    if (rc)
+        return lmdb_dir_fail(&s->dir, why, rc, "cannot read");
     struct result r = find_record(s, txn, id, &record, why);
-    if (result_is_ok(r))
+    if (result_is_ok(r) && ret_chain) {
+        buf_put_span(ret_chain, record.chain);
+        buf_put_span(ret_key, record.key);
+    } else if (result_is_ok(r)) {
         r = store_record_get_cert(&record, &s->cert, why);
+    }
     end_reading(s, txn);
-    return result_is_ok(r) ? &s->cert : NULL;
+    return r;
+}
+
+static const struct store_cert *cert_of(struct store *store, uint64_t id, struct why *why)
+{
+    store_free_cert(&lmdb_of(store)->cert);
+    return result_is_ok(read_cert(store, id, NULL, NULL, why)) ? &lmdb_of(store)->cert : NULL;
 }
 
 static const struct store_cert *cert_at(struct store *store, uint32_t index, struct why *why)
@@ -561,7 +636,6 @@ static struct result get_places(struct store *store, struct span name,
     return rc && rc != MDB_NOTFOUND ? lmdb_dir_fail(&s->dir, why, rc, "cannot read") : result_ok();
 }
 
-/* To the first name behind `last`. */
 static int seek(MDB_cursor *cursor, struct span last, MDB_val *k, MDB_val *v)
 {
     *k = val_of(last);
@@ -572,9 +646,7 @@ static int seek(MDB_cursor *cursor, struct span last, MDB_val *k, MDB_val *v)
 }
 
 static struct result walk_names(struct store *store, struct buf *last, uint32_t max,
-                                void (*each)(void *arg, struct span name,
-                                             const struct store_place *places, uint32_t count),
-                                void *arg, bool *ret_end, struct why *why)
+                                store_each_name *each, void *arg, bool *ret_end, struct why *why)
 {
     struct store_lmdb *s = lmdb_of(store);
     MDB_txn *txn;
@@ -606,24 +678,6 @@ static struct result walk_names(struct store *store, struct buf *last, uint32_t 
     end_reading(s, txn);
     *ret_end = rc == MDB_NOTFOUND;
     return rc && rc != MDB_NOTFOUND ? lmdb_dir_fail(&s->dir, why, rc, "cannot read") : result_ok();
-}
-
-static struct result read_cert(struct store *store, uint64_t id, struct buf *ret_chain,
-                               struct buf *ret_key, struct why *why)
-{
-    struct store_lmdb *s = lmdb_of(store);
-    struct store_record record;
-    MDB_txn *txn;
-    int rc = begin_reading(s, &txn);
-    if (rc)
-        return lmdb_dir_fail(&s->dir, why, rc, "cannot read");
-    struct result r = find_record(s, txn, id, &record, why);
-    if (result_is_ok(r)) {
-        buf_put_span(ret_chain, record.chain);
-        buf_put_span(ret_key, record.key);
-    }
-    end_reading(s, txn);
-    return r;
 }
 
 static bool find_place(struct store *store, const struct store_cert *cert, struct store_place *ret)
@@ -721,12 +775,15 @@ static const struct store_ops lmdb_ops = {
     .read = read_cert,
     .cert_of = cert_of,
     .find = find_place,
+    .lend = lend,
+    .write = write_items,
+    .take_back = take_back,
 };
 
 struct result store_lmdb_open(const char *path, struct store **ret, struct why *why)
 {
     struct store_lmdb *s = mem_zalloc(sizeof *s);
-    s->base.ops = &lmdb_ops;
+    store_init(&s->base, &lmdb_ops);
     s->lock_fd = -1;
     struct result r = lmdb_dir_lock(&kind, path, &s->lock_fd, why);
     if (result_is_ok(r))
