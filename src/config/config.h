@@ -235,7 +235,7 @@ struct config_resolver {
     const char **ca_servers; /* 1 to CONFIG_CAS_MAX */
     uint32_t ca_server_count;
     const char *ca_staging;       /* for rehearsals, "" = none */
-    const char **ca_certificates; /* paths */
+    const char **ca_certificates; /* paths, or PEM texts: they begin with dashes */
     uint32_t ca_certificate_count;
     bool ca_system_pool;
     const char *ca_server_name; /* "" = none */

@@ -5,6 +5,11 @@ A case: (name, files {name: text}, arguments, exit code, lines on standard error
 folder, which is the working directory; `-c ferrule.toml` is added where the first file has that name.
 """
 
+import base64
+from pathlib import Path
+
+CERTS = Path(__file__).resolve().parent.parent / "fixtures" / "certs"
+
 BASE = """\
 [entryPoints.web]
 address = "127.0.0.1:8080"
@@ -409,6 +414,34 @@ entryPoint = "web"
         "ferrule.toml:20:9: error: certificatesResolvers.d.acme.dnsChallenge.env.TOKEN must be a string, not a number or date",
         "ferrule.toml:21:31: warning: no entry point listens on port 443, where the CA looks for TLS-ALPN-01; if something forwards port 443, say so by tlsChallenge.port",
         "ferrule.toml:23:14: warning: entry point web does not listen on port 80, where the CA looks for HTTP-01; if something forwards port 80 to it, say so by httpChallenge.port"),
+    one("roots of a CA as text", BASE + f"""\
+[certificatesResolvers.a.acme]
+dnsChallenge.provider = "rfc2136"
+caCertificates = [
+    "CERTS/ca.crt",
+    '''{(CERTS / "ca.crt").read_text()}''',
+    "{base64.b64encode((CERTS / "ca.crt").read_bytes() + (CERTS / "a.crt").read_bytes()).decode()}",
+]
+""", code=0),
+    one("storage elsewhere, half of an account", BASE + """\
+[certificatesResolvers.a.acme]
+storage = "s3://bucket.s3.eu-central-1.amazonaws.com/prefix"
+eab.kid = "k"
+dnsChallenge.provider = "rfc2136"
+[certificatesResolvers.b.acme]
+eab.hmacEncoded = "aaaa"
+dnsChallenge.provider = "rfc2136"
+caCertificates = ["-----BEGIN CERTIFICATE-----", "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg=="]
+[certificatesResolvers.c.acme]
+eab = {kid = "k", hmacEncoded = "a+/="}
+dnsChallenge.provider = "rfc2136"
+""",
+        "ferrule.toml:9:11: error: \"s3://bucket.s3.eu-central-1.amazonaws.com/prefix\" is a URL: accounts and certificates are kept in a file that ends in .json, or in a directory",
+        "ferrule.toml:10:1: error: eab needs kid and hmacEncoded, not one of them",
+        "ferrule.toml:13:1: error: eab needs kid and hmacEncoded, not one of them",
+        "ferrule.toml:15:19: error: caCertificates: (in the configuration): PEM block behind certificate 0 is damaged",
+        "ferrule.toml:15:50: error: caCertificates: (in the configuration): PEM block behind certificate 0 is damaged",
+        "ferrule.toml:17:33: error: eab.hmacEncoded must be base64url without padding: letters, digits, - and _"),
     one("several CAs", BASE + """\
 [certificatesResolvers.a.acme]
 caServer = "https://ca.test/dir"
