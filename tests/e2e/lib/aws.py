@@ -56,8 +56,8 @@ class Signed(HttpService):
 
     service, region = "", "us-east-1"
 
-    def __init__(self, keys=None):
-        super().__init__()
+    def __init__(self, keys=None, context=None):
+        super().__init__(context)
         self.keys = keys if keys is not None else {KEY_ID: (SECRET, "")}
         self.clock_s = 0
 
@@ -106,8 +106,8 @@ class Route53(Signed):
 
     service = "route53"
 
-    def __init__(self, *zones, keys=None):
-        super().__init__(keys)
+    def __init__(self, *zones, keys=None, context=None):
+        super().__init__(keys, context)
         self._ids = itertools.count(1)
         self.zones, self.sets, self.changes = {}, {}, {}
         for zone in zones or ("edge.test.",):
