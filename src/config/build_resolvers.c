@@ -9,6 +9,7 @@
 #include <ctype.h>
 
 #define PEM_MAX_BYTES (4u << 20)
+#define EAB_KEY_MIN   16
 #define LE_PRODUCTION "https://acme-v02.api.letsencrypt.org/directory"
 #define LE_STAGING    "https://acme-staging-v02.api.letsencrypt.org/directory"
 
@@ -256,10 +257,12 @@ static void build_eab(struct build *b, struct place acme, struct config_resolver
     r->eab_hmac = build_text(b, eab, "hmacEncoded");
     if (!*r->eab_kid != !*r->eab_hmac)
         problems_error(b->problems, eab.node->at, "eab needs kid and hmacEncoded, not one of them");
-    else if (hmac && !result_is_ok(base64url_get(span_str(r->eab_hmac), &key)))
-        problems_error(
-            b->problems, hmac->at,
-            "eab.hmacEncoded must be base64url without padding: letters, digits, - and _");
+    else if (hmac && *r->eab_hmac &&
+             (!result_is_ok(base64url_get(span_str(r->eab_hmac), &key)) || key.len < EAB_KEY_MIN))
+        problems_error(b->problems, hmac->at,
+                       "eab.hmacEncoded must be base64url without padding (letters, digits, - and "
+                       "_) for at least %d bytes",
+                       EAB_KEY_MIN);
     buf_wipe_free(&key);
 }
 

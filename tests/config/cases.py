@@ -435,13 +435,17 @@ caCertificates = ["-----BEGIN CERTIFICATE-----", "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS
 [certificatesResolvers.c.acme]
 eab = {kid = "k", hmacEncoded = "a+/="}
 dnsChallenge.provider = "rfc2136"
+[certificatesResolvers.d.acme]
+eab = {kid = "k", hmacEncoded = "abc-hmac-xyz"}
+dnsChallenge.provider = "rfc2136"
 """,
         "ferrule.toml:9:11: error: \"s3://bucket.s3.eu-central-1.amazonaws.com/prefix\" is a URL: accounts and certificates are kept in a file that ends in .json, or in a directory",
         "ferrule.toml:10:1: error: eab needs kid and hmacEncoded, not one of them",
         "ferrule.toml:13:1: error: eab needs kid and hmacEncoded, not one of them",
         "ferrule.toml:15:19: error: caCertificates: (in the configuration): PEM block behind certificate 0 is damaged",
         "ferrule.toml:15:50: error: caCertificates: (in the configuration): PEM block behind certificate 0 is damaged",
-        "ferrule.toml:17:33: error: eab.hmacEncoded must be base64url without padding: letters, digits, - and _"),
+        "ferrule.toml:17:33: error: eab.hmacEncoded must be base64url without padding (letters, digits, - and _) for at least 16 bytes",
+        "ferrule.toml:20:33: error: eab.hmacEncoded must be base64url without padding (letters, digits, - and _) for at least 16 bytes"),
     one("several CAs", BASE + """\
 [certificatesResolvers.a.acme]
 caServer = "https://ca.test/dir"

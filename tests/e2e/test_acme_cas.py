@@ -9,6 +9,7 @@ import subprocess
 import urllib.request
 
 from lib.fakeca import FakeCa
+from lib.ferrule import build_folder
 from lib.proc import free_port, wait_until
 from test_acme import certificates, wait_certificate, wait_clean
 
@@ -69,12 +70,14 @@ def test_the_ca_comes_back(ferrule, origin, bind, pebble):
 
 
 def test_rehearsal(ferrule, origin, bind, folder, authority):
-    """After two refusals the CA for rehearsals is asked first: up to the point where it would issue. While that fails the CA
-    itself is left alone; when it went well the order follows at once."""
+    """After two refusals the CA for rehearsals is asked first, up to the point where it would issue. While that fails the CA
+    itself is left alone; when it went well the order follows at once. (Back-offs of minutes and hours go by like this: ferrule is
+    stopped, and started with a clock that is ahead.)"""
     name = "unauthorized-at-order-2.edge.test"
     (folder / "main").mkdir()
     (folder / "staging").mkdir()
     main, staging = FakeCa(folder / "main", authority), FakeCa(folder / "staging", authority)
+    staging.already = 1
 
     def wanted():
         return proxy.json("cert", "show", name)["wanted"][0]
@@ -84,13 +87,15 @@ def test_rehearsal(ferrule, origin, bind, folder, authority):
 
     try:
         proxy = ferrule.acme(main, bind, origin, domains=[(name, [])], resolver={"more": f'caStaging = "{staging.directory_url}"'})
-        for failures, asked in ((1, (1, 0)), (2, (2, 0)), (3, (2, 1)), (4, (2, 2))):  # (both do what the name says)
+        proxy.env["LD_PRELOAD"] = str(build_folder() / "tests" / "provider" / "slow_clock.so")
+        for failures, asked, later_min in ((1, (1, 0), 2), (2, (2, 0), 20), (3, (2, 1), 180)):  # (both do what the name says)
             wait_until(lambda: wanted()["ledger"]["failures"] == failures and proxy.status()["orders"]["running"] == 0, f"failure {failures}")
             assert orders() == asked
-            assert proxy.cli("cert", "renew", name, "--force").returncode == 0  # without it back-offs are longer than a test
+            proxy.env["SLOW_CLOCK_S"] = str(-60 * later_min)
+            proxy.restart()
         wait_until(lambda: wanted()["state"] == "valid", "the certificate", 60)
         assert f"the rehearsal at {staging.directory_url} went well: the order itself follows" in proxy.log
-        assert orders() == (3, 3) and (main.issued, staging.issued) == (1, 0)
+        assert orders() == (3, 2) and (main.issued, staging.issued) == (1, 0)
         assert not {"finalize", "cert"} & {step for _, step in staging.asked}
         wait_until(lambda: bind.all_txt() == {}, "no TXT value left")
     finally:

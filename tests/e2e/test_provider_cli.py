@@ -92,4 +92,4 @@ def test_first_steps_of_the_manual(folder):
     result = subprocess.run(["sh", "-ec", script.replace("PREFIX", str(prefix))], cwd=work, capture_output=True, text=True,
                             env={**os.environ, "PATH": path}, timeout=120)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "warning" not in result.stderr and "HELLO_TOKEN, or HELLO_API_TOKEN  (required, secret)" in result.stdout, result.stdout
+    assert "warning" not in result.stderr and "HELLO_TOKEN, or HELLO_API_TOKEN  (required)  (secret)" in result.stdout, result.stdout
