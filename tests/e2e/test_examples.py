@@ -3,6 +3,7 @@
 fragments complete it as flags, and so does what a test cannot have: the well-known ports, Let's Encrypt, other people's
 name servers. Routers come from a file that [providers.file] names."""
 
+import base64
 import json
 import stat
 
@@ -54,9 +55,10 @@ def run(ferrule, folder, origin, ports):
     return Run(ferrule, folder, origin, ports)
 
 
-def ca_flags(section, pebble):
+def ca_flags(section, pebble, in_base64=False):
     """Our CA in place of Let's Encrypt."""
-    return [f"--{section}.caServer={pebble.directory_url}", f"--{section}.caCertificates={pebble.ca_file}"]
+    roots = base64.b64encode(pebble.ca_file.read_bytes()).decode() if in_base64 else pebble.ca_file
+    return [f"--{section}.caServer={pebble.directory_url}", f"--{section}.caCertificates={roots}"]
 
 
 def dns_flags(section, bind, resolvers=()):
@@ -132,7 +134,7 @@ def test_version_2(run, names, make_pebble, ports):
                  for flag in examples.flags(renamed(name, ours))]
     resolvers = [f"certificatesResolvers.{name}.acme" for name in ("sample", "tls", "dns")]
     proxy = run(examples.text("resolver_v2_01"), [
-        *fragments, *(flag for section in resolvers for flag in ca_flags(section, pebble)),
+        *fragments, *(flag for section in resolvers for flag in ca_flags(section, pebble, section == resolvers[1])),
         *dns_flags(resolvers[2], names, [f"127.0.0.1:{free_port()}"]),
         "--entryPoints.web.http.redirections.entryPoint.to=web-secure"], [
         config.router("one", "s", "Host(`http.edge.test`)", ["web-secure"], resolver="sample"),
