@@ -101,8 +101,8 @@ static void note_request(struct worker *w, struct conn *conn, const struct http_
     n->client_port = net_addr_port(&conn->peer);
     n->method_len = (uint8_t)method.len;
     memcpy(n->method, method.ptr, method.len);
-    n->tls_version = conn->tls ? session_version(conn->tls) : "";
-    n->tls_cipher = conn->tls ? session_suite(conn->tls) : "";
+    n->tls_version = conn->secure.tls ? session_version(conn->secure.tls) : "";
+    n->tls_cipher = conn->secure.tls ? session_suite(conn->secure.tls) : "";
     note_headers(w->snapshot, head, SPAN_LITERAL("request_"), n);
 }
 
