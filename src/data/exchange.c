@@ -218,12 +218,26 @@ static void finish_tunnel(struct worker *w, struct exchange *x)
     stream_done(w, s, true, NULL);
 }
 
+/* Neither side has ended: both are let see that it was cut. */
+static void cut_tunnel(struct worker *w, struct exchange *x)
+{
+    struct stream *s = stream_of(w, x);
+    struct lease *l = lease_of(w, x);
+    s->exchange = (struct handle){0};
+    if (l && !l->shared)
+        lease_reset(l);
+    exchange_cancel(w, x);
+    stream_abort(w, s);
+}
+
 void exchange_client_timeout(struct worker *w, struct exchange *x)
 {
-    if (x->phase == EXCHANGE_PHASE_TUNNEL)
-        finish_tunnel(w, x);
-    else
+    if (x->phase != EXCHANGE_PHASE_TUNNEL)
         fail_client(w, x, 408);
+    else if (x->tunnel.up_over || x->tunnel.down_over)
+        finish_tunnel(w, x); /* the side that has ended already still gets what is queued for it */
+    else
+        cut_tunnel(w, x);
 }
 
 /* ---- the upstream's connection -------------------------------------------------------------- */
@@ -359,33 +373,35 @@ static void become_tunnel(struct worker *w, struct exchange *x, struct stream *s
     report_add(w->report, REPORT_TUNNELS_NOW, 1);
 }
 
-/* False: the exchange has ended. */
-static bool begin_tcp(struct worker *w, struct exchange *x, struct lease *l)
+static void begin_tcp(struct worker *w, struct exchange *x, struct lease *l)
 {
     struct stream *s = stream_of(w, x);
-    struct sink sink = lease_sink(w, l);
     const struct snap_entrypoint *ep = conn_entrypoint(w, stream_conn(w, s));
-    tcp_introduce(w, stream_conn(w, s), x->service->proxy_version, &sink);
-    sink_flush(&sink);
-    if (sink.failed) {
-        fail(w, x, 503);
-        return false;
-    }
     x->tunnel.idle_ms = ep ? ep->tunnel_timeout_ms : 0;
     x->tunnel.end_ms = x->service->termination_ms;
     pick_note(w, x->service, x->server, true);
     become_tunnel(w, x, s, l);
-    return true;
+}
+
+bool exchange_introduce(struct worker *w, struct exchange *x)
+{
+    struct lease *l = x->tcp ? lease_of(w, x) : NULL;
+    if (!l)
+        return true;
+    struct sink sink = lease_sink(w, l);
+    tcp_introduce(w, stream_conn(w, stream_of(w, x)), x->service->proxy_version, &sink);
+    sink_flush(&sink);
+    return !sink.failed;
 }
 
 void exchange_connected(struct worker *w, struct exchange *x)
 {
     struct lease *l = lease_of(w, x);
     must(l && x->phase == EXCHANGE_PHASE_CONNECT);
-    if (!x->tcp)
+    if (x->tcp)
+        begin_tcp(w, x, l);
+    else
         send_head(w, x, l);
-    else if (!begin_tcp(w, x, l))
-        return;
     exchange_turn(w, x);
 }
 

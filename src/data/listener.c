@@ -137,7 +137,7 @@ static void take(struct worker *w, struct listener_config *config)
         .config = config, .index = index, .socket = config->socket, .reserve_fd = reserve_open()};
     (void)snprintf(l->name, sizeof l->name, "%s", config->entrypoint);
     limit_init(&l->retry, WORKER_LIMIT_LISTENER);
-    ring_tune_tcp(w->ring, config->fd); /* accepted sockets inherit it */
+    ring_tune_tcp(w->ring, config->fd, 0); /* accepted sockets inherit it */
     if (w->snapshot) {
         find_entrypoint(w, l);
         listener_settle(w, l);
