@@ -260,6 +260,27 @@ servers = [{url = "https://a.test"}]
         "ferrule.toml:11:22: warning: insecureSkipVerify: rootCAs and peerCertURI have no effect beside it",
         "ferrule.toml:15:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (EC256)",
         "ferrule.toml:16:1: error: certificates: a transport shows one certificate, not several"),
+    one("tcp", BASE + """\
+[certificatesResolvers.ca.acme]
+email = "a@a.test"
+storage = "acme.json"
+httpChallenge.entryPoint = "web"
+[tcp.routers.all]
+rule = "HostSNI(`*`)"
+service = "s"
+[tcp.services.s.loadBalancer]
+serversTransport = "t"
+servers = [{address = "a.test:1", tls = true}]
+[tcp.services.n.loadBalancer]
+serversTransport = "none"
+servers = [{address = "a.test:1"}]
+[tcp.serversTransports.t.tls]
+insecureSkipVerify = true
+rootCAs = ["none.pem", "CERTS/a.crt"]
+serverName = "a.test"
+peerCertURI = "spiffe://a"
+""",
+        "ferrule.toml:12:2: warning: TCP router all takes all plain connections of entry point web: the httpChallenge of resolver ca is never answered there"),
     one("foreign and later", BASE + """\
 [providers.docker]
 endpoint = "unix:///var/run/docker.sock"
