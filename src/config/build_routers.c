@@ -227,7 +227,7 @@ static void put_router(struct routers *r, struct place p, struct place tls,
         .entrypoints = arena_dup(b->arena, entrypoints, count * sizeof *entrypoints),
         .entrypoint_count = count,
         .resolver = UINT32_MAX,
-        .access_logs = r->tcp ? CONFIG_NO : choice_of(p, "observability.accessLogs"),
+        .access_logs = r->tcp ? CONFIG_UNSET : choice_of(p, "observability.accessLogs"),
         .metrics = r->tcp ? CONFIG_NO : choice_of(p, "observability.metrics"),
         .middlewares =
             build_middleware_list(b, r->tcp ? &b->tcp_middleware_names : &b->middleware_names,

@@ -77,9 +77,10 @@ static void start_tcp(struct worker *w, struct conn *conn)
     exchange_start_tcp(w, x);
 }
 
-void conn_tcp_begin(struct worker *w, struct conn *conn, const struct snap_router *router)
+void conn_tcp_begin(struct worker *w, struct conn *conn, const struct snap_router *router,
+                    struct span name)
 {
-    if (tcp_open(w, conn, router))
+    if (tcp_open(w, conn, router, name))
         start_tcp(w, conn);
     else
         conn_close_begin(w, conn);
@@ -91,7 +92,7 @@ void conn_is_plain(struct worker *w, struct conn *conn)
     const struct snap_router *router = tcp_route(w, conn, NULL);
     conn->is_tls = false;
     if (router)
-        conn_tcp_begin(w, conn, router);
+        conn_tcp_begin(w, conn, router, (struct span){0});
     else if (ep && !ep->tls)
         become_idle(w, conn);
     else
@@ -111,7 +112,7 @@ static void begin(struct worker *w, struct conn *conn, const struct snap_entrypo
     /* Without any TLS there is nothing to wait for: the server may be the one to speak first. */
     const struct snap_router *router = tcp_route(w, conn, NULL);
     if (router)
-        conn_tcp_begin(w, conn, router);
+        conn_tcp_begin(w, conn, router, (struct span){0});
 }
 
 static void count_in(struct conn *conn, struct series_cell *open)

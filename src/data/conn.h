@@ -115,8 +115,10 @@ void conn_refuse(struct worker *w, struct conn *conn);
 void conn_h2_over(struct worker *w, struct conn *conn);
 /* For handshake.c: no TLS comes: a TCP router takes it as it is, or it is HTTP, or nobody's. */
 void conn_is_plain(struct worker *w, struct conn *conn);
-/* A TCP router takes the connection, with what was received so far. It may be closing then. */
-void conn_tcp_begin(struct worker *w, struct conn *conn, const struct snap_router *router);
+/* A TCP router takes the connection, with what was received so far. It may be closing then.
+ *   name   as for tcp_open() */
+void conn_tcp_begin(struct worker *w, struct conn *conn, const struct snap_router *router,
+                    struct span name);
 /* For handshake.c: the handshake is over, or nothing follows what is queued: an alert, or the
  * end of a handshake that was all. */
 void conn_handshake_begin(struct worker *w, struct conn *conn);

@@ -80,6 +80,7 @@ struct exchange *exchange_open_tcp(struct worker *w, struct stream *s,
     if (!x)
         return NULL;
     x->tcp = true;
+    report_add(w->report, REPORT_TCP_CONNS, 1);
     exchange_bind(w, x, pick);
     x->can_move = true; /* nothing was sent yet */
     return x;
@@ -130,8 +131,14 @@ static void close_upstream(struct worker *w, struct exchange *x)
 /* Gives everything back but the lease. */
 static void release(struct worker *w, struct exchange *x)
 {
-    if (x->log)
+    if (x->log && x->tcp)
+        access_end_tcp(w, x);
+    else if (x->log)
         access_end(w, x);
+    if (x->tcp && x->phase == EXCHANGE_PHASE_TUNNEL) {
+        report_add(w->report, REPORT_TCP_BYTES_UP, x->tunnel.up.bytes);
+        report_add(w->report, REPORT_TCP_BYTES_DOWN, x->tunnel.down.bytes);
+    }
     metrics_end(w, x);
     drop_head(w, x);
     held_drop(w, x);
@@ -180,6 +187,8 @@ static void give_up(struct worker *w, struct exchange *x, uint16_t status, bool 
 static void fail(struct worker *w, struct exchange *x, uint16_t status)
 {
     report_add(w->report, REPORT_UPSTREAM_FAILED, 1);
+    if (x->tcp && x->phase == EXCHANGE_PHASE_CONNECT)
+        report_add(w->report, REPORT_TCP_FAILED, 1);
     if (status != 503 && x->service) /* 503: we were short of something; a tunnel has none */
         pick_note(w, x->service, x->server, false);
     give_up(w, x, status, x->request_done || !x->has_body);
@@ -363,7 +372,9 @@ static void become_tunnel(struct worker *w, struct exchange *x, struct stream *s
     set_phase(x, EXCHANGE_PHASE_TUNNEL);
     drop_head(w, x);
     tunnel_begin(w, &x->tunnel, s, l);
-    if (x->log) /* while the names are there */
+    if (x->log && x->tcp) /* while the names are there */
+        access_tunnel(w, x);
+    else if (x->log)
         access_end(w, x);
     reader_unpin(w->reader, x->snapshot);
     x->snapshot = NULL;

@@ -95,12 +95,13 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
 static bool route(struct worker *w, struct conn *conn, const struct hello *hello,
                   const struct snap_router **ret)
 {
+    struct span name = span_of(hello->name, hello->name_len);
     *ret = tcp_route(w, conn, hello);
     if (*ret && (*ret)->passthrough) {
-        conn_tcp_begin(w, conn, *ret);
+        conn_tcp_begin(w, conn, *ret, name);
         return false;
     }
-    if (*ret && !tcp_open(w, conn, *ret)) {
+    if (*ret && !tcp_open(w, conn, *ret, name)) {
         conn_close_begin(w, conn);
         return false;
     }

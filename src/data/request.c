@@ -271,7 +271,7 @@ void request_begin(struct worker *w, struct stream *s, struct http_head *head)
     stream_limit_out(w, s, ep->write_timeout_ms);
     if (challenge_answer(w, &rq)) /* nothing of the configuration stands before it */
         return;
-    metrics_begin(w, ep, head, &rq.marks);
+    metrics_begin(w, rq.conn, ep, head, &rq.marks);
     if (access_is_on(w))
         rq.log = access_begin(w, rq.conn, head);
     if (ep->redirect_status && !ep->internal)
