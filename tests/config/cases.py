@@ -280,7 +280,13 @@ rootCAs = ["none.pem", "CERTS/a.crt"]
 serverName = "a.test"
 peerCertURI = "spiffe://a"
 """,
-        "ferrule.toml:12:2: warning: TCP router all takes all plain connections of entry point web: the httpChallenge of resolver ca is never answered there"),
+        "ferrule.toml:11:28: warning: entry point web does not listen on port 80, where the CA looks for HTTP-01; if something forwards port 80 to it, "
+        "say so by httpChallenge.port",
+        "ferrule.toml:12:14: warning: TCP router all takes all plain connections of entry point web: the httpChallenge of resolver ca is never answered there",
+        "ferrule.toml:19:20: error: there is no tcp.serversTransports.none",
+        "ferrule.toml:22:22: warning: insecureSkipVerify: rootCAs have no effect beside it",
+        "ferrule.toml:23:12: error: rootCAs: cannot read DIR/none.pem: No such file or directory",
+        "ferrule.toml:25:1: error: unknown key tcp.serversTransports.t.tls.peerCertURI; there is http.serversTransports.<name>.peerCertURI"),
     one("foreign and later", BASE + """\
 [providers.docker]
 endpoint = "unix:///var/run/docker.sock"

@@ -137,8 +137,7 @@ bool upconn_is_over(const struct upconn *upconn)
 bool upconn_is_broken(const struct upconn *upconn)
 {
     return upconn->wire.recv_failed ||
-           (upconn->secure.tls && !upconn->tcp && upconn_is_over(upconn) &&
-            !upconn->secure.ended);
+           (upconn->secure.tls && !upconn->tcp && upconn_is_over(upconn) && !upconn->secure.ended);
 }
 
 bool upconn_is_good(struct worker *w, struct upconn *upconn)
