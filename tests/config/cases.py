@@ -265,6 +265,33 @@ servers = [{url = "https://a.test"}]
         "ferrule.toml:11:22: warning: insecureSkipVerify: rootCAs and peerCertURI have no effect beside it",
         "ferrule.toml:15:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (EC256)",
         "ferrule.toml:16:1: error: certificates: a transport shows one certificate, not several"),
+    one("tcp", BASE + """\
+[certificatesResolvers.ca.acme]
+email = "a@a.test"
+storage = "acme.json"
+httpChallenge.entryPoint = "web"
+[tcp.routers.all]
+rule = "HostSNI(`*`)"
+service = "s"
+[tcp.services.s.loadBalancer]
+serversTransport = "t"
+servers = [{address = "a.test:1", tls = true}]
+[tcp.services.n.loadBalancer]
+serversTransport = "none"
+servers = [{address = "a.test:1"}]
+[tcp.serversTransports.t.tls]
+insecureSkipVerify = true
+rootCAs = ["none.pem", "CERTS/a.crt"]
+serverName = "a.test"
+peerCertURI = "spiffe://a"
+""",
+        "ferrule.toml:11:28: warning: entry point web does not listen on port 80, where the CA looks for HTTP-01; if something forwards port 80 to it, "
+        "say so by httpChallenge.port",
+        "ferrule.toml:12:14: warning: TCP router all takes all plain connections of entry point web: the httpChallenge of resolver ca is never answered there",
+        "ferrule.toml:19:20: error: there is no tcp.serversTransports.none",
+        "ferrule.toml:22:22: warning: insecureSkipVerify: rootCAs have no effect beside it",
+        "ferrule.toml:23:12: error: rootCAs: cannot read DIR/none.pem: No such file or directory",
+        "ferrule.toml:25:1: error: unknown key tcp.serversTransports.t.tls.peerCertURI; there is http.serversTransports.<name>.peerCertURI"),
     one("foreign and later", BASE + """\
 [providers.docker]
 endpoint = "unix:///var/run/docker.sock"
