@@ -61,12 +61,58 @@ static void build_env(struct build *b, struct place table, struct config_resolve
     }
 }
 
+/* Traefik's switches, which say the same as propagation.mode in other words. */
+static void build_switches(struct build *b, struct place dns, struct config_resolver *r)
+{
+    static const char *const names[] = {"propagation.disableChecks", "disablePropagationCheck",
+                                        "propagation.disableANSChecks",
+                                        "propagation.requireAllRNS"};
+    const struct node *mode = build_at(dns, "propagation.mode").node;
+    bool disabled = build_bool(dns, names[0]) || build_bool(dns, names[1]);
+    for (size_t i = 0; mode && i < sizeof names / sizeof names[0]; i++)
+        if (build_at(dns, names[i]).node)
+            problems_error(b->problems, build_at(dns, names[i]).node->key_at,
+                           "give propagation.mode or %s, not both", names[i]);
+    if (mode)
+        return;
+    r->propagation_authoritative = !disabled && !build_bool(dns, names[2]);
+    r->propagation_recursive = !disabled && build_bool(dns, names[3]);
+    if (!disabled && !r->propagation_authoritative && !r->propagation_recursive)
+        problems_warn(b->problems, build_at(dns, names[2]).node->key_at,
+                      "without the authoritative servers nobody is asked for the TXT value: set "
+                      "propagation.requireAllRNS to ask the resolvers");
+}
+
+static uint32_t build_seconds(struct place from, const char *path)
+{
+    return build_at(from, path).node ? (uint32_t)((build_ms(from, path) + 999) / 1000) : 0;
+}
+
+static void build_propagation(struct build *b, struct place dns, struct config_resolver *r)
+{
+    const struct node *n = build_at(dns, "propagation.mode").node;
+    const char *mode = build_text(b, dns, "propagation.mode");
+    uint64_t older_ms = build_ms(dns, "delayBeforeCheck");
+    uint64_t newer_ms = build_ms(dns, "propagation.delayBeforeChecks");
+    r->delay_before_check_s = ((older_ms > newer_ms ? older_ms : newer_ms) + 999) / 1000;
+    r->propagation_authoritative = !strcmp(mode, "authoritative");
+    r->propagation_recursive = !strcmp(mode, "recursive");
+    build_switches(b, dns, r);
+    if (!strcmp(mode, "wait") && !r->delay_before_check_s)
+        problems_error(
+            b->problems, n->at,
+            "propagation.mode = \"wait\" needs propagation.delayBeforeChecks: how long to "
+            "wait");
+    r->propagation_port = (uint16_t)build_int(dns, "propagation.port");
+    r->propagation_successes = (uint32_t)build_int(dns, "propagation.successes");
+    r->propagation_timeout_s = build_seconds(dns, "propagation.timeout");
+    r->propagation_interval_s = build_seconds(dns, "propagation.interval");
+    r->propagation_try = !strcmp(build_text(b, dns, "propagation.onTimeout"), "try");
+}
+
 static void build_dns(struct build *b, struct place dns, struct config_resolver *r)
 {
-    r->propagation_port = (uint16_t)build_int(dns, "propagation.port");
-    r->propagation_disabled =
-        build_bool(dns, "propagation.disableChecks") || build_bool(dns, "disablePropagationCheck");
-    r->delay_before_check_s = (build_ms(dns, "delayBeforeCheck") + 999) / 1000;
+    build_propagation(b, dns, r);
     r->dns_resolvers = build_list(b, dns, "resolvers", &r->dns_resolver_count);
     for (uint32_t i = 0; i < r->dns_resolver_count; i++)
         r->dns_resolvers[i] = with_port(b, r->dns_resolvers[i]);
@@ -253,6 +299,7 @@ static void build_one(struct build *b, const char *name, struct place acme,
 static void build_older(struct build *b, struct place acme, struct config_resolver *r)
 {
     build_one(b, "acme", acme, r);
+    r->log_steps = build_bool(acme, "acmeLogging");
     r->domains = build_domains(b, build_at(acme, "domains"), &r->domain_count);
     const struct node *named = tree_child(build_at(b->root, "certificatesResolvers").node, "acme");
     if (named)

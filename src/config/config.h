@@ -243,6 +243,7 @@ struct config_resolver {
     const char **email_addresses; /* for requests */
     uint32_t email_address_count;
     bool no_common_name, must_staple;
+    bool log_steps;                                       /* each step at level INFO */
     uint64_t client_timeout_ms, client_header_timeout_ms; /* one request to the CA */
     uint32_t certificate_timeout_s;                       /* from the request to the certificate */
     const char *storage;
@@ -255,8 +256,12 @@ struct config_resolver {
     const char **dns_resolvers; /* "host:port", "[v6]:port" */
     uint32_t dns_resolver_count;
     uint64_t delay_before_check_s;
-    bool propagation_disabled;
-    uint16_t propagation_port; /* 53 */
+    bool propagation_authoritative,
+        propagation_recursive;      /* who must see a value; neither: nobody */
+    bool propagation_try;           /* go on when it did not become visible in time */
+    uint32_t propagation_successes; /* looks in a row, 1..10 */
+    uint32_t propagation_timeout_s, propagation_interval_s; /* 0 = the provider's */
+    uint16_t propagation_port;                              /* 53 */
     struct config_env *env;
     uint32_t env_count;
     bool http_challenge, tls_challenge;

@@ -270,7 +270,8 @@ static void enter(struct order *o, enum order_step step)
     else if (!order_save(o))
         return;
     crash_point(steps[step].name, "before");
-    log_debug("%s: step %s: %s", order_label(o), steps[step].name, steps[step].text);
+    log_line(o->resolver->config->log_steps ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "%s: step %s: %s",
+             order_label(o), steps[step].name, steps[step].text);
     if (steps[step].deadline_s)
         order_set_deadline(o, steps[step].deadline_s);
     steps[step].run(o);

@@ -103,6 +103,13 @@ static bool has_values(const struct order *o)
 
 static void place_next(struct order *o);
 
+/* Somebody is asked whether the values are visible. */
+static bool is_checked(const struct order *o)
+{
+    const struct config_resolver *c = o->resolver->config;
+    return c->propagation_authoritative || c->propagation_recursive;
+}
+
 /* Every value of a domain lives at the same place. */
 static void set_place(struct order *o, const char *domain, const char *fqdn, const char *zone)
 {
@@ -124,9 +131,9 @@ static void on_place(void *arg, const struct propagation_place *place)
         if (place->text && place->text[0])
             order_say(o, "%s", place->text);
         set_place(o, domain, place->fqdn, place->zone);
-    } else if (o->resolver->config->propagation_disabled) {
+    } else if (!is_checked(o)) {
         char *fqdn = mem_printf("_acme-challenge.%s.", domain);
-        log_warn("%s: %s; going on, since propagation checks are disabled", order_label(o),
+        log_warn("%s: %s; going on, since nobody is to be asked for the value", order_label(o),
                  place->text);
         set_place(o, domain, fqdn, "");
         free(fqdn);
@@ -285,14 +292,18 @@ static void on_progress(void *arg, const char *text)
 static void on_checked(void *arg, const struct propagation_answer *answer)
 {
     struct order *o = arg;
+    const char *fqdn = o->record.txts[o->index].fqdn;
     o->dns = NULL;
-    if (!answer->ok) {
+    if (!answer->ok && !o->resolver->config->propagation_try) {
         order_fail_challenge(o, ORDER_CHALLENGE_DNS, ACME_DNS, "", 0, "%s", answer->text);
         return;
     }
-    const char *fqdn = o->record.txts[o->index].fqdn;
-    order_say(o, "TXT values visible at %s after %.1f s: %s", fqdn, order_step_seconds(o),
-              answer->text);
+    if (answer->ok)
+        order_say(o, "TXT values visible at %s after %.1f s: %s", fqdn, order_step_seconds(o),
+                  answer->text);
+    else
+        log_warn("%s: the CA is told to look at %s all the same (propagation.onTimeout): %s",
+                 order_label(o), fqdn, answer->text);
     o->index++;
     check_next(o);
 }
@@ -331,11 +342,11 @@ static void check_next(struct order *o)
 
 static void check_or_skip(struct order *o)
 {
-    if (!o->resolver->config->propagation_disabled) {
+    if (is_checked(o)) {
         check_next(o);
         return;
     }
-    order_say(o, "propagation checks are disabled: not waiting for the name servers");
+    order_say(o, "nobody is asked whether the TXT values are visible: the CA is told to look");
     order_next(o);
 }
 
@@ -360,6 +371,13 @@ static void on_confirmed(void *arg, const struct provider_answer *answer)
             answer->retry_after_s > options.interval_s ? answer->retry_after_s : options.interval_s;
         order_say(o, "waiting: %s (%.1f s)", answer->text, order_step_seconds(o));
         order_pause(o, wait_s * NS_PER_S, confirm_next);
+        return;
+    }
+    if (may_come && o->resolver->config->propagation_try) {
+        log_warn("%s: going on all the same (propagation.onTimeout): %s", order_label(o),
+                 answer->text);
+        o->index++;
+        confirm_next(o);
         return;
     }
     order_fail(o, may_come ? ACME_DNS : class_of(answer->verdict), "", answer->retry_after_s,

@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SUCCESSES 1 /* of the propagation check, in a row */
-
 /* A hash, so that no secret of the environment is stored; 64 bits are enough to see a change. */
 static void make_fingerprint(struct resolver *r)
 {
@@ -23,9 +21,10 @@ static void make_fingerprint(struct resolver *r)
         c->profile,      c->storage,        c->http_challenge ? c->http_challenge_entrypoint : ""};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         buf_printf(&text, "%s\n", texts[i] ? texts[i] : "");
-    buf_printf(&text, "%d\n%d\n%d\n%d\n%u\n%llu\n", c->key_type, c->no_common_name,
-               c->tls_challenge, c->propagation_disabled, c->propagation_port,
-               (unsigned long long)c->client_timeout_ms);
+    buf_printf(&text, "%d\n%d\n%d\n%u\n%llu\n", c->key_type, c->no_common_name, c->tls_challenge,
+               c->propagation_port, (unsigned long long)c->client_timeout_ms);
+    buf_printf(&text, "%d %d %d %u %u\n", c->propagation_authoritative, c->propagation_recursive,
+               c->propagation_try, c->propagation_successes, c->propagation_timeout_s);
     buf_printf(&text, "%d %d %d %d\n", c->check_caa, c->check_clock, c->check_disk, c->must_staple);
     for (uint32_t i = 0; i < c->ca_server_count; i++)
         buf_printf(&text, "%s\n", c->ca_servers[i]);
@@ -248,12 +247,20 @@ struct resolver_ca *resolver_find_ca(struct resolver *r, const char *url)
 
 struct propagation_options resolver_propagation(const struct resolver *r)
 {
+    const struct config_resolver *c = r->config;
+    const struct provider_info *i = &r->info;
+    uint32_t timeout_s =
+        c->propagation_timeout_s ? c->propagation_timeout_s : i->propagation_timeout_s;
+    uint32_t interval_s =
+        c->propagation_interval_s ? c->propagation_interval_s : i->polling_interval_s;
     return (struct propagation_options){
-        .resolvers = r->config->dns_resolvers,
-        .resolver_count = r->config->dns_resolver_count,
-        .port = r->config->propagation_port,
-        .successes = SUCCESSES,
-        .timeout_s = r->info.propagation_timeout_s ? r->info.propagation_timeout_s : 60,
-        .interval_s = r->info.polling_interval_s ? r->info.polling_interval_s : 2,
+        .resolvers = c->dns_resolvers,
+        .resolver_count = c->dns_resolver_count,
+        .port = c->propagation_port,
+        .skip_servers = !c->propagation_authoritative,
+        .ask_resolvers = c->propagation_recursive,
+        .successes = c->propagation_successes,
+        .timeout_s = timeout_s ? timeout_s : 60,
+        .interval_s = interval_s ? interval_s : 2,
     };
 }

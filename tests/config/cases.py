@@ -420,6 +420,26 @@ provider = "rfc2136"
         "ferrule.toml:9:1: error: give caServer or caServers, not both",
         "ferrule.toml:10:37: error: \"http://other.test/dir\" is no directory of a CA: a URL beginning with https://",
         "ferrule.toml:11:13: error: \"staging\" is no directory of a CA: a URL beginning with https://"),
+    one("propagation", BASE + """\
+[certificatesResolvers.a.acme.dnsChallenge]
+provider = "rfc2136"
+disablePropagationCheck = true
+[certificatesResolvers.a.acme.dnsChallenge.propagation]
+mode = "wait"
+requireAllRNS = false
+successes = 0
+onTimeout = "pray"
+[certificatesResolvers.b.acme.dnsChallenge]
+provider = "rfc2136"
+propagation.disableANSChecks = true
+propagation.mode = "everywhere"
+[certificatesResolvers.c.acme.dnsChallenge]
+provider = "rfc2136"
+propagation.disableANSChecks = true
+""",
+        "ferrule.toml:10:1: error: give propagation.mode or disablePropagationCheck, not both",
+        "ferrule.toml:12:8: error: propagation.mode = \"wait\" needs propagation.delayBeforeChecks: how long to wait",
+        "ferrule.toml:13:1: error: give propagation.mode or propagation.requireAllRNS, not both"),
     one("what a CA is asked for", BASE + """\
 [certificatesResolvers.a.acme]
 certificatesDuration = 0

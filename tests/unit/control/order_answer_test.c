@@ -83,7 +83,8 @@ static void allow(const char *list)
                                                .http_challenge_entrypoint = "web",
                                                .certificate_timeout_s = 900,
                                                .key_type = KEY_EC256,
-                                               .propagation_port = 53};
+                                               .propagation_authoritative = true,
+.propagation_port = 53};
     config_resolver.http_challenge = strstr(list, "http");
     config_resolver.tls_challenge = strstr(list, "tls");
     config_resolver.dns_provider = strstr(list, "dns") ? "fake" : NULL;

@@ -15,7 +15,8 @@ static struct config_resolver config_resolver = {.name = "le",
                                                  .dns_provider = "fake",
                                                  .key_type = KEY_EC256,
                                                  .certificate_timeout_s = 900,
-                                                 .propagation_port = 53};
+                                                 .propagation_authoritative = true,
+.propagation_port = 53};
 static struct config_router router = {.tls = true, .domains = &domain, .domain_count = 1};
 static struct config config = {.routers = &router,
                                .router_count = 1,
