@@ -250,7 +250,12 @@ struct config_resolver {
     uint8_t key_type;                 /* enum key_type of crypto/key.h */
     uint64_t certificates_duration_h; /* 0 = not given: use the real lifetime */
     const char *preferred_chain, *profile;
-    uint8_t check_caa, check_clock, check_disk; /* enum config_check; before an order */
+    uint8_t check_caa, check_clock, check_disk;   /* enum config_check; before an order */
+    uint8_t check_address, check_port, check_txt; /* the same */
+    struct net_addr *public_addresses;            /* that lead to this machine */
+    uint32_t public_address_count;
+    const char **check_resolvers; /* as dns_resolvers */
+    uint32_t check_resolver_count;
     const char *eab_kid, *eab_hmac;
     const char *dns_provider;   /* NULL = no DNS-01 */
     const char **dns_resolvers; /* "host:port", "[v6]:port" */
@@ -266,6 +271,7 @@ struct config_resolver {
     uint32_t env_count;
     bool http_challenge, tls_challenge;
     const char *http_challenge_entrypoint;
+    uint16_t http_challenge_port, tls_challenge_port; /* where what the CA sends arrives */
     uint64_t http_challenge_delay_s, tls_challenge_delay_s;
     struct config_domain *domains; /* [[acme.domains]]: wanted whatever the routers say */
     uint32_t domain_count;

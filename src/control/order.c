@@ -195,6 +195,10 @@ static void stop_waiting(struct order *o)
     if (o->dns)
         propagation_cancel(o->dns);
     o->dns = NULL;
+    preflight_cancel(o->preflight);
+    o->preflight = NULL;
+    free(o->challenges);
+    o->challenges = NULL;
     challenges_wait_cancel(&o->answered);
     order_issue_forget_key(o);
 }
@@ -391,11 +395,6 @@ static void join_reasons(const struct order_record *r, struct buf *out)
                        order_challenge_name((enum order_challenge)i), r->failed_challenges[i]);
 }
 
-static bool has_several(const struct config_resolver *c)
-{
-    return (c->dns_provider != NULL) + c->http_challenge + c->tls_challenge > 1;
-}
-
 void order_fail_challenge(struct order *o, enum order_challenge challenge, enum acme_class class,
                           const char *type, uint32_t retry_after_s, const char *fmt, ...)
 {
@@ -406,7 +405,7 @@ void order_fail_challenge(struct order *o, enum order_challenge challenge, enum 
     va_start(ap, fmt);
     vsnprintf(text.text, sizeof text.text, fmt, ap);
     va_end(ap);
-    if (!has_several(o->resolver->config)) {
+    if (!order_answer_has_choice(o)) {
         order_fail(o, class, type, retry_after_s, "%s", text.text);
         return;
     }

@@ -498,7 +498,7 @@ static void on_validated(void *arg, const struct acme_answer *answer)
         order_say(o, "the CA accepted %s%s after %.1f s", doc.wildcard ? "*." : "", doc.identifier,
                   order_step_seconds(o));
         o->authz[o->index].status = status;
-        order_answer_proven(o, o->authz[o->index].domain);
+        order_answer_proven(o, &o->authz[o->index]);
         o->index++;
         o->polls = 0;
         validate_next(o);

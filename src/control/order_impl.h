@@ -6,7 +6,9 @@
 #pragma once
 
 #include "control/acme/http_client.h"
+#include "control/learnt.h"
 #include "control/order.h"
+#include "control/preflight.h"
 
 /* What the CA wants proven for one identifier. */
 struct order_authz {
@@ -39,6 +41,8 @@ struct order {
     void (*after_pause)(struct order *o);
     struct acme_call *call;
     struct propagation *dns;
+    struct preflight *preflight;
+    uint8_t *challenges; /* of each name, as long as the preflight looks */
     struct order_keygen *keygen;
     struct challenges_wait answered;
 
@@ -111,6 +115,8 @@ double order_seconds(const struct order *o);
  * vain before. False: there is none. */
 bool order_answer_choose(const struct order *o, const char *name,
                          const struct document_authorization *offer, enum order_challenge *ret);
+/* The resolver allows several. */
+bool order_answer_has_choice(const struct order *o);
 /* A name that no challenge can prove, or NULL. */
 const char *order_answer_unprovable(const struct order *o);
 /* True when some name's best challenge is this one. */
@@ -119,8 +125,8 @@ bool order_answer_uses(const struct order *o, enum order_challenge challenge);
 void order_answer_list(const struct order *o, struct buf *out);
 /* Takes one from the workers; its place in the record is the caller's to drop. */
 void order_answer_withdraw(struct order *o, const struct order_txt *t);
-/* The CA has seen enough of a name. */
-void order_answer_proven(struct order *o, const char *domain);
+/* The CA has accepted the challenge. */
+void order_answer_proven(struct order *o, const struct order_authz *a);
 
 /* ---- handlers of the steps (order.def) ------------------------------------------------------- */
 

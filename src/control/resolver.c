@@ -26,6 +26,8 @@ static void make_fingerprint(struct resolver *r)
     buf_printf(&text, "%d %d %d %u %u\n", c->propagation_authoritative, c->propagation_recursive,
                c->propagation_try, c->propagation_successes, c->propagation_timeout_s);
     buf_printf(&text, "%d %d %d %d\n", c->check_caa, c->check_clock, c->check_disk, c->must_staple);
+    buf_printf(&text, "%d %d %d %u\n", c->check_address, c->check_port, c->check_txt,
+               c->public_address_count);
     for (uint32_t i = 0; i < c->ca_server_count; i++)
         buf_printf(&text, "%s\n", c->ca_servers[i]);
     for (uint32_t i = 0; i < c->email_address_count; i++)
@@ -105,6 +107,7 @@ static void prepare(struct resolver_set *set, uint32_t index)
 {
     struct resolver *r = &set->items[index];
     r->config = &set->config->resolvers[index];
+    r->all = set->config;
     make_fingerprint(r);
     prepare_provider(r, set->host);
     struct result result = open_store(set, index, &r->problem);
@@ -205,10 +208,8 @@ void resolver_set_inherit(struct resolver_set *set, const struct resolver_set *o
         struct resolver *r = resolver_find(set, old->items[i].config->name);
         for (uint32_t k = 0; r && k < old->items[i].ca_count; k++) {
             struct resolver_ca *ca = resolver_find_ca(r, old->items[i].cas[k].url);
-            if (!ca)
-                continue;
-            ca->hold_until_s = old->items[i].cas[k].hold_until_s;
-            ca->refuses_staple = old->items[i].cas[k].refuses_staple;
+            if (ca)
+                ca->hold_until_s = old->items[i].cas[k].hold_until_s;
         }
     }
 }

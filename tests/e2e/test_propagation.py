@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from lib.proc import free_port
+from lib.proc import free_port, wait_until
 from lib.provider import Tool
 
 NAME = "_acme-challenge.demo.edge.test"
@@ -308,6 +308,27 @@ def test_quiet_search_where_no_server_answers(tool, make_bind):
     assert place["ok"] and place["zone"] == "edge.test."
     assert "asked about " + NAME in place["text"] and "127.0.0.3" in place["text"]
     assert resolver.queries(NAME) != []
+
+
+# --- in an order -------------------------------------------------------------------------------------------------
+
+
+def test_order_that_asks_resolvers(ferrule, origin, bind, resolver, pebble):
+    """Also one that kept for a while that the name did not exist would do: it is never asked too early."""
+    proxy = ferrule.acme(pebble, bind, origin, domains=[("demo.edge.test", ["*.demo.edge.test"])], resolver={
+        "resolvers": [resolver.address], "propagation": 'mode = "recursive"\nsuccesses = 2\ninterval = "1s"\ntimeout = "1m"'})
+    proxy.wait_log("all 1 resolvers have the values", 60)
+    wait_until(lambda: pebble.issued() == 1, "the certificate", 60)
+    assert [kind for _, kind in resolver.queries(NAME)] == ["TXT", "TXT"]
+
+
+def test_order_that_goes_on_all_the_same(ferrule, origin, make_bind, make_pebble):
+    bind = make_bind(nameservers=("127.0.0.1", "127.0.0.3"))
+    proxy = ferrule.acme(make_pebble(bind.address), bind, origin, domains=[("demo.edge.test", [])],
+                         resolver={"propagation": 'timeout = "1s"\nonTimeout = "try"'})
+    proxy.wait_log("certificate stored", 60)
+    assert "the CA is told to look at _acme-challenge.demo.edge.test. all the same" in proxy.log
+    assert "refuses the connection" in proxy.log
 
 
 # --- addresses of hosts ------------------------------------------------------------------------------------------

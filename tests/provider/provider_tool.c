@@ -6,9 +6,9 @@
  *   provider_tool check NAME ZONE VALUE...
  *   provider_tool resolve HOST PORT
  * REPEAT= (the same call again, in the same child) DOMAIN= TOKEN= KEY_AUTH= RESOLVERS=IP:PORT,...
- * PORT= SUCCESSES= TIMEOUT_S= INTERVAL_S= LIMIT_S= MODE= (recursive, both) stand in the environment, and so do the
- * provider's own variables; OVERLAY="NAME=VALUE NAME=VALUE" are those of dnsChallenge.env. Prints
- * one line of JSON. */
+ * PORT= SUCCESSES= TIMEOUT_S= INTERVAL_S= LIMIT_S= MODE= (recursive, both) stand in the
+ * environment, and so do the provider's own variables; OVERLAY="NAME=VALUE NAME=VALUE" are those of
+ * dnsChallenge.env. Prints one line of JSON. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "control/propagation/propagation.h"

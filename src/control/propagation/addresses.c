@@ -91,13 +91,15 @@ struct propagation *propagation_resolve(struct loop *loop,
     loop_timer_set(loop, &a->turn, loop_now_ns(loop) + LIMIT_NS);
     struct net_addr resolvers[TASK_RESOLVERS_MAX];
     uint32_t count = 0;
+    unsigned flags = CHANNEL_RECURSE | CHANNEL_ADDRESSES;
+    if (!options || !options->only_dns)
+        flags |= CHANNEL_HOSTS;
     struct why why = {""};
     struct result r = result_ok();
     if (options && options->resolver_count)
         r = task_resolvers(options, resolvers, &count, &why);
     if (result_is_ok(r))
-        r = channel_open(&a->channel, loop, resolvers, count, CHANNEL_RECURSE | CHANNEL_HOSTS,
-                         &why);
+        r = channel_open(&a->channel, loop, resolvers, count, flags, &why);
     if (!result_is_ok(r)) {
         snprintf(a->text, sizeof a->text, "%s", why.text);
         loop_timer_set(loop, &a->turn, loop_now_ns(loop));

@@ -17,6 +17,7 @@ struct propagation_options {
     uint16_t port;      /* of authoritative servers, 53 */
     bool skip_servers;  /* do not ask authoritative servers for values */
     bool ask_resolvers; /* ask every resolver for values, after those; skip_servers needs it */
+    bool only_dns;      /* propagation_resolve(): not /etc/hosts, which nobody else sees */
     uint32_t successes; /* consecutive, 1..10 */
     uint32_t timeout_s, interval_s;
 };

@@ -2,7 +2,7 @@
 /* control/store/state.h - the state directory: an LMDB environment with one database per kind of
  * record: journal (orders in progress, TXT values to remove), ledger (orders, failures, when the
  * next may start), ticket keys, ARI (when CAs suggest to renew), OCSP (what
- * responders say of certificates).
+ * responders say of certificates), what past orders have taught.
  * Thread: control.   Owns: the environment.
  * Never: keeps a read transaction open between calls; loses a record that was put and returned
  * ok (fsync per put). Keys and values are copied out. */
@@ -19,6 +19,7 @@ enum state_table {
     STATE_KEYS,
     STATE_ARI,
     STATE_OCSP,
+    STATE_LEARNT,
     STATE_TABLES
 };
 

@@ -177,8 +177,7 @@ static void builds_resolvers(void **state)
     config_free(c);
 }
 
-#define DNS_PART                                                                                   \
-    CONFIG_FILE_WEB "[certificatesResolvers.r.acme.dnsChallenge]\nprovider = 'exec'\n"
+#define DNS_PART CONFIG_FILE_WEB "[certificatesResolvers.r.acme.dnsChallenge]\nprovider = 'exec'\n"
 
 /* Traefik's switches, old and new, and the one option that says it in a word. */
 static void builds_propagation(void **state)
@@ -308,6 +307,7 @@ static void fragments_need_nothing(void **state)
 }
 
 UNIT_TESTS(cmocka_unit_test(fills_in_defaults), cmocka_unit_test(takes_what_is_written),
-           cmocka_unit_test(builds_redirections), cmocka_unit_test(builds_resolvers), cmocka_unit_test(builds_propagation),
-           cmocka_unit_test(reads_certificates), cmocka_unit_test(flags_win),
-           cmocka_unit_test(shows_no_secret), cmocka_unit_test(fragments_need_nothing))
+           cmocka_unit_test(builds_redirections), cmocka_unit_test(builds_resolvers),
+           cmocka_unit_test(builds_propagation), cmocka_unit_test(reads_certificates),
+           cmocka_unit_test(flags_win), cmocka_unit_test(shows_no_secret),
+           cmocka_unit_test(fragments_need_nothing))

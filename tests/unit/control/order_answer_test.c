@@ -84,7 +84,7 @@ static void allow(const char *list)
                                                .certificate_timeout_s = 900,
                                                .key_type = KEY_EC256,
                                                .propagation_authoritative = true,
-.propagation_port = 53};
+                                               .propagation_port = 53};
     config_resolver.http_challenge = strstr(list, "http");
     config_resolver.tls_challenge = strstr(list, "tls");
     config_resolver.dns_provider = strstr(list, "dns") ? "fake" : NULL;
@@ -165,6 +165,27 @@ static void test_the_next_challenge_is_tried_at_once(void **state)
     assert_int_equal(w->tls_looks, 1);
     assert_true(w->now_ns < 30 * NS_PER_S);
     assert_int_equal(read_ledger().failures, 0);
+}
+
+/* What a name was proven by last is tried first; where it fails, the others are. */
+static void test_the_last_challenge_comes_first(void **state)
+{
+    allow("http tls");
+    w->http_bad_ns = DAY_NS;
+    assert_false(life(DAY_NS));
+    assert_int_equal(w->order_count, 2);
+    w->http_bad_ns = 0;
+    w->now_ns += 80 * DAY_NS;
+    assert_false(life(w->now_ns + DAY_NS));
+    assert_int_equal(w->stored, 2);
+    assert_int_equal(w->order_count, 3);
+    assert_int_equal(w->tls_looks, 2);
+    w->tls_bad_ns = w->now_ns + 200 * DAY_NS;
+    w->now_ns += 80 * DAY_NS;
+    assert_false(life(w->now_ns + DAY_NS));
+    assert_int_equal(w->stored, 3);
+    assert_int_equal(w->order_count, 5);
+    assert_int_equal(w->http_looks, 2);
 }
 
 static void test_all_fail_with_every_reason(void **state)
@@ -289,7 +310,8 @@ static void test_which_challenge_proves_what(void **state)
 
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
 UNIT_TESTS(TEST(test_http), TEST(test_tls), TEST(test_delay),
-           TEST(test_the_next_challenge_is_tried_at_once), TEST(test_all_fail_with_every_reason),
+           TEST(test_the_next_challenge_is_tried_at_once),
+           TEST(test_the_last_challenge_comes_first), TEST(test_all_fail_with_every_reason),
            TEST(test_mixed), TEST(test_wildcard_without_dns_asks_no_ca),
            TEST(test_death_at_every_boundary_http), TEST(test_death_at_every_boundary_tls),
            TEST(test_death_at_every_boundary_on_the_way_to_another),

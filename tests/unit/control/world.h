@@ -465,6 +465,19 @@ struct propagation *propagation_caa(struct loop *loop, const struct propagation_
     never();
 }
 
+/* Nobody is connected to, here. */
+struct propagation *propagation_resolve(struct loop *loop,
+                                        const struct propagation_options *options, const char *host,
+                                        uint16_t port, resolve_done *done, void *arg)
+{
+    never();
+}
+
+void loop_watch(struct loop *loop, struct loop_fd *watch, uint32_t events)
+{
+    never();
+}
+
 struct propagation *propagation_check(struct loop *loop, const struct propagation_options *options,
                                       const char *fqdn, const char *zone, const char *const *values,
                                       uint32_t count, void (*progress)(void *arg, const char *text),
