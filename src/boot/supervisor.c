@@ -22,13 +22,12 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define STOP_MARGIN_NS    (5 * NS_PER_S)  /* beyond the longest grace time, before SIGKILL */
-#define BUSY_TRIES        20              /* to listen on an address in use, when ferrule starts */
-#define BUSY_PAUSE_NS     (NS_PER_S / 10) /* between them */
-#define RESTART_FAILED_NS (5 * NS_PER_S)  /* no process could be started */
+#define STOP_MARGIN_NS    (5 * NS_PER_S) /* beyond the longest grace time, before SIGKILL */
+#define BUSY_TRIES        20             /* to listen on an address in use, when ferrule starts */
+#define BUSY_PAUSE_MS     100            /* between them */
+#define RESTART_FAILED_NS (5 * NS_PER_S) /* no process could be started */
 
 /* ---- starting ------------------------------------------------------------------------------- */
 
@@ -61,13 +60,15 @@ struct result supervisor_open_signals(struct supervisor *s, struct why *why)
 }
 
 /* What a killed process accepted on, the kernel closes a moment after the process has ended:
- * whoever starts ferrule again at once shall not be told that another program listens. */
+ * whoever starts ferrule again at once shall not be told that another program listens. A signal
+ * ends it. */
 static struct result listen_at_start(struct supervisor *s, struct why *why)
 {
+    struct pollfd signals = {.fd = s->signal_fd, .events = POLLIN};
     struct result r = listeners_stage(&s->listeners, &s->plan, s->config->workers, why);
     for (int tries = 1; r.code == ERR_BUSY && tries < BUSY_TRIES; tries++) {
-        must(nanosleep(&(struct timespec){.tv_nsec = (long)BUSY_PAUSE_NS}, NULL) == 0 ||
-             errno == EINTR);
+        if (poll(&signals, 1, BUSY_PAUSE_MS) != 0)
+            break;
         r = listeners_stage(&s->listeners, &s->plan, s->config->workers, why);
     }
     TRY(r);
@@ -80,11 +81,12 @@ static struct result start(struct supervisor *s, struct why *why)
     TRY(ring_probe(why));
     TRY(state_lock(s->config->state_directory, &s->lock_fd, why));
     plan_of_config(s->config, &s->plan);
+    TRY(supervisor_open_signals(s, why));
     TRY(listen_at_start(s, why));
     TRY(report_create(s->config->workers, &s->report_fd, why));
     supervisor_raise_limits(s->config);
     s->exe_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    return supervisor_open_signals(s, why);
+    return result_ok();
 }
 
 /* ---- running -------------------------------------------------------------------------------- */

@@ -63,9 +63,9 @@ static inline void world_close(struct world *w)
 static inline void world_fields(struct http_head *head, struct span lines)
 {
     while (lines.len) {
-        struct span line = span_first(lines, span_find(lines, '\n'));
-        lines = span_skip(lines, line.len + 1);
-        size_t colon = span_find(line, ':');
+        size_t end = span_find(lines, '\n'), colon = span_find(lines, ':');
+        struct span line = span_first(lines, end);
+        lines = span_skip(lines, end + 1);
         struct span name = span_first(line, colon), value = span_skip(line, colon + 2);
         if (span_eq(name, SPAN_LITERAL("Host"))) {
             head->authority = value;
