@@ -45,7 +45,7 @@ def planned(proxy):
 
 
 def failures(proxy, name):
-    return proxy.json("cert", "show", name)["wanted"][0]["ledger"].get("lastError", "")
+    return proxy.json("cert", "show", name)["wanted"][0]["ledger"]["lastError"] or ""
 
 
 def wait_failure(proxy, name, text):
