@@ -14,7 +14,8 @@
 
 #define CLOCK_SKEW_S  300
 #define DISK_FREE_MIN (4ull << 20)
-#define ADDRESS_NS    (6 * NS_PER_S) /* for one name */
+#define SILENCE_MAX   3 /* names whose records nobody tells, after which no other is asked about */
+#define ADDRESS_NS    (10 * NS_PER_S) /* for one name */
 #define CONNECT_NS    (3 * NS_PER_S)
 #define SOCKETS_MAX   2 /* one for each challenge that a worker answers */
 
@@ -24,6 +25,7 @@ struct preflight {
     struct preflight_finding findings[PREFLIGHT_CHECKS];
     uint32_t at;    /* check, */
     uint32_t index; /* ... name or socket in it */
+    uint32_t silences;
     struct propagation *dns;
     struct loop_timer turn;  /* the next thing, */
     struct loop_timer limit; /* ... or the end of waiting for it */
@@ -147,8 +149,12 @@ static void on_caa(void *arg, enum propagation_caa_verdict verdict, const char *
     }
     if (verdict == PROPAGATION_CAA_UNKNOWN && !f->why.text[0])
         snprintf(f->why.text, sizeof f->why.text, "%s: %.440s", name, text);
+    p->silences += verdict == PROPAGATION_CAA_UNKNOWN;
     p->index++;
-    go_on(p);
+    if (p->silences < SILENCE_MAX)
+        go_on(p);
+    else
+        next_check(p, PREFLIGHT_UNKNOWN);
 }
 
 static void check_caa(struct preflight *p)
@@ -229,8 +235,10 @@ static void on_resolved(void *arg, const struct net_addr *addrs, uint32_t count,
     loop_timer_cancel(p->subject.loop, &p->limit);
     if (count)
         judge_addresses(p, addrs, count);
-    else
+    else if (addrs)
         end_check(p, PREFLIGHT_BAD, "%.400s: the CA cannot connect to it", text);
+    else
+        end_check(p, PREFLIGHT_UNKNOWN, "%.400s", text);
 }
 
 /* The CA connects to the name itself. */

@@ -66,14 +66,13 @@ static void take_addresses(void *arg, int status, int timeouts, struct ares_addr
 static void take_turn(struct loop_timer *t)
 {
     struct addresses *a = LIST_ENTRY(t, struct addresses, turn);
-    if (a->count == 0 && !a->text[0]) {
-        bool absent = a->status == ARES_ENOTFOUND || a->status == ARES_ENODATA;
+    bool absent = a->answered && (a->status == ARES_ENOTFOUND || a->status == ARES_ENODATA);
+    if (a->count == 0 && !a->text[0])
         snprintf(a->text, sizeof a->text, "host name %s %s", a->host,
                  !a->answered ? "could not be resolved in time: do the resolvers answer?"
                  : absent     ? "does not exist or has no address"
                               : ares_strerror(a->status));
-    }
-    a->done(a->arg, a->found, a->count, a->text);
+    a->done(a->arg, a->count || absent ? a->found : NULL, a->count, a->text);
     destroy(&a->task);
 }
 

@@ -63,7 +63,8 @@ struct propagation *propagation_caa(struct loop *loop, const struct propagation_
 /* Ends it; no callback is called. After `done` the object is gone by itself. */
 void propagation_cancel(struct propagation *p);
 
-/* Resolves a host name to addresses (A and AAAA) for upstreams and for the CA's own use. */
+/* Resolves a host name to addresses (A and AAAA) for upstreams and for the CA's own use. count 0:
+ * the host has none, or, with addrs NULL, that is not known. */
 typedef void resolve_done(void *arg, const struct net_addr *addrs, uint32_t count,
                           const char *text);
 struct propagation *propagation_resolve(struct loop *loop,
