@@ -49,7 +49,8 @@ static const struct jump {
     {ORDER_POLL, ORDER_FINALIZE}, /* the request never arrived */
     {ORDER_READY, ORDER_DOWNLOAD},
     {ORDER_READY, ORDER_POLL},
-    {ORDER_READY, ORDER_CLEANUP}, /* a rehearsal ends here */
+    {ORDER_READY, ORDER_CLEANUP},    /* a rehearsal ends here */
+    {ORDER_VALIDATE, ORDER_PRESENT}, /* the next value of a name that holds one */
 };
 
 const char *order_step_name(enum order_step step)
@@ -206,6 +207,8 @@ static void stop_waiting(struct order *o)
 static void order_free(struct order *o)
 {
     stop_waiting(o);
+    if (o->holds)
+        provider_release(o->resolver->provider, o);
     order_clear_authz(o);
     order_record_free(&o->record);
     buf_free(&o->chain_pem);

@@ -52,6 +52,7 @@ struct order {
     uint32_t tries;       /* within the step */
     uint32_t polls;       /* within the step */
     uint32_t finalizes;   /* within the order */
+    bool holds;           /* has names to itself, at a provider of single values */
     bool value_is_first;  /* nobody tried to add the TXT value at `index` before */
     bool leftovers;       /* a value could not be removed */
     bool disk;            /* failed because the state directory takes no record */
@@ -127,6 +128,16 @@ void order_answer_list(const struct order *o, struct buf *out);
 void order_answer_withdraw(struct order *o, const struct order_txt *t);
 /* The CA has accepted the challenge. */
 void order_answer_proven(struct order *o, const struct order_authz *a);
+
+/* ---- order_dns.c: values one after the other ---------------------------------------------------
+ */
+
+/* A provider that holds one value at a name: this authorization's has to wait for another one's. */
+bool order_dns_waits(const struct order *o, const struct order_authz *a);
+/* The CA has accepted this authorization: its value is only to be removed. */
+void order_dns_proven(struct order *o, const struct order_authz *a);
+/* Some value still has to be added. */
+bool order_dns_is_left(const struct order *o);
 
 /* ---- handlers of the steps (order.def) ------------------------------------------------------- */
 

@@ -277,6 +277,40 @@ static void test_death_at_every_boundary_on_the_way_to_another(void **state)
     die_everywhere("http tls", 5 * DAY_NS, 4);
 }
 
+/* Apex and wildcard at a provider whose names hold one value: one after the other. */
+static void test_one_value_at_a_name(void **state)
+{
+    w->single = false;
+    w->one_value = true;
+    domain.count = 2;
+    allow("dns");
+    assert_false(life(DAY_NS));
+    assert_clean(1);
+    assert_true(w->now_ns < 40 * NS_PER_S);
+}
+
+static void test_death_with_one_value_at_a_name(void **state)
+{
+    for (int at = 1, died = 1; died; at++) {
+        set_up(NULL);
+        w->single = false;
+        w->one_value = true;
+        domain.count = 2;
+        allow("dns");
+        w->crash_at = at;
+        died = life(DAY_NS);
+        w->crash_at = 0;
+        assert_false(life(2 * DAY_NS));
+        if (w->issued != 1 || txt_count() || !w->stored || journal_count())
+            print_message("died at boundary %d\n", at);
+        assert_int_equal(w->issued, 1);
+        assert_true(w->stored >= 1);
+        assert_int_equal(txt_count(), 0);
+        assert_int_equal(journal_count(), 0);
+        assert_true(died || at > 60);
+    }
+}
+
 static void test_which_challenge_proves_what(void **state)
 {
     struct resolver resolver = {.config = &config_resolver, .provider = (struct provider *)1};
@@ -314,5 +348,5 @@ UNIT_TESTS(TEST(test_http), TEST(test_tls), TEST(test_delay),
            TEST(test_the_last_challenge_comes_first), TEST(test_all_fail_with_every_reason),
            TEST(test_mixed), TEST(test_wildcard_without_dns_asks_no_ca),
            TEST(test_death_at_every_boundary_http), TEST(test_death_at_every_boundary_tls),
-           TEST(test_death_at_every_boundary_on_the_way_to_another),
-           TEST(test_which_challenge_proves_what))
+           TEST(test_death_at_every_boundary_on_the_way_to_another), TEST(test_one_value_at_a_name),
+           TEST(test_death_with_one_value_at_a_name), TEST(test_which_challenge_proves_what))
