@@ -29,11 +29,9 @@ static struct span key_of(const char *kind, const char *a, const char *b, char r
 static void put(struct state *state, struct span key, const char *text, int64_t now_s)
 {
     struct buf value = {0};
-    struct why why;
     buf_put_be(&value, (uint64_t)now_s, TIME_BYTES);
     buf_put_str(&value, text);
-    if (!result_is_ok(state_put(state, STATE_LEARNT, key, buf_span(&value), &why)))
-        log_debug("what was learnt cannot be written: %s", why.text);
+    state_put_soon(state, STATE_LEARNT, key, buf_span(&value));
     buf_free(&value);
 }
 
@@ -80,11 +78,10 @@ void learnt_staple(struct state *state, const char *ca, bool refuses, int64_t no
 {
     char hex[KEY_LEN + 1];
     struct span key = key_of("staple", ca, "", hex);
-    struct why why;
     if (refuses)
         put(state, key, "refused", now_s);
-    else if (!result_is_ok(state_remove(state, STATE_LEARNT, key, &why)))
-        log_debug("what was learnt cannot be removed: %s", why.text);
+    else
+        state_remove_soon(state, STATE_LEARNT, key);
 }
 
 bool learnt_staple_is_refused(struct state *state, const char *ca, int64_t now_s)
@@ -105,10 +102,8 @@ static void prune_one(void *arg, struct span key, struct span value)
 {
     const struct prune *p = arg;
     struct reader in = reader_of(value);
-    struct why why;
-    bool old = (int64_t)reader_be(&in, TIME_BYTES) < p->now_s - OLDEST_S || in.bad;
-    if (old && !result_is_ok(state_remove(p->state, STATE_LEARNT, key, &why)))
-        log_debug("what was learnt cannot be removed: %s", why.text);
+    if ((int64_t)reader_be(&in, TIME_BYTES) < p->now_s - OLDEST_S || in.bad)
+        state_remove_soon(p->state, STATE_LEARNT, key);
 }
 
 void learnt_prune(struct state *state, int64_t now_s)

@@ -67,8 +67,8 @@ static void on_removed(void *arg, const struct provider_answer *answer)
     o->provider_busy = false;
     if (answer->verdict == PROVIDER_OK || answer->verdict == PROVIDER_GONE) {
         order_record_drop_txt(&o->record, o->record.txt_count - 1);
-        if (order_save(o))
-            probe_over(o);
+        order_save(o);
+        probe_over(o);
     } else if (is_borne(o, ACME_CONFIG, "removed", answer->text)) {
         probe_over(o);
     }
@@ -87,8 +87,7 @@ static void on_added(void *arg, const struct provider_answer *answer)
     t->phase = ORDER_TXT_PRESENT;
     if (answer->state.len && answer->state.len <= PROVIDER_STATE_MAX)
         buf_put_span(&t->state, answer->state);
-    if (!order_save(o))
-        return;
+    order_save(o);
     struct provider_txt txt = txt_of(t);
     o->provider_busy = true;
     provider_cleanup(o->resolver->provider, &txt, buf_span(&t->state), call_deadline_ns(o),
@@ -122,6 +121,14 @@ static const char *domain_of(const char *name)
     return strncmp(name, "*.", 2) ? name : name + 2;
 }
 
+static void add_probe(struct order *o)
+{
+    struct provider_txt txt = txt_of(probe_of(o));
+    order_say(o, "trying whether TXT values can be added and removed at %s", probe_of(o)->fqdn);
+    o->provider_busy = true;
+    provider_present(o->resolver->provider, &txt, call_deadline_ns(o), on_added, o);
+}
+
 static void on_place(void *arg, const struct propagation_place *place)
 {
     struct order *o = arg;
@@ -135,12 +142,8 @@ static void on_place(void *arg, const struct propagation_place *place)
     t->fqdn = mem_strdup(place->fqdn);
     t->zone = mem_strdup(place->zone);
     t->phase = ORDER_TXT_PRESENTING;
-    if (!order_save(o))
-        return;
-    struct provider_txt txt = txt_of(t);
-    order_say(o, "trying whether TXT values can be added and removed at %s", t->fqdn);
-    o->provider_busy = true;
-    provider_present(o->resolver->provider, &txt, call_deadline_ns(o), on_added, o);
+    order_save(o);
+    order_on_disk(o, add_probe);
 }
 
 /* Apex and wildcard have one challenge name. */

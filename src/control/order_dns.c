@@ -242,8 +242,8 @@ static void on_presented(void *arg, const struct provider_answer *answer)
         order_say(o, "TXT value added at %s (%.1f s)", t->fqdn, order_step_seconds(o));
         o->index++;
         o->tries = 0;
-        if (order_save(o))
-            present_next(o);
+        order_save(o);
+        present_next(o);
         return;
     }
     if (wait_and_retry(o, answer, 2, PRESENT_TRIES_MAX, present_next))
@@ -325,8 +325,8 @@ static void on_replaced(void *arg, const struct provider_answer *answer)
         order_record_drop_txt(&o->record, occupant);
         o->index -= occupant < o->index;
         o->tries = 0;
-        if (order_save(o))
-            present_next(o);
+        order_save(o);
+        present_next(o);
         return;
     }
     if (wait_and_retry(o, answer, 2, PRESENT_TRIES_MAX, present_next))
@@ -364,6 +364,13 @@ static bool make_room(struct order *o)
     return false;
 }
 
+static void ask_to_present(struct order *o)
+{
+    struct provider_txt txt = txt_of(&o->record.txts[o->index]);
+    o->provider_busy = true;
+    provider_present(o->resolver->provider, &txt, call_deadline_ns(o), on_presented, o);
+}
+
 static void present_next(struct order *o)
 {
     struct order_record *r = &o->record;
@@ -381,12 +388,9 @@ static void present_next(struct order *o)
         o->value_is_first = t->phase == ORDER_TXT_PLANNED;
     if (t->phase == ORDER_TXT_PLANNED) {
         t->phase = ORDER_TXT_PRESENTING;
-        if (!order_save(o))
-            return;
+        order_save(o);
     }
-    struct provider_txt txt = txt_of(t);
-    o->provider_busy = true;
-    provider_present(o->resolver->provider, &txt, call_deadline_ns(o), on_presented, o);
+    order_on_disk(o, ask_to_present);
 }
 
 void order_dns_present(struct order *o)
@@ -550,7 +554,7 @@ static void on_removed(void *arg, const struct provider_answer *answer)
         log_info("%s: TXT value removed at %s", order_label(o), t->fqdn);
         order_record_drop_txt(&o->record, o->index);
         o->tries = 0;
-        order_try_save(o);
+        order_save(o);
         cleanup_next(o);
         return;
     }

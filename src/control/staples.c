@@ -110,18 +110,15 @@ static struct span key_of(const struct staple_record *r)
 static void keep(struct staple_record *r, struct span response, int64_t until_s)
 {
     struct buf value = {0};
-    struct why why;
     buf_put_be(&value, (uint64_t)until_s, UNTIL_BYTES);
     buf_put_span(&value, response);
-    if (!result_is_ok(state_put(r->owner->o.state, STATE_OCSP, key_of(r), buf_span(&value), &why)))
-        log_debug("%s: the OCSP answer cannot be stored: %s", label(r), why.text);
+    state_put_soon(r->owner->o.state, STATE_OCSP, key_of(r), buf_span(&value));
     buf_free(&value);
 }
 
 static void forget(struct staple_record *r)
 {
-    struct why ignored;
-    (void)!result_is_ok(state_remove(r->owner->o.state, STATE_OCSP, key_of(r), &ignored));
+    state_remove_soon(r->owner->o.state, STATE_OCSP, key_of(r));
 }
 
 /* What was kept is judged anew: the disk may hold anything, and time has passed. */
@@ -154,9 +151,8 @@ static void drop_stale(void *arg, struct span key, struct span value)
 {
     const struct sweep *s = arg;
     struct reader in = reader_of(value);
-    struct why ignored;
     if ((int64_t)reader_be(&in, UNTIL_BYTES) <= s->now_s || in.bad)
-        (void)!result_is_ok(state_remove(s->state, STATE_OCSP, key, &ignored));
+        state_remove_soon(s->state, STATE_OCSP, key);
 }
 
 /* ---- answers -------------------------------------------------------------------------------- */
