@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "config/value.h"
+#include "crypto/digest.h"
 #include "crypto/x509.h"
 
 #include <arpa/inet.h>
@@ -10,12 +11,27 @@
 #include <stdio.h>
 
 #define PEM_MAX_BYTES (4u << 20)
+#define EAB_KEY_MIN   16
 #define LE_PRODUCTION "https://acme-v02.api.letsencrypt.org/directory"
 #define LE_STAGING    "https://acme-staging-v02.api.letsencrypt.org/directory"
 
 static const char *resolver_name(const struct config *config, uint32_t i)
 {
     return config->resolvers[i].name;
+}
+
+/* PEM text in the configuration, as it is or all of it in base64. */
+static bool pem_in_place(const char *text, struct buf *pem)
+{
+    struct buf decoded = {0};
+    struct span whole = span_str(text);
+    if (result_is_ok(base64_get(whole, &decoded)))
+        whole = buf_span(&decoded);
+    const uint8_t *begin = whole.len ? memmem(whole.ptr, whole.len, "-----BEGIN ", 11) : NULL;
+    if (begin && (decoded.len || begin == whole.ptr))
+        buf_put(pem, begin, whole.len - (size_t)(begin - whole.ptr));
+    buf_free(&decoded);
+    return pem->len > 0;
 }
 
 static void build_roots(struct build *b, struct place acme, struct config_resolver *r)
@@ -26,15 +42,20 @@ static void build_roots(struct build *b, struct place acme, struct config_resolv
     for (const struct node *n = NULL; (n = build_next(list, n));) {
         struct buf pem = {0}, chain = {0};
         struct why why;
-        const char *path = build_absolute(b->arena, build_directory(b->arena, n), n->text);
-        struct result read = build_read(path, PEM_MAX_BYTES, &pem, &why);
+        struct result read = result_ok();
+        bool in_place = pem_in_place(n->text, &pem);
+        const char *path = in_place
+                               ? "(in the configuration)"
+                               : build_absolute(b->arena, build_directory(b->arena, n), n->text);
+        if (!in_place)
+            read = build_read(path, PEM_MAX_BYTES, &pem, &why);
         if (!result_is_ok(read))
             problems_error(b->problems, n->at, "caCertificates: %s", why.text);
         else if (!result_is_ok(x509_chain_from_pem(buf_span(&pem), &chain, NULL, &why)))
             problems_error(b->problems, n->at, "caCertificates: %s: %s", path, why.text);
+        r->ca_certificates[i++] = in_place ? arena_strndup(b->arena, pem.ptr, pem.len) : path;
         buf_free(&pem);
         buf_free(&chain);
-        r->ca_certificates[i++] = path;
     }
 }
 
@@ -142,6 +163,14 @@ static struct span trimmed(const char *path)
 static void build_storage(struct build *b, struct place acme, struct config_resolver *r)
 {
     const struct node *n = build_at(acme, "storage").node;
+    if (n && strstr(n->text, "://")) {
+        problems_error(b->problems, n->at,
+                       "\"%s\" is a URL: accounts and certificates are kept in a file that ends in "
+                       ".json, or in a directory",
+                       n->text);
+        r->storage = "";
+        return;
+    }
     r->storage =
         build_absolute(b->arena, b->config->state_directory, build_text(b, acme, "storage"));
     if (span_eq(trimmed(r->storage), trimmed(b->config->state_directory)))
@@ -296,6 +325,25 @@ static void build_request(struct build *b, struct place acme, struct config_reso
     r->certificate_timeout_s = (uint32_t)((build_ms(acme, "certificateTimeout") + 999) / 1000);
 }
 
+/* RFC 8555 section 7.3.4. The key is a secret: it is not shown. */
+static void build_eab(struct build *b, struct place acme, struct config_resolver *r)
+{
+    struct place eab = build_at(acme, "eab");
+    const struct node *hmac = build_at(eab, "hmacEncoded").node;
+    struct buf key = {0};
+    r->eab_kid = build_text(b, eab, "kid");
+    r->eab_hmac = build_text(b, eab, "hmacEncoded");
+    if (!*r->eab_kid != !*r->eab_hmac)
+        problems_error(b->problems, eab.node->at, "eab needs kid and hmacEncoded, not one of them");
+    else if (hmac && *r->eab_hmac &&
+             (!result_is_ok(base64url_get(span_str(r->eab_hmac), &key)) || key.len < EAB_KEY_MIN))
+        problems_error(b->problems, hmac->at,
+                       "eab.hmacEncoded must be base64url without padding (letters, digits, - and "
+                       "_) for at least %d bytes",
+                       EAB_KEY_MIN);
+    buf_wipe_free(&key);
+}
+
 static void build_one(struct build *b, const char *name, struct place acme,
                       struct config_resolver *r)
 {
@@ -316,8 +364,7 @@ static void build_one(struct build *b, const char *name, struct place acme,
         r->certificates_duration_h = (uint64_t)build_int(acme, "certificatesDuration");
     r->preferred_chain = build_text(b, acme, "preferredChain");
     r->profile = build_text(b, acme, "profile");
-    r->eab_kid = build_text(b, acme, "eab.kid");
-    r->eab_hmac = build_text(b, acme, "eab.hmacEncoded");
+    build_eab(b, acme, r);
     build_dns(b, build_at(acme, "dnsChallenge"), r);
     build_tls_challenge(b, build_at(acme, "tlsChallenge"), r);
     build_http_challenge(b, build_at(acme, "httpChallenge"), r);

@@ -97,12 +97,13 @@ struct config_roots {
     struct buf certs; /* DER, each behind a 3-byte length */
 };
 
-/* [serversTransport] or one [http.serversTransports.X]: how to speak to servers over TLS. Its times
- * stand in the services that use it. */
+/* [serversTransport], one [http.serversTransports.X] or one [tcp.serversTransports.X]: how to speak
+ * to servers over TLS. Its times stand in the services that use it. */
 struct config_transport {
     const char *name; /* "" = the global one */
     bool insecure;    /* certificates are not verified */
     bool no_http2;
+    bool tcp;                               /* offers no protocol */
     const char *server_name;                /* "" = the host of the server's URL */
     const char *peer_uri;                   /* "" = none */
     uint32_t roots;                         /* index, UINT32_MAX = none are needed or there */
@@ -180,6 +181,7 @@ struct config_service {
     uint32_t transport;      /* index into transports */
     uint32_t proxy_version;  /* TCP: of the PROXY protocol that is sent; 0 = none */
     uint64_t termination_ms; /* TCP: time for one side when the other has closed */
+    uint64_t keep_alive_ms;  /* TCP: between probes of a silent server; 0 = the usual ones */
     struct config_where where;
 };
 
@@ -235,7 +237,7 @@ struct config_resolver {
     const char **ca_servers; /* 1 to CONFIG_CAS_MAX */
     uint32_t ca_server_count;
     const char *ca_staging;       /* for rehearsals, "" = none */
-    const char **ca_certificates; /* paths */
+    const char **ca_certificates; /* paths, or PEM texts: they begin with dashes */
     uint32_t ca_certificate_count;
     bool ca_system_pool;
     const char *ca_server_name; /* "" = none */
@@ -318,7 +320,7 @@ struct config {
     struct config_router *routers;     /* best first: highest priority, then name */
     struct config_router *tcp_routers; /* likewise; services and middlewares are TCP's */
     struct config_service *services;
-    struct config_transport *transports; /* [0] is the global one */
+    struct config_transport *transports; /* [0] is the global one; TCP's are last */
     struct config_roots *roots;
     struct config_middleware *middlewares;
     struct config_tls_options *tls_options; /* [0] is "default" */
@@ -331,11 +333,12 @@ struct config {
     uint32_t entrypoint_count, router_count, service_count, transport_count, roots_count,
         tcp_router_count, tls_option_count, tls_host_count, certificate_count, resolver_count,
         middleware_count;
-    uint32_t first_tcp_service, first_tcp_middleware; /* from here on they are TCP's */
-    uint32_t workers;                                 /* count, resolved: >= 1 */
-    uint32_t *worker_cpus;                            /* one per worker, UINT32_MAX = not pinned */
-    uint32_t worker_connections;                      /* per worker */
-    uint32_t control_cpu;                             /* UINT32_MAX = not pinned */
+    /* From here on they are TCP's; the first of its transports is for services that name none. */
+    uint32_t first_tcp_service, first_tcp_middleware, first_tcp_transport;
+    uint32_t workers;            /* count, resolved: >= 1 */
+    uint32_t *worker_cpus;       /* one per worker, UINT32_MAX = not pinned */
+    uint32_t worker_connections; /* per worker */
+    uint32_t control_cpu;        /* UINT32_MAX = not pinned */
     const char *state_directory;
     const char **plugin_directories;
     uint32_t plugin_directory_count;

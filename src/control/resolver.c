@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 /* A hash, so that no secret of the environment is stored; 64 bits are enough to see a change. */
 static void make_fingerprint(struct resolver *r)
@@ -45,6 +46,20 @@ static void make_fingerprint(struct resolver *r)
     buf_free(&hex);
 }
 
+/* Folders on the way from the state directory to a storage in it; others are for a person to make.
+ * What cannot be made is told when the storage is opened. */
+static void make_folders(const char *state_directory, const char *storage)
+{
+    size_t len = strlen(state_directory);
+    if (strncmp(storage, state_directory, len) != 0 || storage[len] != '/')
+        return;
+    for (const char *slash = storage + len + 1; (slash = strchr(slash, '/')); slash++) {
+        char *folder = mem_strndup(storage, (size_t)(slash - storage));
+        mkdir(folder, 0700);
+        free(folder);
+    }
+}
+
 static struct result open_store(struct resolver_set *set, uint32_t index, struct why *why)
 {
     const char *path = set->config->resolvers[index].storage;
@@ -55,6 +70,7 @@ static struct result open_store(struct resolver_set *set, uint32_t index, struct
                 return why_fail(why, ERR_STORE, "%s", set->items[i].problem.text);
             return result_ok();
         }
+    make_folders(set->config->state_directory, path);
     TRY(store_pool_take(set->pool, path, &set->items[index].store, why));
     set->stores[set->store_count++] = set->items[index].store;
     return result_ok();

@@ -31,8 +31,8 @@ static bool open_challenge(struct worker *w, struct conn *conn, const struct hel
                            const struct table_cert *cert)
 {
     struct tls_policy *policy = challenge_policy(w);
-    struct result r =
-        policy ? session_open(policy, hello, cert, NULL, &conn->tls) : result_fail(ERR_CRYPTO);
+    struct result r = policy ? session_open(policy, hello, cert, NULL, &conn->secure.tls)
+                             : result_fail(ERR_CRYPTO);
     if (!result_is_ok(r))
         refuse(w, conn, r.code == ERR_PEER_TLS ? ALERT_HANDSHAKE_FAILURE : ALERT_INTERNAL_ERROR);
     return result_is_ok(r);
@@ -45,7 +45,7 @@ static void show_staple(struct conn *conn, const struct hello *hello, const stru
         return;
     struct span response = table_staple(cert, clock_wall_s());
     if (response.len)
-        (void)!result_is_ok(session_staple(conn->tls, response));
+        (void)!result_is_ok(session_staple(conn->secure.tls, response));
 }
 
 /* Certificate and policy for the hello; opens the session.
@@ -78,9 +78,10 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
             return false;
         }
     }
-    struct result r = cert && policy ? session_open(policy, hello, cert,
-                                                    reader_ticket_keys(w->reader), &conn->tls)
-                                     : result_fail(ERR_CRYPTO);
+    struct result r =
+        cert && policy
+            ? session_open(policy, hello, cert, reader_ticket_keys(w->reader), &conn->secure.tls)
+            : result_fail(ERR_CRYPTO);
     if (!result_is_ok(r)) {
         refuse(w, conn, r.code == ERR_PEER_TLS ? ALERT_HANDSHAKE_FAILURE : ALERT_INTERNAL_ERROR);
         return false;
@@ -94,12 +95,13 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
 static bool route(struct worker *w, struct conn *conn, const struct hello *hello,
                   const struct snap_router **ret)
 {
+    struct span name = span_of(hello->name, hello->name_len);
     *ret = tcp_route(w, conn, hello);
     if (*ret && (*ret)->passthrough) {
-        conn_tcp_begin(w, conn, *ret);
+        conn_tcp_begin(w, conn, *ret, name);
         return false;
     }
-    if (*ret && !tcp_open(w, conn, *ret)) {
+    if (*ret && !tcp_open(w, conn, *ret, name)) {
         conn_close_begin(w, conn);
         return false;
     }
@@ -161,14 +163,15 @@ void handshake_hello(struct worker *w, struct conn *conn)
 
 static void established(struct worker *w, struct conn *conn)
 {
-    if (strcmp(session_alpn(conn->tls), "acme-tls/1") == 0) { /* that was all (RFC 8737) */
+    if (strcmp(session_alpn(conn->secure.tls), "acme-tls/1") == 0) { /* that was all (RFC 8737) */
         report_add(w->report, REPORT_CHALLENGES_TLS, 1);
         (void)conn_shut(w, conn);
         conn_handshake_failed(w, conn);
         return;
     }
-    report_add(w->report,
-               session_resumed(conn->tls) ? REPORT_HANDSHAKES_RESUMED : REPORT_HANDSHAKES_FULL, 1);
+    report_add(
+        w->report,
+        session_resumed(conn->secure.tls) ? REPORT_HANDSHAKES_RESUMED : REPORT_HANDSHAKES_FULL, 1);
     conn_handshake_done(w, conn);
 }
 
@@ -182,7 +185,7 @@ bool handshake_turn(struct worker *w, struct conn *conn)
                                 .out = &flight,
                                 .keys = reader_ticket_keys(w->reader)};
         size_t before = io.in.len;
-        struct result r = session_handshake(conn->tls, &io);
+        struct result r = session_handshake(conn->secure.tls, &io);
         size_t used = before - io.in.len;
         if (used)
             block_queue_take(&w->blocks, in, (uint32_t)used);

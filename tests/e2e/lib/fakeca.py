@@ -90,6 +90,7 @@ class FakeCa:
         self.retry_after = 0
         self.caa_identities = []
         self.challenges = ["dns-01"]  # none of which it looks at
+        self.already = 0  # how many of an order's N times are over from the start
         self.date = None  # instead of the time
         self.ocsp = None  # a Responder that what is issued names, and that knows it
         self.orders, self.asked, self.given_up = [], [], []
@@ -149,8 +150,8 @@ class FakeCa:
     def on_newOrder(self, request, payload):
         names = [identifier["value"] for identifier in payload["identifiers"]]
         with self.lock:
-            earlier = next((o for o in self.orders if o["names"] == names), None)
-            order = {"names": names, "valid": False, "cert": None, "polls": 0, "done": earlier["done"] if earlier else 0}
+            earlier = next((o for o in reversed(self.orders) if o["names"] == names), None)
+            order = {"names": names, "valid": False, "cert": None, "polls": 0, "done": earlier["done"] if earlier else self.already}
             self.orders.append(order)
             number = len(self.orders) - 1
         if not self.misbehaves(request, order, "order"):

@@ -95,7 +95,7 @@ static void takes_what_is_written(void **state)
     assert_int_equal(c->services[1].transport, 1);
     assert_true(c->services[1].servers[1].https && !c->services[1].servers[0].https);
     assert_int_equal(c->services[1].servers[1].port, 443);
-    assert_int_equal(c->transport_count, 2);
+    assert_int_equal(c->transport_count, 3); /* the last is TCP's */
     assert_string_equal(c->transports[0].name, "");
     assert_false(c->transports[0].insecure);
     assert_string_equal(c->transports[1].name, "slow");
