@@ -245,24 +245,35 @@ struct config_resolver {
     const char **email_addresses; /* for requests */
     uint32_t email_address_count;
     bool no_common_name, must_staple;
+    bool log_steps;                                       /* each step at level INFO */
     uint64_t client_timeout_ms, client_header_timeout_ms; /* one request to the CA */
     uint32_t certificate_timeout_s;                       /* from the request to the certificate */
     const char *storage;
     uint8_t key_type;                 /* enum key_type of crypto/key.h */
     uint64_t certificates_duration_h; /* 0 = not given: use the real lifetime */
     const char *preferred_chain, *profile;
-    uint8_t check_caa, check_clock, check_disk; /* enum config_check; before an order */
+    uint8_t check_caa, check_clock, check_disk;   /* enum config_check; before an order */
+    uint8_t check_address, check_port, check_txt; /* the same */
+    struct net_addr *public_addresses;            /* that lead to this machine */
+    uint32_t public_address_count;
+    const char **check_resolvers; /* as dns_resolvers */
+    uint32_t check_resolver_count;
     const char *eab_kid, *eab_hmac;
     const char *dns_provider;   /* NULL = no DNS-01 */
     const char **dns_resolvers; /* "host:port", "[v6]:port" */
     uint32_t dns_resolver_count;
     uint64_t delay_before_check_s;
-    bool propagation_disabled;
-    uint16_t propagation_port; /* 53 */
+    bool propagation_authoritative,
+        propagation_recursive;      /* who must see a value; neither: nobody */
+    bool propagation_try;           /* go on when it did not become visible in time */
+    uint32_t propagation_successes; /* looks in a row, 1..10 */
+    uint32_t propagation_timeout_s, propagation_interval_s; /* 0 = the provider's */
+    uint16_t propagation_port;                              /* 53 */
     struct config_env *env;
     uint32_t env_count;
     bool http_challenge, tls_challenge;
     const char *http_challenge_entrypoint;
+    uint16_t http_challenge_port, tls_challenge_port; /* where what the CA sends arrives */
     uint64_t http_challenge_delay_s, tls_challenge_delay_s;
     struct config_domain *domains; /* [[acme.domains]]: wanted whatever the routers say */
     uint32_t domain_count;

@@ -83,7 +83,8 @@ static void keep_certificate_url(struct order *o, const struct document_order *d
 
 static bool wants_staple(const struct order *o)
 {
-    return o->resolver->config->must_staple && !o->ca->refuses_staple;
+    return o->resolver->config->must_staple && !o->without_staple &&
+           !learnt_staple_is_refused(o->env.state, o->ca->url, clock_wall_s());
 }
 
 /* A CA without OCSP refuses must-staple, and would at each next try: the request is made once more
@@ -96,13 +97,14 @@ static bool drop_staple(struct order *o, const struct acme_answer *answer)
         return false;
     if (!wants_staple(o)) {
         if (o->without_staple)
-            o->ca->refuses_staple = false;
+            learnt_staple(o->env.state, o->ca->url, false, clock_wall_s());
         return false;
     }
     log_warn("%s: the CA refuses a certificate with must-staple (%s): asking for one without it; "
              "set mustStaple = false for this CA",
              order_label(o), answer->text);
-    o->ca->refuses_staple = o->without_staple = true;
+    o->without_staple = true;
+    learnt_staple(o->env.state, o->ca->url, true, clock_wall_s());
     return true;
 }
 

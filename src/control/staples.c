@@ -177,13 +177,15 @@ static void take_good(struct staple_record *r, struct span response, const struc
 static void take_revoked(struct staple_record *r, const struct ocsp_answer *a, int64_t now_s)
 {
     if (!r->told_revoked)
-        log_error("%s: its certificate %s (%s) is revoked, says its CA: get another one", label(r),
-                  r->cert->leaf.serial, r->cert->origin);
+        log_error("%s: its certificate %s (%s) is revoked, says its CA%s", label(r),
+                  r->cert->leaf.serial, r->cert->origin,
+                  r->cert->source == PUBLISH_SOURCE_ACME ? "" : ": get another one");
     r->told_revoked = true;
     r->failures = 0;
     take_back(r);
     forget(r);
     r->due_s = staples_due_s(a->this_update_s, a->until_s, now_s, (uint32_t)rand_below(CHANCES));
+    r->owner->o.revoked(r->owner->o.arg, r->cert);
 }
 
 static void fail(struct staple_record *r, uint32_t retry_after_s, const char *text)

@@ -25,6 +25,8 @@ struct staples_options {
     struct publish_state *certificates; /* no certificate is in it yet */
     const struct config *config;
     void (*send)(void *arg, struct span messages); /* to the workers */
+    /* Its CA says that it is revoked; told again whenever it says so. */
+    void (*revoked)(void *arg, const struct publish_candidate *cert);
     void *arg;
 };
 

@@ -473,17 +473,6 @@ dnsChallenge.provider = "rfc2136"
         "ferrule.toml:15:50: error: caCertificates: (in the configuration): PEM block behind certificate 0 is damaged",
         "ferrule.toml:17:33: error: eab.hmacEncoded must be base64url without padding (letters, digits, - and _) for at least 16 bytes",
         "ferrule.toml:20:33: error: eab.hmacEncoded must be base64url without padding (letters, digits, - and _) for at least 16 bytes"),
-    one("several CAs", BASE + """\
-[certificatesResolvers.a.acme]
-caServer = "https://ca.test/dir"
-caServers = ["https://ca.test/dir", "http://other.test/dir"]
-caStaging = "staging"
-[certificatesResolvers.a.acme.dnsChallenge]
-provider = "rfc2136"
-""",
-        "ferrule.toml:9:1: error: give caServer or caServers, not both",
-        "ferrule.toml:10:37: error: \"http://other.test/dir\" is no directory of a CA: a URL beginning with https://",
-        "ferrule.toml:11:13: error: \"staging\" is no directory of a CA: a URL beginning with https://"),
     one("what a CA is asked for", BASE + """\
 [certificatesResolvers.a.acme]
 certificatesDuration = 0

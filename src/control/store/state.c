@@ -17,7 +17,7 @@ static const struct lmdb_dir_kind kind = {
     .damaged = "; the files are damaged: move them away, orders start anew from the store",
     .map_bytes = STATE_MAP_BYTES,
     .table_count = STATE_TABLES,
-    .tables = {{"journal", 0}, {"ledger", 0}, {"keys", 0}, {"ari", 0}, {"ocsp", 0}},
+    .tables = {{"journal", 0}, {"ledger", 0}, {"keys", 0}, {"ari", 0}, {"ocsp", 0}, {"learnt", 0}},
 };
 _Static_assert(STATE_TABLES <= LMDB_DIR_TABLES_MAX, "a table has no place");
 

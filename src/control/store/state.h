@@ -2,7 +2,7 @@
 /* control/store/state.h - the state directory: an LMDB environment with one database per kind of
  * record: journal (orders in progress, TXT values to remove), ledger (orders, failures, when the
  * next may start), ticket keys, ARI (when CAs suggest to renew), OCSP (what
- * responders say of certificates).
+ * responders say of certificates), what past orders have taught.
  * Thread: control's main thread; the disk's helper thread writes.   Owns: the environment.
  * Never: keeps a read transaction open between calls; says of a record that it is there before it
  * is on disk. Keys and values are copied out.
@@ -24,6 +24,7 @@ enum state_table {
     STATE_KEYS,
     STATE_ARI,
     STATE_OCSP,
+    STATE_LEARNT,
     STATE_TABLES
 };
 

@@ -15,6 +15,7 @@ static struct config_resolver config_resolver = {.name = "le",
                                                  .dns_provider = "fake",
                                                  .key_type = KEY_EC256,
                                                  .certificate_timeout_s = 900,
+                                                 .propagation_authoritative = true,
                                                  .propagation_port = 53};
 static struct config_router router = {.tls = true, .domains = &domain, .domain_count = 1};
 static struct config config = {.routers = &router,
@@ -40,6 +41,7 @@ static void on_publish(void *arg, const struct store_cert *cert)
 }
 
 static bool asked, forced; /* somebody asks for a renewal */
+static bool revoked;       /* the CA says so of the certificate at hand */
 
 static void ask_for_renewal(void)
 {
@@ -88,6 +90,11 @@ static void live(uint64_t limit_ns, int certificates)
     scheduler_start(scheduler);
     if (asked)
         ask_for_renewal();
+    if (revoked) {
+        scheduler_revoked(scheduler, "le", names, 2, w->stored_from_s - 1); /* another one */
+        must(!scheduler_wants(scheduler)->items[0].revoked);
+        scheduler_revoked(scheduler, "le", names, 2, w->stored_from_s);
+    }
     while (turn(limit_ns))
         if (w->stored >= certificates && is_settled() && !journal_count())
             break;
@@ -194,6 +201,22 @@ static void test_obtains(void **state)
     assert_int_equal(w->order_count, 1);
     assert_int_equal(w->published, 1);
     assert_true(w->now_ns < 20 * NS_PER_S);
+}
+
+/* At once; those that are revoked soon after they were obtained ever more rarely. */
+static void test_revoked_is_replaced(void **state)
+{
+    static const uint64_t wait_s[] = {0, 60, 600, 3600};
+    assert_false(life(DAY_NS, 1));
+    w->now_ns += 20 * DAY_NS;
+    for (int i = 0; i < 4; i++) {
+        uint64_t before = w->now_ns;
+        revoked = true;
+        assert_false(life(before + DAY_NS, 2 + i));
+        revoked = false;
+        assert_clean(2 + i);
+        assert_in_range((w->now_ns - before) / NS_PER_S + 20, wait_s[i], wait_s[i] + 60);
+    }
 }
 
 /* At whatever moment the configuration changes: one order, one certificate, nothing left over. */
@@ -758,11 +781,11 @@ UNIT_TESTS(cmocka_unit_test_setup(test_a_wrong_clock, set_up),
            cmocka_unit_test_setup(test_a_window_of_the_past, set_up),
            cmocka_unit_test_setup(test_suggestions_survive_restarts, set_up),
            cmocka_unit_test_setup(test_already_replaced, set_up), TEST(test_obtains),
-           TEST(test_death_at_every_boundary), TEST(test_two_deaths), TEST(test_crash_loop),
-           TEST(test_crash_loop_before_the_order), TEST(test_garbled_while_polling),
-           TEST(test_garbled_download), TEST(test_garbled_for_an_hour),
-           TEST(test_request_counts_once_over_deaths), TEST(test_store_full),
-           TEST(test_wrong_credentials), TEST(test_service_confirms_late),
+           TEST(test_revoked_is_replaced), TEST(test_death_at_every_boundary),
+           TEST(test_two_deaths), TEST(test_crash_loop), TEST(test_crash_loop_before_the_order),
+           TEST(test_garbled_while_polling), TEST(test_garbled_download),
+           TEST(test_garbled_for_an_hour), TEST(test_request_counts_once_over_deaths),
+           TEST(test_store_full), TEST(test_wrong_credentials), TEST(test_service_confirms_late),
            TEST(test_service_never_confirms), TEST(test_ca_refuses_the_proof),
            TEST(test_rate_limit_is_waited_out), TEST(test_ca_down_after_finalize),
            TEST(test_ca_down_at_start), TEST(test_disk_full), TEST(test_cleanup_refused_for_hours),
