@@ -88,20 +88,24 @@ static bool wants_staple(const struct order *o)
 
 /* A CA without OCSP refuses must-staple, and would at each next try: the request is made once more
  * without it. True when that is to be done; where it is refused too, must-staple was not the
- * reason. */
+ * reason. What counts is what this order's request had in it: another one's answer may have come
+ * while this one was on its way. */
 static bool drop_staple(struct order *o, const struct acme_answer *answer)
 {
     if (answer->class != ACME_UNAUTHORIZED && answer->class != ACME_REJECTED &&
         answer->class != ACME_MALFORMED)
         return false;
-    if (!wants_staple(o)) {
+    if (!o->asked_staple) {
         if (o->without_staple)
             o->ca->refuses_staple = false;
         return false;
     }
-    log_warn("%s: the CA refuses a certificate with must-staple (%s): asking for one without it; "
-             "set mustStaple = false for this CA",
-             order_label(o), answer->text);
+    if (o->without_staple) /* refused with it and without it */
+        return false;
+    if (!o->ca->refuses_staple)
+        log_warn("%s: the CA refuses a certificate with must-staple (%s): asking for one without "
+                 "it; set mustStaple = false for this CA",
+                 order_label(o), answer->text);
     o->ca->refuses_staple = o->without_staple = true;
     return true;
 }
@@ -140,7 +144,7 @@ static struct result make_request(const struct order *o, struct buf *csr, struct
     const struct config_resolver *c = o->resolver->config;
     struct result result =
         x509_request(key, (const char *const *)r->names, r->name_count, c->email_addresses,
-                     c->email_address_count, !c->no_common_name, wants_staple(o), csr, why);
+                     c->email_address_count, !c->no_common_name, o->asked_staple, csr, why);
     key_free(key);
     return result;
 }
@@ -153,6 +157,7 @@ void order_issue_finalize(struct order *o)
         order_fail(o, ACME_PROTOCOL, "", 0, "the order has no finalize URL");
         return;
     }
+    o->asked_staple = wants_staple(o);
     struct result r = make_request(o, &csr, &why);
     struct ledger_key key = order_ledger_key(o, &names);
     o->finalizes++;
