@@ -17,6 +17,8 @@
 #define OK_HTTP     200
 #define UNTIL_BYTES 8 /* in front of a stored answer */
 
+_Static_assert(OCSP_RESPONSE_MAX + 64 <= PUBLISH_STAPLE_MAX, "what is shown may be too long");
+
 struct staple_record {
     struct list node; /* in staples.all */
     struct list due;  /* in staples.due while it waits for its turn */
@@ -91,6 +93,15 @@ static void take_back(struct staple_record *r)
     r->this_update_s = 0;
 }
 
+static void show_answer(struct staple_record *r, const struct ocsp_answer *a)
+{
+    struct buf shown = {0};
+    ocsp_answer_put(a, &shown);
+    show(r, buf_span(&shown), a->until_s);
+    r->this_update_s = a->this_update_s;
+    buf_free(&shown);
+}
+
 /* Leaf and issuer out of the chain; false when the issuer is not in it. */
 static bool subject_of(const struct publish_candidate *c, struct ocsp_subject *ret)
 {
@@ -107,12 +118,12 @@ static struct span key_of(const struct staple_record *r)
     return span_of(r->cert->leaf.sha256, sizeof r->cert->leaf.sha256);
 }
 
-static void keep(struct staple_record *r, struct span response, int64_t until_s)
+static void keep(struct staple_record *r)
 {
     struct buf value = {0};
     struct why why;
-    buf_put_be(&value, (uint64_t)until_s, UNTIL_BYTES);
-    buf_put_span(&value, response);
+    buf_put_be(&value, (uint64_t)r->cert->staple_until_s, UNTIL_BYTES);
+    buf_put_span(&value, buf_span(&r->cert->staple));
     if (!result_is_ok(state_put(r->owner->o.state, STATE_OCSP, key_of(r), buf_span(&value), &why)))
         log_debug("%s: the OCSP answer cannot be stored: %s", label(r), why.text);
     buf_free(&value);
@@ -134,8 +145,7 @@ static void load(struct staple_record *r, const struct ocsp_subject *subject, in
         struct span response = span_skip(buf_span(&value), UNTIL_BYTES);
         if (result_is_ok(ocsp_response_read(response, subject, now_s, &answer, &ignored)) &&
             answer.status == OCSP_GOOD) {
-            show(r, response, answer.until_s);
-            r->this_update_s = answer.this_update_s;
+            show_answer(r, &answer);
             r->due_s = staples_due_s(answer.this_update_s, answer.until_s, now_s,
                                      (uint32_t)rand_below(CHANCES));
         } else {
@@ -161,8 +171,7 @@ static void drop_stale(void *arg, struct span key, struct span value)
 
 /* ---- answers -------------------------------------------------------------------------------- */
 
-static void take_good(struct staple_record *r, struct span response, const struct ocsp_answer *a,
-                      int64_t now_s)
+static void take_good(struct staple_record *r, const struct ocsp_answer *a, int64_t now_s)
 {
     if (r->failures)
         log_info("%s: its OCSP responder answers again", label(r));
@@ -170,9 +179,8 @@ static void take_good(struct staple_record *r, struct span response, const struc
     r->told_revoked = false;
     /* Of several caches one may be behind: an older answer never replaces a newer one. */
     if (a->this_update_s > r->this_update_s || !r->cert->staple.len) {
-        show(r, response, a->until_s);
-        keep(r, response, a->until_s);
-        r->this_update_s = a->this_update_s;
+        show_answer(r, a);
+        keep(r);
     }
     r->due_s = staples_due_s(r->this_update_s, r->cert->staple_until_s, now_s,
                              (uint32_t)rand_below(CHANCES));
@@ -221,7 +229,7 @@ static void judge(struct staple_record *r, const struct http_reply *reply)
     } else if (!result_is_ok(ocsp_response_read(reply->body, &subject, now_s, &answer, &why))) {
         fail(r, reply->retry_after_s, why.text);
     } else if (answer.status == OCSP_GOOD) {
-        take_good(r, reply->body, &answer, now_s);
+        take_good(r, &answer, now_s);
     } else if (answer.status == OCSP_REVOKED) {
         take_revoked(r, &answer, now_s);
     } else {
