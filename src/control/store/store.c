@@ -55,6 +55,21 @@ struct result store_remove_cert(struct store *s, const struct store_cert *cert, 
     return s->ops->remove_cert(s, cert, why);
 }
 
+bool store_has_cert(struct store *s, const struct store_cert *cert)
+{
+    return s->ops->has_cert(s, cert);
+}
+
+struct result store_begin(struct store *s, struct why *why)
+{
+    return s->ops->begin(s, why);
+}
+
+struct result store_end(struct store *s, bool keep, struct why *why)
+{
+    return s->ops->end(s, keep, why);
+}
+
 /* ---- copying -------------------------------------------------------------------------------- */
 
 static struct result copy_accounts(struct store *from, struct store *to, struct store_copied *ret,
@@ -82,7 +97,7 @@ static struct result copy_certs(struct store *from, struct store *to, struct sto
     for (uint32_t i = 0; i < store_cert_count(from); i++) {
         struct why problem = {""};
         const struct store_cert *cert = store_cert_at(from, i, &problem);
-        if (cert && to->ops->has_cert(to, cert))
+        if (cert && store_has_cert(to, cert))
             continue;
         struct result r = cert ? store_put_cert(to, cert, &problem) : result_fail(ERR_FORMAT);
         if (r.code == ERR_FORMAT) {
@@ -102,12 +117,12 @@ struct result store_copy(struct store *from, struct store *to, struct store_copi
                          struct why *why)
 {
     struct store_copied copied = {0};
-    TRY(to->ops->begin(to, why));
+    TRY(store_begin(to, why));
     struct result r = copy_accounts(from, to, &copied, why);
     if (result_is_ok(r))
         r = copy_certs(from, to, &copied, why);
     bool keep = result_is_ok(r);
-    struct result end = to->ops->end(to, keep, keep ? why : NULL);
+    struct result end = store_end(to, keep, keep ? why : NULL);
     TRY(r);
     TRY(end);
     *ret = copied;

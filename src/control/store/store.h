@@ -57,6 +57,13 @@ struct result store_put_cert(struct store *store, const struct store_cert *cert,
 struct result store_remove_cert(struct store *store, const struct store_cert *cert,
                                 struct why *why);
 
+/* True when there is one of this resolver and set of names. */
+bool store_has_cert(struct store *store, const struct store_cert *cert);
+/* Changes between begin and end come to the disk together, at the end, which may take as long as one
+ * change alone; or (keep false, or a failure) not at all. Not within one another. */
+struct result store_begin(struct store *store, struct why *why);
+struct result store_end(struct store *store, bool keep, struct why *why);
+
 /* What a copy has come to. */
 struct store_copied {
     uint32_t accounts, certs;
