@@ -72,19 +72,29 @@ struct result store_end(struct store *s, bool keep, struct why *why)
 
 /* ---- copying -------------------------------------------------------------------------------- */
 
+static struct result copy_account(struct store *from, struct store *to, const char *name,
+                                  struct store_copied *ret, struct why *why)
+{
+    const struct store_account *account = store_account(from, name);
+    if (!account) {
+        ret->left_out++;
+        return result_ok();
+    }
+    if (account->unreadable)
+        return why_fail(why, ERR_STORE, "the account of \"%s\" cannot be read", name);
+    TRY(store_put_account(to, name, account, why));
+    ret->accounts++;
+    return result_ok();
+}
+
 static struct result copy_accounts(struct store *from, struct store *to, struct store_copied *ret,
                                    struct why *why)
 {
     const char *lent;
     for (uint32_t i = 0; (lent = store_account_name(from, i)); i++) {
         char *name = mem_strdup(lent);
-        const struct store_account *account =
-            store_account(to, name) ? NULL : store_account(from, name);
-        struct result r = result_ok();
-        if (account) {
-            r = store_put_account(to, name, account, why);
-            ret->accounts += result_is_ok(r);
-        }
+        struct result r =
+            store_account(to, name) ? result_ok() : copy_account(from, to, name, ret, why);
         free(name);
         TRY(r);
     }
