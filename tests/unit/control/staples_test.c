@@ -138,6 +138,21 @@ static void test_shows_and_keeps(void **state)
     assert_int_equal(t.record->cert->staple.len, 0);
 }
 
+static bool holds(struct span in, struct span part)
+{
+    return memmem(in.ptr, in.len, part.ptr, part.len) != NULL;
+}
+
+/* The issuer's certificate lies in the answer unasked: anybody on the way could have put it there.
+ */
+static void test_shows_only_what_is_signed(void **state)
+{
+    say(good_response);
+    assert_true(t.record->cert->staple.len > 0);
+    assert_true(holds(good_response, ca_der));
+    assert_false(holds(buf_span(&t.record->cert->staple), ca_der));
+}
+
 /* A cache that is behind says good of a certificate that was revoked since. */
 static void test_revoked_stays_revoked(void **state)
 {
@@ -223,6 +238,7 @@ int main(void)
         cmocka_unit_test(test_asks_at_half_time),
         cmocka_unit_test(test_backs_off),
         CASE(test_shows_and_keeps),
+        CASE(test_shows_only_what_is_signed),
         CASE(test_revoked_stays_revoked),
         CASE(test_clock_set_back),
         CASE(test_restart_by_a_wrong_clock),
