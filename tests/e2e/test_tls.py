@@ -128,11 +128,10 @@ def test_certificate_selection(ferrule, origin, authority):
     assert names_shown(proxy, "b.example.test") == ["*.example.test"]
     assert names_shown(proxy, "x.b.example.test") == names_shown(proxy, "example.test") == ["default.test"]
     assert names_shown(proxy, None) == ["127.0.0.1"]
-    for options, kind in ((["-sigalgs", "ECDSA+SHA256"], r"id-ecPublicKey|EC,"),  # as older and newer openssl say it
-                          (["-sigalgs", "RSA-PSS+SHA256"], r"rsaEncryption|RSA,")):
+    for options, kind in ((["-sigalgs", "ECDSA+SHA256"], tls.PRINTED_EC), (["-sigalgs", "RSA-PSS+SHA256"], tls.PRINTED_RSA)):
         for version in ("-tls1_2", "-tls1_3"):
             code, output = tls.s_client(proxy.port(), "two.test", version, *options)
-            assert code == 0 and re.search(f"a:PKEY: ({kind})", output), output
+            assert code == 0 and re.search(kind, output), output
 
 
 def test_valid_before_expired(ferrule, origin, authority):

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 CLONE_NEWNS = 0x20000
-MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 0x4000, 0x40000
+MS_RDONLY, MS_REMOUNT, MS_BIND, MS_PRIVATE = 1, 32, 4096, 0x40000
 CHUNKS = (65536, 4096, 512, 64, 1)
 
 
@@ -49,11 +49,19 @@ def mount(source, target, kind, flags, data):
         raise OSError(ctypes.get_errno(), f"mount {target}")
 
 
+def mount_points():
+    """All that can be seen from here, without those that others are mounted over."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [line.split()[4].encode().decode("unicode_escape") for line in lines]
+    return [point for point in dict.fromkeys(points) if os.path.exists(point)]
+
+
 def enter(folder, size):
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS):
         raise OSError(ctypes.get_errno(), "unshare")
-    mount("none", "/", None, MS_REC | MS_PRIVATE, None)
+    for point in mount_points():  # in a chroot "/" may be none
+        mount("none", point, None, MS_PRIVATE, None)
     if size == "ro":
         mount(folder, folder, None, MS_BIND, None)
         mount("none", folder, None, MS_REMOUNT | MS_BIND | MS_RDONLY, None)

@@ -80,6 +80,11 @@ def describe(pem):
     }
 
 
+# How s_client prints the kind of a certificate's key: OpenSSL 3.0, and 3.5.
+PRINTED_EC = "a:PKEY: (id-ecPublicKey|EC,)"
+PRINTED_RSA = "a:PKEY: (rsaEncryption|RSA,)"
+
+
 def s_client(port, server_name, *options, address="127.0.0.1", request=None):
     """Runs openssl s_client; returns (exit code, output)."""
     command = ["openssl", "s_client", "-connect", f"{address}:{port}", *options]

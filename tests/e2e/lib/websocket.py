@@ -46,14 +46,17 @@ class EchoServer:
 
     def _run(self, started):
         asyncio.set_event_loop(self.loop)
-        self.server = self.loop.run_until_complete(
-            websockets.serve(self._echo, "127.0.0.1", 0, max_size=None, compression=None, ping_interval=None, backlog=1024))
+        self.server = self.loop.run_until_complete(self._serve())
         self.port = self.server.sockets[0].getsockname()[1]
         started.set()
         self.loop.run_forever()
 
+    async def _serve(self):
+        return await websockets.serve(self._echo, "127.0.0.1", 0, max_size=None, compression=None, ping_interval=None, backlog=1024)
+
     async def _echo(self, connection, *_):
-        self.heads.append(connection.request_headers)
+        """For the library's older interface (Debian 12) and its newer one."""
+        self.heads.append(connection.request.headers if hasattr(connection, "request") else connection.request_headers)
         async for message in connection:
             if message == "close":
                 return
