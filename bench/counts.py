@@ -40,7 +40,7 @@ def skip(why):
 def measure(micro):
     """{case: instructions of one run}"""
     with tempfile.TemporaryDirectory(prefix="ferrule-counts-") as folder:
-        command = ["valgrind", "-q", "--tool=callgrind", "--toggle-collect=measured*", "--dump-after=measured*",
+        command = ["valgrind", "-q", "--tool=callgrind", "--toggle-collect=measured", "--dump-after=measured",
                    f"--callgrind-out-file={folder}/out", micro, "--count"]
         out = subprocess.run(command, env=ENV, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, check=True).stdout
         counts = {}

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@
 #define STOP_MARGIN_NS    (5 * NS_PER_S) /* beyond the longest grace time, before SIGKILL */
 #define BUSY_TRIES        20             /* to listen on an address in use, when ferrule starts */
 #define BUSY_PAUSE_MS     100            /* between them */
+#define FREED_BYTE        0xa5           /* what freed memory is filled with */
 #define RESTART_FAILED_NS (5 * NS_PER_S) /* no process could be started */
 
 /* ---- starting ------------------------------------------------------------------------------- */
@@ -332,6 +334,9 @@ int supervisor_main(int argc, char **argv)
     }
     notify_init();
     child_hide_memory();
+    /* Memory is filled when it is freed: what was read of the configuration passes through
+     * libraries that do not wipe their copies. */
+    mallopt(M_PERTURB, FREED_BYTE);
     if (upgrade_is_under_way()) {
         log_init("supervisor", LOG_LEVEL_INFO);
         if (!upgrade_take_over(&s))
@@ -339,6 +344,7 @@ int supervisor_main(int argc, char **argv)
     } else {
         if (!result_is_ok(check_load(&s.args, &s.config)))
             return 1;
+        config_forget_secrets(s.config);
         log_init("supervisor", log_level_parse(s.config->log_level));
         r = start_anew(&s, &why);
         if (!result_is_ok(r)) {

@@ -418,6 +418,7 @@ static struct result prepare(struct supervisor *s, struct why *why)
     struct config *config = NULL, *before = s->config;
     if (!result_is_ok(check_load(&s->args, &config)))
         return why_fail(why, ERR_CONFIG, "its configuration is bad");
+    config_forget_secrets(config);
     s->config = config;
     log_init("supervisor", log_level_parse(config->log_level));
     u->old_lock_fd = u->old_report_fd = -1;

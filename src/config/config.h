@@ -385,6 +385,9 @@ struct result config_reload(const char *file, const char *const *flags, uint32_t
 struct result config_admin_socket(const char *file, const char *const *flags, uint32_t flag_count,
                                   char **ret, struct why *why);
 void config_free(struct config *config);
+/* For a process that only needs the rest: wipes API tokens and all else in `env`, the keys of
+ * external accounts, and private keys. */
+void config_forget_secrets(struct config *config);
 void config_problems_free(struct config_problems *problems);
 /* "file:line:column: error: text" */
 void config_problem_print(const struct config_problem *problem, struct buf *out);

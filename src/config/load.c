@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/secret.h"
 #include "config/build.h"
 #include "config/fixed.h"
 #include "config/flags.h"
@@ -271,4 +272,32 @@ void config_free(struct config *config)
         buf_wipe_free(&config->default_certificate->key);
     }
     arena_destroy(config->memory);
+}
+
+/* It lies in the arena. NULL is fine. */
+static void forget_text(const char *text)
+{
+    if (text)
+        secret_wipe((char *)text, strlen(text));
+}
+
+static void forget_key(struct config_certificate *c)
+{
+    if (c)
+        buf_wipe_free(&c->key);
+}
+
+void config_forget_secrets(struct config *config)
+{
+    for (uint32_t i = 0; i < config->resolver_count; i++) {
+        const struct config_resolver *r = &config->resolvers[i];
+        forget_text(r->eab_hmac);
+        for (uint32_t k = 0; k < r->env_count; k++)
+            forget_text(r->env[k].value);
+    }
+    for (uint32_t i = 0; i < config->certificate_count; i++)
+        forget_key(&config->certificates[i]);
+    for (uint32_t i = 0; i < config->transport_count; i++)
+        forget_key(config->transports[i].certificate);
+    forget_key(config->default_certificate);
 }

@@ -6,6 +6,7 @@
 
 #include <ctype.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -112,6 +113,29 @@ static json_t *upgrades_json(const struct admin_upgrades *u)
     return o;
 }
 
+static json_t *turns_json(const struct turns_histogram *h)
+{
+    json_t *o = json_object();
+    for (uint32_t i = 0; i < TURNS_BOUNDS; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "over%llums",
+                 (unsigned long long)turns_bounds_ns[i] / NS_PER_MS);
+        set(o, name, json_integer((json_int_t)turns_over(h, i)));
+    }
+    set(o, "longest", json_real((double)h->max_ns / (double)NS_PER_S));
+    return o;
+}
+
+/* Turns of control's loop, and how many of them took longer than what. */
+static json_t *loop_json(const struct turns *turns)
+{
+    json_t *o = json_object();
+    set(o, "turns", json_integer((json_int_t)turns_count(&turns->own)));
+    set(o, "wall", turns_json(&turns->wall));
+    set(o, "own", turns_json(&turns->own));
+    return o;
+}
+
 static json_t *status(const struct admin_view *v)
 {
     json_t *o = success(), *orders = json_object();
@@ -135,6 +159,7 @@ static json_t *status(const struct admin_view *v)
     set(orders, "next", next ? json_integer(next) : json_null());
     set(o, "orders", orders);
     set(o, "servers", servers(v->upstreams));
+    set(o, "loop", loop_json(v->turns));
     set(o, "counters", v->report ? counters(v->report) : json_null());
     return o;
 }

@@ -8,6 +8,7 @@
 #include "control/cert_admin.h"
 #include "control/publish_state.h"
 #include "control/scheduler.h"
+#include "control/turns.h"
 #include "control/upstreams.h"
 
 /* How the last reload went. */
@@ -38,6 +39,7 @@ struct admin_view {
     const struct upstreams *upstreams;
     const struct snapshot *snapshot;
     const struct report *report; /* NULL = no counters */
+    const struct turns *turns;   /* of control's loop */
     const struct admin_reload *last_reload;
     int64_t started_s;
     void (*stop)(void *arg); /* ends all of ferrule */

@@ -100,22 +100,20 @@ void ari_load(struct state *state, const char *want_id, const char *ari_id, stru
 
 void ari_save(struct state *state, const char *want_id, const struct ari *ari)
 {
-    struct why why;
     json_t *o =
         json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:s}", "id", ari->id, "ca", ari->ca, "start",
                   (json_int_t)ari->start_s, "end", (json_int_t)ari->end_s, "chosen",
                   (json_int_t)ari->chosen_s, "poll", (json_int_t)ari->poll_s, "url", ari->url);
     char *text = json_dumps(o, JSON_COMPACT);
     json_decref(o);
-    if (text && !result_is_ok(state_put(state, STATE_ARI, span_str(want_id), span_str(text), &why)))
-        log_debug("what the CA suggests for a renewal cannot be stored: %s", why.text);
+    if (text)
+        state_put_soon(state, STATE_ARI, span_str(want_id), span_str(text));
     free(text);
 }
 
 void ari_forget(struct state *state, const char *want_id)
 {
-    struct why ignored;
-    (void)!result_is_ok(state_remove(state, STATE_ARI, span_str(want_id), &ignored));
+    state_remove_soon(state, STATE_ARI, span_str(want_id));
 }
 
 /* ---- asking --------------------------------------------------------------------------------- */

@@ -310,6 +310,7 @@ static struct result open_all(struct control *c, struct config *config, struct w
 {
     int64_t now_s = clock_wall_s();
     TRY(state_open(config->state_directory, &c->state, why));
+    state_use_loop(c->state, c->loop);
     crash_point_init(config->state_directory);
     c->ledger = ledger_create(c->state);
     ticket_store_open(&c->tickets, c->state, now_s);
@@ -371,6 +372,7 @@ static void open_admin(struct control *c)
                                   .cert_admin = c->cert_admin,
                                   .upstreams = c->now->upstreams,
                                   .report = c->report,
+                                  .turns = loop_turns(c->loop),
                                   .last_reload = &c->reload.last,
                                   .started_s = clock_wall_s(),
                                   .stop = ask_to_stop,

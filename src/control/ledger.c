@@ -149,15 +149,13 @@ void ledger_destroy(struct ledger *ledger)
     free(ledger);
 }
 
-static struct result store_entry(struct ledger *ledger, const struct ledger_key *key,
-                                 const struct ledger_entry *e, struct why *why)
+static void store_entry(struct ledger *ledger, const struct ledger_key *key,
+                        const struct ledger_entry *e)
 {
     struct buf text = {0};
     ledger_encode(key, e, &text);
-    struct result r =
-        state_put(ledger->state, STATE_LEDGER, span_str(key->id), buf_span(&text), why);
+    state_put_soon(ledger->state, STATE_LEDGER, span_str(key->id), buf_span(&text));
     buf_free(&text);
-    return r;
 }
 
 void ledger_read(struct ledger *ledger, const struct ledger_key *key, int64_t now_s,
@@ -171,10 +169,8 @@ void ledger_read(struct ledger *ledger, const struct ledger_key *key, int64_t no
     buf_free(&text);
     bool ahead = forget_old(ret->orders, &ret->order_count, now_s);
     ahead = forget_old(ret->certs, &ret->cert_count, now_s) || ahead;
-    struct why ignored;
-    /* On a disk that takes nothing they are met again at the next read. */
-    if (ahead)
-        (void)!result_is_ok(store_entry(ledger, key, ret, &ignored));
+    if (ahead) /* on a disk that takes nothing they are met again at the next read */
+        store_entry(ledger, key, ret);
     /* What a clock said that has been set back since is not waited out: it might be years. */
     if (ret->failed_s > now_s + CLOCK_SLACK_S)
         ret->retry_until_s = ret->next_s = 0;
@@ -193,7 +189,6 @@ static void prune_one(void *arg, struct span key, struct span value)
 {
     struct prune *p = arg;
     struct ledger_entry e;
-    struct why ignored;
     if (!result_is_ok(ledger_decode(value, &e)))
         return;
     forget_old(e.orders, &e.order_count, p->now_s);
@@ -201,8 +196,7 @@ static void prune_one(void *arg, struct span key, struct span value)
     if (e.order_count || e.cert_count || e.next_s > p->now_s ||
         e.failed_s > p->now_s - LEDGER_FORGET_S)
         return;
-    /* What cannot be removed today is removed at another start. */
-    (void)!result_is_ok(state_remove(p->ledger->state, STATE_LEDGER, key, &ignored));
+    state_remove_soon(p->ledger->state, STATE_LEDGER, key);
 }
 
 void ledger_prune(struct ledger *ledger, int64_t now_s)
@@ -243,20 +237,18 @@ bool ledger_allows(const struct ledger_entry *e, uint32_t budget, int64_t now_s,
     return true;
 }
 
-static struct result write_entry(struct ledger *ledger, const struct ledger_key *key,
-                                 struct ledger_entry *e, struct why *why)
+static void write_entry(struct ledger *ledger, const struct ledger_key *key, struct ledger_entry *e)
 {
     snprintf(e->fingerprint, sizeof e->fingerprint, "%s", key->fingerprint);
-    return store_entry(ledger, key, e, why);
+    store_entry(ledger, key, e);
 }
 
-struct result ledger_order_begins(struct ledger *ledger, const struct ledger_key *key,
-                                  int64_t now_s, struct why *why)
+void ledger_order_begins(struct ledger *ledger, const struct ledger_key *key, int64_t now_s)
 {
     struct ledger_entry e;
     ledger_read(ledger, key, now_s, &e);
     add_time(e.orders, &e.order_count, now_s);
-    return write_entry(ledger, key, &e, why);
+    write_entry(ledger, key, &e);
 }
 
 static void name_order(const char *url, char ret[LEDGER_ORDER_LEN + 1])
@@ -269,24 +261,23 @@ static void name_order(const char *url, char ret[LEDGER_ORDER_LEN + 1])
     buf_free(&hex);
 }
 
-struct result ledger_certificate_asked(struct ledger *ledger, const struct ledger_key *key,
-                                       const char *order_url, bool counts, int64_t now_s,
-                                       struct why *why)
+void ledger_certificate_asked(struct ledger *ledger, const struct ledger_key *key,
+                              const char *order_url, bool counts, int64_t now_s)
 {
     struct ledger_entry e;
     char order[LEDGER_ORDER_LEN + 1];
     ledger_read(ledger, key, now_s, &e);
     name_order(order_url, order);
     if (!strcmp(e.asked, order))
-        return result_ok();
+        return;
     memcpy(e.asked, order, sizeof order);
     if (counts)
         add_time(e.certs, &e.cert_count, now_s);
-    return write_entry(ledger, key, &e, why);
+    write_entry(ledger, key, &e);
 }
 
-struct result ledger_failed(struct ledger *ledger, const struct ledger_key *key, int64_t now_s,
-                            const struct ledger_failure *f, struct why *why)
+void ledger_failed(struct ledger *ledger, const struct ledger_key *key, int64_t now_s,
+                   const struct ledger_failure *f)
 {
     struct ledger_entry e;
     ledger_read(ledger, key, now_s, &e);
@@ -304,11 +295,10 @@ struct result ledger_failed(struct ledger *ledger, const struct ledger_key *key,
     snprintf(e.text, sizeof e.text, "%s", f->text);
     snprintf(e.type, sizeof e.type, "%s", f->type);
     snprintf(e.class, sizeof e.class, "%s", problem_class_name(f->class));
-    return write_entry(ledger, key, &e, why);
+    write_entry(ledger, key, &e);
 }
 
-struct result ledger_succeeded(struct ledger *ledger, const struct ledger_key *key, int64_t now_s,
-                               struct why *why)
+void ledger_succeeded(struct ledger *ledger, const struct ledger_key *key, int64_t now_s)
 {
     struct ledger_entry e;
     ledger_read(ledger, key, now_s, &e);
@@ -316,5 +306,5 @@ struct result ledger_succeeded(struct ledger *ledger, const struct ledger_key *k
     e.next_s = e.retry_until_s = e.failed_s = 0;
     e.is_of_ca = false;
     e.text[0] = e.type[0] = e.class[0] = 0;
-    return write_entry(ledger, key, &e, why);
+    write_entry(ledger, key, &e);
 }

@@ -68,18 +68,16 @@ void ledger_read(struct ledger *ledger, const struct ledger_key *key, int64_t no
 bool ledger_allows(const struct ledger_entry *entry, uint32_t budget, int64_t now_s,
                    int64_t *ret_at_s, struct why *why);
 
-/* Each is on disk when it returns ok; called before the request goes out. ERR_STORE. */
-struct result ledger_order_begins(struct ledger *ledger, const struct ledger_key *key,
-                                  int64_t now_s, struct why *why);
+/* Each is on its way to the disk when it returns; state_wait() tells when it is there, and before
+ * that no request goes out. */
+void ledger_order_begins(struct ledger *ledger, const struct ledger_key *key, int64_t now_s);
 /* order_url: the same order counts once, however often its request is sent. counts: false for one
  * that replaces a certificate by the CA's own suggestion (RFC 9773): it costs no budget. */
-struct result ledger_certificate_asked(struct ledger *ledger, const struct ledger_key *key,
-                                       const char *order_url, bool counts, int64_t now_s,
-                                       struct why *why);
-struct result ledger_failed(struct ledger *ledger, const struct ledger_key *key, int64_t now_s,
-                            const struct ledger_failure *failure, struct why *why);
-struct result ledger_succeeded(struct ledger *ledger, const struct ledger_key *key, int64_t now_s,
-                               struct why *why);
+void ledger_certificate_asked(struct ledger *ledger, const struct ledger_key *key,
+                              const char *order_url, bool counts, int64_t now_s);
+void ledger_failed(struct ledger *ledger, const struct ledger_key *key, int64_t now_s,
+                   const struct ledger_failure *failure);
+void ledger_succeeded(struct ledger *ledger, const struct ledger_key *key, int64_t now_s);
 
 /* Own back-off after the n-th failure in a row (n >= 1), without jitter: 1 min, 10 min, 1 h, 6 h,
  * 24 h. */

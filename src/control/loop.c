@@ -14,12 +14,26 @@
 
 #define EVENTS_PER_TURN 64
 
-/* One piece of blocking work, on its way to the helper thread or back. */
+enum job_phase { JOB_IDLE = 0, JOB_WAITING, JOB_RUNNING, JOB_FINISHED };
+
+/* loop_work()'s: made for one run. */
 struct work_item {
-    struct list node;
+    struct loop_job job;
     void (*work)(void *arg);
     void (*done)(void *arg);
     void *arg;
+};
+
+/* A helper thread: started with its first job. */
+struct helper {
+    struct loop *loop;
+    pthread_t thread;
+    bool runs;
+    pthread_mutex_t lock; /* protects the lists, the phases of the jobs, quit */
+    pthread_cond_t more, over;
+    struct list waiting, finished;
+    bool quit;
+    struct loop_fd wake;
 };
 
 struct loop {
@@ -27,20 +41,49 @@ struct loop {
     bool stopping;
     uint64_t now_ns;
     struct timer_wheel wheel;
+    struct turns turns;
 
     /* The batch being handled, so that a descriptor that is unwatched in it is skipped. */
     struct epoll_event events[EVENTS_PER_TURN];
     int event_count;
 
-    /* Helper thread: started with the first loop_work(). */
-    pthread_t helper;
-    bool helper_runs;
-    pthread_mutex_t lock; /* protects waiting, finished, quit */
-    pthread_cond_t more;
-    struct list waiting, finished;
-    bool quit;
-    struct loop_fd helper_wake;
+    struct helper computing, disk;
 };
+
+static void helper_finished(struct loop_fd *w, uint32_t events);
+
+static void helper_init(struct helper *h, struct loop *loop)
+{
+    h->loop = loop;
+    list_init(&h->waiting);
+    list_init(&h->finished);
+    pthread_mutex_init(&h->lock, NULL);
+    pthread_cond_init(&h->more, NULL);
+    pthread_cond_init(&h->over, NULL);
+    h->wake = (struct loop_fd){.fd = -1, .ready = helper_finished};
+}
+
+static void helper_quiet(struct helper *h)
+{
+    if (!h->runs)
+        return;
+    pthread_mutex_lock(&h->lock);
+    h->quit = true;
+    pthread_cond_signal(&h->more);
+    pthread_mutex_unlock(&h->lock);
+    pthread_join(h->thread, NULL);
+    close(h->wake.fd);
+    h->wake.fd = -1;
+    h->runs = false;
+}
+
+static void helper_fini(struct helper *h)
+{
+    helper_quiet(h);
+    pthread_mutex_destroy(&h->lock);
+    pthread_cond_destroy(&h->more);
+    pthread_cond_destroy(&h->over);
+}
 
 struct result loop_create(struct loop **ret, struct why *why)
 {
@@ -53,11 +96,9 @@ struct result loop_create(struct loop **ret, struct why *why)
     }
     loop->now_ns = clock_now_ns();
     timer_wheel_init(&loop->wheel, loop->now_ns);
-    list_init(&loop->waiting);
-    list_init(&loop->finished);
-    pthread_mutex_init(&loop->lock, NULL);
-    pthread_cond_init(&loop->more, NULL);
-    loop->helper_wake.fd = -1;
+    helper_init(&loop->computing, loop);
+    helper_init(&loop->disk, loop);
+    turns_init(&loop->turns);
     *ret = loop;
     return result_ok();
 }
@@ -66,29 +107,23 @@ static void drop_items(struct list *items)
 {
     struct list *node;
     while ((node = list_pop(items)))
-        free(LIST_ENTRY(node, struct work_item, node));
+        free(LIST_ENTRY(LIST_ENTRY(node, struct loop_job, node), struct work_item, job));
 }
 
 void loop_quiet(struct loop *loop)
 {
-    if (!loop->helper_runs)
-        return;
-    pthread_mutex_lock(&loop->lock);
-    loop->quit = true;
-    pthread_cond_signal(&loop->more);
-    pthread_mutex_unlock(&loop->lock);
-    pthread_join(loop->helper, NULL);
-    close(loop->helper_wake.fd);
-    loop->helper_runs = false;
+    helper_quiet(&loop->computing);
+    helper_quiet(&loop->disk);
 }
 
 void loop_destroy(struct loop *loop)
 {
-    loop_quiet(loop);
-    drop_items(&loop->waiting);
-    drop_items(&loop->finished);
-    pthread_mutex_destroy(&loop->lock);
-    pthread_cond_destroy(&loop->more);
+    helper_fini(&loop->computing);
+    helper_fini(&loop->disk);
+    drop_items(&loop->computing.waiting);
+    drop_items(&loop->computing.finished);
+    must(list_is_empty(&loop->disk.waiting) && list_is_empty(&loop->disk.finished));
+    turns_fini(&loop->turns);
     close(loop->epoll_fd);
     free(loop);
 }
@@ -121,6 +156,7 @@ struct result loop_run(struct loop *loop)
         if (n == -1 && errno != EINTR)
             return result_fail_sys(ERR_SYSTEM, errno);
         loop->now_ns = clock_now_ns();
+        turns_begin(&loop->turns, loop->now_ns);
         loop->event_count = n < 0 ? 0 : n;
         for (int i = 0; i < loop->event_count && !loop->stopping; i++) {
             struct loop_fd *w = loop->events[i].data.ptr;
@@ -129,6 +165,7 @@ struct result loop_run(struct loop *loop)
         }
         loop->event_count = 0;
         fire_timers(loop);
+        turns_end(&loop->turns);
     }
     loop->stopping = false; /* it may be run again */
     return result_ok();
@@ -142,6 +179,11 @@ void loop_stop(struct loop *loop)
 uint64_t loop_now_ns(const struct loop *loop)
 {
     return loop->now_ns;
+}
+
+const struct turns *loop_turns(const struct loop *loop)
+{
+    return &loop->turns;
 }
 
 void loop_watch(struct loop *loop, struct loop_fd *w, uint32_t events)
@@ -176,68 +218,148 @@ void loop_timer_cancel(struct loop *loop, struct loop_timer *t)
     timer_cancel(&t->timer);
 }
 
-/* ---- helper thread -------------------------------------------------------------------------- */
+/* ---- helper threads -------------------------------------------------------------------------- */
+
+/* Not for the owner of the lock to hold: the job is long. */
+static void run_job(struct helper *h, struct loop_job *job)
+{
+    job->phase = JOB_RUNNING;
+    pthread_mutex_unlock(&h->lock);
+    job->work(job);
+    pthread_mutex_lock(&h->lock);
+    job->phase = JOB_FINISHED;
+    list_append(&h->finished, &job->node);
+    pthread_cond_broadcast(&h->over);
+    uint64_t one = 1;
+    if (h->wake.fd != -1)
+        must(write(h->wake.fd, &one, sizeof one) == sizeof one);
+}
 
 static void *helper_main(void *arg)
 {
-    struct loop *loop = arg;
-    pthread_mutex_lock(&loop->lock);
+    struct helper *h = arg;
+    pthread_mutex_lock(&h->lock);
     for (;;) {
-        while (!loop->quit && list_is_empty(&loop->waiting))
-            pthread_cond_wait(&loop->more, &loop->lock);
-        if (loop->quit)
+        while (!h->quit && list_is_empty(&h->waiting))
+            pthread_cond_wait(&h->more, &h->lock);
+        if (h->quit)
             break;
-        struct work_item *item = LIST_ENTRY(list_pop(&loop->waiting), struct work_item, node);
-        pthread_mutex_unlock(&loop->lock);
-        item->work(item->arg);
-        pthread_mutex_lock(&loop->lock);
-        list_append(&loop->finished, &item->node);
-        uint64_t one = 1;
-        must(write(loop->helper_wake.fd, &one, sizeof one) == sizeof one);
+        run_job(h, LIST_ENTRY(list_pop(&h->waiting), struct loop_job, node));
     }
-    pthread_mutex_unlock(&loop->lock);
+    pthread_mutex_unlock(&h->lock);
     return NULL;
 }
 
 static void helper_finished(struct loop_fd *w, uint32_t events)
 {
-    struct loop *loop = LIST_ENTRY(w, struct loop, helper_wake);
+    struct helper *h = LIST_ENTRY(w, struct helper, wake);
     uint64_t count;
     if (read(w->fd, &count, sizeof count) != sizeof count)
         return;
     for (;;) {
-        pthread_mutex_lock(&loop->lock);
-        struct list *node = list_pop(&loop->finished);
-        pthread_mutex_unlock(&loop->lock);
-        if (!node)
+        pthread_mutex_lock(&h->lock);
+        struct list *node = list_pop(&h->finished);
+        struct loop_job *job = node ? LIST_ENTRY(node, struct loop_job, node) : NULL;
+        if (job)
+            job->phase = JOB_IDLE;
+        pthread_mutex_unlock(&h->lock);
+        if (!job)
             return;
-        struct work_item *item = LIST_ENTRY(node, struct work_item, node);
-        item->done(item->arg);
-        free(item);
+        job->done(job);
     }
 }
 
-static void helper_start(struct loop *loop)
+static void helper_start(struct helper *h)
 {
-    loop->helper_wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    must(loop->helper_wake.fd != -1);
-    loop->helper_wake.ready = helper_finished;
-    loop_watch(loop, &loop->helper_wake, EPOLLIN);
-    must(pthread_create(&loop->helper, NULL, helper_main, loop) == 0);
-    loop->helper_runs = true;
+    h->wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    must(h->wake.fd != -1);
+    loop_watch(h->loop, &h->wake, EPOLLIN);
+    must(pthread_create(&h->thread, NULL, helper_main, h) == 0);
+    h->runs = true;
+}
+
+static void helper_give(struct helper *h, struct loop_job *job)
+{
+    must(job->phase == JOB_IDLE);
+    if (!h->runs)
+        helper_start(h);
+    pthread_mutex_lock(&h->lock);
+    job->phase = JOB_WAITING;
+    list_append(&h->waiting, &job->node);
+    pthread_cond_signal(&h->more);
+    pthread_mutex_unlock(&h->lock);
+}
+
+/* ---- computing --------------------------------------------------------------------------------
+ */
+
+static void item_work(struct loop_job *job)
+{
+    struct work_item *item = LIST_ENTRY(job, struct work_item, job);
+    item->work(item->arg);
+}
+
+static void item_done(struct loop_job *job)
+{
+    struct work_item *item = LIST_ENTRY(job, struct work_item, job);
+    item->done(item->arg);
+    free(item);
 }
 
 void loop_work(struct loop *loop, void (*work)(void *arg), void (*done)(void *arg), void *arg)
 {
-    if (!loop->helper_runs)
-        helper_start(loop);
     struct work_item *item = mem_zalloc(sizeof *item);
-    list_init(&item->node);
+    loop_job_init(&item->job, item_work, item_done);
     item->work = work;
     item->done = done;
     item->arg = arg;
-    pthread_mutex_lock(&loop->lock);
-    list_append(&loop->waiting, &item->node);
-    pthread_cond_signal(&loop->more);
-    pthread_mutex_unlock(&loop->lock);
+    helper_give(&loop->computing, &item->job);
+}
+
+/* ---- the disk ---------------------------------------------------------------------------------
+ */
+
+void loop_job_init(struct loop_job *job, void (*work)(struct loop_job *job),
+                   void (*done)(struct loop_job *job))
+{
+    *job = (struct loop_job){.work = work, .done = done};
+    list_init(&job->node);
+}
+
+void loop_job_start(struct loop *loop, struct loop_job *job)
+{
+    helper_give(&loop->disk, job);
+}
+
+/* A job goes from idle and back to it in the loop's thread only, so that this needs no lock. */
+bool loop_job_is_idle(const struct loop_job *job)
+{
+    return __atomic_load_n(&job->phase, __ATOMIC_RELAXED) == JOB_IDLE;
+}
+
+/* The owner of the lock. */
+static void settle(struct helper *h, struct loop_job *job)
+{
+    if (job->phase == JOB_WAITING) {
+        list_remove(&job->node);
+        run_job(h, job);
+    }
+    while (job->phase == JOB_RUNNING)
+        pthread_cond_wait(&h->over, &h->lock);
+}
+
+void loop_job_settle(struct loop *loop, struct loop_job *job)
+{
+    pthread_mutex_lock(&loop->disk.lock);
+    settle(&loop->disk, job);
+    pthread_mutex_unlock(&loop->disk.lock);
+}
+
+void loop_job_drop(struct loop *loop, struct loop_job *job)
+{
+    pthread_mutex_lock(&loop->disk.lock);
+    settle(&loop->disk, job);
+    list_remove(&job->node);
+    job->phase = JOB_IDLE;
+    pthread_mutex_unlock(&loop->disk.lock);
 }

@@ -365,6 +365,39 @@ static void put_reloads(const struct admin_view *v, struct buf *out)
     buf_put_str(out, "} 1\n");
 }
 
+/* The two clocks are two series of one histogram. */
+static void put_turns(const struct turns *turns, struct buf *out)
+{
+    const struct {
+        const char *clock;
+        const struct turns_histogram *h;
+    } clocks[] = {{"wall", &turns->wall}, {"own", &turns->own}};
+    const char *name = "ferrule_control_loop_turn_seconds";
+    put_head(out, name, "histogram",
+             "Turns of control's loop; own: without waiting for a processor.");
+    for (size_t i = 0; i < sizeof clocks / sizeof *clocks; i++) {
+        const struct turns_histogram *h = clocks[i].h;
+        uint64_t count = turns_count(h);
+        for (uint32_t k = 0; k < TURNS_BOUNDS; k++) {
+            buf_printf(out, "%s_bucket{clock=\"%s\",le=\"", name, clocks[i].clock);
+            put_seconds(out, turns_bounds_ns[k]);
+            buf_printf(out, "\"} %llu\n", (unsigned long long)(count - turns_over(h, k)));
+        }
+        buf_printf(out, "%s_bucket{clock=\"%s\",le=\"+Inf\"} %llu\n%s_sum{clock=\"%s\"} ", name,
+                   clocks[i].clock, (unsigned long long)count, name, clocks[i].clock);
+        put_seconds(out, h->sum_ns);
+        buf_printf(out, "\n%s_count{clock=\"%s\"} %llu\n", name, clocks[i].clock,
+                   (unsigned long long)count);
+    }
+    put_head(out, "ferrule_control_loop_turn_longest_seconds", "gauge", "The longest of them.");
+    for (size_t i = 0; i < sizeof clocks / sizeof *clocks; i++) {
+        buf_printf(out, "ferrule_control_loop_turn_longest_seconds{clock=\"%s\"} ",
+                   clocks[i].clock);
+        put_seconds(out, clocks[i].h->max_ns);
+        buf_put_str(out, "\n");
+    }
+}
+
 /* ---- ferrule's own -------------------------------------------------------------------------- */
 
 /* Counters that are one metric with a label: the label is the end of their names. */
@@ -428,6 +461,7 @@ void metrics_print(const struct admin_view *view, struct buf *out)
     put_reloads(view, out);
     put_servers(view, out);
     put_certificates(view, out);
+    put_turns(view->turns, out);
     if (!view->report)
         return;
     put_named(view, out);

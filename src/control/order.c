@@ -12,12 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RESUMES_AT_ONCE   3 /* process starts in one order without any wait */
+#define RESUMES_AT_ONCE   3 /* deaths in one order without any wait */
 #define RESUME_WAIT_S     5 /* then this, doubled each time */
 #define RESUME_WAIT_MAX_S 600
 #define PROVIDER_GRACE_S  30 /* the host answers by its own deadline */
 #define LOCAL_CAP_S       600
 #define DISK_CAP_S        10
+#define LOST_CAP_S        300
+#define LOST_TIMES        2
 #define GARBLED_WAIT_S    2 /* before asking again after an answer that is not ACME, doubled */
 #define GARBLED_MAX_S     60
 #define POLL_MAX_S        5
@@ -196,6 +198,8 @@ static void stop_waiting(struct order *o)
         propagation_cancel(o->dns);
     o->dns = NULL;
     challenges_wait_cancel(&o->answered);
+    state_wait_cancel(&o->disk);
+    store_put_cancel(&o->put);
     order_issue_forget_key(o);
 }
 
@@ -212,20 +216,27 @@ static void order_free(struct order *o)
 
 /* ---- moves ----------------------------------------------------------------------------------- */
 
-bool order_save(struct order *o)
+void order_save(struct order *o)
 {
-    struct why why;
-    if (result_is_ok(order_journal_put(o->env.state, &o->record, &why)))
-        return true;
-    order_fail_disk(o, "the journal cannot be written", &why);
-    return false;
+    order_journal_put(o->env.state, &o->record);
 }
 
-void order_try_save(struct order *o)
+static void disk_told(struct state_wait *wait, const struct why *failure)
 {
-    struct why why;
-    if (!result_is_ok(order_journal_put(o->env.state, &o->record, &why)))
-        log_warn("%s: the journal cannot be written: %s", order_label(o), why.text);
+    struct order *o = LIST_ENTRY(wait, struct order, disk);
+    if (!failure) {
+        o->after_disk(o);
+        return;
+    }
+    /* The next thing is not done. Tried again soon. */
+    o->disk_failed = true;
+    order_fail(o, ACME_CONFIG, "", 0, "the journal cannot be written: %s", failure->text);
+}
+
+void order_on_disk(struct order *o, void (*then)(struct order *o))
+{
+    o->after_disk = then;
+    state_wait(o->env.state, &o->disk, disk_told);
 }
 
 static void deadline_passed(struct loop_timer *t)
@@ -246,6 +257,16 @@ void order_set_deadline(struct order *o, uint32_t seconds)
 
 static void forget_certificate(struct order *o);
 
+static void run_step(struct order *o)
+{
+    const struct step *step = &steps[o->record.step];
+    crash_point(step->name, "before");
+    log_debug("%s: step %s: %s", order_label(o), step->name, step->text);
+    if (step->deadline_s)
+        order_set_deadline(o, step->deadline_s);
+    step->run(o);
+}
+
 /* The only place that changes record.step. */
 static void enter(struct order *o, enum order_step step)
 {
@@ -262,18 +283,14 @@ static void enter(struct order *o, enum order_step step)
         order_finish(o);
         return;
     }
+    order_save(o);
     /* From here on nothing is asked for anew: what the journal says of an earlier step leads to
      * the same certificate. A full disk must keep neither it nor the clean-up back. */
     if (step == ORDER_STORE || step == ORDER_PUBLISH || step == ORDER_CLEANUP ||
         step == ORDER_GIVE_UP)
-        order_try_save(o);
-    else if (!order_save(o))
-        return;
-    crash_point(steps[step].name, "before");
-    log_debug("%s: step %s: %s", order_label(o), steps[step].name, steps[step].text);
-    if (steps[step].deadline_s)
-        order_set_deadline(o, steps[step].deadline_s);
-    steps[step].run(o);
+        run_step(o);
+    else
+        order_on_disk(o, run_step);
 }
 
 void order_goto(struct order *o, enum order_step step)
@@ -318,29 +335,39 @@ static bool is_of_ca(const struct order *o, enum acme_class class)
     case ORDER_FINALIZE:
     case ORDER_POLL:
     case ORDER_DOWNLOAD:
-        return !o->disk && !o->record.trial;
+        return !o->disk_failed && !o->record.trial;
     default:
         return false;
     }
+}
+
+/* The first times our own death says little about the order; one that dies of it waits longer. */
+static bool is_bad_luck(const struct order *o, const struct ledger_key *key)
+{
+    struct ledger_entry e;
+    if (!o->lost)
+        return false;
+    ledger_read(o->env.ledger, key, clock_wall_s(), &e);
+    return e.failures < LOST_TIMES;
 }
 
 static void write_failure(struct order *o, enum acme_class class, const char *type,
                           uint32_t retry_after_s, const char *text)
 {
     struct buf names = {0};
-    struct why why;
     struct ledger_key key = order_ledger_key(o, &names);
     uint32_t cap_s = o->env.retry_cap_s;
     /* Before the CA was asked for anything a try costs little: a person may be fixing it. The same
      * when the certificate is there and only our disk does not take it. */
-    if (o->disk)
+    if (o->disk_failed)
         cap_s = DISK_CAP_S;
+    else if (is_bad_luck(o, &key))
+        cap_s = LOST_CAP_S;
     else if (o->record.step == ORDER_PREPARE || o->record.step == ORDER_PREFLIGHT ||
              o->record.step == ORDER_STORE)
         cap_s = LOCAL_CAP_S;
     struct ledger_failure failure = {class, type, text, retry_after_s, cap_s, is_of_ca(o, class)};
-    if (!result_is_ok(ledger_failed(o->env.ledger, &key, clock_wall_s(), &failure, &why)))
-        log_warn("%s: the ledger cannot be written: %s", order_label(o), why.text);
+    ledger_failed(o->env.ledger, &key, clock_wall_s(), &failure);
     buf_free(&names);
 }
 
@@ -422,12 +449,6 @@ void order_fail_challenge(struct order *o, enum order_challenge challenge, enum 
     buf_free(&all);
 }
 
-void order_fail_disk(struct order *o, const char *what, const struct why *why)
-{
-    o->disk = true;
-    order_fail(o, ACME_CONFIG, "", 0, "%s: %s", what, why->text);
-}
-
 void order_fail_answer(struct order *o, const struct acme_answer *answer)
 {
     order_fail(o, answer->class, answer->type, answer->retry_after_s, "%s", answer->text);
@@ -435,13 +456,17 @@ void order_fail_answer(struct order *o, const struct acme_answer *answer)
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
+/* Counted when it goes on, and not while it waits to: a process that dies meanwhile did not die of
+ * this order. */
 static void resume_now(struct order *o)
 {
+    o->record.resumes++;
     enter(o, ORDER_RESUME);
 }
 
 static void prepare_now(struct order *o)
 {
+    o->record.resumes++;
     enter(o, ORDER_PREPARE);
 }
 
@@ -449,7 +474,7 @@ static void prepare_now(struct order *o)
  * later, so that what kills the process does so ever more rarely. */
 static void take_up_again(struct order *o, void (*go_on)(struct order *o))
 {
-    uint32_t n = ++o->record.resumes;
+    uint32_t n = o->record.resumes + 1;
     o->record.failed = false;
     if (n <= RESUMES_AT_ONCE) {
         go_on(o);
@@ -459,7 +484,6 @@ static void take_up_again(struct order *o, void (*go_on)(struct order *o))
     for (uint32_t i = RESUMES_AT_ONCE + 1; i < n && wait_s < RESUME_WAIT_MAX_S; i++)
         wait_s *= 2;
     wait_s = wait_s < RESUME_WAIT_MAX_S ? wait_s : RESUME_WAIT_MAX_S;
-    order_try_save(o);
     order_say(o, "unfinished for the %u. time: resumed in %u s", n, (uint32_t)wait_s);
     order_pause(o, wait_s * NS_PER_S, go_on);
 }
@@ -525,6 +549,7 @@ static void begin(struct order *o)
     } else if (r->order_url && is_known && (!r->failed || r->keep)) {
         take_up_again(o, resume_now);
     } else if (!r->failed && at == ORDER_NEW_ORDER) {
+        o->lost = true;
         order_fail(o, ACME_NETWORK, "", 0,
                    "the process ended before the CA's answer was on disk, so the order counts "
                    "as used");
@@ -601,35 +626,29 @@ void order_destroy(struct order *o)
 static void write_success(struct order *o)
 {
     struct buf names = {0};
-    struct why why;
     struct ledger_key key = order_ledger_key(o, &names);
-    if (!result_is_ok(ledger_succeeded(o->env.ledger, &key, clock_wall_s(), &why)))
-        log_warn("%s: the ledger cannot be written: %s", order_label(o), why.text);
+    ledger_succeeded(o->env.ledger, &key, clock_wall_s());
     buf_free(&names);
 }
 
 void order_finish(struct order *o)
 {
     struct order_record *r = &o->record;
-    struct why why;
     struct order_result result = {.ok = !r->failed && !r->trial,
                                   .rehearsed = !r->failed && r->trial,
                                   .cleanup_only = r->failed && o->mode != ORDER_MODE_OBTAIN,
                                   .leftovers = o->leftovers,
                                   .unfinished = r->failed && r->keep,
-                                  .disk = o->disk};
+                                  .disk = o->disk_failed};
     if (result.ok)
         write_success(o);
-    struct result written = result_ok();
     if (o->leftovers || (r->failed && r->keep)) {
         r->failed = r->failed || r->trial; /* of a rehearsal only the values are left */
         r->step = r->failed ? ORDER_CLEANUP : ORDER_DONE; /* done but for the values left */
-        written = order_journal_put(o->env.state, r, &why);
+        order_journal_put(o->env.state, r);
     } else {
-        written = order_journal_remove(o->env.state, r->id, &why);
+        order_journal_remove(o->env.state, r->id);
     }
-    if (!result_is_ok(written))
-        log_warn("%s: the journal cannot be written: %s", order_label(o), why.text);
     void (*finished)(void *arg, const struct order_result *result) = o->env.finished;
     void *arg = o->env.arg;
     order_free(o);

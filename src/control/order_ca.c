@@ -63,8 +63,8 @@ static void order_without_replaces(struct order *o, const struct acme_answer *an
     o->record.replaces = NULL;
     order_say(o, "the CA does not take the order as a replacement (%.300s): ordered without",
               answer->text);
-    if (order_save(o))
-        order_ca_new_order(o);
+    order_save(o);
+    order_on_disk(o, order_ca_new_order);
 }
 
 static void on_new_order(void *arg, const struct acme_answer *answer)
@@ -126,28 +126,11 @@ static bool may_order_again(struct order *o, const struct ledger_key *key)
     return false;
 }
 
-void order_ca_new_order(struct order *o)
+static void send_order(struct order *o)
 {
     struct order_record *r = &o->record;
-    struct buf payload = {0}, names = {0};
-    struct why why;
+    struct buf payload = {0};
     const char *profile = o->resolver->config->profile;
-    if (profile && profile[0] && !has_profile(acme_directory(o->ca->acme), profile)) {
-        order_fail(o, ACME_CONFIG, "", 0, "the CA does not offer the profile \"%s\"", profile);
-        return;
-    }
-    struct ledger_key key = order_ledger_key(o, &names);
-    if (!r->replaces && !may_order_again(o, &key)) {
-        buf_free(&names);
-        return;
-    }
-    struct result counted =
-        r->trial ? result_ok() : ledger_order_begins(o->env.ledger, &key, clock_wall_s(), &why);
-    buf_free(&names);
-    if (!result_is_ok(counted)) {
-        order_fail_disk(o, "the ledger cannot be written", &why);
-        return;
-    }
     buf_put_str(&payload, "{\"identifiers\":[");
     for (uint32_t i = 0; i < r->name_count; i++) {
         buf_printf(&payload, "%s{\"type\":\"%s\",\"value\":", i ? "," : "",
@@ -167,6 +150,24 @@ void order_ca_new_order(struct order *o)
     buf_put_str(&payload, "}");
     o->call = acme_new_order(o->ca->acme, buf_span(&payload), on_new_order, o);
     buf_free(&payload);
+}
+
+void order_ca_new_order(struct order *o)
+{
+    struct order_record *r = &o->record;
+    struct buf names = {0};
+    const char *profile = o->resolver->config->profile;
+    if (profile && profile[0] && !has_profile(acme_directory(o->ca->acme), profile)) {
+        order_fail(o, ACME_CONFIG, "", 0, "the CA does not offer the profile \"%s\"", profile);
+        return;
+    }
+    struct ledger_key key = order_ledger_key(o, &names);
+    if (r->replaces || may_order_again(o, &key)) {
+        if (!r->trial)
+            ledger_order_begins(o->env.ledger, &key, clock_wall_s());
+        order_on_disk(o, send_order);
+    }
+    buf_free(&names);
 }
 
 /* ---- resume after a crash ---------------------------------------------------------------------

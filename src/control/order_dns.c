@@ -227,8 +227,8 @@ static void on_presented(void *arg, const struct provider_answer *answer)
         order_say(o, "TXT value added at %s (%.1f s)", t->fqdn, order_step_seconds(o));
         o->index++;
         o->tries = 0;
-        if (order_save(o))
-            present_next(o);
+        order_save(o);
+        present_next(o);
         return;
     }
     if (wait_and_retry(o, answer, 2, PRESENT_TRIES_MAX, present_next))
@@ -238,6 +238,13 @@ static void on_presented(void *arg, const struct provider_answer *answer)
     order_fail_challenge(o, ORDER_CHALLENGE_DNS, class_of(answer->verdict), "",
                          answer->retry_after_s, "DNS provider \"%s\" at %s: %s",
                          o->resolver->config->dns_provider, t->fqdn, answer->text);
+}
+
+static void ask_to_present(struct order *o)
+{
+    struct provider_txt txt = txt_of(&o->record.txts[o->index]);
+    o->provider_busy = true;
+    provider_present(o->resolver->provider, &txt, call_deadline_ns(o), on_presented, o);
 }
 
 static void present_next(struct order *o)
@@ -255,12 +262,9 @@ static void present_next(struct order *o)
         o->value_is_first = t->phase == ORDER_TXT_PLANNED;
     if (t->phase == ORDER_TXT_PLANNED) {
         t->phase = ORDER_TXT_PRESENTING;
-        if (!order_save(o))
-            return;
+        order_save(o);
     }
-    struct provider_txt txt = txt_of(t);
-    o->provider_busy = true;
-    provider_present(o->resolver->provider, &txt, call_deadline_ns(o), on_presented, o);
+    order_on_disk(o, ask_to_present);
 }
 
 void order_dns_present(struct order *o)
@@ -413,7 +417,7 @@ static void on_removed(void *arg, const struct provider_answer *answer)
         log_info("%s: TXT value removed at %s", order_label(o), t->fqdn);
         order_record_drop_txt(&o->record, o->index);
         o->tries = 0;
-        order_try_save(o);
+        order_save(o);
         cleanup_next(o);
         return;
     }

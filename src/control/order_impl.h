@@ -42,6 +42,9 @@ struct order {
     struct propagation *dns;
     struct order_keygen *keygen;
     struct challenges_wait answered;
+    struct state_wait disk;
+    void (*after_disk)(struct order *o);
+    struct store_put put;
 
     struct order_authz *authz;
     uint32_t authz_count;
@@ -51,7 +54,8 @@ struct order {
     uint32_t finalizes;   /* within the order */
     bool value_is_first;  /* nobody tried to add the TXT value at `index` before */
     bool leftovers;       /* a value could not be removed */
-    bool disk;            /* failed because the state directory takes no record */
+    bool disk_failed;     /* failed because the state directory takes no record */
+    bool lost;            /* failed because the answer to newOrder was lost in a death */
     uint64_t step_ns;     /* when the step began */
     uint64_t begun_ns;    /* when this process began with the order */
     struct buf chain_pem; /* downloaded */
@@ -70,8 +74,6 @@ void order_goto(struct order *o, enum order_step step);
  * once. */
 void order_fail(struct order *o, enum acme_class class, const char *type, uint32_t retry_after_s,
                 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
-/* As order_fail: a record could not be written, so the next thing is not done. Tried again soon. */
-void order_fail_disk(struct order *o, const char *what, const struct why *why);
 /* As order_fail, because this challenge could not be met: when every name can be proven by another
  * one that the resolver allows, the order begins again with those after the clean-up. */
 void order_fail_challenge(struct order *o, enum order_challenge challenge, enum acme_class class,
@@ -79,10 +81,11 @@ void order_fail_challenge(struct order *o, enum order_challenge challenge, enum 
     __attribute__((format(printf, 6, 7)));
 /* As order_fail, with what the CA said. */
 void order_fail_answer(struct order *o, const struct acme_answer *answer);
-/* Writes the record. False when it could not be written (the order has failed then). */
-bool order_save(struct order *o);
-/* Writes the record; only warns when that fails. For the clean-up, which goes on in any case. */
-void order_try_save(struct order *o);
+/* Writes the record, soon: for what nothing has to wait for. */
+void order_save(struct order *o);
+/* Goes on with `then` when what was written until now, here and in the ledger, is on disk; the
+ * order fails when it cannot be written. The caller returns at once. */
+void order_on_disk(struct order *o, void (*then)(struct order *o));
 /* One log line "NAME: text", kept as progress. */
 void order_say(struct order *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Goes on with `then` after a while. */

@@ -149,23 +149,13 @@ static struct result make_request(const struct order *o, struct buf *csr, struct
     return result;
 }
 
-void order_issue_finalize(struct order *o)
+static void send_request(struct order *o)
 {
-    struct buf csr = {0}, payload = {0}, names = {0};
+    struct buf csr = {0}, payload = {0};
     struct why why;
-    if (!o->record.finalize_url) {
-        order_fail(o, ACME_PROTOCOL, "", 0, "the order has no finalize URL");
-        return;
-    }
     o->asked_staple = wants_staple(o);
-    struct result r = make_request(o, &csr, &why);
-    struct ledger_key key = order_ledger_key(o, &names);
-    o->finalizes++;
-    if (!result_is_ok(r)) {
+    if (!result_is_ok(make_request(o, &csr, &why))) {
         order_fail(o, ACME_CONFIG, "", 0, "%s", why.text);
-    } else if (!result_is_ok(ledger_certificate_asked(o->env.ledger, &key, o->record.order_url,
-                                                      !o->record.replaces, clock_wall_s(), &why))) {
-        order_fail_disk(o, "the ledger cannot be written", &why);
     } else {
         buf_put_str(&payload, "{\"csr\":\"");
         base64url_put(&payload, buf_span(&csr));
@@ -175,6 +165,20 @@ void order_issue_finalize(struct order *o)
     }
     buf_free(&csr);
     buf_free(&payload);
+}
+
+void order_issue_finalize(struct order *o)
+{
+    struct buf names = {0};
+    if (!o->record.finalize_url) {
+        order_fail(o, ACME_PROTOCOL, "", 0, "the order has no finalize URL");
+        return;
+    }
+    struct ledger_key key = order_ledger_key(o, &names);
+    o->finalizes++;
+    ledger_certificate_asked(o->env.ledger, &key, o->record.order_url, !o->record.replaces,
+                             clock_wall_s());
+    order_on_disk(o, send_request);
     buf_free(&names);
 }
 
@@ -405,26 +409,34 @@ static void free_store_cert(struct store_cert *cert)
 
 /* The certificate serves from memory until the disk takes it. Were this process to die, the journal
  * leads back to it. */
-static void store_later(struct order *o, const struct store_cert *cert, const struct why *why)
+static void store_later(struct order *o, const struct why *why)
 {
+    struct store_cert cert;
     if (o->tries++ == 0) {
-        o->env.publish(o->env.arg, cert);
+        if (result_is_ok(make_store_cert(o, &cert)))
+            o->env.publish(o->env.arg, &cert);
+        free_store_cert(&cert);
         order_say(o, "the new certificate is served, but cannot be stored yet: %s", why->text);
     }
     order_pause(o, STORE_AGAIN_S * NS_PER_S, order_issue_store);
 }
 
+static void stored(struct store_put *put, const struct why *failure)
+{
+    struct order *o = LIST_ENTRY(put, struct order, put);
+    if (failure)
+        store_later(o, failure);
+    else
+        order_next(o);
+}
+
 void order_issue_store(struct order *o)
 {
     struct store_cert cert;
-    struct why why;
-    struct result r = make_store_cert(o, &cert);
-    if (!result_is_ok(r))
-        order_fail(o, ACME_CONFIG, "", 0, "the private key cannot be written");
-    else if (result_is_ok(store_put_cert(o->resolver->store, &cert, &why)))
-        order_next(o);
+    if (result_is_ok(make_store_cert(o, &cert)))
+        store_put_cert_soon(o->resolver->store, o->env.loop, &o->put, &cert, stored);
     else
-        store_later(o, &cert, &why);
+        order_fail(o, ACME_CONFIG, "", 0, "the private key cannot be written");
     free_store_cert(&cert);
 }
 

@@ -237,14 +237,12 @@ struct result order_record_decode(struct span in, struct order_record *ret)
 
 /* ---- storage --------------------------------------------------------------------------------- */
 
-struct result order_journal_put(struct state *state, const struct order_record *record,
-                                struct why *why)
+void order_journal_put(struct state *state, const struct order_record *record)
 {
     struct buf text = {0};
     order_record_encode(record, &text);
-    struct result r = state_put(state, STATE_JOURNAL, span_str(record->id), buf_span(&text), why);
+    state_put_soon(state, STATE_JOURNAL, span_str(record->id), buf_span(&text));
     buf_wipe_free(&text);
-    return r;
 }
 
 struct result order_journal_get(struct state *state, const char *id, struct order_record *ret)
@@ -257,9 +255,9 @@ struct result order_journal_get(struct state *state, const char *id, struct orde
     return r;
 }
 
-struct result order_journal_remove(struct state *state, const char *id, struct why *why)
+void order_journal_remove(struct state *state, const char *id)
 {
-    return state_remove(state, STATE_JOURNAL, span_str(id), why);
+    state_remove_soon(state, STATE_JOURNAL, span_str(id));
 }
 
 static void collect_id(void *arg, struct span key, struct span value)

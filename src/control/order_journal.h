@@ -52,7 +52,7 @@ struct order_record {
     bool failed;      /* only the clean-up is left */
     bool trial;       /* a rehearsal: it ends when the order is ready */
     bool keep;        /* failed for now: the CA may still hold or make the certificate */
-    uint32_t resumes; /* process starts that found this order unfinished */
+    uint32_t resumes; /* times that it went on after a death */
     int64_t started_s;
     char *failed_challenges[ORDER_CHALLENGES]; /* tried in vain, with the reason; NULL = not */
     char *order_url, *finalize_url, *certificate_url; /* NULL = not known */
@@ -66,12 +66,11 @@ struct order_record {
 void order_id_make(const char *resolver, const char *ca, const char *const *names, uint32_t count,
                    char ret[ORDER_ID_LEN + 1]);
 
-/* On disk when it returns ok. ERR_STORE. */
-struct result order_journal_put(struct state *state, const struct order_record *record,
-                                struct why *why);
+/* On its way to the disk: state_wait() tells when it is there. */
+void order_journal_put(struct state *state, const struct order_record *record);
 /* ERR_NOT_FOUND, ERR_FORMAT (a record that this version cannot read). */
 struct result order_journal_get(struct state *state, const char *id, struct order_record *ret);
-struct result order_journal_remove(struct state *state, const char *id, struct why *why);
+void order_journal_remove(struct state *state, const char *id);
 /* Ids of all records, each ORDER_ID_LEN characters behind the other, appended to `ret`. */
 struct result order_journal_ids(struct state *state, struct buf *ret, struct why *why);
 

@@ -125,18 +125,15 @@ static struct span key_of(const struct staple_record *r)
 static void keep(struct staple_record *r)
 {
     struct buf value = {0};
-    struct why why;
     buf_put_be(&value, (uint64_t)r->cert->staple_until_s, UNTIL_BYTES);
     buf_put_span(&value, buf_span(&r->cert->staple));
-    if (!result_is_ok(state_put(r->owner->o.state, STATE_OCSP, key_of(r), buf_span(&value), &why)))
-        log_debug("%s: the OCSP answer cannot be stored: %s", label(r), why.text);
+    state_put_soon(r->owner->o.state, STATE_OCSP, key_of(r), buf_span(&value));
     buf_free(&value);
 }
 
 static void forget(struct staple_record *r)
 {
-    struct why ignored;
-    (void)!result_is_ok(state_remove(r->owner->o.state, STATE_OCSP, key_of(r), &ignored));
+    state_remove_soon(r->owner->o.state, STATE_OCSP, key_of(r));
 }
 
 /* What was kept is judged anew: the disk may hold anything, and time has passed. What is not good

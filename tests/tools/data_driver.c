@@ -4,14 +4,17 @@
  *
  *   data_driver [--workers N] [--cpu FIRST] [--conns N] --listen PORT... --tls PORT... [--host H]
  *               [--redirect PORT] [--changes PER_SECOND] [--tickets 0|1] [--polls 0|1]
- *               --upstream IP:PORT...
+ *               [--cycles 0|1] --upstream IP:PORT...
  *
  * Every listener sends every request (or those for --host) to the upstreams. The certificate is
  * made at start, for localhost and *.edge.test. SIGTERM drains; "ready" is printed on stdout.
  * With --changes, so many times a second a name gets a certificate that was not there: localhost
  * and the default in turn with names that appear and disappear. How many it were is printed at the
  * end. With --polls 1, workers do not wait in the kernel but look again every 50 microseconds:
- * valgrind lets no other thread run while one waits in io_uring_enter. */
+ * valgrind lets no other thread run while one waits in io_uring_enter. With --cycles 1 and one
+ * worker, the processor's cycles between two calls of io_uring_enter are added up: what a request
+ * costs outside of the kernel, least and quarters of windows of CYCLES_WINDOW requests, is printed
+ * at the end (nanoseconds where there is no such counter). */
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -29,6 +32,12 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#define CYCLES() __rdtsc()
+#else
+#define CYCLES() clock_now_ns()
+#endif
 
 #define MAX 16
 /* For every phase: a machine under load may stall for seconds, and no test here is of the limits.
@@ -36,14 +45,26 @@
 #define PATIENCE_MS 30000
 #define POLL_NS     50000
 
+#define CYCLES_WINDOW  500
+#define CYCLES_WINDOWS 100000
+
 static bool polls;
+
+/* Of the one worker; written by it alone until it has ended. */
+static struct cycles {
+    const struct report *report; /* NULL: nothing is counted */
+    uint64_t since;              /* when io_uring_enter returned; 0 = not yet */
+    uint64_t spent, requests;    /* of the window */
+    uint32_t count;
+    float each[CYCLES_WINDOWS];
+} cycles;
 
 struct driver {
     uint32_t workers, cpu, conns;
     uint32_t changes_per_s;
     _Atomic uint64_t changes;
     _Atomic bool ended;
-    bool no_tickets;
+    bool no_tickets, cycles;
     struct {
         uint16_t port;
         bool tls, redirect;
@@ -63,9 +84,45 @@ int __real_io_uring_enter2(unsigned fd, unsigned submit, unsigned wait, unsigned
 int __wrap_io_uring_enter2(unsigned fd, unsigned submit, unsigned wait, unsigned flags,
                            sigset_t *sig, size_t size);
 
+static void cycles_add(struct cycles *c)
+{
+    if (c->since)
+        c->spent += CYCLES() - c->since;
+    uint64_t requests = report_sum(c->report, REPORT_REQUESTS);
+    uint64_t more = requests - c->requests;
+    if (more < CYCLES_WINDOW)
+        return;
+    if (c->count < CYCLES_WINDOWS)
+        c->each[c->count++] = (float)c->spent / (float)more;
+    c->requests = requests;
+    c->spent = 0;
+}
+
+static int compare_floats(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+static void cycles_print(struct cycles *c)
+{
+    if (!c->count)
+        return;
+    qsort(c->each, c->count, sizeof *c->each, compare_floats);
+    fprintf(stderr, "%-22s %.0f %.0f %.0f %.0f (least, quarters; %u windows)\n", "cycles_each",
+            c->each[0], c->each[c->count / 4], c->each[c->count / 2], c->each[c->count / 4 * 3],
+            c->count);
+}
+
 int __wrap_io_uring_enter2(unsigned fd, unsigned submit, unsigned wait, unsigned flags,
                            sigset_t *sig, size_t size)
 {
+    if (cycles.report) {
+        cycles_add(&cycles);
+        int n = __real_io_uring_enter2(fd, submit, wait, flags, sig, size);
+        cycles.since = CYCLES();
+        return n;
+    }
     if (!polls || !wait)
         return __real_io_uring_enter2(fd, submit, wait, flags, sig, size);
     int n = __real_io_uring_enter2(fd, submit, 0, flags, sig, size);
@@ -99,6 +156,8 @@ static void parse(struct driver *d, int argc, char **argv)
             d->no_tickets = !strcmp(value, "0");
         else if (!strcmp(key, "--polls"))
             polls = !strcmp(value, "1");
+        else if (!strcmp(key, "--cycles"))
+            d->cycles = !strcmp(value, "1");
         else if (!strcmp(key, "--host"))
             d->host = value;
         else if (tls || redirect || !strcmp(key, "--listen")) {
@@ -369,6 +428,7 @@ int main(int argc, char **argv)
         !result_is_ok(report_map(report_fd, &d.report, &why)))
         die(why.text);
     d.supervisor = pair[1];
+    cycles.report = d.cycles && d.workers == 1 ? d.report : NULL;
     pthread_t player;
     if (pthread_create(&player, NULL, play, &d) != 0)
         die("thread");
@@ -385,6 +445,7 @@ int main(int argc, char **argv)
     pthread_join(player, NULL);
     if (d.changes_per_s)
         fprintf(stderr, "%-22s %llu\n", "changes", (unsigned long long)d.changes);
+    cycles_print(&cycles);
     for (int c = 0; c < REPORT_COUNT; c++)
         if (report_sum(d.report, (enum report_counter)c))
             fprintf(stderr, "%-22s %llu\n", report_name((enum report_counter)c),

@@ -266,8 +266,24 @@ void lmdb_dir_close(struct lmdb_dir *d)
     *d = (struct lmdb_dir){0};
 }
 
+/* Without locks of LMDB's own a reader may see the head of the newest transaction half written. It
+ * stands in another page than that of the one before, whose pages the next one leaves alone: who
+ * got that one reads in peace. */
+static int begin_beside(const struct lmdb_dir *d, unsigned flags, MDB_txn **ret)
+{
+    must(flags & MDB_RDONLY);
+    int rc = d->env ? mdb_txn_begin(d->env, NULL, flags, ret) : MDB_PANIC;
+    if (!rc && mdb_txn_id(*ret) != d->lent_id) {
+        mdb_txn_abort(*ret);
+        rc = EBUSY;
+    }
+    return rc == MDB_PANIC ? EBUSY : rc;
+}
+
 int lmdb_dir_begin(struct lmdb_dir *d, unsigned flags, MDB_txn **ret)
 {
+    if (d->lent)
+        return begin_beside(d, flags, ret);
     int rc = d->env ? mdb_txn_begin(d->env, NULL, flags, ret) : MDB_PANIC;
     if (rc != MDB_PANIC)
         return rc;
@@ -276,4 +292,29 @@ int lmdb_dir_begin(struct lmdb_dir *d, unsigned flags, MDB_txn **ret)
     d->env = NULL;
     rc = open_env(d);
     return rc ? rc : mdb_txn_begin(d->env, NULL, flags, ret);
+}
+
+int lmdb_dir_lend(struct lmdb_dir *d)
+{
+    MDB_txn *txn;
+    must(!d->lent);
+    int rc = lmdb_dir_begin(d, MDB_RDONLY, &txn);
+    if (!rc) {
+        d->lent_id = mdb_txn_id(txn);
+        mdb_txn_abort(txn);
+    }
+    d->lent = true;
+    return rc;
+}
+
+int lmdb_dir_begin_lent(struct lmdb_dir *d, MDB_txn **ret)
+{
+    must(d->lent);
+    return d->env ? mdb_txn_begin(d->env, NULL, 0, ret) : MDB_PANIC;
+}
+
+void lmdb_dir_take_back(struct lmdb_dir *d)
+{
+    must(d->lent);
+    d->lent = false;
 }

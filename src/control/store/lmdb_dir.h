@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control/store/lmdb_dir.h - a directory that holds one LMDB environment: its mode, owner and lock,
  * opening it, and what a person can do about its errors.
- * Thread: control.   Owns: the environment.
+ * Thread: control's main thread; another one may write while the directory is lent.
+ * Owns: the environment.
  * Never: lets a second process in (the lock file); reads a page that the file does not have, which
  * would be a SIGBUS. */
 #pragma once
@@ -31,6 +32,8 @@ struct lmdb_dir {
     char *directory;
     MDB_env *env; /* NULL: given up; lmdb_dir_begin() opens it again */
     MDB_dbi tables[LMDB_DIR_TABLES_MAX];
+    bool lent;      /* to another thread, which writes */
+    size_t lent_id; /* of the last transaction before */
 };
 
 /* Makes the directory (mode 0700) unless it is there, and takes its lock file. ERR_BUSY names the
@@ -46,7 +49,13 @@ struct result lmdb_dir_open(struct lmdb_dir *ret, const struct lmdb_dir_kind *ki
 void lmdb_dir_close(struct lmdb_dir *d);
 /* Begins a transaction; opens the environment again when LMDB has given it up (it does so after a
  * write of its first pages failed; what is on disk is whole). flags: MDB_RDONLY or 0. Returns what
- * LMDB returns. */
+ * LMDB returns. While it is lent: only for reading, of what was there before, and EBUSY when the
+ * other thread is about to be done: to be tried again once it is. */
 int lmdb_dir_begin(struct lmdb_dir *d, unsigned flags, MDB_txn **ret);
+/* From here to lmdb_dir_take_back() another thread writes, by one lmdb_dir_begin_lent(). Returns
+ * what LMDB returns; lent in any case. */
+int lmdb_dir_lend(struct lmdb_dir *d);
+int lmdb_dir_begin_lent(struct lmdb_dir *d, MDB_txn **ret);
+void lmdb_dir_take_back(struct lmdb_dir *d);
 /* ERR_STORE with LMDB's error `rc` in words and a remedy; `sys` holds rc. doing: "cannot read". */
 struct result lmdb_dir_fail(const struct lmdb_dir *d, struct why *why, int rc, const char *doing);

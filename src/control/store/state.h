@@ -3,13 +3,18 @@
  * record: journal (orders in progress, TXT values to remove), ledger (orders, failures, when the
  * next may start), ticket keys, ARI (when CAs suggest to renew), OCSP (what
  * responders say of certificates).
- * Thread: control.   Owns: the environment.
- * Never: keeps a read transaction open between calls; loses a record that was put and returned
- * ok (fsync per put). Keys and values are copied out. */
+ * Thread: control's main thread; the disk's helper thread writes.   Owns: the environment.
+ * Never: keeps a read transaction open between calls; says of a record that it is there before it
+ * is on disk. Keys and values are copied out.
+ *
+ * Records of orders are written in batches, so that the loop does not wait for the disk: whoever
+ * must not go on before waits by state_wait(). What is on its way is read as if it were there. A
+ * batch comes to the disk as a whole or not at all, and in the order of the calls. */
 #pragma once
 
 #include "base/buf.h"
 #include "base/result.h"
+#include "control/loop.h"
 
 struct state;
 
@@ -25,8 +30,29 @@ enum state_table {
 /* Opens or creates `directory` (mode 0700; its owner must be us). ERR_PERMISSION, ERR_STORE (full
  * disk, damaged), each with the remedy in `why`. The caller holds the directory's lock file. */
 struct result state_open(const char *directory, struct state **ret, struct why *why);
+/* What is on its way is written first. NULL is fine. */
 void state_close(struct state *state);
-/* Durable when it returns ok. ERR_STORE. */
+/* Batches are written from this loop on; before, and without one, each record at once. */
+void state_use_loop(struct state *state, struct loop *loop);
+
+/* Embedded in its owner; zeroed memory is one that waits for nothing. */
+struct state_wait {
+    struct list node;
+    /* failure: why it is not on disk; NULL = it is. */
+    void (*done)(struct state_wait *wait, const struct why *failure);
+};
+/* Puts the record, with others, soon. What cannot be written is dropped with a line in the log, and
+ * those that wait are told. */
+void state_put_soon(struct state *state, enum state_table table, struct span key,
+                    struct span value);
+void state_remove_soon(struct state *state, enum state_table table, struct span key);
+/* Calls `done` from the loop when all that was put soon before this is on disk, or was dropped. */
+void state_wait(struct state *state, struct state_wait *wait,
+                void (*done)(struct state_wait *wait, const struct why *failure));
+/* `done` is not called any more. Harmless when it waits for nothing. */
+void state_wait_cancel(struct state_wait *wait);
+
+/* At once: durable when it returns ok. ERR_STORE. */
 struct result state_put(struct state *state, enum state_table table, struct span key,
                         struct span value, struct why *why);
 /* Harmless when absent. */
@@ -35,7 +61,7 @@ struct result state_remove(struct state *state, enum state_table table, struct s
 /* Appends the value to *ret. ERR_NOT_FOUND. */
 struct result state_get(struct state *state, enum state_table table, struct span key,
                         struct buf *ret);
-/* Calls each record, in key order, copied out first; `each` may put and remove. */
+/* Calls each record, copied out first; `each` may put and remove. */
 struct result state_each(struct state *state, enum state_table table,
                          void (*each)(void *arg, struct span key, struct span value), void *arg,
                          struct why *why);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control/store/store.h - accounts and certificates on disk: Traefik's acme.json, or a directory
  * with an LMDB environment.
- * Thread: control.   Owns: what it lends, until store_close().
+ * Thread: control's main thread; the disk's helper thread writes what is put soon.
+ * Owns: what it lends, until store_close().
  * Never: loses or clobbers what is on disk (a change is there as a whole when it returned ok, or
  * not at all); accepts a mode that lets others in, or a foreign owner, without repairing it or
  * saying so; shares its place with another process. */
@@ -10,6 +11,7 @@
 #include "base/buf.h"
 #include "base/result.h"
 #include "base/secret.h"
+#include "control/loop.h"
 
 struct store;
 
@@ -36,7 +38,7 @@ struct store_cert {
  * Takes an exclusive lock; ERR_BUSY when another process has it. ERR_CONFIG: the directory holds
  * something else. It, ERR_PERMISSION, ERR_STORE, ERR_FORMAT, ERR_VERSION name path and remedy. */
 struct result store_open(const char *path, struct store **ret, struct why *why);
-/* NULL is fine. */
+/* What is on its way is written first. NULL is fine. */
 void store_close(struct store *store);
 
 /* The account of a resolver; NULL when there is none, or it is damaged (the log says so). One that
@@ -54,6 +56,21 @@ const struct store_cert *store_cert_at(struct store *store, uint32_t index, stru
 /* Replaces the certificate of the same resolver and set of names, or adds it. On disk when it
  * returns ok. ERR_FORMAT: a directory holds only what can be read as a certificate and a key. */
 struct result store_put_cert(struct store *store, const struct store_cert *cert, struct why *why);
+/* Embedded in its owner; zeroed memory is one that waits for nothing. */
+struct store_put {
+    struct store_item *item;
+    /* failure: why it is not on disk; NULL = it is, and the store lends it. */
+    void (*done)(struct store_put *put, const struct why *failure);
+};
+/* The same without waiting for the disk: certificates that come while one is written are written
+ * together, and a large file not more often than its size allows. `done` comes from the loop,
+ * always the same one for a store. `cert` is copied. */
+void store_put_cert_soon(struct store *store, struct loop *loop, struct store_put *put,
+                         const struct store_cert *cert,
+                         void (*done)(struct store_put *put, const struct why *failure));
+/* `done` is not called any more; the certificate is written all the same. Harmless when it waits
+ * for nothing. */
+void store_put_cancel(struct store_put *put);
 /* Removes the certificate of this resolver and set of names; harmless when there is none. */
 struct result store_remove_cert(struct store *store, const struct store_cert *cert,
                                 struct why *why);

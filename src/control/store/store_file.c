@@ -29,8 +29,13 @@ struct store_file {
     struct store base;
     char *path; /* real path */
     int lock_fd;
+    /* Lent to the writing thread together: */
     struct version version;
     json_t *root; /* the file as it was read, with what we changed */
+    bool is_read; /* anew, into these, which were not taken over yet: */
+    struct store_accounts read_accounts;
+    struct store_certs read_certs;
+    /* Never lent: */
     struct store_accounts accounts;
     struct store_certs certs;
     json_t *kept; /* between begin and end: the tree as it was before; else NULL */
@@ -113,11 +118,25 @@ static struct result parse(struct store_file *s, struct span text, struct why *w
         return r;
     }
     json_decref(s->root);
-    store_json_free(&s->accounts, &s->certs);
+    store_json_free(&s->read_accounts, &s->read_certs);
     s->root = root;
-    s->accounts = accounts;
-    s->certs = certs;
+    s->read_accounts = accounts;
+    s->read_certs = certs;
+    s->is_read = true;
     return result_ok();
+}
+
+/* What was read anew becomes what we lend. */
+static void take_over(struct store_file *s)
+{
+    if (!s->is_read)
+        return;
+    store_json_free(&s->accounts, &s->certs);
+    s->accounts = s->read_accounts;
+    s->certs = s->read_certs;
+    s->read_accounts = (struct store_accounts){0};
+    s->read_certs = (struct store_certs){0};
+    s->is_read = false;
 }
 
 /* Reads the file unless it is the version that we know. */
@@ -248,6 +267,7 @@ static void close_file(struct store *store)
 {
     struct store_file *s = file_of(store);
     store_json_free(&s->accounts, &s->certs);
+    store_json_free(&s->read_accounts, &s->read_certs);
     json_decref(s->root);
     json_decref(s->kept);
     if (s->lock_fd != -1)
@@ -290,16 +310,12 @@ static struct result read_tree(struct store_file *s, struct why *why)
     return store_json_read(s->root, s->path, &s->accounts, &s->certs, why);
 }
 
-/* Takes in what others wrote, changes the tree by `change`, writes it, and reads it back into our
- * lists. On failure the tree is what it was, so memory never runs ahead of disk. */
-static struct result change_and_save(struct store_file *s,
-                                     void (*change)(json_t *root, const void *arg), const void *arg,
-                                     struct why *why)
+/* Takes in what others wrote, changes the tree by `change` and writes it. On failure the tree is
+ * what it was, so memory never runs ahead of disk. */
+static struct result write_changed(struct store_file *s,
+                                   void (*change)(json_t *root, const void *arg), const void *arg,
+                                   struct why *why)
 {
-    if (s->kept) {
-        change(s->root, arg);
-        return result_ok();
-    }
     TRY(load(s, why));
     json_t *before = s->root;
     s->root = json_deep_copy(before);
@@ -312,7 +328,21 @@ static struct result change_and_save(struct store_file *s,
         return r;
     }
     json_decref(before);
-    return read_tree(s, why);
+    return r;
+}
+
+/* The same; what we lend is brought up to date by the caller. */
+static struct result change_and_save(struct store_file *s,
+                                     void (*change)(json_t *root, const void *arg), const void *arg,
+                                     struct why *why)
+{
+    if (s->kept) {
+        change(s->root, arg);
+        return result_ok();
+    }
+    struct result r = write_changed(s, change, arg, why);
+    take_over(s);
+    return r;
 }
 
 static struct result begin(struct store *store, struct why *why)
@@ -320,6 +350,7 @@ static struct result begin(struct store *store, struct why *why)
     struct store_file *s = file_of(store);
     must(!s->kept);
     TRY(load(s, why));
+    take_over(s);
     s->kept = s->root;
     s->root = json_deep_copy(s->kept);
     must(s->root);
@@ -354,7 +385,8 @@ static struct result put_account(struct store *s, const char *resolver,
                                  const struct store_account *account, struct why *why)
 {
     struct account_change c = {resolver, account};
-    return change_and_save(file_of(s), apply_account, &c, why);
+    TRY(change_and_save(file_of(s), apply_account, &c, why));
+    return file_of(s)->kept ? result_ok() : read_tree(file_of(s), why);
 }
 
 static void apply_cert(json_t *root, const void *arg)
@@ -364,7 +396,43 @@ static void apply_cert(json_t *root, const void *arg)
 
 static struct result put_cert(struct store *s, const struct store_cert *cert, struct why *why)
 {
-    return change_and_save(file_of(s), apply_cert, cert, why);
+    TRY(change_and_save(file_of(s), apply_cert, cert, why));
+    if (!file_of(s)->kept)
+        store_certs_put(&file_of(s)->certs, store_copy_cert(cert));
+    return result_ok();
+}
+
+static void lend(struct store *s)
+{
+    must(!file_of(s)->kept);
+}
+
+static void apply_items(json_t *root, const void *arg)
+{
+    const struct list *items = arg;
+    for (const struct list *n = items->next; n != items; n = n->next)
+        store_json_put_cert(root, &LIST_ENTRY(n, struct store_item, node)->cert);
+}
+
+/* In the writing thread. */
+static void write_items(struct store *s, struct list *items)
+{
+    struct why why = {""};
+    if (result_is_ok(write_changed(file_of(s), apply_items, items, &why)))
+        return;
+    for (struct list *n = items->next; n != items; n = n->next)
+        LIST_ENTRY(n, struct store_item, node)->why = why;
+}
+
+static void take_back(struct store *store, struct list *items)
+{
+    struct store_file *s = file_of(store);
+    take_over(s);
+    for (struct list *n = items->next; n != items; n = n->next) {
+        const struct store_item *item = LIST_ENTRY(n, struct store_item, node);
+        if (!item->why.text[0])
+            store_certs_put(&s->certs, store_copy_cert(&item->cert));
+    }
 }
 
 static bool has_cert(struct store *s, const struct store_cert *cert)
@@ -379,7 +447,8 @@ static void apply_removal(json_t *root, const void *arg)
 
 static struct result remove_cert(struct store *s, const struct store_cert *cert, struct why *why)
 {
-    return change_and_save(file_of(s), apply_removal, cert, why);
+    TRY(change_and_save(file_of(s), apply_removal, cert, why));
+    return file_of(s)->kept ? result_ok() : read_tree(file_of(s), why);
 }
 
 static const struct store_ops file_ops = {
@@ -394,12 +463,15 @@ static const struct store_ops file_ops = {
     .has_cert = has_cert,
     .begin = begin,
     .end = end,
+    .lend = lend,
+    .write = write_items,
+    .take_back = take_back,
 };
 
 struct result store_file_open(const char *path, struct store **ret, struct why *why)
 {
     struct store_file *s = mem_zalloc(sizeof *s);
-    s->base.ops = &file_ops;
+    store_init(&s->base, &file_ops);
     s->lock_fd = -1;
     s->path = real_path(path);
     struct result r =
@@ -411,6 +483,7 @@ struct result store_file_open(const char *path, struct store **ret, struct why *
         close_file(&s->base);
         return r;
     }
+    take_over(s);
     *ret = &s->base;
     return r;
 }

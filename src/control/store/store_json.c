@@ -82,6 +82,49 @@ void store_free_cert(struct store_cert *c)
     *c = (struct store_cert){0};
 }
 
+struct store_cert store_copy_cert(const struct store_cert *c)
+{
+    struct store_cert ret = {.resolver = mem_strdup(c->resolver),
+                             .main = mem_strdup(c->main),
+                             .sans = mem_zalloc((c->san_count + 1) * sizeof *ret.sans),
+                             .san_count = c->san_count};
+    for (uint32_t i = 0; i < c->san_count; i++)
+        ret.sans[i] = mem_strdup(c->sans[i]);
+    buf_put_span(&ret.chain_pem, buf_span(&c->chain_pem));
+    buf_put_span(&ret.key_pem, buf_span(&c->key_pem));
+    return ret;
+}
+
+static bool lists_name(const struct store_cert *c, const char *name)
+{
+    bool found = strcmp(c->main, name) == 0;
+    for (uint32_t i = 0; i < c->san_count && !found; i++)
+        found = strcmp(c->sans[i], name) == 0;
+    return found;
+}
+
+/* Same resolver and set of names, whichever is the main one. */
+static bool is_same(const struct store_cert *a, const struct store_cert *b)
+{
+    bool same = a->san_count == b->san_count && strcmp(a->resolver, b->resolver) == 0 &&
+                lists_name(a, b->main);
+    for (uint32_t i = 0; i < b->san_count && same; i++)
+        same = lists_name(a, b->sans[i]);
+    return same;
+}
+
+void store_certs_put(struct store_certs *certs, struct store_cert cert)
+{
+    for (uint32_t i = 0; i < certs->count; i++)
+        if (is_same(&certs->items[i], &cert)) {
+            store_free_cert(&certs->items[i]);
+            certs->items[i] = cert;
+            return;
+        }
+    certs->items = mem_grow(certs->items, (certs->count + 1) * sizeof *certs->items);
+    certs->items[certs->count++] = cert;
+}
+
 void store_json_free(struct store_accounts *accounts, struct store_certs *certs)
 {
     for (uint32_t i = 0; i < accounts->count; i++) {

@@ -33,6 +33,8 @@ struct result store_json_read(const json_t *root, const char *path, struct store
                               struct store_certs *certs, struct why *why);
 /* Frees both lists and wipes the keys. */
 void store_json_free(struct store_accounts *accounts, struct store_certs *certs);
+/* As store_json_put_cert(), into the list. Takes `cert`. */
+void store_certs_put(struct store_certs *certs, struct store_cert cert);
 /* Is there one of this resolver and set of names? */
 bool store_json_has_cert(const json_t *root, const struct store_cert *cert);
 /* Each changes the tree; members that are not ours are kept. */

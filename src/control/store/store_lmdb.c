@@ -8,6 +8,7 @@
 #include "control/store/store_record.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -301,6 +302,66 @@ static struct result put_cert(struct store *store, const struct store_cert *cert
     return r;
 }
 
+/* ---- put soon ------------------------------------------------------------------------------- */
+
+static void lend(struct store *store)
+{
+    (void)lmdb_dir_lend(&lmdb_of(store)->dir); /* what is wrong is met by the one who writes */
+}
+
+/* One certificate within the batch; one that cannot be read spoils nothing. Returns what LMDB
+ * returns. */
+static int write_item(const struct store_lmdb *s, MDB_txn *txn, struct store_item *item)
+{
+    struct buf record = {0};
+    struct x509 leaf = {0};
+    int rc = 0;
+    if (result_is_ok(store_record_put_cert(&record, &item->cert, &leaf, &item->why))) {
+        struct addition a = {.cert = &item->cert, .leaf = &leaf, .record = buf_span(&record)};
+        rc = apply_addition(s, txn, &a);
+        item->id = a.id;
+        item->replaced = a.replaced;
+        x509_free(&leaf);
+    }
+    buf_wipe_free(&record);
+    return rc;
+}
+
+/* In the writing thread. */
+static void write_items(struct store *store, struct list *items)
+{
+    struct store_lmdb *s = lmdb_of(store);
+    MDB_txn *txn;
+    struct why why = {""};
+    int rc = lmdb_dir_begin_lent(&s->dir, &txn);
+    bool begun = !rc;
+    for (struct list *n = items->next; n != items && !rc; n = n->next)
+        rc = write_item(s, txn, LIST_ENTRY(n, struct store_item, node));
+    if (begun && rc)
+        mdb_txn_abort(txn);
+    else if (begun)
+        rc = mdb_txn_commit(txn);
+    if (!rc)
+        return;
+    (void)!result_is_ok(lmdb_dir_fail(&s->dir, &why, rc, "cannot write to"));
+    for (struct list *n = items->next; n != items; n = n->next)
+        LIST_ENTRY(n, struct store_item, node)->why = why;
+}
+
+static void take_back(struct store *store, struct list *items)
+{
+    struct store_lmdb *s = lmdb_of(store);
+    lmdb_dir_take_back(&s->dir);
+    for (struct list *n = items->next; n != items; n = n->next) {
+        const struct store_item *item = LIST_ENTRY(n, struct store_item, node);
+        if (item->why.text[0])
+            continue;
+        if (item->replaced)
+            ids_remove(s, item->replaced);
+        ids_add(s, item->id);
+    }
+}
+
 struct removal {
     const struct store_cert *cert;
     uint64_t removed; /* result; 0 = there was none */
@@ -384,7 +445,11 @@ static struct result end(struct store *store, bool keep, struct why *why)
 static int begin_reading(struct store_lmdb *s, MDB_txn **ret)
 {
     *ret = s->batch;
-    return s->batch ? 0 : lmdb_dir_begin(&s->dir, MDB_RDONLY, ret);
+    int rc = s->batch ? 0 : lmdb_dir_begin(&s->dir, MDB_RDONLY, ret);
+    if (rc != EBUSY || !s->base.lent)
+        return rc;
+    store_settle(&s->base);
+    return lmdb_dir_begin(&s->dir, MDB_RDONLY, ret);
 }
 
 static void end_reading(const struct store_lmdb *s, MDB_txn *txn)
@@ -539,6 +604,9 @@ static const struct store_ops lmdb_ops = {
     .has_cert = has_cert,
     .begin = begin,
     .end = end,
+    .lend = lend,
+    .write = write_items,
+    .take_back = take_back,
 };
 
 /* One with other things in it was named by mistake: its mode is not ours to change, and keys do not
@@ -568,7 +636,7 @@ struct result store_lmdb_open(const char *path, struct store **ret, struct why *
 {
     TRY(check_own(path, why));
     struct store_lmdb *s = mem_zalloc(sizeof *s);
-    s->base.ops = &lmdb_ops;
+    store_init(&s->base, &lmdb_ops);
     s->lock_fd = -1;
     struct result r = lmdb_dir_lock(&kind, path, &s->lock_fd, why);
     if (result_is_ok(r))

@@ -70,15 +70,17 @@ class Bind:
     zones        {name: records in zone file form}; every zone may be updated by every key
     nameservers  the addresses that the zones' NS records lead to
     options      more text for BIND's options block
+    more_keys    how many keys there are in `more_keys` beside those of each algorithm
     """
 
-    def __init__(self, folder, zones=None, nameservers=("127.0.0.1",), port=None, options=""):
+    def __init__(self, folder, zones=None, nameservers=("127.0.0.1",), port=None, options="", more_keys=0):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.zones = zones if zones is not None else {"edge.test": ""}
         self.nameservers = nameservers
         self.options = options
         self.keys = {a: Key(f"key-{a}", a) for a in ALGORITHMS}
+        self.more_keys = [Key(f"key-{n}", "hmac-sha256") for n in range(more_keys)]
         self.process = None
         self.port = port
         self._start(fixed_port=port is not None)
@@ -98,8 +100,9 @@ class Bind:
         return self.keys["hmac-sha256"]
 
     def _write(self):
-        keys = "".join(f'key "{k.name}" {{ algorithm {k.algorithm}; secret "{k.secret}"; }};\n' for k in self.keys.values())
-        allowed = " ".join(f'key "{k.name}";' for k in self.keys.values())
+        all_keys = [*self.keys.values(), *self.more_keys]
+        keys = "".join(f'key "{k.name}" {{ algorithm {k.algorithm}; secret "{k.secret}"; }};\n' for k in all_keys)
+        allowed = " ".join(f'key "{k.name}";' for k in all_keys)
         nameservers = "".join(f"@ IN NS ns{i}\nns{i} IN A {a}\n" for i, a in enumerate(self.nameservers, 1))
         zones = ""
         for name, records in self.zones.items():
@@ -190,9 +193,9 @@ class Bind:
         found = re.findall(r"query: (\S+) IN (\S+)", self.log)
         return [(n.lower(), t) for n, t in found if name in (None, n.lower()) and kind in (None, t)]
 
-    def rfc2136_env(self, algorithm="hmac-sha256", **more):
-        """The environment that the rfc2136 provider needs for this server."""
-        key = self.keys[algorithm]
+    def rfc2136_env(self, algorithm="hmac-sha256", key=None, **more):
+        """The environment that the rfc2136 provider needs for this server. key: instead of the algorithm's."""
+        key = key or self.keys[algorithm]
         env = {"RFC2136_NAMESERVER": self.address, "RFC2136_TSIG_KEY": key.name, "RFC2136_TSIG_SECRET": key.secret,
                "RFC2136_TSIG_ALGORITHM": f"{key.algorithm}."}
         return {**env, **more}

@@ -68,7 +68,7 @@ class Authority:
         (self.folder / "index").touch()
         (self.folder / "serial").write_text("1000\n")
         (self.folder / "ca.conf").write_text(CONFIG.format(folder=self.folder))
-        openssl("req", "-x509", "-newkey", *KEYS["EC256"], "-nodes", "-days", 30, "-subj", f"/CN={name}",
+        openssl("req", "-x509", "-newkey", *KEYS["EC256"], "-nodes", "-days", 3650, "-subj", f"/CN={name}",
                 "-keyout", self.folder / "ca.key", "-out", self.cert_file,
                 "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 

@@ -110,3 +110,25 @@ class DnsRelay:
         answer = ask()
         time.sleep(self.delay_s)
         return self.change(query, answer, is_tcp) if self.change else answer
+
+
+class UpdateCounter(DnsRelay):
+    """Counts dynamic updates (RFC 2136): `updates` in all, `most` at a time."""
+
+    def __init__(self, *arguments, **options):
+        self.updates = self.now = self.most = 0
+        self._lock = threading.Lock()
+        super().__init__(*arguments, **options)
+
+    def _answer(self, query, ask, is_tcp):
+        if len(query) < 3 or (query[2] >> 3) & 15 != 5:
+            return super()._answer(query, ask, is_tcp)
+        with self._lock:
+            self.updates += 1
+            self.now += 1
+            self.most = max(self.most, self.now)
+        try:
+            return super()._answer(query, ask, is_tcp)
+        finally:
+            with self._lock:
+                self.now -= 1

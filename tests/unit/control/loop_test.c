@@ -88,5 +88,124 @@ static void work_runs_in_the_helper_and_returns(void **state)
     loop_destroy(p.loop);
 }
 
-UNIT_TESTS(cmocka_unit_test(unwatched_descriptors_stay_silent),
+/* ---- jobs for the disk ---------------------------------------------------------------------- */
+
+struct disk_job {
+    struct loop_job job;
+    struct loop *loop;
+    pthread_t by;
+    int worked, done;
+    bool ends; /* the loop */
+};
+
+static void disk_work(struct loop_job *job)
+{
+    struct disk_job *d = LIST_ENTRY(job, struct disk_job, job);
+    d->by = pthread_self();
+    d->worked++;
+}
+
+static void disk_done(struct loop_job *job)
+{
+    struct disk_job *d = LIST_ENTRY(job, struct disk_job, job);
+    d->done++;
+    assert_true(loop_job_is_idle(job));
+    if (d->ends)
+        loop_stop(d->loop);
+}
+
+static struct disk_job make_job(struct loop *loop)
+{
+    struct disk_job d = {.loop = loop, .ends = true};
+    loop_job_init(&d.job, disk_work, disk_done);
+    return d;
+}
+
+static void jobs_run_elsewhere_and_again(void **state)
+{
+    struct loop *loop;
+    struct why why;
+    assert_true(result_is_ok(loop_create(&loop, &why)));
+    struct disk_job d = make_job(loop);
+    for (int i = 1; i <= 3; i++) {
+        assert_true(loop_job_is_idle(&d.job));
+        loop_job_start(loop, &d.job);
+        assert_false(loop_job_is_idle(&d.job));
+        assert_true(result_is_ok(loop_run(loop)));
+        assert_int_equal(d.worked, i);
+        assert_int_equal(d.done, i);
+        assert_false(pthread_equal(d.by, pthread_self()));
+    }
+    loop_destroy(loop);
+}
+
+/* Whoever settles finds the work done; `done` still comes from the loop, once. */
+static void a_job_is_settled(void **state)
+{
+    struct loop *loop;
+    struct why why;
+    assert_true(result_is_ok(loop_create(&loop, &why)));
+    struct disk_job d[20];
+    for (int i = 0; i < 20; i++) {
+        d[i] = make_job(loop);
+        loop_job_start(loop, &d[i].job);
+    }
+    for (int i = 19; i >= 0; i--) {
+        loop_job_settle(loop, &d[i].job);
+        loop_job_settle(loop, &d[i].job);
+        assert_int_equal(d[i].worked, 1);
+        assert_int_equal(d[i].done, 0);
+        d[i].ends = false;
+    }
+    struct disk_job last = make_job(loop);
+    loop_job_settle(loop, &last.job); /* idle: nothing happens */
+    assert_int_equal(last.worked, 0);
+    loop_job_start(loop, &last.job);
+    assert_true(result_is_ok(loop_run(loop)));
+    while (d[0].done + d[19].done < 2) { /* those that came behind the last in its turn */
+        loop_job_start(loop, &last.job);
+        assert_true(result_is_ok(loop_run(loop)));
+    }
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(d[i].done, 1);
+    loop_destroy(loop);
+}
+
+/* At the end: what has not begun is done, and nothing is told any more. */
+static void jobs_are_dropped_at_the_end(void **state)
+{
+    struct loop *loop;
+    struct why why;
+    assert_true(result_is_ok(loop_create(&loop, &why)));
+    struct disk_job d[20];
+    for (int i = 0; i < 20; i++) {
+        d[i] = make_job(loop);
+        loop_job_start(loop, &d[i].job);
+    }
+    loop_quiet(loop);
+    for (int i = 0; i < 20; i++) {
+        loop_job_drop(loop, &d[i].job);
+        assert_int_equal(d[i].worked, 1);
+        assert_int_equal(d[i].done, 0);
+        assert_true(loop_job_is_idle(&d[i].job));
+    }
+    loop_destroy(loop);
+}
+
+static void turns_are_counted(void **state)
+{
+    struct probe p = {0};
+    struct why why;
+    assert_true(result_is_ok(loop_create(&p.loop, &why)));
+    loop_timer_init(&p.timer, stop_soon);
+    loop_timer_set(p.loop, &p.timer, clock_now_ns());
+    assert_true(result_is_ok(loop_run(p.loop)));
+    assert_true(turns_count(&loop_turns(p.loop)->wall) >= 1);
+    assert_int_equal(turns_count(&loop_turns(p.loop)->wall), turns_count(&loop_turns(p.loop)->own));
+    loop_destroy(p.loop);
+}
+
+UNIT_TESTS(cmocka_unit_test(jobs_run_elsewhere_and_again), cmocka_unit_test(a_job_is_settled),
+           cmocka_unit_test(jobs_are_dropped_at_the_end), cmocka_unit_test(turns_are_counted),
+           cmocka_unit_test(unwatched_descriptors_stay_silent),
            cmocka_unit_test(work_runs_in_the_helper_and_returns))

@@ -92,6 +92,26 @@ static void workers_add_up(void **state)
     report_unmap(r);
 }
 
-UNIT_TESTS(cmocka_unit_test(labels_are_escaped),
+static void turns_have_two_clocks(void **state)
+{
+    struct turns turns = {
+        .wall = {.buckets = {[0] = 3, [5] = 1}, .sum_ns = 90000000, .max_ns = 80000000},
+        .own = {.buckets = {[0] = 4}, .sum_ns = 2000000, .max_ns = 900000}};
+    struct buf out = {0};
+    put_turns(&turns, &out);
+    static const char *const lines[] = {
+        "\nferrule_control_loop_turn_seconds_bucket{clock=\"wall\",le=\"0.05\"} 3\n",
+        "\nferrule_control_loop_turn_seconds_bucket{clock=\"wall\",le=\"0.1\"} 4\n",
+        "\nferrule_control_loop_turn_seconds_bucket{clock=\"own\",le=\"+Inf\"} 4\n",
+        "\nferrule_control_loop_turn_seconds_sum{clock=\"own\"} 0.002\n",
+        "\nferrule_control_loop_turn_longest_seconds{clock=\"wall\"} 0.08\n",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (!strstr(buf_cstr(&out), lines[i]))
+            fail_msg("%s is not in %s", lines[i], buf_cstr(&out));
+    buf_free(&out);
+}
+
+UNIT_TESTS(cmocka_unit_test(labels_are_escaped), cmocka_unit_test(turns_have_two_clocks),
            cmocka_unit_test(seconds_have_no_more_digits_than_needed),
            cmocka_unit_test(common_names), cmocka_unit_test(workers_add_up))

@@ -38,8 +38,7 @@ static void live(uint64_t limit_ns)
     if (config_resolver.dns_provider)
         resolver.provider = (struct provider *)1;
     struct resolver_set resolvers = {.items = &resolver, .count = 1};
-    list_init(&queue);
-    list_init(&timers);
+    start_world();
     memset(w->answers, 0, sizeof w->answers); /* a new process sends all anew */
     order_answer_restore(NULL, &resolvers, NULL);
     struct scheduler_options options = {.config = &config,

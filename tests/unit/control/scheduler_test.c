@@ -78,8 +78,7 @@ static void live(uint64_t limit_ns, int certificates)
         .provider = (struct provider *)1};
     struct resolver_set resolvers = {.items = &resolver, .count = 1};
     first_ca = &resolver.cas[0];
-    list_init(&queue);
-    list_init(&timers);
+    start_world();
     struct scheduler_options options = {.config = &config,
                                         .resolvers = &resolvers,
                                         .ledger = ledger_create(NULL),
@@ -129,8 +128,7 @@ static void live_with_reload(int turns, bool gone)
     struct resolver_set before = {.items = &old, .count = 1}, after = {.items = &new, .count = 1};
     struct config without = config;
     without.router_count = 0;
-    list_init(&queue);
-    list_init(&timers);
+    start_world();
     struct scheduler_options options = {.config = &config,
                                         .resolvers = &before,
                                         .ledger = ledger_create(NULL),

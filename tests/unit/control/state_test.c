@@ -152,9 +152,187 @@ static void open_modes_are_repaired(void **unused)
     assert_non_null(strstr(why.text, "/dev/null"));
 }
 
-UNIT_TESTS(
-    cmocka_unit_test_setup_teardown(records_survive_a_restart, make_directory, remove_directory),
-    cmocka_unit_test_setup_teardown(second_process_is_refused_by_name, make_directory,
-                                    remove_directory),
-    cmocka_unit_test_setup_teardown(many_are_removed_at_once, make_directory, remove_directory),
-    cmocka_unit_test_setup_teardown(open_modes_are_repaired, make_directory, remove_directory))
+/* ---- batches -------------------------------------------------------------------------------- */
+
+struct told {
+    struct state_wait wait;
+    struct loop *loop;
+    int count;
+    char failure[256];
+    bool ends; /* the loop */
+};
+
+static void note(struct state_wait *wait, const struct why *failure)
+{
+    struct told *t = LIST_ENTRY(wait, struct told, wait);
+    t->count++;
+    snprintf(t->failure, sizeof t->failure, "%.200s", failure ? failure->text : "");
+    if (t->ends)
+        loop_stop(t->loop);
+}
+
+static void assert_value(struct state *s, const char *key, const char *value)
+{
+    struct buf b = {0};
+    struct result r = state_get(s, STATE_JOURNAL, span_str(key), &b);
+    assert_int_equal(result_is_ok(r), value != NULL);
+    if (value)
+        assert_string_equal(buf_cstr(&b), value);
+    buf_free(&b);
+}
+
+static void put_text(struct state *s, const char *key, const char *value)
+{
+    state_put_soon(s, STATE_JOURNAL, span_str(key), span_str(value));
+}
+
+static void list_all(void *arg, struct span key, struct span value)
+{
+    struct seen *seen = arg;
+    snprintf(seen->text + strlen(seen->text), sizeof seen->text - strlen(seen->text), "%.*s=%.*s ",
+             SPAN_FMT(key), SPAN_FMT(value));
+}
+
+static void assert_records(struct state *s, const char *text)
+{
+    struct seen seen = {0};
+    struct why why;
+    assert_true(result_is_ok(state_each(s, STATE_JOURNAL, list_all, &seen, &why)));
+    assert_string_equal(seen.text, text);
+}
+
+static void open_both(struct loop **loop, struct state **s)
+{
+    struct why why;
+    assert_true(result_is_ok(loop_create(loop, &why)));
+    assert_true(result_is_ok(state_open(directory, s, &why)));
+    state_use_loop(*s, *loop);
+}
+
+static void reopen(struct loop *loop, struct state **s)
+{
+    struct why why;
+    loop_quiet(loop);
+    state_close(*s);
+    loop_destroy(loop);
+    assert_true(result_is_ok(state_open(directory, s, &why)));
+}
+
+/* What is on its way is read as if it were there, and is there when it was waited for. */
+static void batches_are_read_and_come_to_the_disk(void **unused)
+{
+    struct loop *loop;
+    struct state *s;
+    struct why why;
+    open_both(&loop, &s);
+    struct told first = {.loop = loop}, second = {.loop = loop, .ends = true};
+    assert_true(result_is_ok(state_put(s, STATE_JOURNAL, span_str("a"), span_str("0"), &why)));
+    assert_true(result_is_ok(state_put(s, STATE_JOURNAL, span_str("z"), span_str("0"), &why)));
+    put_text(s, "a", "1");
+    put_text(s, "b", "1");
+    put_text(s, "b", "2");
+    state_remove_soon(s, STATE_JOURNAL, span_str("z"));
+    assert_value(s, "a", "1");
+    assert_value(s, "b", "2");
+    assert_value(s, "z", NULL);
+    assert_records(s, "a=1 b=2 ");
+    state_wait(s, &first.wait, note);
+    state_wait(s, &second.wait, note);
+    assert_true(result_is_ok(loop_run(loop)));
+    assert_int_equal(first.count + second.count, 2);
+    assert_string_equal(first.failure, "");
+    reopen(loop, &s);
+    assert_records(s, "a=1 b=2 ");
+    state_close(s);
+}
+
+/* Reading, and writing at once, while the helper thread writes: nothing is lost, nothing is old. */
+static void others_read_and_write_meanwhile(void **unused)
+{
+    struct loop *loop;
+    struct state *s;
+    struct why why;
+    char key[16], value[16];
+    open_both(&loop, &s);
+    for (int i = 0; i < 200; i++) {
+        struct told told = {.loop = loop, .ends = true};
+        snprintf(key, sizeof key, "k%d", i % 7);
+        snprintf(value, sizeof value, "%d", i);
+        put_text(s, key, value);
+        state_wait(s, &told.wait, note);
+        start_batch(&s->start); /* as the loop would: it is being written from here on */
+        assert_value(s, key, value);
+        if (i % 3 == 0) {
+            assert_true(result_is_ok(
+                state_put(s, STATE_JOURNAL, span_str("at once"), span_str(value), &why)));
+            assert_value(s, "at once", value);
+        }
+        if (i % 5 == 0) {
+            snprintf(value, sizeof value, "%d'", i);
+            put_text(s, key, value);
+        }
+        assert_value(s, key, value);
+        assert_true(result_is_ok(loop_run(loop)));
+        assert_int_equal(told.count, 1);
+        assert_value(s, key, value);
+    }
+    reopen(loop, &s);
+    assert_value(s, "k3", "199");
+    assert_value(s, "k6", "195'");
+    assert_value(s, "at once", "198");
+    state_close(s);
+}
+
+/* What nobody has waited for is written at the end. */
+static void the_rest_is_written_at_the_end(void **unused)
+{
+    struct loop *loop;
+    struct state *s;
+    open_both(&loop, &s);
+    struct told told = {.loop = loop}, cancelled = {.loop = loop};
+    put_text(s, "a", "1");
+    state_wait(s, &told.wait, note);
+    state_wait(s, &cancelled.wait, note);
+    start_batch(&s->start);
+    state_wait_cancel(&cancelled.wait);
+    put_text(s, "a", "2");
+    put_text(s, "b", "1");
+    state_wait_cancel(&told.wait);
+    reopen(loop, &s);
+    assert_records(s, "a=2 b=1 ");
+    assert_int_equal(told.count + cancelled.count, 0);
+    state_close(s);
+}
+
+/* A batch that cannot be written is dropped as a whole, and whoever waits is told why. */
+static void a_batch_that_fails_is_told(void **unused)
+{
+    struct loop *loop;
+    struct state *s;
+    open_both(&loop, &s);
+    struct told told = {.loop = loop, .ends = true};
+    put_text(s, "a", "1");
+    put_text(s, "b", "1");
+    state_wait(s, &told.wait, note);
+    start_batch(&s->start);
+    loop_job_settle(loop, &s->job);
+    s->rc = ENOSPC; /* as if */
+    assert_true(result_is_ok(loop_run(loop)));
+    assert_int_equal(told.count, 1);
+    assert_non_null(strstr(told.failure, "free space on that file system"));
+    put_text(s, "a", "3");
+    told.count = 0;
+    state_wait(s, &told.wait, note);
+    assert_true(result_is_ok(loop_run(loop)));
+    assert_string_equal(told.failure, "");
+    assert_value(s, "a", "3");
+    reopen(loop, &s);
+    state_close(s);
+}
+
+#define EACH(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
+
+UNIT_TESTS(EACH(batches_are_read_and_come_to_the_disk), EACH(others_read_and_write_meanwhile),
+           EACH(the_rest_is_written_at_the_end), EACH(a_batch_that_fails_is_told),
+           EACH(records_survive_a_restart), EACH(second_process_is_refused_by_name),
+           EACH(many_are_removed_at_once), EACH(open_modes_are_repaired))

@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "unit.h"
 
+#include "store_soon.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -591,6 +593,50 @@ static void copies_both_ways(void **unused)
     store_close(to);
 }
 
+/* Certificates that are put soon, reading and writing meanwhile; one that cannot be read fails
+ * alone. */
+static void certificates_put_soon(void **unused)
+{
+    struct loop *loop = new_loop();
+    struct store *s = open_good();
+    struct told told[6];
+    struct why why = {""};
+    int left = 0;
+    static const char *const mains[] = {"a.test", "b.test", "a.test", "c.test", "a.test"};
+    for (int i = 0; i < 5; i++) {
+        struct store_cert c = make_cert("le", &mains[i], 1);
+        put_soon(s, &told[i], loop, &left, &c);
+        store_free_cert(&c);
+    }
+    struct store_cert bad = {.resolver = (char *)"le", .main = (char *)"bad.test"};
+    put_soon(s, &told[5], loop, &left, &bad);
+    s->start.fire(&s->start); /* as the loop would */
+    assert_true(result_is_ok(store_put_account(s, "le", &account, &why)));
+    assert_int_equal(store_cert_count(s), 3);
+    assert_non_null(store_account(s, "le"));
+    assert_true(result_is_ok(loop_run(loop)));
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(told[i].count, 1);
+        assert_string_equal(told[i].failure, "");
+    }
+    assert_string_not_equal(told[5].failure, "");
+    struct store_cert last = make_cert("le", &mains[1], 1);
+    for (int i = 0; i < 50; i++) { /* one in the helper thread, and at the same time looks at all */
+        put_soon(s, &told[0], loop, &left, &last);
+        s->start.fire(&s->start);
+        for (uint32_t k = 0; k < store_cert_count(s); k++)
+            assert_non_null(store_cert_at(s, k, &why));
+        assert_non_null(store_account(s, "le"));
+        assert_true(result_is_ok(loop_run(loop)));
+    }
+    put_soon(s, &told[0], loop, &left, &last);
+    store_free_cert(&last);
+    end_both(loop, s);
+    s = open_good();
+    assert_int_equal(store_cert_count(s), 3);
+    store_close(s);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, make_directory, remove_directory)
 UNIT_TESTS(CASE(certificates_survive_as_they_were), CASE(a_renewal_replaces_only_its_own),
            CASE(accounts_of_several_cas), CASE(only_what_can_be_read_is_taken),
@@ -601,4 +647,5 @@ UNIT_TESTS(CASE(certificates_survive_as_they_were), CASE(a_renewal_replaces_only
            CASE(one_process_at_a_time), CASE(a_later_form_is_left_alone),
            CASE(a_full_disk_loses_nothing), CASE(a_cut_file_never_ends_the_process),
            CASE(bytes_that_changed_are_noticed),
-           CASE(a_process_killed_at_any_time_leaves_a_whole_store), CASE(copies_both_ways))
+           CASE(a_process_killed_at_any_time_leaves_a_whole_store), CASE(copies_both_ways),
+           CASE(certificates_put_soon))

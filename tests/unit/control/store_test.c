@@ -5,6 +5,8 @@
 
 #include "unit.h"
 
+#include "store_soon.h"
+
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -263,9 +265,140 @@ static void test_next_account_key(void **state)
     store_close(store);
 }
 
+/* ---- put soon ------------------------------------------------------------------------------- */
+
+static struct store *open_store(void)
+{
+    struct store *s = NULL;
+    struct why why = {""};
+    (void)!result_is_ok(store_open(path, &s, &why));
+    assert_string_equal(why.text, "");
+    return s;
+}
+
+static bool has_main(struct store *s, const char *main)
+{
+    struct why why;
+    for (uint32_t i = 0; i < store_cert_count(s); i++)
+        if (!strcmp(store_cert_at(s, i, &why)->main, main))
+            return true;
+    return false;
+}
+
+static void certificates_that_come_soon_are_there_when_told(void **unused)
+{
+    struct loop *loop = new_loop();
+    struct store *s = open_store();
+    struct told told[40];
+    char names[40][32];
+    int left = 0;
+    for (int i = 0; i < 40; i++) {
+        snprintf(names[i], sizeof names[i], "n%d.test", i / 2); /* each name twice */
+        struct store_cert c = cert_of(names[i], NULL, 0, i % 2 ? "NEWER" : "OLDER");
+        put_soon(s, &told[i], loop, &left, &c);
+    }
+    assert_int_equal(store_cert_count(s), 0);
+    assert_true(result_is_ok(loop_run(loop)));
+    for (int i = 0; i < 40; i++) {
+        assert_int_equal(told[i].count, 1);
+        assert_string_equal(told[i].failure, "");
+    }
+    assert_int_equal(store_cert_count(s), 20);
+    end_both(loop, s);
+    s = open_store();
+    struct why why;
+    assert_int_equal(store_cert_count(s), 20);
+    for (uint32_t i = 0; i < 20; i++)
+        assert_true(
+            span_eq(buf_span(&store_cert_at(s, i, &why)->chain_pem), SPAN_LITERAL("NEWER")));
+    store_close(s);
+}
+
+/* Changes that do not wait, by us and by others, while a certificate is being written. */
+static void others_change_the_store_meanwhile(void **unused)
+{
+    struct loop *loop = new_loop();
+    struct store *s = open_store();
+    struct told told;
+    struct why why = {""};
+    int left = 0;
+    struct store_account account = {.email = (char *)"",
+                                    .registration_uri = (char *)"https://ca/account/1",
+                                    .key_der = {(uint8_t *)"KEY", 3, 0}};
+    struct store_cert a = cert_of("a.test", NULL, 0, "A"), b = cert_of("b.test", NULL, 0, "B");
+    put_soon(s, &told, loop, &left, &a);
+    start_writing(&s->start); /* as the loop would */
+    assert_true(result_is_ok(store_put_account(s, "le", &account, &why)));
+    assert_true(has_main(s, "a.test"));
+    assert_true(result_is_ok(store_put_cert(s, &b, &why)));
+    assert_true(result_is_ok(store_remove_cert(s, &a, &why)));
+    assert_false(has_main(s, "a.test"));
+    assert_true(result_is_ok(loop_run(loop)));
+    assert_int_equal(told.count, 1);
+    assert_false(has_main(s, "a.test"));
+
+    put_file(traefik_file, 0600); /* somebody else's version */
+    struct store_cert c = cert_of("c.test", NULL, 0, "C");
+    put_soon(s, &told, loop, &left, &c);
+    assert_true(result_is_ok(loop_run(loop)));
+    assert_true(store_cert_count(s) == 2 && has_main(s, "c.test"));
+    assert_string_equal(store_account(s, "le")->email, "a@b.test");
+    end_both(loop, s);
+    s = open_store();
+    assert_true(store_cert_count(s) == 2 && has_main(s, "c.test"));
+    assert_non_null(strstr(get_file(), "Other"));
+    store_close(s);
+}
+
+static void what_cannot_be_written_is_told(void **unused)
+{
+    struct loop *loop = new_loop();
+    struct store *s = open_store();
+    struct told told;
+    int left = 0;
+    char blocked[128];
+    struct store_cert a = cert_of("a.test", NULL, 0, "A");
+    snprintf(blocked, sizeof blocked, "%s.tmp", path);
+    assert_int_equal(mkdir(blocked, 0700), 0);
+    put_soon(s, &told, loop, &left, &a);
+    assert_true(result_is_ok(loop_run(loop)));
+    assert_non_null(strstr(told.failure, "cannot write"));
+    assert_int_equal(store_cert_count(s), 0);
+    assert_int_equal(rmdir(blocked), 0);
+    put_soon(s, &told, loop, &left, &a);
+    assert_true(result_is_ok(loop_run(loop)));
+    assert_string_equal(told.failure, "");
+    assert_true(has_main(s, "a.test"));
+    end_both(loop, s);
+}
+
+/* Nobody hears of it any more, but it is written. */
+static void the_rest_is_written_at_the_end(void **unused)
+{
+    struct loop *loop = new_loop();
+    struct store *s = open_store();
+    struct told told[3];
+    int left = 0;
+    struct store_cert a = cert_of("a.test", NULL, 0, "A"), b = cert_of("b.test", NULL, 0, "B"),
+                      c = cert_of("c.test", NULL, 0, "C");
+    put_soon(s, &told[0], loop, &left, &a);
+    start_writing(&s->start);
+    put_soon(s, &told[1], loop, &left, &b);
+    put_soon(s, &told[2], loop, &left, &c);
+    store_put_cancel(&told[0].put);
+    store_put_cancel(&told[1].put);
+    end_both(loop, s);
+    assert_int_equal(told[0].count + told[1].count + told[2].count, 0);
+    s = open_store();
+    assert_int_equal(store_cert_count(s), 3);
+    store_close(s);
+}
+
 UNIT_TESTS(cmocka_unit_test_setup_teardown(test_next_account_key, make_directory, remove_directory),
            CASE(reads_and_keeps_what_traefik_wrote),
            CASE(several_resolvers_and_unknown_members_survive),
            CASE(takes_in_what_others_wrote_meanwhile), CASE(mode_is_repaired_and_damage_refused),
            CASE(a_full_disk_leaves_the_old_file), CASE(one_process_at_a_time),
-           CASE(a_link_stays_a_link))
+           CASE(a_link_stays_a_link), CASE(certificates_that_come_soon_are_there_when_told),
+           CASE(others_change_the_store_meanwhile), CASE(what_cannot_be_written_is_told),
+           CASE(the_rest_is_written_at_the_end))

@@ -236,47 +236,141 @@ static int find_record(int table, struct span key)
     return -1;
 }
 
-struct result state_put(struct state *state, enum state_table table, struct span key,
-                        struct span value, struct why *why)
+/* Put, and not on disk yet: gone with the process. */
+static struct pending {
+    int table;
+    char key[64];
+    bool removed;
+    uint32_t len;
+    uint8_t value[16384];
+} pendings[64];
+static int pending_count;
+static struct list waits; /* struct state_wait, set up with the queue */
+static bool commit_is_planned;
+static struct event commit_event;
+
+static struct pending *find_pending(int table, struct span key)
 {
-    int i = find_record(table, key);
-    boundary();
-    if (w->now_ns < w->disk_full_ns)
-        return why_fail(why, ERR_STORE, "no space left on device");
+    for (int i = pending_count; i-- > 0;)
+        if (pendings[i].table == table && span_eq(span_str(pendings[i].key), key))
+            return &pendings[i];
+    return NULL;
+}
+
+/* The disk, which takes all or nothing. */
+static void write_pending(const struct pending *p)
+{
+    int i = find_record(p->table, span_str(p->key));
+    if (p->removed) {
+        if (i >= 0)
+            w->records[i].used = false;
+        return;
+    }
     for (int k = 0; i < 0 && k < 16; k++)
         if (!w->records[k].used)
             i = k;
-    must(i >= 0 && key.len < sizeof w->records[i].key && value.len <= sizeof w->records[i].value);
-    memset(w->records[i].key, 0, sizeof w->records[i].key);
-    memcpy(w->records[i].key, key.ptr, key.len);
-    memcpy(w->records[i].value, value.ptr, value.len);
-    w->records[i].len = (uint32_t)value.len;
-    w->records[i].table = table;
+    must(i >= 0);
+    memcpy(w->records[i].key, p->key, sizeof w->records[i].key);
+    memcpy(w->records[i].value, p->value, p->len);
+    w->records[i].len = p->len;
+    w->records[i].table = p->table;
     w->records[i].used = true;
-    boundary();
-    return result_ok();
 }
 
-struct result state_remove(struct state *state, enum state_table table, struct span key,
-                           struct why *why)
+static void run_commit(struct event *e)
 {
-    int i = find_record(table, key);
+    static const struct why full = {"no space left on device"};
+    bool good = w->now_ns >= w->disk_full_ns;
+    struct list told, *node;
+    commit_is_planned = false;
+    list_init(&told);
+    while ((node = list_pop(&waits)))
+        list_append(&told, node);
     boundary();
-    if (w->now_ns < w->disk_full_ns)
-        return why_fail(why, ERR_STORE, "no space left on device");
-    if (i >= 0)
-        w->records[i].used = false;
+    for (int i = 0; i < pending_count && good; i++)
+        write_pending(&pendings[i]);
+    if (!good)
+        log_line(LOG_LEVEL_WARN, "%s", full.text);
+    pending_count = 0;
     boundary();
-    return result_ok();
+    while ((node = list_pop(&told))) {
+        struct state_wait *wait = LIST_ENTRY(node, struct state_wait, node);
+        void (*done)(struct state_wait *, const struct why *) = wait->done;
+        wait->done = NULL;
+        done(wait, good ? NULL : &full);
+    }
+}
+
+static void plan_commit(void)
+{
+    if (!commit_is_planned)
+        later(&commit_event, run_commit, NULL);
+    commit_is_planned = true;
+}
+
+static void put_soon(enum state_table table, struct span key, const struct span *value)
+{
+    struct pending *p = find_pending((int)table, key);
+    if (!p) {
+        must(pending_count < 64);
+        p = &pendings[pending_count++];
+    }
+    *p = (struct pending){.table = (int)table, .removed = !value};
+    must(key.len < sizeof p->key && (!value || value->len <= sizeof p->value));
+    memcpy(p->key, key.ptr, key.len);
+    if (value)
+        memcpy(p->value, value->ptr, value->len);
+    p->len = value ? (uint32_t)value->len : 0;
+    plan_commit();
+}
+
+void state_put_soon(struct state *state, enum state_table table, struct span key, struct span value)
+{
+    put_soon(table, key, &value);
+}
+
+void state_remove_soon(struct state *state, enum state_table table, struct span key)
+{
+    put_soon(table, key, NULL);
+}
+
+void state_wait(struct state *state, struct state_wait *wait,
+                void (*done)(struct state_wait *wait, const struct why *failure))
+{
+    wait->done = done;
+    list_init(&wait->node);
+    list_append(&waits, &wait->node);
+    plan_commit();
+}
+
+void state_wait_cancel(struct state_wait *wait)
+{
+    if (wait->done)
+        list_remove(&wait->node);
+    wait->done = NULL;
+}
+
+/* As a process begins: nothing waits. */
+static void start_world(void)
+{
+    list_init(&queue);
+    list_init(&timers);
+    list_init(&waits);
+    pending_count = 0;
+    commit_is_planned = false;
 }
 
 struct result state_get(struct state *state, enum state_table table, struct span key,
                         struct buf *ret)
 {
-    int i = find_record(table, key);
-    if (i < 0)
+    const struct pending *p = find_pending((int)table, key);
+    int i = find_record((int)table, key);
+    if (p ? p->removed : i < 0)
         return result_fail(ERR_NOT_FOUND);
-    buf_put(ret, w->records[i].value, w->records[i].len);
+    if (p)
+        buf_put(ret, p->value, p->len);
+    else
+        buf_put(ret, w->records[i].value, w->records[i].len);
     return result_ok();
 }
 
@@ -285,8 +379,12 @@ struct result state_each(struct state *state, enum state_table table,
                          struct why *why)
 {
     for (int i = 0; i < 16; i++)
-        if (w->records[i].used && w->records[i].table == (int)table)
+        if (w->records[i].used && w->records[i].table == (int)table &&
+            !find_pending((int)table, span_str(w->records[i].key)))
             each(arg, span_str(w->records[i].key), span_of(w->records[i].value, w->records[i].len));
+    for (int i = 0; i < pending_count; i++)
+        if (pendings[i].table == (int)table && !pendings[i].removed)
+            each(arg, span_str(pendings[i].key), span_of(pendings[i].value, pendings[i].len));
     return result_ok();
 }
 

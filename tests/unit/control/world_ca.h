@@ -344,22 +344,57 @@ const char *acme_thumbprint(const struct acme *acme)
 /* ---- store
  * ---------------------------------------------------------------------------------------- */
 
-struct result store_put_cert(struct store *store, const struct store_cert *cert, struct why *why)
+struct world_put {
+    struct event e;
+    struct store_put *put; /* NULL: nobody waits */
+    struct buf chain_pem;
+};
+
+static void run_put(struct event *e)
 {
+    static const struct why full = {"no space left on device"};
+    struct world_put *p = e->subject;
+    struct store_put *put = p->put;
     struct buf chain = {0};
     struct x509 leaf;
+    struct why why;
     boundary();
-    if (w->now_ns < w->disk_full_ns || w->now_ns < w->store_full_ns)
-        return why_fail(why, ERR_STORE, "no space left on device");
-    must(result_is_ok(x509_chain_from_pem(buf_span(&cert->chain_pem), &chain, &leaf, why)));
-    w->stored++;
-    /* The crypto library has the real time: what counts is the life. */
-    w->stored_from_s = clock_wall_s();
-    w->stored_to_s = w->stored_from_s + w->life_s - 1;
-    x509_free(&leaf);
+    bool good = w->now_ns >= w->disk_full_ns && w->now_ns >= w->store_full_ns;
+    if (good) {
+        must(result_is_ok(x509_chain_from_pem(buf_span(&p->chain_pem), &chain, &leaf, &why)));
+        w->stored++;
+        /* The crypto library has the real time: what counts is the life. */
+        w->stored_from_s = clock_wall_s();
+        w->stored_to_s = w->stored_from_s + w->life_s - 1;
+        x509_free(&leaf);
+        boundary();
+    }
     buf_free(&chain);
-    boundary();
-    return result_ok();
+    buf_free(&p->chain_pem);
+    free(p);
+    if (put) {
+        put->item = NULL;
+        put->done(put, good ? NULL : &full);
+    }
+}
+
+void store_put_cert_soon(struct store *store, struct loop *loop, struct store_put *put,
+                         const struct store_cert *cert,
+                         void (*done)(struct store_put *put, const struct why *failure))
+{
+    struct world_put *p = mem_zalloc(sizeof *p);
+    p->put = put;
+    put->item = (struct store_item *)p;
+    put->done = done;
+    buf_put_span(&p->chain_pem, buf_span(&cert->chain_pem));
+    later(&p->e, run_put, p);
+}
+
+void store_put_cancel(struct store_put *put)
+{
+    if (put->item)
+        ((struct world_put *)put->item)->put = NULL;
+    put->item = NULL;
 }
 
 int64_t acme_clock_skew_s(const struct acme *acme)
