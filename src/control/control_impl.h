@@ -94,6 +94,8 @@ void control_generation_destroy(struct generation *g);
 struct result certificates_put_acme(struct control *c, const struct store_cert *cert,
                                     struct why *why);
 void certificates_load_store(struct control *c, struct store *store);
+/* Where publish_state has what a resolver has for this set of names. The caller frees it. */
+char *certificates_slot(const char *resolver, const char *const *names, uint32_t count);
 /* All stores; `but` those of the generation before are left out (NULL = none). */
 void certificates_load_stores(struct control *c, const struct resolver_set *but);
 /* Those of stores that the present generation does not use any more. */
@@ -107,7 +109,8 @@ void certificates_know_wants(struct control *c);
 /* ---- sweep.c -------------------------------------------------------------------------------- */
 
 /* Once a day: certificates that nothing asks for and that ended 30 days ago go from the stores to
- * archives beside them, and those that ended a year ago from there. What cannot be archived stays.
+ * archives beside them, and those that ended a year ago from there. What cannot be archived stays,
+ * and so does everything while the clock may be wrong. Of many a part; the rest at the next call.
  * True: some are not served any more. */
 bool sweep_run(struct control *c, int64_t now_s);
 

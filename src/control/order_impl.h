@@ -34,7 +34,8 @@ struct order {
     bool journalled;    /* the record is from disk */
     bool provider_busy; /* the host will call back; cannot be cancelled */
 
-    bool without_staple;  /* asked again without must-staple, which the CA has refused */
+    bool asked_staple;    /* the last request had must-staple in it; */
+    bool without_staple;  /* asked again without, as the CA has refused it */
     bool other_challenge; /* after the clean-up another one is tried */
 
     struct loop_timer deadline, pause;

@@ -414,6 +414,39 @@ struct result state_each(struct state *s, enum state_table table,
     return rc ? lmdb_dir_fail(&s->dir, why, rc, "cannot read") : result_ok();
 }
 
+static int remove_gone(MDB_txn *txn, MDB_dbi table,
+                       bool (*gone)(void *arg, struct span key, struct span value), void *arg)
+{
+    MDB_cursor *cursor;
+    MDB_val k, v;
+    int rc = mdb_cursor_open(txn, table, &cursor);
+    if (rc)
+        return rc;
+    while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0)
+        if (gone(arg, span_of(k.mv_data, k.mv_size), span_of(v.mv_data, v.mv_size)) &&
+            (rc = mdb_cursor_del(cursor, 0)) != 0)
+            break;
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+struct result state_prune(struct state *s, enum state_table table,
+                          bool (*gone)(void *arg, struct span key, struct span value), void *arg,
+                          struct why *why)
+{
+    MDB_txn *txn;
+    settle(s);
+    int rc = lmdb_dir_begin(&s->dir, 0, &txn);
+    if (rc)
+        return lmdb_dir_fail(&s->dir, why, rc, "cannot write to");
+    rc = remove_gone(txn, s->dir.tables[table], gone, arg);
+    if (rc)
+        mdb_txn_abort(txn);
+    else
+        rc = mdb_txn_commit(txn);
+    return rc ? lmdb_dir_fail(&s->dir, why, rc, "cannot write to") : result_ok();
+}
+
 /* ---- the end -------------------------------------------------------------------------------- */
 
 static void write_rest(struct state *s)

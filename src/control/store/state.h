@@ -66,6 +66,11 @@ struct result state_get(struct state *state, enum state_table table, struct span
 struct result state_each(struct state *state, enum state_table table,
                          void (*each)(void *arg, struct span key, struct span value), void *arg,
                          struct why *why);
+/* Removes each record of which `gone` says so, all with one write to the disk. Records are borrowed
+ * for the call, in which `gone` leaves the state alone. */
+struct result state_prune(struct state *state, enum state_table table,
+                          bool (*gone)(void *arg, struct span key, struct span value), void *arg,
+                          struct why *why);
 /* Takes <directory>/lock (creating the directory, 0700). *ret_fd holds the lock until it is closed
  * by every process that inherited it. ERR_BUSY names the other process's id. */
 struct result state_lock(const char *directory, int *ret_fd, struct why *why);

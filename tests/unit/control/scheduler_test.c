@@ -219,6 +219,22 @@ static void test_revoked_is_replaced(void **state)
     }
 }
 
+/* A CA that refuses must-staple is asked once more without, in the same order; also when it refused
+ * another one's while this request was on its way. */
+static void test_must_staple_refused(void **state)
+{
+    config_resolver.must_staple = true;
+    for (int others = 0; others < 2; others++) {
+        set_up(NULL);
+        w->refuses_staple = true;
+        w->others_hear = others;
+        assert_false(life(DAY_NS, 1));
+        assert_clean(1);
+        assert_int_equal(w->order_count, 1);
+    }
+    config_resolver.must_staple = false;
+}
+
 /* At whatever moment the configuration changes: one order, one certificate, nothing left over. */
 static void test_reload_at_every_moment(void **state)
 {
@@ -766,6 +782,7 @@ static void test_a_wrong_clock(void **state)
 }
 
 UNIT_TESTS(cmocka_unit_test_setup(test_a_wrong_clock, set_up),
+           cmocka_unit_test_setup(test_must_staple_refused, set_up),
            cmocka_unit_test_setup(test_renewal_on_demand, set_up),
            cmocka_unit_test_setup(test_renewal_beyond_the_budget, set_up),
            cmocka_unit_test_setup(test_the_plan, set_up),

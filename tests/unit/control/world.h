@@ -73,7 +73,8 @@ struct world {
     const char *garbled_url; /* ... at URLs that begin so */
     int questions;           /* that the CA got */
     bool quiet_ca_after_finalize;
-    bool one_value; /* the provider's names hold one */
+    bool one_value;                   /* the provider's names hold one */
+    bool refuses_staple, others_hear; /* must-staple, which another order's answer says first */
     char last_warning[2048];
     char ari_id[64];                /* of the certificate that is known */
     int64_t ari_start_s, ari_end_s; /* the CA's window; 0 = it offers none */
