@@ -51,12 +51,17 @@ static struct {
     struct staples *staples;
     struct staple_record *record;
     struct config config;
-    uint32_t sent;
+    uint32_t sent, revoked;
 } t;
 
 static void count_sent(void *arg, struct span messages)
 {
     t.sent++;
+}
+
+static void count_revoked(void *arg, const struct publish_candidate *cert)
+{
+    t.revoked++;
 }
 
 static void open_staples(void)
@@ -72,7 +77,8 @@ static void open_staples(void)
                                 .state = t.state,
                                 .certificates = t.certificates,
                                 .config = &t.config,
-                                .send = count_sent};
+                                .send = count_sent,
+                                .revoked = count_revoked};
     assert_true(result_is_ok(staples_create(&o, &t.staples, &why)));
     buf_put_be(&chain, leaf_der.len, 3);
     buf_put_span(&chain, leaf_der);
@@ -159,6 +165,7 @@ static void test_revoked_stays_revoked(void **state)
     say(bare_response);
     say(revoked_response);
     assert_int_equal(t.record->cert->staple.len, 0);
+    assert_int_equal(t.revoked, 1);
     uint32_t sent = t.sent;
     say(bare_response);
     assert_int_equal(t.record->cert->staple.len, 0);
