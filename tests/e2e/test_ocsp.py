@@ -126,6 +126,7 @@ def test_responder_down_and_slow(ferrule, origin, authority, responder):
     proxy.wait_log("slow.test: no OCSP answer", timeout_s=60)
 
 
+@pytest.mark.long
 def test_stale_answer_is_not_shown(ferrule, origin, authority, responder):
     """The responder repeats one answer of a minute for ever: it is shown for this minute and no longer."""
     responder.minutes = 1
