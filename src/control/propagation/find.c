@@ -201,9 +201,10 @@ static bool take_soa(struct find *f, const struct ask_answer *answer)
     char server[NET_ADDR_TEXT_MAX];
     if (rcode == DNSMSG_NOERROR && find_soa(*m, f->zone)) {
         f->step = FIND_SERVERS;
-        if (!f->quiet)
-            finish(f, true);
-        return f->quiet;
+        if (f->quiet)
+            return true;
+        finish(f, true);
+        return false;
     }
     if (rcode != DNSMSG_NOERROR && rcode != DNSMSG_NXDOMAIN) {
         snprintf(
