@@ -10,6 +10,7 @@
 #include <wolfssl/wolfcrypt/ecc.h>
 #include <wolfssl/wolfcrypt/random.h>
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,22 +52,25 @@ static void put_pem(struct buf *out, const byte *der, int len, int type)
     buf_put(out, pem, (size_t)n);
 }
 
-/* subjectAltName: SEQUENCE { [2] name }; names are short, so each length is one byte. */
-static void set_name(Cert *cert, const char *name)
+/* subjectAltName: SEQUENCE { [2] name, [7] address }; all is short, so each length is one byte. The
+ * first certificate is good for 127.0.0.1, too: some clients take the address for the name. */
+static void set_name(Cert *cert, const char *name, bool with_address)
 {
-    size_t len = strlen(name);
+    static const byte address[] = {0x87, 4, 127, 0, 0, 1};
+    size_t len = strlen(name), more = with_address ? sizeof address : 0;
     byte *p = cert->altNames;
     p[0] = 0x30;
-    p[1] = (byte)(len + 2);
+    p[1] = (byte)(len + 2 + more);
     p[2] = 0x82;
     p[3] = (byte)len;
     memcpy(p + 4, name, len);
-    cert->altNamesSz = (int)len + 4;
+    memcpy(p + 4 + len, address, more);
+    cert->altNamesSz = (int)(len + 4 + more);
     snprintf(cert->subject.commonName, CTC_NAME_SIZE, "%s", name);
 }
 
 /* issuer: NULL makes an authority, signed by itself. */
-static void make(struct pair *ret, const char *name, struct pair *issuer)
+static void make(struct pair *ret, const char *name, bool with_address, struct pair *issuer)
 {
     Cert cert;
     ecc_key *signer = issuer ? &issuer->key : &ret->key;
@@ -78,7 +82,7 @@ static void make(struct pair *ret, const char *name, struct pair *issuer)
     check(wc_SetSubjectKeyIdFromPublicKey_ex(&cert, ECC_TYPE, &ret->key), "subject key id");
     check(wc_SetAuthKeyIdFromPublicKey_ex(&cert, ECC_TYPE, signer), "authority key id");
     if (issuer) {
-        set_name(&cert, name);
+        set_name(&cert, name, with_address);
         check(wc_SetKeyUsage(&cert, "digitalSignature"), "key usage");
         check(wc_SetExtKeyUsage(&cert, "serverAuth"), "extended key usage");
         check(wc_SetIssuerBuffer(&cert, issuer->der, issuer->der_len), "issuer");
@@ -101,7 +105,7 @@ static void write_leaf(const char *folder, unsigned number, const char *suffix, 
     char name[128], path[4096];
     byte key[DER_BYTES];
     snprintf(name, sizeof name, "h%05u.%s", number, suffix);
-    make(&leaf, name, ca);
+    make(&leaf, name, number == 0, ca);
     put_pem(&text, leaf.der, leaf.der_len, CERT_TYPE);
     put_pem(&text, ca->der, ca->der_len, CERT_TYPE);
     snprintf(path, sizeof path, "%s/h%05u.pem", folder, number);
@@ -126,7 +130,7 @@ int main(int argc, char **argv)
         return 2;
     }
     check(wc_InitRng(&rng), "random numbers");
-    make(&ca, "Bench CA", NULL);
+    make(&ca, "Bench CA", false, NULL);
     put_pem(&text, ca.der, ca.der_len, CERT_TYPE);
     snprintf(path, sizeof path, "%s.ca.pem", argv[1]);
     write_file(path, &text, 0644);

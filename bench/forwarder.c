@@ -25,6 +25,8 @@ enum {
     BUFFER_STRIDE = BUFFER_BYTES + 4096 + 192,
     SQ_ENTRIES = 4096,
     CQ_ENTRIES = 32768,
+    SHOWN_MIN = 16,
+    CALM_TURNS = 4096,
     BACKLOG = 4096,
     NOBODY = 0xffff,
 };
@@ -52,8 +54,11 @@ static struct {
     uint16_t next;
     uint32_t len;
 } held[BUFFERS];
-static unsigned given_back; /* buffers put into the ring, but not shown to the kernel yet */
-static unsigned taken;      /* buffers that hold something */
+static uint16_t spare[BUFFERS]; /* a stack: what was used last is still in the cache */
+static unsigned spare_count;
+static unsigned shown;  /* buffers that the kernel may fill */
+static unsigned wanted; /* so many are to be shown: few, so that they stay in the cache */
+static unsigned calm;   /* turns since somebody found none */
 static struct pair pairs[PAIRS];
 static uint32_t free_pairs;
 static uint32_t starved[2 * PAIRS]; /* ways that found no buffer: pair << 1 | side */
@@ -91,8 +96,24 @@ static uint8_t *buffer_at(uint16_t id)
 
 static void buffer_give_back(uint16_t id)
 {
-    io_uring_buf_ring_add(buffers, buffer_at(id), BUFFER_BYTES, id, io_uring_buf_ring_mask(BUFFERS),
-                          (int)given_back++);
+    spare[spare_count++] = id;
+}
+
+/* Shows buffers to the kernel. It fills them in the order in which they are shown. */
+static void buffers_show(void)
+{
+    int count = 0;
+    if (++calm > CALM_TURNS) {
+        calm = 0;
+        wanted = wanted / 2 < SHOWN_MIN ? SHOWN_MIN : wanted / 2;
+    }
+    for (; shown < wanted && spare_count; shown++) {
+        uint16_t id = spare[--spare_count];
+        io_uring_buf_ring_add(buffers, buffer_at(id), BUFFER_BYTES, id,
+                              io_uring_buf_ring_mask(BUFFERS), count++);
+    }
+    if (count)
+        io_uring_buf_ring_advance(buffers, count);
 }
 
 static void arm_accept(void)
@@ -195,7 +216,7 @@ static void on_recv(struct pair *p, unsigned side, int res, unsigned flags)
     }
     if (flags & IORING_CQE_F_BUFFER) {
         uint16_t id = (uint16_t)(flags >> IORING_CQE_BUFFER_SHIFT);
-        taken++;
+        shown--;
         if (res <= 0 || p->closing) {
             buffer_give_back(id);
         } else {
@@ -212,6 +233,8 @@ static void on_recv(struct pair *p, unsigned side, int res, unsigned flags)
     }
     if (res == -ENOBUFS && !p->closing) {
         w->starved = true;
+        wanted = wanted * 2 > BUFFERS ? BUFFERS : wanted * 2;
+        calm = 0;
         starved[starved_count++] = (uint32_t)(p - pairs) << 1 | side;
     } else if (res <= 0) {
         w->ended = true;
@@ -289,11 +312,8 @@ static void turn(void)
         count++;
     }
     io_uring_cq_advance(&ring, count);
-    if (given_back) {
-        io_uring_buf_ring_advance(buffers, (int)given_back);
-        given_back = 0;
-    }
-    if (taken < BUFFERS)
+    buffers_show();
+    if (shown)
         feed_starved();
 }
 
@@ -343,9 +363,10 @@ static void open_ring(void)
     if (r < 0)
         fail("provided buffers", -r);
     io_uring_buf_ring_init(buffers);
-    taken = BUFFERS;
+    wanted = SHOWN_MIN;
     for (int i = 0; i < BUFFERS; i++)
         buffer_give_back((uint16_t)i);
+    buffers_show();
 }
 
 int main(int argc, char **argv)

@@ -32,7 +32,11 @@ BUILDS = {
     "asan": ["-Doptimization=1", "-Ddebug=true", "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dwerror=false",
              "-Dtest_hooks=true"],
     "tsan": ["-Doptimization=1", "-Ddebug=true", "-Db_sanitize=thread", "-Db_lundef=false", "-Dwerror=false"],
+    "cares": ["-Dbuildtype=release", "-Dwerror=true"],  # with the c-ares of tools/deps --cares
 }
+
+# kind of build -> what is compiled of it, where that is not everything
+PARTS = {"tsan": [], "cares": ["src/boot/ferrule", "providers/rfc2136.so", "tests/provider/provider_tool"]}
 
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_stack_use_after_return=1:strict_string_checks=1",
@@ -119,19 +123,22 @@ def run(command, limit_s, env=None, show=None):
 # --- building ---------------------------------------------------------------------------------------------
 
 
-def build(kind, deps, jobs, totals, compile_all=True):
+def build(kind, deps, jobs, totals):
     """Sets build/KIND up and compiles it; returns its path or None."""
     path = ROOT / "build" / kind
     say(f"building {kind}")
     options = [f"-Ddeps={deps}"] + BUILDS[kind]
+    if kind == "cares":
+        options.append(f"-Dpkg_config_path={deps / 'cares' / 'lib' / 'pkgconfig'}")
     configured = (path / "meson-private" / "coredata.dat").exists()
     setup = ["meson", "setup", str(path)] + (["--reconfigure"] if configured else []) + options
     code, output = run(setup, 300)
     if code and configured:  # a build folder of another meson or compiler: start afresh
         shutil.rmtree(path)
         code, output = run(["meson", "setup", str(path)] + options, 300)
-    if code == 0 and compile_all:
-        code, output = run(["ninja", "-C", str(path), f"-j{jobs}"], 1800)
+    parts = PARTS.get(kind)
+    if code == 0 and parts != []:
+        code, output = run(["ninja", "-C", str(path), f"-j{jobs}"] + (parts or []), 1800)
     if code:
         print(shortened(output))
         say(f"building {kind} failed")
@@ -308,14 +315,17 @@ def parse_arguments():
     parser.add_argument("--kinds", default="release,asan,tsan", help="builds to use (default: all three)")
     arguments = parser.parse_args()
     arguments.deps = arguments.deps.resolve()
-    arguments.kinds = arguments.kinds.split(",")
+    arguments.kinds = arguments.kinds.split(",") + (["cares"] if arguments.long else [])
     return arguments
 
 
 def run_build(kind, arguments, totals):
     """Everything that is tested with one build."""
-    path = build(kind, arguments.deps, arguments.jobs, totals, compile_all=kind != "tsan")
+    path = build(kind, arguments.deps, arguments.jobs, totals)
     if not path:
+        return
+    if kind == "cares":
+        run_pytest("e2e-cares", "tests/e2e/test_propagation.py", path, "", arguments, totals, 900)
         return
     long_ones = set() if arguments.long else {"long"}
     if kind == "tsan":
@@ -341,7 +351,8 @@ def main():
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     say("dependencies")
     deps = [str(ROOT / "tools" / "deps"), "--prefix", str(arguments.deps), "--jobs", str(arguments.jobs)]
-    code, _ = run(deps + ["--tools", "--pebble"], 1200, show=bool)
+    optional = ["--tools", "--pebble"] + (["--cares"] if "cares" in arguments.kinds else [])
+    code, _ = run(deps + optional, 1200, show=bool)
     if code:
         totals.fail("tools/deps")
     else:

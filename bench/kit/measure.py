@@ -17,7 +17,7 @@ from lib import http1, proc
 from . import CellFailed, load, machine
 from .site import HOST, SIZES, SUFFIX, body_of
 
-SERVES_S = 60  # a loaded machine may stall
+SERVES_S = 30  # a loaded machine may stall
 GET_S = 30
 OPEN_S = 120
 SETTLE_READINGS = 4

@@ -8,7 +8,6 @@ one ticket where that can be said, and all tell the upstream of the client by X-
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -295,9 +294,3 @@ def missing(names):
             except Unavailable:
                 found.append((name, ALL[name].package))
     return found
-
-
-def short_version(cls):
-    text = cls.version()
-    number = re.search(r"\d+(\.\d+)+\S*", text)
-    return number.group(0) if number else text

@@ -84,19 +84,29 @@ class Run:
                 order = cells[scenario]
                 for name in list(order if number % 2 == 0 else order[::-1]):
                     done += 1
-                    try:
-                        sample = self._sample(scenario, name, rates)
-                    except CellFailed as error:
-                        cells[scenario].remove(name)
-                        self.drop(scenario, name, error)
-                        continue
-                    self.keep(scenario.name, name, sample)
-                    self.say(f"{done}/{total} {scenario.name:14} {name:10}{sample['value']:10.1f} µs  ({sample['requests']} requests)")
-            left = self.deadline - time.monotonic() if self.deadline else None
-            if left is not None and number + 1 < self.rounds and left < time.monotonic() - began:
+                    if not self.is_late():
+                        self._cell(scenario, name, rates, cells, f"{done}/{total}")
+            if self.deadline and number + 1 < self.rounds and self.deadline - time.monotonic() < time.monotonic() - began:
                 self.say(f"stopped after {number + 1} of {self.rounds} rounds: another one would take too long")
                 self.rounds = number + 1
                 break
+        for scenario, names in cells.items():
+            for name in names:
+                if name not in self.results.get(scenario.name, {}):
+                    self.leave_out(scenario.name, name, "no time was left")
+
+    def is_late(self):
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    def _cell(self, scenario, name, rates, cells, count):
+        try:
+            sample = self._sample(scenario, name, rates)
+        except CellFailed as error:
+            cells[scenario].remove(name)
+            self.drop(scenario, name, error)
+            return
+        self.keep(scenario.name, name, sample)
+        self.say(f"{count} {scenario.name:14} {name:10}{sample['value']:10.1f} µs  ({sample['requests']} requests)")
 
     def _sample(self, scenario, name, rates):
         if scenario.tool == "steady":
@@ -108,6 +118,8 @@ class Run:
         if name == "forwarder" and not scenario.forwarder:
             return False
         try:
+            if self.is_late():
+                raise CellFailed("no time was left")
             if scenario.connections * 2 + 500 > machine.descriptors(0):
                 raise CellFailed(f"too few descriptors for {scenario.connections} connections (ulimit -n)")
             measure.check(self.site, self.running[name], scenario)
@@ -145,6 +157,10 @@ class Run:
         for name in [name for name in self.names if self.classes[name].tls]:
             for number in range(rounds):
                 proxy = None
+                if self.is_late():
+                    if not number:
+                        self.leave_out(scenario.name, name, "no time was left")
+                    break
                 try:
                     proxy = self.classes[name](self.site, proxies.Setup(certs=certs) if certs else None)
                     if scenario.tool == "idle":

@@ -381,7 +381,7 @@ static int32_t write_set(struct instance *i, const char *zone, struct ferrule_st
     char path[ID_BYTES + 32], id[128];
     const struct ferrule_http_response *r;
     struct ferrule_str root;
-    snprintf(path, sizeof path, "hostedzone/%s/rrset", zone);
+    snprintf(path, sizeof path, "hostedzone/%s/rrset/", zone);
     struct ferrule_buf *url = begin_url(i, path);
     int32_t status = ask(i, i->host->buf_view(url), body, &r, code, error);
     i->host->buf_free(url);

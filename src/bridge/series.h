@@ -16,6 +16,8 @@ enum series_kind {
     SERIES_REQUESTS = 0, /* all of a cell */
     SERIES_OPEN,         /* buckets[0]: connections open, a gauge */
     SERIES_RETRIES,      /* buckets[0]: tries that were made again */
+    SERIES_TLS,          /* buckets[0]: requests over TLS, by suite, in the place of the status, and
+                            version, in that of the protocol: 0 = 1.2, 1 = 1.3 */
 };
 
 enum series_protocol { SERIES_HTTP = 0, SERIES_WEBSOCKET, SERIES_EVENTS };
@@ -32,7 +34,7 @@ struct series_table {
     struct series_cell cells[SERIES_CELLS];
 };
 
-/* method: a number below 16; status: 0 to 999. */
+/* method: a number below 16; status: 0 to 999, or the number of a cipher suite. */
 static inline uint64_t series_labels(enum series_kind kind, enum series_protocol protocol,
                                      uint8_t method, uint16_t status)
 {

@@ -111,6 +111,7 @@ static void code_service(struct coder *c, struct snap_service *s)
     code_u32(c, &s->passive_window_ms);
     code_u8(c, &s->proxy_version);
     code_u32(c, &s->termination_ms);
+    code_u32(c, &s->keep_alive_ms);
 }
 
 static void code_transport(struct coder *c, struct snap_transport *t)
@@ -119,6 +120,7 @@ static void code_transport(struct coder *c, struct snap_transport *t)
     code_u64(c, &t->id);
     code_bool(c, &t->insecure);
     code_bool(c, &t->no_http2);
+    code_bool(c, &t->no_alpn);
     code_span(c, &t->server_name);
     code_span(c, &t->peer_uri);
     code_u32(c, &t->roots);
@@ -216,9 +218,9 @@ static void code_access_status(struct coder *c, struct snap_access_status *s)
     X(entrypoint, entrypoints, entrypoint_count, 143)                                              \
     X(router, routers, router_count, 52)                                                           \
     X(rule_node, rule_nodes, rule_node_count, 16)                                                  \
-    X(service, services, service_count, 82)                                                        \
+    X(service, services, service_count, 86)                                                        \
     X(server, servers, server_count, 20)                                                           \
-    X(transport, transports, transport_count, 42)                                                  \
+    X(transport, transports, transport_count, 43)                                                  \
     X(roots, roots, roots_count, 4)                                                                \
     X(tls, tls, tls_count, 27)                                                                     \
     X(tls_host, tls_hosts, tls_host_count, 12)                                                     \

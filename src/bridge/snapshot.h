@@ -112,6 +112,7 @@ struct snap_transport {
     uint64_t id;      /* of what is in it: the same in every snapshot while nothing of it changes */
     bool insecure;    /* certificates are not verified */
     bool no_http2;
+    bool no_alpn;            /* of TCP: what is spoken behind TLS is not known */
     struct span server_name; /* to ask for and to expect; empty = the host of the server's URL */
     struct span peer_uri;    /* has to be among the certificate's names; empty = none */
     uint32_t roots;          /* index, SNAP_NONE = none */
@@ -174,6 +175,7 @@ struct snap_service {
     uint32_t passive_window_ms; /* also for how long */
     uint8_t proxy_version;      /* TCP: of the PROXY protocol that is sent; 0 = none */
     uint32_t termination_ms;    /* TCP: time for one side when the other has closed */
+    uint32_t keep_alive_ms;     /* TCP: between probes of a silent server; 0 = the usual ones */
 };
 
 /* What is asked of clients; the names are Go's. */

@@ -3,17 +3,35 @@
 
 #include "base/must.h"
 #include "config/value.h"
+#include "crypto/digest.h"
 #include "crypto/x509.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
+#include <stdio.h>
 
 #define PEM_MAX_BYTES (4u << 20)
+#define EAB_KEY_MIN   16
 #define LE_PRODUCTION "https://acme-v02.api.letsencrypt.org/directory"
 #define LE_STAGING    "https://acme-staging-v02.api.letsencrypt.org/directory"
 
 static const char *resolver_name(const struct config *config, uint32_t i)
 {
     return config->resolvers[i].name;
+}
+
+/* PEM text in the configuration, as it is or all of it in base64. */
+static bool pem_in_place(const char *text, struct buf *pem)
+{
+    struct buf decoded = {0};
+    struct span whole = span_str(text);
+    if (result_is_ok(base64_get(whole, &decoded)))
+        whole = buf_span(&decoded);
+    const uint8_t *begin = whole.len ? memmem(whole.ptr, whole.len, "-----BEGIN ", 11) : NULL;
+    if (begin && (decoded.len || begin == whole.ptr))
+        buf_put(pem, begin, whole.len - (size_t)(begin - whole.ptr));
+    buf_free(&decoded);
+    return pem->len > 0;
 }
 
 static void build_roots(struct build *b, struct place acme, struct config_resolver *r)
@@ -24,15 +42,20 @@ static void build_roots(struct build *b, struct place acme, struct config_resolv
     for (const struct node *n = NULL; (n = build_next(list, n));) {
         struct buf pem = {0}, chain = {0};
         struct why why;
-        const char *path = build_absolute(b->arena, build_directory(b->arena, n), n->text);
-        struct result read = build_read(path, PEM_MAX_BYTES, &pem, &why);
+        struct result read = result_ok();
+        bool in_place = pem_in_place(n->text, &pem);
+        const char *path = in_place
+                               ? "(in the configuration)"
+                               : build_absolute(b->arena, build_directory(b->arena, n), n->text);
+        if (!in_place)
+            read = build_read(path, PEM_MAX_BYTES, &pem, &why);
         if (!result_is_ok(read))
             problems_error(b->problems, n->at, "caCertificates: %s", why.text);
         else if (!result_is_ok(x509_chain_from_pem(buf_span(&pem), &chain, NULL, &why)))
             problems_error(b->problems, n->at, "caCertificates: %s: %s", path, why.text);
+        r->ca_certificates[i++] = in_place ? arena_strndup(b->arena, pem.ptr, pem.len) : path;
         buf_free(&pem);
         buf_free(&chain);
-        r->ca_certificates[i++] = path;
     }
 }
 
@@ -44,6 +67,15 @@ static const char *with_port(struct build *b, const char *text)
     must(result_is_ok(net_split_host_port(span_str(text), &host, &port)));
     bool v6 = span_find(host, ':') < host.len;
     return arena_printf(b->arena, v6 ? "[%.*s]:%u" : "%.*s:%u", SPAN_FMT(host), port ? port : 53);
+}
+
+static const char **build_servers(struct build *b, struct place from, const char *path,
+                                  uint32_t *ret_count)
+{
+    const char **list = build_list(b, from, path, ret_count);
+    for (uint32_t i = 0; i < *ret_count; i++)
+        list[i] = with_port(b, list[i]);
+    return list;
 }
 
 static void build_env(struct build *b, struct place table, struct config_resolver *r)
@@ -61,15 +93,59 @@ static void build_env(struct build *b, struct place table, struct config_resolve
     }
 }
 
+/* Traefik's switches, which say the same as propagation.mode in other words. */
+static void build_switches(struct build *b, struct place dns, struct config_resolver *r)
+{
+    static const char *const names[] = {"propagation.disableChecks", "disablePropagationCheck",
+                                        "propagation.disableANSChecks",
+                                        "propagation.requireAllRNS"};
+    const struct node *mode = build_at(dns, "propagation.mode").node;
+    bool disabled = build_bool(dns, names[0]) || build_bool(dns, names[1]);
+    for (size_t i = 0; mode && i < sizeof names / sizeof names[0]; i++)
+        if (build_at(dns, names[i]).node)
+            problems_error(b->problems, build_at(dns, names[i]).node->key_at,
+                           "give propagation.mode or %s, not both", names[i]);
+    if (mode)
+        return;
+    r->propagation_authoritative = !disabled && !build_bool(dns, names[2]);
+    r->propagation_recursive = !disabled && build_bool(dns, names[3]);
+    if (!disabled && !r->propagation_authoritative && !r->propagation_recursive)
+        problems_warn(b->problems, build_at(dns, names[2]).node->key_at,
+                      "without the authoritative servers nobody is asked for the TXT value: set "
+                      "propagation.requireAllRNS to ask the resolvers");
+}
+
+static uint32_t build_seconds(struct place from, const char *path)
+{
+    return build_at(from, path).node ? (uint32_t)((build_ms(from, path) + 999) / 1000) : 0;
+}
+
+static void build_propagation(struct build *b, struct place dns, struct config_resolver *r)
+{
+    const struct node *n = build_at(dns, "propagation.mode").node;
+    const char *mode = build_text(b, dns, "propagation.mode");
+    uint64_t older_ms = build_ms(dns, "delayBeforeCheck");
+    uint64_t newer_ms = build_ms(dns, "propagation.delayBeforeChecks");
+    r->delay_before_check_s = ((older_ms > newer_ms ? older_ms : newer_ms) + 999) / 1000;
+    r->propagation_authoritative = !strcmp(mode, "authoritative");
+    r->propagation_recursive = !strcmp(mode, "recursive");
+    build_switches(b, dns, r);
+    if (!strcmp(mode, "wait") && !r->delay_before_check_s)
+        problems_error(
+            b->problems, n->at,
+            "propagation.mode = \"wait\" needs propagation.delayBeforeChecks: how long to "
+            "wait");
+    r->propagation_port = (uint16_t)build_int(dns, "propagation.port");
+    r->propagation_successes = (uint32_t)build_int(dns, "propagation.successes");
+    r->propagation_timeout_s = build_seconds(dns, "propagation.timeout");
+    r->propagation_interval_s = build_seconds(dns, "propagation.interval");
+    r->propagation_try = !strcmp(build_text(b, dns, "propagation.onTimeout"), "try");
+}
+
 static void build_dns(struct build *b, struct place dns, struct config_resolver *r)
 {
-    r->propagation_port = (uint16_t)build_int(dns, "propagation.port");
-    r->propagation_disabled =
-        build_bool(dns, "propagation.disableChecks") || build_bool(dns, "disablePropagationCheck");
-    r->delay_before_check_s = (build_ms(dns, "delayBeforeCheck") + 999) / 1000;
-    r->dns_resolvers = build_list(b, dns, "resolvers", &r->dns_resolver_count);
-    for (uint32_t i = 0; i < r->dns_resolver_count; i++)
-        r->dns_resolvers[i] = with_port(b, r->dns_resolvers[i]);
+    build_propagation(b, dns, r);
+    r->dns_resolvers = build_servers(b, dns, "resolvers", &r->dns_resolver_count);
     build_env(b, build_at(dns, "env"), r);
     if (dns.node && build_required(b, dns, "provider"))
         r->dns_provider = build_text(b, dns, "provider");
@@ -87,6 +163,14 @@ static struct span trimmed(const char *path)
 static void build_storage(struct build *b, struct place acme, struct config_resolver *r)
 {
     const struct node *n = build_at(acme, "storage").node;
+    if (n && strstr(n->text, "://")) {
+        problems_error(b->problems, n->at,
+                       "\"%s\" is a URL: accounts and certificates are kept in a file that ends in "
+                       ".json, or in a directory",
+                       n->text);
+        r->storage = "";
+        return;
+    }
     r->storage =
         build_absolute(b->arena, b->config->state_directory, build_text(b, acme, "storage"));
     if (span_eq(trimmed(r->storage), trimmed(b->config->state_directory)))
@@ -147,9 +231,10 @@ static void build_http_challenge(struct build *b, struct place http, struct conf
     r->http_challenge = http.node != NULL;
     r->http_challenge_entrypoint = build_text(b, http, "entryPoint");
     r->http_challenge_delay_s = (build_ms(http, "delay") + 999) / 1000;
+    r->http_challenge_port = (uint16_t)build_int(http, "port");
     if (!r->http_challenge || !build_required(b, http, "entryPoint"))
         return;
-    uint16_t port = (uint16_t)build_int(http, "port");
+    uint16_t port = r->http_challenge_port;
     uint32_t index = build_refer(b, &b->entry_names, build_at(http, "entryPoint").node,
                                  r->http_challenge_entrypoint, "entry point");
     if (index != UINT32_MAX && !listens_on(&b->config->entrypoints[index], port))
@@ -164,9 +249,10 @@ static void build_tls_challenge(struct build *b, struct place tls, struct config
 {
     r->tls_challenge = tls.node != NULL;
     r->tls_challenge_delay_s = (build_ms(tls, "delay") + 999) / 1000;
+    r->tls_challenge_port = (uint16_t)build_int(tls, "port");
     if (!r->tls_challenge)
         return;
-    uint16_t port = (uint16_t)build_int(tls, "port");
+    uint16_t port = r->tls_challenge_port;
     for (uint32_t i = 0; i < b->config->entrypoint_count; i++)
         if (listens_on(&b->config->entrypoints[i], port))
             return;
@@ -196,8 +282,29 @@ static uint8_t check_of(struct build *b, struct place acme, const char *path)
                                    : CONFIG_CHECK_OFF;
 }
 
+static void build_public_addresses(struct build *b, struct place list, struct config_resolver *r)
+{
+    r->public_addresses = arena_alloc(b->arena, (build_count(list) + 1) * sizeof(struct net_addr));
+    for (const struct node *n = NULL; (n = build_next(list, n));) {
+        char text[NET_ADDR_TEXT_MAX];
+        struct net_addr *a = &r->public_addresses[r->public_address_count];
+        uint8_t raw[16];
+        bool good = inet_pton(AF_INET, n->text, raw) == 1 || inet_pton(AF_INET6, n->text, raw) == 1;
+        snprintf(text, sizeof text, strchr(n->text, ':') ? "[%.60s]" : "%.60s", n->text);
+        if (good && result_is_ok(net_addr_parse(span_str(text), 1, a)))
+            r->public_address_count++;
+        else
+            problems_error(b->problems, n->at, "\"%s\" is no IP address", n->text);
+    }
+}
+
 static void build_checks(struct build *b, struct place acme, struct config_resolver *r)
 {
+    r->check_address = check_of(b, acme, "preflight.address");
+    r->check_port = check_of(b, acme, "preflight.port");
+    r->check_txt = check_of(b, acme, "preflight.txt");
+    build_public_addresses(b, build_at(acme, "preflight.publicAddresses"), r);
+    r->check_resolvers = build_servers(b, acme, "preflight.resolvers", &r->check_resolver_count);
     r->check_caa = check_of(b, acme, "preflight.caa");
     r->check_clock = check_of(b, acme, "preflight.clock");
     r->check_disk = check_of(b, acme, "preflight.disk");
@@ -216,6 +323,25 @@ static void build_request(struct build *b, struct place acme, struct config_reso
     r->client_timeout_ms = build_ms(acme, "clientTimeout");
     r->client_header_timeout_ms = build_ms(acme, "clientResponseHeaderTimeout");
     r->certificate_timeout_s = (uint32_t)((build_ms(acme, "certificateTimeout") + 999) / 1000);
+}
+
+/* RFC 8555 section 7.3.4. The key is a secret: it is not shown. */
+static void build_eab(struct build *b, struct place acme, struct config_resolver *r)
+{
+    struct place eab = build_at(acme, "eab");
+    const struct node *hmac = build_at(eab, "hmacEncoded").node;
+    struct buf key = {0};
+    r->eab_kid = build_text(b, eab, "kid");
+    r->eab_hmac = build_text(b, eab, "hmacEncoded");
+    if (!*r->eab_kid != !*r->eab_hmac)
+        problems_error(b->problems, eab.node->at, "eab needs kid and hmacEncoded, not one of them");
+    else if (hmac && *r->eab_hmac &&
+             (!result_is_ok(base64url_get(span_str(r->eab_hmac), &key)) || key.len < EAB_KEY_MIN))
+        problems_error(b->problems, hmac->at,
+                       "eab.hmacEncoded must be base64url without padding (letters, digits, - and "
+                       "_) for at least %d bytes",
+                       EAB_KEY_MIN);
+    buf_wipe_free(&key);
 }
 
 static void build_one(struct build *b, const char *name, struct place acme,
@@ -238,8 +364,7 @@ static void build_one(struct build *b, const char *name, struct place acme,
         r->certificates_duration_h = (uint64_t)build_int(acme, "certificatesDuration");
     r->preferred_chain = build_text(b, acme, "preferredChain");
     r->profile = build_text(b, acme, "profile");
-    r->eab_kid = build_text(b, acme, "eab.kid");
-    r->eab_hmac = build_text(b, acme, "eab.hmacEncoded");
+    build_eab(b, acme, r);
     build_dns(b, build_at(acme, "dnsChallenge"), r);
     build_tls_challenge(b, build_at(acme, "tlsChallenge"), r);
     build_http_challenge(b, build_at(acme, "httpChallenge"), r);
@@ -253,6 +378,7 @@ static void build_one(struct build *b, const char *name, struct place acme,
 static void build_older(struct build *b, struct place acme, struct config_resolver *r)
 {
     build_one(b, "acme", acme, r);
+    r->log_steps = build_bool(acme, "acmeLogging");
     r->domains = build_domains(b, build_at(acme, "domains"), &r->domain_count);
     const struct node *named = tree_child(build_at(b->root, "certificatesResolvers").node, "acme");
     if (named)

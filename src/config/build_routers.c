@@ -227,7 +227,7 @@ static void put_router(struct routers *r, struct place p, struct place tls,
         .entrypoints = arena_dup(b->arena, entrypoints, count * sizeof *entrypoints),
         .entrypoint_count = count,
         .resolver = UINT32_MAX,
-        .access_logs = r->tcp ? CONFIG_NO : choice_of(p, "observability.accessLogs"),
+        .access_logs = r->tcp ? CONFIG_UNSET : choice_of(p, "observability.accessLogs"),
         .metrics = r->tcp ? CONFIG_NO : choice_of(p, "observability.metrics"),
         .middlewares =
             build_middleware_list(b, r->tcp ? &b->tcp_middleware_names : &b->middleware_names,
@@ -355,6 +355,34 @@ static void order(struct routers *r)
     warn_of_equals(r);
 }
 
+static bool is_on(const struct config *c, const struct config_router *router, const char *name)
+{
+    for (uint32_t i = 0; i < router->entrypoint_count; i++)
+        if (strcasecmp(c->entrypoints[router->entrypoints[i]].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* A connection that a TCP router takes is never looked at for a request: not for a CA's either. */
+static void warn_of_hidden_challenges(struct build *b)
+{
+    const struct config *c = b->config;
+    for (uint32_t i = 0; i < c->tcp_router_count; i++) {
+        const struct config_router *router = &c->tcp_routers[i];
+        if (router->tls || !takes_all(&router->rule))
+            continue;
+        for (uint32_t k = 0; k < c->resolver_count; k++) {
+            const struct config_resolver *r = &c->resolvers[k];
+            const char *name = r->http_challenge ? r->http_challenge_entrypoint : NULL;
+            if (name && is_on(c, router, name))
+                problems_warn(b->problems, router->where,
+                              "TCP router %s takes all plain connections of entry point %s: the "
+                              "httpChallenge of resolver %s is never answered there",
+                              router->name, name, r->name);
+        }
+    }
+}
+
 void build_routers(struct build *b)
 {
     struct config *c = b->config;
@@ -376,4 +404,5 @@ void build_routers(struct build *b)
     c->router_count = r.count;
     c->tcp_routers = tcp.items;
     c->tcp_router_count = tcp.count;
+    warn_of_hidden_challenges(b);
 }

@@ -5,6 +5,9 @@
 
 #include <ctype.h>
 
+/* What Go, and so Traefik, takes for 0. */
+#define KEEP_ALIVE_MS 15000u
+
 /* ---- services -------------------------------------------------------------------------------- */
 
 static const char *service_name(const struct config *config, uint32_t i)
@@ -44,23 +47,34 @@ static bool build_server(struct build *b, struct place p, struct config_server *
     for (char *c = name; *c; c++)
         *c = (char)tolower((unsigned char)*c);
     *s = (struct config_server){
-        .url = arena_strdup(b->arena, n->text), .host = name, .port = port, .weight = 1};
+        .url = arena_strdup(b->arena, n->text),
+        .host = name,
+        .port = port,
+        .https = build_bool(p, "tls"),
+        .weight = 1,
+    };
     return true;
 }
 
 /* tcp.serversTransports.X as the balancer names it; without one, a place with the defaults. */
-static struct place transport_of(struct build *b, struct place balancer)
+static struct place transport_of(struct build *b, struct place balancer, uint32_t *ret_index)
 {
     struct place all = build_at(b->root, "tcp.serversTransports");
     struct place none = {NULL, options_child(all.schema, "default")};
     const struct node *ref = build_at(balancer, "serversTransport").node;
+    uint32_t index = b->config->first_tcp_transport; /* the others stand behind it in their order */
+    *ret_index = index;
     if (!ref)
         return none;
     const char *at = strrchr(ref->text, '@');
     size_t len = at && strcmp(at, "@file") == 0 ? (size_t)(at - ref->text) : strlen(ref->text);
-    for (const struct node *n = NULL; (n = build_next(all, n));)
-        if (strlen(n->key) == len && memcmp(n->key, ref->text, len) == 0)
-            return build_child(all, n);
+    for (const struct node *n = NULL; (n = build_next(all, n));) {
+        index++;
+        if (strlen(n->key) != len || memcmp(n->key, ref->text, len) != 0)
+            continue;
+        *ret_index = index;
+        return build_child(all, n);
+    }
     problems_error(b->problems, ref->at, "there is no tcp.serversTransports.%.*s", (int)len,
                    ref->text);
     return none;
@@ -74,13 +88,19 @@ static uint32_t proxy_version(struct place p)
 static void build_servers(struct build *b, struct place balancer, struct config_service *s)
 {
     struct place servers = build_at(balancer, "servers");
-    struct place transport = transport_of(b, balancer);
+    struct place transport = transport_of(b, balancer, &s->transport);
     s->servers = arena_alloc(b->arena, (build_count(servers) + 1) * sizeof *s->servers);
     for (const struct node *n = NULL; (n = build_next(servers, n));) {
         struct place one = {n, servers.schema};
         s->server_count += build_server(b, one, &s->servers[s->server_count]);
     }
+    for (uint32_t i = 0; i < s->server_count; i++)
+        if (s->servers[i].https)
+            build_need_roots(b, s->transport);
     s->dial_timeout_ms = build_ms(transport, "dialTimeout");
+    s->keep_alive_ms = build_ms(transport, "dialKeepAlive");
+    if (s->keep_alive_ms == 0)
+        s->keep_alive_ms = KEEP_ALIVE_MS;
     s->termination_ms = build_ms(transport, "terminationDelay");
     if (s->termination_ms == 0)
         s->termination_ms = 1; /* at once */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* [serversTransport] and [http.serversTransports]. */
+/* [serversTransport], [http.serversTransports] and [tcp.serversTransports]. */
 #include "config/build.h"
 
 #include "base/must.h"
@@ -68,18 +68,28 @@ static void build_certificate(struct build *b, struct place p, struct config_tra
     }
 }
 
-static void build_one(struct build *b, const char *name, struct place p, struct config_transport *t)
+/* What only HTTP has. */
+static void build_http(struct build *b, struct place p, struct config_transport *t)
 {
+    t->no_http2 = build_bool(p, "disableHTTP2");
+    t->peer_uri = build_text(b, p, "peerCertURI");
+    t->read_idle_timeout_ms = build_ms(p, "forwardingTimeouts.readIdleTimeout");
+    t->ping_timeout_ms = build_ms(p, "forwardingTimeouts.pingTimeout");
+}
+
+static void build_one(struct build *b, const char *name, struct place p, bool tcp)
+{
+    struct config_transport *t = &b->config->transports[b->config->transport_count++];
     struct place roots = build_at(p, "rootCAs");
     struct buf certs = {0};
     t->name = arena_strdup(b->arena, name);
     t->where = p.node ? build_where(b, p.node->key_at) : (struct config_where){0};
     t->insecure = build_bool(p, "insecureSkipVerify");
-    t->no_http2 = build_bool(p, "disableHTTP2");
     t->server_name = build_text(b, p, "serverName");
-    t->peer_uri = build_text(b, p, "peerCertURI");
-    t->read_idle_timeout_ms = build_ms(p, "forwardingTimeouts.readIdleTimeout");
-    t->ping_timeout_ms = build_ms(p, "forwardingTimeouts.pingTimeout");
+    t->peer_uri = "";
+    t->tcp = tcp;
+    if (!tcp)
+        build_http(b, p, t);
     t->roots = UINT32_MAX;
     if (strlen(t->server_name) > 253)
         problems_error(b->problems, place_node(p, "serverName")->at,
@@ -91,19 +101,31 @@ static void build_one(struct build *b, const char *name, struct place p, struct 
     build_certificate(b, p, t);
     if (t->insecure && (certs.len || *t->peer_uri))
         problems_warn(b->problems, place_node(p, "insecureSkipVerify")->at,
-                      "insecureSkipVerify: rootCAs and peerCertURI have no effect beside it");
+                      "insecureSkipVerify: rootCAs%s have no effect beside it",
+                      tcp ? "" : " and peerCertURI");
+}
+
+/* The schema of a table under a name of the user's, for one that nobody has written. */
+static struct place unwritten(struct place tables)
+{
+    return (struct place){NULL, options_child(tables.schema, "default")};
 }
 
 void build_transports(struct build *b)
 {
     struct place all = build_at(b->root, "http.serversTransports");
+    struct place tcp = build_at(b->root, "tcp.serversTransports");
     struct config *c = b->config;
-    uint32_t max = build_count(all) + 1;
+    uint32_t max = build_count(all) + build_count(tcp) + 2;
     c->transports = arena_alloc(b->arena, max * sizeof *c->transports);
     c->roots = arena_alloc(b->arena, (max + 1) * sizeof *c->roots);
-    build_one(b, "", build_at(b->root, "serversTransport"), &c->transports[c->transport_count++]);
+    build_one(b, "", build_at(b->root, "serversTransport"), false);
     for (const struct node *n = NULL; (n = build_next(all, n));)
-        build_one(b, n->key, build_child(all, n), &c->transports[c->transport_count++]);
+        build_one(b, n->key, build_child(all, n), false);
+    c->first_tcp_transport = c->transport_count;
+    build_one(b, "", build_at(unwritten(tcp), "tls"), true);
+    for (const struct node *n = NULL; (n = build_next(tcp, n));)
+        build_one(b, n->key, build_at(build_child(tcp, n), "tls"), true);
 }
 
 /* SSL_CERT_FILE, else the first file that is there, is read once. */

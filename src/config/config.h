@@ -97,12 +97,13 @@ struct config_roots {
     struct buf certs; /* DER, each behind a 3-byte length */
 };
 
-/* [serversTransport] or one [http.serversTransports.X]: how to speak to servers over TLS. Its times
- * stand in the services that use it. */
+/* [serversTransport], one [http.serversTransports.X] or one [tcp.serversTransports.X]: how to speak
+ * to servers over TLS. Its times stand in the services that use it. */
 struct config_transport {
     const char *name; /* "" = the global one */
     bool insecure;    /* certificates are not verified */
     bool no_http2;
+    bool tcp;                               /* offers no protocol */
     const char *server_name;                /* "" = the host of the server's URL */
     const char *peer_uri;                   /* "" = none */
     uint32_t roots;                         /* index, UINT32_MAX = none are needed or there */
@@ -180,6 +181,7 @@ struct config_service {
     uint32_t transport;      /* index into transports */
     uint32_t proxy_version;  /* TCP: of the PROXY protocol that is sent; 0 = none */
     uint64_t termination_ms; /* TCP: time for one side when the other has closed */
+    uint64_t keep_alive_ms;  /* TCP: between probes of a silent server; 0 = the usual ones */
     struct config_where where;
 };
 
@@ -235,7 +237,7 @@ struct config_resolver {
     const char **ca_servers; /* 1 to CONFIG_CAS_MAX */
     uint32_t ca_server_count;
     const char *ca_staging;       /* for rehearsals, "" = none */
-    const char **ca_certificates; /* paths */
+    const char **ca_certificates; /* paths, or PEM texts: they begin with dashes */
     uint32_t ca_certificate_count;
     bool ca_system_pool;
     const char *ca_server_name; /* "" = none */
@@ -243,24 +245,35 @@ struct config_resolver {
     const char **email_addresses; /* for requests */
     uint32_t email_address_count;
     bool no_common_name, must_staple;
+    bool log_steps;                                       /* each step at level INFO */
     uint64_t client_timeout_ms, client_header_timeout_ms; /* one request to the CA */
     uint32_t certificate_timeout_s;                       /* from the request to the certificate */
     const char *storage;
     uint8_t key_type;                 /* enum key_type of crypto/key.h */
     uint64_t certificates_duration_h; /* 0 = not given: use the real lifetime */
     const char *preferred_chain, *profile;
-    uint8_t check_caa, check_clock, check_disk; /* enum config_check; before an order */
+    uint8_t check_caa, check_clock, check_disk;   /* enum config_check; before an order */
+    uint8_t check_address, check_port, check_txt; /* the same */
+    struct net_addr *public_addresses;            /* that lead to this machine */
+    uint32_t public_address_count;
+    const char **check_resolvers; /* as dns_resolvers */
+    uint32_t check_resolver_count;
     const char *eab_kid, *eab_hmac;
     const char *dns_provider;   /* NULL = no DNS-01 */
     const char **dns_resolvers; /* "host:port", "[v6]:port" */
     uint32_t dns_resolver_count;
     uint64_t delay_before_check_s;
-    bool propagation_disabled;
-    uint16_t propagation_port; /* 53 */
+    bool propagation_authoritative,
+        propagation_recursive;      /* who must see a value; neither: nobody */
+    bool propagation_try;           /* go on when it did not become visible in time */
+    uint32_t propagation_successes; /* looks in a row, 1..10 */
+    uint32_t propagation_timeout_s, propagation_interval_s; /* 0 = the provider's */
+    uint16_t propagation_port;                              /* 53 */
     struct config_env *env;
     uint32_t env_count;
     bool http_challenge, tls_challenge;
     const char *http_challenge_entrypoint;
+    uint16_t http_challenge_port, tls_challenge_port; /* where what the CA sends arrives */
     uint64_t http_challenge_delay_s, tls_challenge_delay_s;
     struct config_domain *domains; /* [[acme.domains]]: wanted whatever the routers say */
     uint32_t domain_count;
@@ -307,7 +320,7 @@ struct config {
     struct config_router *routers;     /* best first: highest priority, then name */
     struct config_router *tcp_routers; /* likewise; services and middlewares are TCP's */
     struct config_service *services;
-    struct config_transport *transports; /* [0] is the global one */
+    struct config_transport *transports; /* [0] is the global one; TCP's are last */
     struct config_roots *roots;
     struct config_middleware *middlewares;
     struct config_tls_options *tls_options; /* [0] is "default" */
@@ -320,11 +333,12 @@ struct config {
     uint32_t entrypoint_count, router_count, service_count, transport_count, roots_count,
         tcp_router_count, tls_option_count, tls_host_count, certificate_count, resolver_count,
         middleware_count;
-    uint32_t first_tcp_service, first_tcp_middleware; /* from here on they are TCP's */
-    uint32_t workers;                                 /* count, resolved: >= 1 */
-    uint32_t *worker_cpus;                            /* one per worker, UINT32_MAX = not pinned */
-    uint32_t worker_connections;                      /* per worker */
-    uint32_t control_cpu;                             /* UINT32_MAX = not pinned */
+    /* From here on they are TCP's; the first of its transports is for services that name none. */
+    uint32_t first_tcp_service, first_tcp_middleware, first_tcp_transport;
+    uint32_t workers;            /* count, resolved: >= 1 */
+    uint32_t *worker_cpus;       /* one per worker, UINT32_MAX = not pinned */
+    uint32_t worker_connections; /* per worker */
+    uint32_t control_cpu;        /* UINT32_MAX = not pinned */
     const char *state_directory;
     uint32_t store_keep;    /* certificates of directories in memory */
     uint32_t store_wait_ms; /* for one that is not */

@@ -355,8 +355,10 @@ static json_t *answer_cert(const struct admin_view *v, const char *command, cons
     struct cert_admin *a = v->cert_admin;
     const char *name = text_or_empty(request, "name");
     const char *resolver = text_or_empty(request, "resolver");
-    if (!strcmp(command, "cert-plan"))
-        return cert_admin_plan(a);
+    if (!strcmp(command, "cert-plan")) {
+        cert_admin_plan(a, ret_task);
+        return NULL;
+    }
     if (!strcmp(command, "cert-renew"))
         return cert_admin_renew(a, name, json_is_true(json_object_get(request, "force")));
     if (!strcmp(command, "cert-revoke"))

@@ -5,14 +5,23 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "control/cert_plan.h"
 
 #include <stdlib.h>
 
 struct cert_admin {
     struct cert_admin_options o;
     struct resolver_set *resolvers;
-    struct list tasks;
+    struct list tasks, plans;
     uint64_t last_task;
+};
+
+/* A plan that is being made. */
+struct planning {
+    struct list node;
+    struct cert_admin *admin;
+    uint64_t id;
+    struct cert_plan *plan;
 };
 
 /* A request to a CA. */
@@ -38,6 +47,7 @@ struct cert_admin *cert_admin_create(const struct cert_admin_options *options)
     struct cert_admin *a = mem_zalloc(sizeof *a);
     a->o = *options;
     list_init(&a->tasks);
+    list_init(&a->plans);
     return a;
 }
 
@@ -59,6 +69,11 @@ void cert_admin_destroy(struct cert_admin *a)
         acme_call_cancel(t->call);
         task_free(t);
     }
+    while (!list_is_empty(&a->plans)) {
+        struct planning *p = LIST_ENTRY(list_pop(&a->plans), struct planning, node);
+        cert_plan_cancel(p->plan);
+        free(p);
+    }
     free(a);
 }
 
@@ -77,40 +92,29 @@ static json_t *names_of(const char *const *names, uint32_t count)
     return list;
 }
 
-static const char *reason_of(const struct want *w, const struct scheduler_plan *p)
+static void on_planned(void *arg, json_t *answer)
 {
-    if (w->order)
-        return "an order is at work";
-    if (w->unfinished)
-        return "the last order is to be taken up again";
-    if (!w->have)
-        return "there is no certificate yet";
-    if (w->asked)
-        return "a person asked for it";
-    return p->suggested ? "the CA suggests this time (ARI)" : "the end of its life comes near";
+    struct planning *p = arg;
+    struct cert_admin *a = p->admin;
+    uint64_t id = p->id;
+    list_remove(&p->node);
+    free(p);
+    a->o.done(a->o.arg, id, answer);
 }
 
-static json_t *plan_json(struct cert_admin *a, const struct want *w)
+void cert_admin_plan(struct cert_admin *a, uint64_t *ret_task)
 {
-    struct scheduler_plan p;
-    scheduler_plan(a->o.scheduler, w, &p);
-    json_t *o = json_pack("{s:o, s:s, s:s, s:s, s:b, s:I, s:s, s:s, s:b, s:I}", "names",
-                          names_of(w->names, w->count), "resolver", w->resolver->config->name,
-                          "action", w->have ? "renew" : "obtain", "ca", p.ca, "due", p.due, "at",
-                          (json_int_t)p.at_s, "why", reason_of(w, &p), "waiting", p.waiting.text,
-                          "rehearsal", p.rehearsal, "certificatesIn168h", (json_int_t)p.used);
-    json_int_t left = p.used < p.budget ? p.budget - p.used : 0;
-    json_object_set_new(o, "budgetLeft", p.budget ? json_integer(left) : json_null());
-    return o;
-}
-
-json_t *cert_admin_plan(struct cert_admin *a)
-{
-    const struct wants *wants = scheduler_wants(a->o.scheduler);
-    json_t *list = json_array();
-    for (uint32_t i = 0; i < wants->count; i++)
-        json_array_append_new(list, plan_json(a, &wants->items[i]));
-    return json_pack("{s:b, s:o}", "ok", 1, "plan", list);
+    struct planning *p = mem_zalloc(sizeof *p);
+    struct cert_plan_options options = {.loop = a->o.loop,
+                                        .scheduler = a->o.scheduler,
+                                        .state = a->o.state,
+                                        .done = on_planned,
+                                        .arg = p};
+    p->admin = a;
+    p->id = *ret_task = ++a->last_task;
+    list_init(&p->node);
+    list_append(&a->plans, &p->node);
+    p->plan = cert_plan_start(&options);
 }
 
 /* ---- renew ---------------------------------------------------------------------------------- */

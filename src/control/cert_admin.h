@@ -14,6 +14,8 @@
 struct cert_admin;
 
 struct cert_admin_options {
+    struct loop *loop;
+    struct state *state;
     struct scheduler *scheduler;
     struct publish_state *certificates;
     /* A certificate was imported and is on disk. */
@@ -30,8 +32,9 @@ void cert_admin_destroy(struct cert_admin *a);
 /* The resolvers of the configuration that is in use; borrowed until the next call. */
 void cert_admin_use(struct cert_admin *a, struct resolver_set *resolvers);
 
+/* The answer comes through `done`. */
+void cert_admin_plan(struct cert_admin *a, uint64_t *ret_task);
 /* Each returns an answer, the caller's; NULL with *ret_task set: it comes through `done`. */
-json_t *cert_admin_plan(struct cert_admin *a);
 json_t *cert_admin_renew(struct cert_admin *a, const char *name, bool force);
 /* resolver: NULL or "" when there is only one. PEM texts. */
 json_t *cert_admin_import(struct cert_admin *a, const char *resolver, const char *chain,

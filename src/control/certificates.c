@@ -13,7 +13,7 @@
 #define DEFAULT_SPARE_S (30 * 86400)
 
 /* A slot is what a renewal replaces: the resolver and its set of names. */
-static char *slot_of_names(const char *resolver, const char *const *names, uint32_t count)
+char *certificates_slot(const char *resolver, const char *const *names, uint32_t count)
 {
     char id[ORDER_ID_LEN + 1];
     order_id_make(resolver, "", names, count, id);
@@ -26,7 +26,7 @@ static char *slot_of(const struct store_cert *cert)
     names[0] = cert->main;
     for (uint32_t i = 0; i < cert->san_count; i++)
         names[i + 1] = cert->sans[i];
-    char *slot = slot_of_names(cert->resolver, names, cert->san_count + 1);
+    char *slot = certificates_slot(cert->resolver, names, cert->san_count + 1);
     free(names);
     return slot;
 }
@@ -71,7 +71,7 @@ static struct result use_generated(struct control *c, const char *only, struct w
     if (!d)
         return result_ok();
     const char *resolver = config->resolvers[config->default_resolver].name;
-    char *slot = slot_of_names(resolver, d->names, d->count);
+    char *slot = certificates_slot(resolver, d->names, d->count);
     bool wanted = !only || strcmp(only, slot) == 0;
     const struct publish_candidate *found =
         wanted ? publish_state_find(c->certificates, slot) : NULL;
@@ -320,7 +320,7 @@ void certificates_know_wants(struct control *c)
     for (uint32_t i = 0; i < wants->count; i++) {
         const struct want *w = &wants->items[i];
         char id[ARI_ID_MAX + 1];
-        char *slot = slot_of_names(w->resolver->config->name, w->names, w->count);
+        char *slot = certificates_slot(w->resolver->config->name, w->names, w->count);
         const struct publish_candidate *found = publish_state_find(c->certificates, slot);
         if (!found && !know_cold(c, w))
             scheduler_forget_want(c->scheduler, w);

@@ -216,7 +216,8 @@ static int ask(const struct cli_args *args, json_t *request, void (*print)(const
     json_t *answer = NULL;
     const char *command = text_of(request, "command");
     uint32_t limit_s = !strcmp(command, "reload") ? CLI_RELOAD_S
-                       : !strcmp(command, "cert-revoke") || !strcmp(command, "account-rollover")
+                       : !strcmp(command, "cert-revoke") || !strcmp(command, "account-rollover") ||
+                               !strcmp(command, "cert-plan")
                            ? CLI_CA_S
                            : CLI_TIMEOUT_S;
     struct result r = cli_call(args->socket, request, limit_s, &answer, &why);
@@ -372,6 +373,25 @@ int cli_stop(int argc, char **argv)
     "revoke NAME [--reason WORD] | import --cert FILE --key FILE [--resolver NAME] | "             \
     "export NAME --cert FILE --key FILE"
 
+/* What is not good, or that all is. */
+static void print_preflight(const json_t *findings)
+{
+    const json_t *f;
+    size_t i, told = 0;
+    json_array_foreach(findings, i, f)
+    {
+        const char *result = text_of(f, "result");
+        if (!strcmp(result, "bad"))
+            printf("  %s: %s (%s)\n", text_of(f, "check"), text_of(f, "text"),
+                   text_of(f, "policy"));
+        else if (!strcmp(result, "unknown"))
+            printf("  %s is not known: %s\n", text_of(f, "check"), text_of(f, "text"));
+        told += !strcmp(result, "bad") || !strcmp(result, "unknown");
+    }
+    if (json_array_size(findings) && !told)
+        puts("  nothing seems to stand in its way");
+}
+
 static void print_plan(const json_t *answer)
 {
     json_t *o;
@@ -393,6 +413,7 @@ static void print_plan(const json_t *answer)
         if (json_is_integer(json_object_get(o, "budgetLeft")))
             printf("  certificates asked for in the last 168 hours: %lld; %lld more may be\n",
                    number_of(o, "certificatesIn168h"), number_of(o, "budgetLeft"));
+        print_preflight(json_object_get(o, "preflight"));
     }
 }
 

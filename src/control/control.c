@@ -31,6 +31,15 @@ static void send_messages(void *arg, struct span messages)
     bridge_link_send(&c->link, messages);
 }
 
+/* Files are their owner's to replace. */
+static void take_revoked(void *arg, const struct publish_candidate *cert)
+{
+    struct control *c = arg;
+    if (cert->source == PUBLISH_SOURCE_ACME)
+        scheduler_revoked(c->scheduler, cert->origin, (const char *const *)cert->leaf.names,
+                          cert->leaf.name_count, cert->leaf.not_before_s);
+}
+
 static void bridge_fenced(void *arg, uint64_t number)
 {
     struct control *c = arg;
@@ -400,10 +409,13 @@ static struct result open_all(struct control *c, struct config *config, struct w
                                       .certificates = c->certificates,
                                       .config = config,
                                       .send = send_messages,
+                                      .revoked = take_revoked,
                                       .arg = c};
     TRY(staples_create(&staples, &c->staples, why));
     TRY(certificates_load_default(c, why));
-    struct cert_admin_options admin = {.scheduler = c->scheduler,
+    struct cert_admin_options admin = {.loop = c->loop,
+                                       .state = c->state,
+                                       .scheduler = c->scheduler,
                                        .certificates = c->certificates,
                                        .put = put_imported,
                                        .done = task_done,

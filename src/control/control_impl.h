@@ -114,6 +114,8 @@ void certificates_join(void *arg, const struct store_cert *cert, const char *nam
  * the workers are told of anything. */
 void certificates_visit(struct control *c, const char *name);
 void certificates_leave(struct control *c);
+/* Where publish_state has what a resolver has for this set of names. The caller frees it. */
+char *certificates_slot(const char *resolver, const char *const *names, uint32_t count);
 /* All stores; `but` those of the generation before are left out (NULL = none). */
 void certificates_load_stores(struct control *c, const struct resolver_set *but);
 /* Those of stores that the present generation does not use any more. */
@@ -127,7 +129,8 @@ void certificates_know_wants(struct control *c);
 /* ---- sweep.c -------------------------------------------------------------------------------- */
 
 /* Once a day: certificates that nothing asks for and that ended 30 days ago go from the stores to
- * archives beside them, and those that ended a year ago from there. What cannot be archived stays.
+ * archives beside them, and those that ended a year ago from there. What cannot be archived stays,
+ * and so does everything while the clock may be wrong. Of many a part; the rest at the next call.
  * True: some are not served any more. */
 bool sweep_run(struct control *c, int64_t now_s);
 

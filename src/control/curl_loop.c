@@ -6,12 +6,11 @@
 #include "base/list.h"
 #include "base/must.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
-/* A descriptor that curl wants watched. Recycled, not freed, while the owner lives: an event of
- * the same turn may still point to it. */
+/* A descriptor that curl wants watched. curl closes one that is still connecting without a word,
+ * and says only later that it need not be watched any more. */
 struct watched {
     struct loop_fd w;
     struct curl_loop *owner;
@@ -22,7 +21,8 @@ struct curl_loop {
     struct loop *loop;
     CURLM *multi;
     struct loop_timer timer;
-    struct list spare, in_use;
+    bool removed; /* a socket in this call of curl's */
+    struct list in_use;
     curl_loop_done *done;
     void *arg;
 };
@@ -41,10 +41,25 @@ static void finish(struct curl_loop *x)
     }
 }
 
+/* When an address refuses, curl 7.88 closes its socket and tries the next one only at its next
+ * look, but asks for none. This one is deprecated, and the only one that is for no socket and no
+ * time. */
+static void look_at_all(struct curl_loop *x)
+{
+    int running;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    must(curl_multi_socket_all(x->multi, &running) == CURLM_OK);
+#pragma GCC diagnostic pop
+}
+
 static void act(struct curl_loop *x, curl_socket_t fd, int bits)
 {
     int running;
+    x->removed = false;
     must(curl_multi_socket_action(x->multi, fd, bits, &running) == CURLM_OK);
+    if (x->removed && running)
+        look_at_all(x);
     finish(x);
 }
 
@@ -63,8 +78,7 @@ static void socket_ready(struct loop_fd *w, uint32_t events)
 
 static struct watched *watched_take(struct curl_loop *x, curl_socket_t fd)
 {
-    struct list *node = list_pop(&x->spare);
-    struct watched *s = node ? LIST_ENTRY(node, struct watched, node) : mem_zalloc(sizeof *s);
+    struct watched *s = mem_zalloc(sizeof *s);
     s->w = (struct loop_fd){.fd = fd, .ready = socket_ready};
     s->owner = x;
     list_init(&s->node);
@@ -74,11 +88,9 @@ static struct watched *watched_take(struct curl_loop *x, curl_socket_t fd)
 
 static void watched_drop(struct watched *s)
 {
-    /* A descriptor that is closed already has left the epoll set by itself. */
-    if (fcntl(s->w.fd, F_GETFD) != -1)
-        loop_watch(s->owner->loop, &s->w, 0);
+    loop_forget(s->owner->loop, &s->w);
     list_remove(&s->node);
-    list_append(&s->owner->spare, &s->node);
+    free(s);
 }
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
@@ -86,6 +98,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
     struct curl_loop *x = arg;
     struct watched *s = socket_arg;
     if (what == CURL_POLL_REMOVE) {
+        x->removed = true;
         if (s)
             watched_drop(s);
         curl_multi_assign(x->multi, fd, NULL);
@@ -126,7 +139,6 @@ struct curl_loop *curl_loop_create(struct loop *loop, long host_connections, cur
     x->loop = loop;
     x->done = done;
     x->arg = arg;
-    list_init(&x->spare);
     list_init(&x->in_use);
     loop_timer_init(&x->timer, timer_fired);
     must(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
@@ -146,11 +158,8 @@ void curl_loop_destroy(struct curl_loop *x)
         return;
     curl_multi_cleanup(x->multi);
     loop_timer_cancel(x->loop, &x->timer);
-    struct list *node;
-    while ((node = list_pop(&x->in_use)))
-        free(LIST_ENTRY(node, struct watched, node));
-    while ((node = list_pop(&x->spare)))
-        free(LIST_ENTRY(node, struct watched, node));
+    while (!list_is_empty(&x->in_use))
+        watched_drop(LIST_ENTRY(x->in_use.next, struct watched, node));
     free(x);
     curl_global_cleanup();
 }

@@ -14,7 +14,7 @@
 
 #define EVENTS_PER_TURN 64
 
-enum job_phase { JOB_IDLE = 0, JOB_WAITING, JOB_RUNNING, JOB_FINISHED };
+enum job_phase { JOB_FINISHED = 0, JOB_WAITING, JOB_RUNNING };
 
 /* loop_work()'s: made for one run. */
 struct work_item {
@@ -186,6 +186,14 @@ const struct turns *loop_turns(const struct loop *loop)
     return &loop->turns;
 }
 
+/* Events of the batch at hand are not for it any more. */
+static void drop_events(struct loop *loop, const struct loop_fd *w)
+{
+    for (int i = 0; i < loop->event_count; i++)
+        if (loop->events[i].data.ptr == w)
+            loop->events[i].data.ptr = NULL;
+}
+
 void loop_watch(struct loop *loop, struct loop_fd *w, uint32_t events)
 {
     struct epoll_event e = {.events = events, .data.ptr = w};
@@ -195,11 +203,17 @@ void loop_watch(struct loop *loop, struct loop_fd *w, uint32_t events)
     int op = !events ? EPOLL_CTL_DEL : w->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     must(epoll_ctl(loop->epoll_fd, op, w->fd, &e) == 0);
     w->events = events;
-    if (events)
-        return;
-    for (int i = 0; i < loop->event_count; i++)
-        if (loop->events[i].data.ptr == w)
-            loop->events[i].data.ptr = NULL;
+    if (!events)
+        drop_events(loop, w);
+}
+
+void loop_forget(struct loop *loop, struct loop_fd *w)
+{
+    /* Fails when it is closed, or another thread's file by now: then it is not in the set. */
+    if (w->events)
+        (void)!epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
+    w->events = 0;
+    drop_events(loop, w);
 }
 
 void loop_timer_init(struct loop_timer *t, void (*fire)(struct loop_timer *t))
@@ -260,11 +274,10 @@ static void helper_finished(struct loop_fd *w, uint32_t events)
         pthread_mutex_lock(&h->lock);
         struct list *node = list_pop(&h->finished);
         struct loop_job *job = node ? LIST_ENTRY(node, struct loop_job, node) : NULL;
-        if (job)
-            job->phase = JOB_IDLE;
         pthread_mutex_unlock(&h->lock);
         if (!job)
             return;
+        job->given = false;
         job->done(job);
     }
 }
@@ -280,7 +293,8 @@ static void helper_start(struct helper *h)
 
 static void helper_give(struct helper *h, struct loop_job *job)
 {
-    must(job->phase == JOB_IDLE);
+    must(!job->given);
+    job->given = true;
     if (!h->runs)
         helper_start(h);
     pthread_mutex_lock(&h->lock);
@@ -331,10 +345,9 @@ void loop_job_start(struct loop *loop, struct loop_job *job)
     helper_give(&loop->disk, job);
 }
 
-/* A job goes from idle and back to it in the loop's thread only, so that this needs no lock. */
 bool loop_job_is_idle(const struct loop_job *job)
 {
-    return __atomic_load_n(&job->phase, __ATOMIC_RELAXED) == JOB_IDLE;
+    return !job->given;
 }
 
 /* The owner of the lock. */
@@ -360,6 +373,6 @@ void loop_job_drop(struct loop *loop, struct loop_job *job)
     pthread_mutex_lock(&loop->disk.lock);
     settle(&loop->disk, job);
     list_remove(&job->node);
-    job->phase = JOB_IDLE;
+    job->given = false;
     pthread_mutex_unlock(&loop->disk.lock);
 }

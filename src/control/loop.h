@@ -32,7 +32,8 @@ struct loop_job {
     struct list node;
     void (*work)(struct loop_job *job); /* in the helper thread */
     void (*done)(struct loop_job *job); /* in the loop, after it */
-    uint8_t phase;                      /* loop.c's */
+    uint8_t phase;                      /* loop.c's, under its lock */
+    bool given;                         /* loop.c's, the loop's thread only: not idle */
 };
 
 struct result loop_create(struct loop **ret, struct why *why);
@@ -50,6 +51,8 @@ const struct turns *loop_turns(const struct loop *loop);
 
 /* Watches or changes what is watched; events 0 stops watching (the descriptor stays open). */
 void loop_watch(struct loop *loop, struct loop_fd *w, uint32_t events);
+/* Stops watching a descriptor that may have been closed by somebody else already. */
+void loop_forget(struct loop *loop, struct loop_fd *w);
 void loop_timer_init(struct loop_timer *t, void (*fire)(struct loop_timer *t));
 void loop_timer_set(struct loop *loop, struct loop_timer *t, uint64_t at_ns);
 void loop_timer_cancel(struct loop *loop, struct loop_timer *t);

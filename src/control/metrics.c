@@ -248,6 +248,51 @@ static void put_retries(struct buf *out, const struct row *rows, uint32_t count)
     }
 }
 
+static void put_suite(struct buf *out, uint16_t number)
+{
+    static const struct {
+        uint16_t number;
+        const char *name;
+    } suites[] = {
+        {0x1301, "TLS_AES_128_GCM_SHA256"},
+        {0x1302, "TLS_AES_256_GCM_SHA384"},
+        {0x1303, "TLS_CHACHA20_POLY1305_SHA256"},
+        {0xc02b, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"},
+        {0xc02c, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"},
+        {0xc02f, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
+        {0xc030, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"},
+        {0xcca8, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"},
+        {0xcca9, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"},
+    };
+    for (size_t i = 0; i < sizeof suites / sizeof *suites; i++) {
+        if (suites[i].number == number) {
+            buf_put_str(out, suites[i].name);
+            return;
+        }
+    }
+    buf_printf(out, "0x%04x", number);
+}
+
+static void put_tls(struct buf *out, const struct row *rows, uint32_t count)
+{
+    const char *family = family_names[rows->owner->family];
+    char name[80];
+    snprintf(name, sizeof name, "traefik_%s_requests_tls_total", family);
+    put_head(out, name, "counter", "Requests over TLS, by version and cipher suite.");
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t labels = rows[i].cell.labels;
+        if (series_kind_of(labels) != SERIES_TLS)
+            continue;
+        buf_printf(out, "%s{tls_version=\"%s\",tls_cipher=\"", name,
+                   series_protocol_of(labels) ? "1.3" : "1.2");
+        put_suite(out, series_status_of(labels));
+        put_label(out, "\",", family, rows[i].owner->name);
+        if (rows[i].owner->family == FAMILY_ROUTER)
+            put_label(out, ",", "service", rows[i].owner->more);
+        buf_printf(out, "} %llu\n", (unsigned long long)rows[i].cell.buckets[0]);
+    }
+}
+
 static void put_open(struct buf *out, const struct row *rows, uint32_t count)
 {
     put_head(out, "traefik_open_connections", "gauge", "Connections of clients that are open.");
@@ -275,6 +320,7 @@ static void put_named(const struct admin_view *v, struct buf *out)
         }
         for (int what = 0; what < WHATS; what++)
             put_metric(out, &v->snapshot->metrics, begin, end - first, (enum what)what);
+        put_tls(out, begin, end - first);
         if (family == FAMILY_SERVICE)
             put_retries(out, begin, end - first);
     }

@@ -51,7 +51,8 @@ static const struct jump {
     {ORDER_POLL, ORDER_FINALIZE}, /* the request never arrived */
     {ORDER_READY, ORDER_DOWNLOAD},
     {ORDER_READY, ORDER_POLL},
-    {ORDER_READY, ORDER_CLEANUP}, /* a rehearsal ends here */
+    {ORDER_READY, ORDER_CLEANUP},    /* a rehearsal ends here */
+    {ORDER_VALIDATE, ORDER_PRESENT}, /* the next value of a name that holds one */
 };
 
 const char *order_step_name(enum order_step step)
@@ -197,6 +198,10 @@ static void stop_waiting(struct order *o)
     if (o->dns)
         propagation_cancel(o->dns);
     o->dns = NULL;
+    preflight_cancel(o->preflight);
+    o->preflight = NULL;
+    free(o->challenges);
+    o->challenges = NULL;
     challenges_wait_cancel(&o->answered);
     state_wait_cancel(&o->disk);
     store_put_cancel(&o->put);
@@ -206,6 +211,8 @@ static void stop_waiting(struct order *o)
 static void order_free(struct order *o)
 {
     stop_waiting(o);
+    if (o->holds)
+        provider_release(o->resolver->provider, o);
     order_clear_authz(o);
     order_record_free(&o->record);
     buf_free(&o->chain_pem);
@@ -261,7 +268,8 @@ static void run_step(struct order *o)
 {
     const struct step *step = &steps[o->record.step];
     crash_point(step->name, "before");
-    log_debug("%s: step %s: %s", order_label(o), step->name, step->text);
+    log_line(o->resolver->config->log_steps ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, "%s: step %s: %s",
+             order_label(o), step->name, step->text);
     if (step->deadline_s)
         order_set_deadline(o, step->deadline_s);
     step->run(o);
@@ -417,11 +425,6 @@ static void join_reasons(const struct order_record *r, struct buf *out)
                        order_challenge_name((enum order_challenge)i), r->failed_challenges[i]);
 }
 
-static bool has_several(const struct config_resolver *c)
-{
-    return (c->dns_provider != NULL) + c->http_challenge + c->tls_challenge > 1;
-}
-
 void order_fail_challenge(struct order *o, enum order_challenge challenge, enum acme_class class,
                           const char *type, uint32_t retry_after_s, const char *fmt, ...)
 {
@@ -432,7 +435,7 @@ void order_fail_challenge(struct order *o, enum order_challenge challenge, enum 
     va_start(ap, fmt);
     vsnprintf(text.text, sizeof text.text, fmt, ap);
     va_end(ap);
-    if (!has_several(o->resolver->config)) {
+    if (!order_answer_has_choice(o)) {
         order_fail(o, class, type, retry_after_s, "%s", text.text);
         return;
     }

@@ -65,6 +65,9 @@ struct order *order_start(const struct order_env *env, struct resolver *resolver
  * not over: a CA may be about to look. */
 void order_answer_restore(struct challenges *challenges, struct resolver_set *resolvers,
                           struct state *state);
+/* The challenge that proves a name, for an order of the resolver that begins now. False: none. */
+bool order_challenge_of(struct resolver *resolver, struct state *state, const char *name,
+                        enum order_challenge *ret);
 /* Stops without a trace: the journal stays as it is. Provider calls must be over (the host is
  * destroyed first). */
 void order_destroy(struct order *order);

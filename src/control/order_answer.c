@@ -6,11 +6,13 @@
 #include "base/log.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 
 #define AGAIN_NS       (1 * NS_PER_S) /* while another order proves the same name */
 #define DELAY_MARGIN_S 60
 
-/* In this order they are tried: that which costs least and says soonest what is wrong first. */
+/* In this order they are tried, behind the one that a name was proven by last: that which costs
+ * least and says soonest what is wrong first. */
 static const enum order_challenge preference[] = {ORDER_CHALLENGE_HTTP, ORDER_CHALLENGE_TLS,
                                                   ORDER_CHALLENGE_DNS};
 #define PREFERENCES (sizeof preference / sizeof preference[0])
@@ -28,6 +30,12 @@ static bool is_allowed(const struct config_resolver *c, enum order_challenge cha
     default:
         return c->dns_provider != NULL;
     }
+}
+
+bool order_answer_has_choice(const struct order *o)
+{
+    const struct config_resolver *c = o->resolver->config;
+    return (c->dns_provider != NULL) + c->http_challenge + c->tls_challenge > 1;
 }
 
 /* RFC 8555 section 8.3, RFC 8737 section 3 and RFC 8738 section 7: wildcards only by DNS, addresses
@@ -52,18 +60,39 @@ static bool is_offered(const struct document_authorization *offer, enum order_ch
     return false;
 }
 
+static bool is_possible(const struct order *o, enum order_challenge challenge, const char *name,
+                        const struct document_authorization *offer)
+{
+    return is_allowed(o->resolver->config, challenge) && is_able(o, challenge, name) &&
+           !o->record.failed_challenges[challenge] && (!offer || is_offered(offer, challenge));
+}
+
 bool order_answer_choose(const struct order *o, const char *name,
                          const struct document_authorization *offer, enum order_challenge *ret)
 {
+    enum order_challenge last;
+    if (order_answer_has_choice(o) &&
+        learnt_find_challenge(o->env.state, o->record.resolver, name, clock_wall_s(), &last) &&
+        is_possible(o, last, name, offer)) {
+        *ret = last;
+        return true;
+    }
     for (size_t i = 0; i < PREFERENCES; i++) {
-        enum order_challenge challenge = preference[i];
-        if (!is_allowed(o->resolver->config, challenge) || !is_able(o, challenge, name) ||
-            o->record.failed_challenges[challenge] || (offer && !is_offered(offer, challenge)))
+        if (!is_possible(o, preference[i], name, offer))
             continue;
-        *ret = challenge;
+        *ret = preference[i];
         return true;
     }
     return false;
+}
+
+bool order_challenge_of(struct resolver *resolver, struct state *state, const char *name,
+                        enum order_challenge *ret)
+{
+    struct order o = {.resolver = resolver,
+                      .env = {.state = state},
+                      .record = {.resolver = (char *)resolver->config->name}};
+    return order_answer_choose(&o, name, NULL, ret);
 }
 
 const char *order_answer_unprovable(const struct order *o)
@@ -179,11 +208,16 @@ void order_answer_withdraw(struct order *o, const struct order_txt *t)
         challenges_drop_tls(o->env.challenges, t->key_auth);
 }
 
-void order_answer_proven(struct order *o, const char *domain)
+void order_answer_proven(struct order *o, const struct order_authz *a)
 {
     for (uint32_t i = 0; i < o->record.txt_count; i++)
-        if (!strcmp(o->record.txts[i].domain, domain))
+        if (!strcmp(o->record.txts[i].domain, a->domain))
             order_answer_withdraw(o, &o->record.txts[i]);
+    if (!order_answer_has_choice(o) || o->record.trial)
+        return;
+    char *name = mem_printf("%s%s", a->wildcard ? "*." : "", a->domain);
+    learnt_challenge(o->env.state, o->record.resolver, name, a->challenge, clock_wall_s());
+    free(name);
 }
 
 /* ---- after a restart --------------------------------------------------------------------------

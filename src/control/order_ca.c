@@ -448,7 +448,8 @@ static void respond_next(struct order *o)
 {
     while (o->index < o->authz_count &&
            (o->authz[o->index].status == DOCUMENT_STATUS_VALID ||
-            o->authz[o->index].challenge_status != DOCUMENT_STATUS_PENDING))
+            o->authz[o->index].challenge_status != DOCUMENT_STATUS_PENDING ||
+            order_dns_waits(o, &o->authz[o->index])))
         o->index++;
     if (o->index == o->authz_count) {
         order_say(o, "the CA has been told to look");
@@ -499,7 +500,8 @@ static void on_validated(void *arg, const struct acme_answer *answer)
         order_say(o, "the CA accepted %s%s after %.1f s", doc.wildcard ? "*." : "", doc.identifier,
                   order_step_seconds(o));
         o->authz[o->index].status = status;
-        order_answer_proven(o, o->authz[o->index].domain);
+        order_answer_proven(o, &o->authz[o->index]);
+        order_dns_proven(o, &o->authz[o->index]);
         o->index++;
         o->polls = 0;
         validate_next(o);
@@ -512,9 +514,12 @@ static void on_validated(void *arg, const struct acme_answer *answer)
 
 static void validate_next(struct order *o)
 {
-    while (o->index < o->authz_count && o->authz[o->index].status == DOCUMENT_STATUS_VALID)
+    while (o->index < o->authz_count && (o->authz[o->index].status == DOCUMENT_STATUS_VALID ||
+                                         order_dns_waits(o, &o->authz[o->index])))
         o->index++;
-    if (o->index == o->authz_count)
+    if (o->index == o->authz_count && order_dns_is_left(o))
+        order_goto(o, ORDER_PRESENT);
+    else if (o->index == o->authz_count)
         order_next(o);
     else
         o->call = acme_post(o->ca->acme, o->authz[o->index].url, span_of(NULL, 0), on_validated, o);

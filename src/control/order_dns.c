@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/rand.h"
 #include "control/crash_point.h"
 
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #define CLEANUP_TRIES_MAX 4
 #define RATE_WAIT_MAX_S   120
 #define PROPAGATE_SLACK_S 60
+#define NAME_WAIT_NS      NS_PER_S /* for a name that another order has */
 
 static const uint32_t cleanup_wait_s[CLEANUP_TRIES_MAX] = {2, 10, 30, 0};
 
@@ -91,6 +93,12 @@ static bool is_passed_over(const struct order_txt *t)
     return t->leftover || t->challenge != ORDER_CHALLENGE_DNS;
 }
 
+/* ... or one that is not there yet, for its name holds another one. */
+static bool is_not_there(const struct order_txt *t)
+{
+    return is_passed_over(t) || t->phase == ORDER_TXT_PLANNED;
+}
+
 static bool has_values(const struct order *o)
 {
     for (uint32_t i = 0; i < o->record.txt_count; i++)
@@ -102,6 +110,13 @@ static bool has_values(const struct order *o)
 /* ---- place ----------------------------------------------------------------------------------- */
 
 static void place_next(struct order *o);
+
+/* Somebody is asked whether the values are visible. */
+static bool is_checked(const struct order *o)
+{
+    const struct config_resolver *c = o->resolver->config;
+    return c->propagation_authoritative || c->propagation_recursive;
+}
 
 /* Every value of a domain lives at the same place. */
 static void set_place(struct order *o, const char *domain, const char *fqdn, const char *zone)
@@ -124,9 +139,9 @@ static void on_place(void *arg, const struct propagation_place *place)
         if (place->text && place->text[0])
             order_say(o, "%s", place->text);
         set_place(o, domain, place->fqdn, place->zone);
-    } else if (o->resolver->config->propagation_disabled) {
+    } else if (!is_checked(o)) {
         char *fqdn = mem_printf("_acme-challenge.%s.", domain);
-        log_warn("%s: %s; going on, since propagation checks are disabled", order_label(o),
+        log_warn("%s: %s; going on, since nobody is to be asked for the value", order_label(o),
                  place->text);
         set_place(o, domain, fqdn, "");
         free(fqdn);
@@ -240,6 +255,115 @@ static void on_presented(void *arg, const struct provider_answer *answer)
                          o->resolver->config->dns_provider, t->fqdn, answer->text);
 }
 
+/* ---- one value at a name ---- */
+
+static bool is_value_of(const struct order_txt *t, const struct order_authz *a)
+{
+    return t->challenge == ORDER_CHALLENGE_DNS && a->domain && a->token && t->token &&
+           !strcmp(t->domain, a->domain) && !strcmp(t->token, a->token);
+}
+
+bool order_dns_waits(const struct order *o, const struct order_authz *a)
+{
+    if (!o->resolver->info.single_value || a->challenge != ORDER_CHALLENGE_DNS)
+        return false;
+    for (uint32_t i = 0; i < o->record.txt_count; i++) {
+        const struct order_txt *t = &o->record.txts[i];
+        if (!t->leftover && t->phase == ORDER_TXT_PLANNED && is_value_of(t, a))
+            return true;
+    }
+    return false;
+}
+
+void order_dns_proven(struct order *o, const struct order_authz *a)
+{
+    for (uint32_t i = 0; i < o->record.txt_count; i++)
+        if (is_value_of(&o->record.txts[i], a))
+            o->record.txts[i].leftover = true;
+}
+
+bool order_dns_is_left(const struct order *o)
+{
+    for (uint32_t i = 0; i < o->record.txt_count; i++)
+        if (!is_passed_over(&o->record.txts[i]) && o->record.txts[i].phase == ORDER_TXT_PLANNED)
+            return true;
+    return false;
+}
+
+/* The value that stands at the name of another one; UINT32_MAX = the name is free. */
+static uint32_t find_occupant(const struct order_record *r, uint32_t index)
+{
+    for (uint32_t i = 0; i < r->txt_count; i++)
+        if (i != index && r->txts[i].fqdn && r->txts[i].phase != ORDER_TXT_PLANNED &&
+            !strcasecmp(r->txts[i].fqdn, r->txts[index].fqdn))
+            return i;
+    return UINT32_MAX;
+}
+
+/* All names or none: nobody waits for a name while somebody waits for theirs. */
+static bool hold_names(struct order *o)
+{
+    struct order_record *r = &o->record;
+    o->holds = true;
+    for (uint32_t i = 0; i < r->txt_count; i++) {
+        if (is_passed_over(&r->txts[i]) || provider_hold(o->resolver->provider, r->txts[i].fqdn, o))
+            continue;
+        provider_release(o->resolver->provider, o);
+        return false;
+    }
+    return true;
+}
+
+static void on_replaced(void *arg, const struct provider_answer *answer)
+{
+    struct order *o = arg;
+    uint32_t occupant = find_occupant(&o->record, o->index);
+    o->provider_busy = false;
+    if (answer->verdict == PROVIDER_OK || answer->verdict == PROVIDER_GONE) {
+        order_say(o, "TXT value removed at %s: the next one follows",
+                  o->record.txts[o->index].fqdn);
+        order_record_drop_txt(&o->record, occupant);
+        o->index -= occupant < o->index;
+        o->tries = 0;
+        order_save(o);
+        present_next(o);
+        return;
+    }
+    if (wait_and_retry(o, answer, 2, PRESENT_TRIES_MAX, present_next))
+        return;
+    order_fail_challenge(o, ORDER_CHALLENGE_DNS, class_of(answer->verdict), "",
+                         answer->retry_after_s, "DNS provider \"%s\" at %s: %s",
+                         o->resolver->config->dns_provider, o->record.txts[o->index].fqdn,
+                         answer->text);
+}
+
+/* False: the value at `index` is not to be added now; what is to be done instead has begun. */
+static bool make_room(struct order *o)
+{
+    struct order_record *r = &o->record;
+    if (!o->resolver->info.single_value)
+        return true;
+    if (!hold_names(o)) {
+        order_say(o, "waiting: %s holds one value, and another order's is there",
+                  r->txts[o->index].fqdn);
+        order_pause(o, NAME_WAIT_NS + rand_below(NAME_WAIT_NS), present_next);
+        return false;
+    }
+    uint32_t occupant = find_occupant(r, o->index);
+    if (occupant == UINT32_MAX || r->txts[o->index].phase != ORDER_TXT_PLANNED)
+        return true;
+    if (!r->txts[occupant].leftover) {
+        o->index++; /* its turn comes when the CA has seen the other one */
+        present_next(o);
+        return false;
+    }
+    struct provider_txt txt = txt_of(&r->txts[occupant]);
+    o->provider_busy = true;
+    provider_cleanup(o->resolver->provider, &txt, buf_span(&r->txts[occupant].state),
+                     call_deadline_ns(o), on_replaced, o);
+    return false;
+}
+
 static void ask_to_present(struct order *o)
 {
     struct provider_txt txt = txt_of(&o->record.txts[o->index]);
@@ -256,6 +380,8 @@ static void present_next(struct order *o)
         order_next(o);
         return;
     }
+    if (!make_room(o))
+        return;
     /* On disk before it is made; a value that may exist is made again, which changes nothing. */
     struct order_txt *t = &r->txts[o->index];
     if (o->tries == 0)
@@ -289,14 +415,18 @@ static void on_progress(void *arg, const char *text)
 static void on_checked(void *arg, const struct propagation_answer *answer)
 {
     struct order *o = arg;
+    const char *fqdn = o->record.txts[o->index].fqdn;
     o->dns = NULL;
-    if (!answer->ok) {
+    if (!answer->ok && !o->resolver->config->propagation_try) {
         order_fail_challenge(o, ORDER_CHALLENGE_DNS, ACME_DNS, "", 0, "%s", answer->text);
         return;
     }
-    const char *fqdn = o->record.txts[o->index].fqdn;
-    order_say(o, "TXT values visible at %s after %.1f s: %s", fqdn, order_step_seconds(o),
-              answer->text);
+    if (answer->ok)
+        order_say(o, "TXT values visible at %s after %.1f s: %s", fqdn, order_step_seconds(o),
+                  answer->text);
+    else
+        log_warn("%s: the CA is told to look at %s all the same (propagation.onTimeout): %s",
+                 order_label(o), fqdn, answer->text);
     o->index++;
     check_next(o);
 }
@@ -304,7 +434,7 @@ static void on_checked(void *arg, const struct propagation_answer *answer)
 static bool first_of_its_name(const struct order_record *r, uint32_t index)
 {
     for (uint32_t i = 0; i < index; i++)
-        if (!is_passed_over(&r->txts[i]) && !strcmp(r->txts[i].fqdn, r->txts[index].fqdn))
+        if (!is_not_there(&r->txts[i]) && !strcmp(r->txts[i].fqdn, r->txts[index].fqdn))
             return false;
     return true;
 }
@@ -313,7 +443,7 @@ static void check_next(struct order *o)
 {
     struct order_record *r = &o->record;
     while (o->index < r->txt_count &&
-           (is_passed_over(&r->txts[o->index]) || !first_of_its_name(r, o->index)))
+           (is_not_there(&r->txts[o->index]) || !first_of_its_name(r, o->index)))
         o->index++;
     if (o->index == r->txt_count) {
         order_next(o);
@@ -323,7 +453,7 @@ static void check_next(struct order *o)
     uint32_t count = 0;
     const struct order_txt *t = &r->txts[o->index];
     for (uint32_t i = o->index; i < r->txt_count; i++)
-        if (!is_passed_over(&r->txts[i]) && !strcmp(r->txts[i].fqdn, t->fqdn))
+        if (!is_not_there(&r->txts[i]) && !strcmp(r->txts[i].fqdn, t->fqdn))
             values[count++] = r->txts[i].value;
     struct propagation_options options = resolver_propagation(o->resolver);
     uint32_t limit_s = UINT32_MAX - PROPAGATE_SLACK_S;
@@ -335,11 +465,11 @@ static void check_next(struct order *o)
 
 static void check_or_skip(struct order *o)
 {
-    if (!o->resolver->config->propagation_disabled) {
+    if (is_checked(o)) {
         check_next(o);
         return;
     }
-    order_say(o, "propagation checks are disabled: not waiting for the name servers");
+    order_say(o, "nobody is asked whether the TXT values are visible: the CA is told to look");
     order_next(o);
 }
 
@@ -366,6 +496,13 @@ static void on_confirmed(void *arg, const struct provider_answer *answer)
         order_pause(o, wait_s * NS_PER_S, confirm_next);
         return;
     }
+    if (may_come && o->resolver->config->propagation_try) {
+        log_warn("%s: going on all the same (propagation.onTimeout): %s", order_label(o),
+                 answer->text);
+        o->index++;
+        confirm_next(o);
+        return;
+    }
     order_fail(o, may_come ? ACME_DNS : class_of(answer->verdict), "", answer->retry_after_s,
                "DNS provider \"%s\" at %s: %s", o->resolver->config->dns_provider,
                o->record.txts[o->index].fqdn, answer->text);
@@ -374,7 +511,7 @@ static void on_confirmed(void *arg, const struct provider_answer *answer)
 static void confirm_next(struct order *o)
 {
     struct order_record *r = &o->record;
-    while (o->index < r->txt_count && r->txts[o->index].leftover)
+    while (o->index < r->txt_count && is_not_there(&r->txts[o->index]))
         o->index++;
     if (!o->resolver->info.confirms || !o->resolver->provider || o->index == r->txt_count) {
         o->index = 0;

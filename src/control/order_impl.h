@@ -6,7 +6,9 @@
 #pragma once
 
 #include "control/acme/http_client.h"
+#include "control/learnt.h"
 #include "control/order.h"
+#include "control/preflight.h"
 
 /* What the CA wants proven for one identifier. */
 struct order_authz {
@@ -32,13 +34,16 @@ struct order {
     bool journalled;    /* the record is from disk */
     bool provider_busy; /* the host will call back; cannot be cancelled */
 
-    bool without_staple;  /* asked again without must-staple, which the CA has refused */
+    bool asked_staple;    /* the last request had must-staple in it; */
+    bool without_staple;  /* asked again without, as the CA has refused it */
     bool other_challenge; /* after the clean-up another one is tried */
 
     struct loop_timer deadline, pause;
     void (*after_pause)(struct order *o);
     struct acme_call *call;
     struct propagation *dns;
+    struct preflight *preflight;
+    uint8_t *challenges; /* of each name, as long as the preflight looks */
     struct order_keygen *keygen;
     struct challenges_wait answered;
     struct state_wait disk;
@@ -51,6 +56,7 @@ struct order {
     uint32_t tries;       /* within the step */
     uint32_t polls;       /* within the step */
     uint32_t finalizes;   /* within the order */
+    bool holds;           /* has names to itself, at a provider of single values */
     bool value_is_first;  /* nobody tried to add the TXT value at `index` before */
     bool leftovers;       /* a value could not be removed */
     bool disk_failed;     /* failed because the state directory takes no record */
@@ -114,6 +120,8 @@ double order_seconds(const struct order *o);
  * vain before. False: there is none. */
 bool order_answer_choose(const struct order *o, const char *name,
                          const struct document_authorization *offer, enum order_challenge *ret);
+/* The resolver allows several. */
+bool order_answer_has_choice(const struct order *o);
 /* A name that no challenge can prove, or NULL. */
 const char *order_answer_unprovable(const struct order *o);
 /* True when some name's best challenge is this one. */
@@ -122,8 +130,18 @@ bool order_answer_uses(const struct order *o, enum order_challenge challenge);
 void order_answer_list(const struct order *o, struct buf *out);
 /* Takes one from the workers; its place in the record is the caller's to drop. */
 void order_answer_withdraw(struct order *o, const struct order_txt *t);
-/* The CA has seen enough of a name. */
-void order_answer_proven(struct order *o, const char *domain);
+/* The CA has accepted the challenge. */
+void order_answer_proven(struct order *o, const struct order_authz *a);
+
+/* ---- order_dns.c: values one after the other ---------------------------------------------------
+ */
+
+/* A provider that holds one value at a name: this authorization's has to wait for another one's. */
+bool order_dns_waits(const struct order *o, const struct order_authz *a);
+/* The CA has accepted this authorization: its value is only to be removed. */
+void order_dns_proven(struct order *o, const struct order_authz *a);
+/* Some value still has to be added. */
+bool order_dns_is_left(const struct order *o);
 
 /* ---- handlers of the steps (order.def) ------------------------------------------------------- */
 

@@ -83,26 +83,32 @@ static void keep_certificate_url(struct order *o, const struct document_order *d
 
 static bool wants_staple(const struct order *o)
 {
-    return o->resolver->config->must_staple && !o->ca->refuses_staple;
+    return o->resolver->config->must_staple && !o->without_staple &&
+           !learnt_staple_is_refused(o->env.state, o->ca->url, clock_wall_s());
 }
 
 /* A CA without OCSP refuses must-staple, and would at each next try: the request is made once more
  * without it. True when that is to be done; where it is refused too, must-staple was not the
- * reason. */
+ * reason. What counts is what this order's request had in it: another one's answer may have come
+ * while this one was on its way. */
 static bool drop_staple(struct order *o, const struct acme_answer *answer)
 {
     if (answer->class != ACME_UNAUTHORIZED && answer->class != ACME_REJECTED &&
         answer->class != ACME_MALFORMED)
         return false;
-    if (!wants_staple(o)) {
+    if (!o->asked_staple) {
         if (o->without_staple)
-            o->ca->refuses_staple = false;
+            learnt_staple(o->env.state, o->ca->url, false, clock_wall_s());
         return false;
     }
-    log_warn("%s: the CA refuses a certificate with must-staple (%s): asking for one without it; "
-             "set mustStaple = false for this CA",
-             order_label(o), answer->text);
-    o->ca->refuses_staple = o->without_staple = true;
+    if (o->without_staple) /* refused with it and without it */
+        return false;
+    if (!learnt_staple_is_refused(o->env.state, o->ca->url, clock_wall_s()))
+        log_warn("%s: the CA refuses a certificate with must-staple (%s): asking for one without "
+                 "it; set mustStaple = false for this CA",
+                 order_label(o), answer->text);
+    o->without_staple = true;
+    learnt_staple(o->env.state, o->ca->url, true, clock_wall_s());
     return true;
 }
 
@@ -140,7 +146,7 @@ static struct result make_request(const struct order *o, struct buf *csr, struct
     const struct config_resolver *c = o->resolver->config;
     struct result result =
         x509_request(key, (const char *const *)r->names, r->name_count, c->email_addresses,
-                     c->email_address_count, !c->no_common_name, wants_staple(o), csr, why);
+                     c->email_address_count, !c->no_common_name, o->asked_staple, csr, why);
     key_free(key);
     return result;
 }
@@ -149,6 +155,7 @@ static void send_request(struct order *o)
 {
     struct buf csr = {0}, payload = {0};
     struct why why;
+    o->asked_staple = wants_staple(o);
     if (!result_is_ok(make_request(o, &csr, &why))) {
         order_fail(o, ACME_CONFIG, "", 0, "%s", why.text);
     } else {

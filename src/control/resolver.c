@@ -8,8 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#define SUCCESSES 1 /* of the propagation check, in a row */
+#include <sys/stat.h>
 
 /* A hash, so that no secret of the environment is stored; 64 bits are enough to see a change. */
 static void make_fingerprint(struct resolver *r)
@@ -23,10 +22,13 @@ static void make_fingerprint(struct resolver *r)
         c->profile,      c->storage,        c->http_challenge ? c->http_challenge_entrypoint : ""};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         buf_printf(&text, "%s\n", texts[i] ? texts[i] : "");
-    buf_printf(&text, "%d\n%d\n%d\n%d\n%u\n%llu\n", c->key_type, c->no_common_name,
-               c->tls_challenge, c->propagation_disabled, c->propagation_port,
-               (unsigned long long)c->client_timeout_ms);
+    buf_printf(&text, "%d\n%d\n%d\n%u\n%llu\n", c->key_type, c->no_common_name, c->tls_challenge,
+               c->propagation_port, (unsigned long long)c->client_timeout_ms);
+    buf_printf(&text, "%d %d %d %u %u\n", c->propagation_authoritative, c->propagation_recursive,
+               c->propagation_try, c->propagation_successes, c->propagation_timeout_s);
     buf_printf(&text, "%d %d %d %d\n", c->check_caa, c->check_clock, c->check_disk, c->must_staple);
+    buf_printf(&text, "%d %d %d %u\n", c->check_address, c->check_port, c->check_txt,
+               c->public_address_count);
     for (uint32_t i = 0; i < c->ca_server_count; i++)
         buf_printf(&text, "%s\n", c->ca_servers[i]);
     for (uint32_t i = 0; i < c->email_address_count; i++)
@@ -44,6 +46,20 @@ static void make_fingerprint(struct resolver *r)
     buf_free(&hex);
 }
 
+/* Folders on the way from the state directory to a storage in it; others are for a person to make.
+ * What cannot be made is told when the storage is opened. */
+static void make_folders(const char *state_directory, const char *storage)
+{
+    size_t len = strlen(state_directory);
+    if (strncmp(storage, state_directory, len) != 0 || storage[len] != '/')
+        return;
+    for (const char *slash = storage + len + 1; (slash = strchr(slash, '/')); slash++) {
+        char *folder = mem_strndup(storage, (size_t)(slash - storage));
+        mkdir(folder, 0700);
+        free(folder);
+    }
+}
+
 static struct result open_store(struct resolver_set *set, uint32_t index, struct why *why)
 {
     const char *path = set->config->resolvers[index].storage;
@@ -54,6 +70,7 @@ static struct result open_store(struct resolver_set *set, uint32_t index, struct
                 return why_fail(why, ERR_STORE, "%s", set->items[i].problem.text);
             return result_ok();
         }
+    make_folders(set->config->state_directory, path);
     TRY(store_pool_take(set->pool, path, &set->items[index].store, why));
     set->stores[set->store_count++] = set->items[index].store;
     return result_ok();
@@ -106,6 +123,7 @@ static void prepare(struct resolver_set *set, uint32_t index)
 {
     struct resolver *r = &set->items[index];
     r->config = &set->config->resolvers[index];
+    r->all = set->config;
     make_fingerprint(r);
     prepare_provider(r, set->host);
     struct result result = open_store(set, index, &r->problem);
@@ -206,10 +224,8 @@ void resolver_set_inherit(struct resolver_set *set, const struct resolver_set *o
         struct resolver *r = resolver_find(set, old->items[i].config->name);
         for (uint32_t k = 0; r && k < old->items[i].ca_count; k++) {
             struct resolver_ca *ca = resolver_find_ca(r, old->items[i].cas[k].url);
-            if (!ca)
-                continue;
-            ca->hold_until_s = old->items[i].cas[k].hold_until_s;
-            ca->refuses_staple = old->items[i].cas[k].refuses_staple;
+            if (ca)
+                ca->hold_until_s = old->items[i].cas[k].hold_until_s;
         }
     }
 }
@@ -248,12 +264,20 @@ struct resolver_ca *resolver_find_ca(struct resolver *r, const char *url)
 
 struct propagation_options resolver_propagation(const struct resolver *r)
 {
+    const struct config_resolver *c = r->config;
+    const struct provider_info *i = &r->info;
+    uint32_t timeout_s =
+        c->propagation_timeout_s ? c->propagation_timeout_s : i->propagation_timeout_s;
+    uint32_t interval_s =
+        c->propagation_interval_s ? c->propagation_interval_s : i->polling_interval_s;
     return (struct propagation_options){
-        .resolvers = r->config->dns_resolvers,
-        .resolver_count = r->config->dns_resolver_count,
-        .port = r->config->propagation_port,
-        .successes = SUCCESSES,
-        .timeout_s = r->info.propagation_timeout_s ? r->info.propagation_timeout_s : 60,
-        .interval_s = r->info.polling_interval_s ? r->info.polling_interval_s : 2,
+        .resolvers = c->dns_resolvers,
+        .resolver_count = c->dns_resolver_count,
+        .port = c->propagation_port,
+        .skip_servers = !c->propagation_authoritative,
+        .ask_resolvers = c->propagation_recursive,
+        .successes = c->propagation_successes,
+        .timeout_s = timeout_s ? timeout_s : 60,
+        .interval_s = interval_s ? interval_s : 2,
     };
 }

@@ -13,11 +13,11 @@ struct resolver_ca {
     const char *url;
     struct acme *acme;    /* NULL: the resolver's `problem` says why */
     int64_t hold_until_s; /* the CA asked everybody to wait; wall seconds */
-    bool refuses_staple;  /* it has refused a request with must-staple */
 };
 
 struct resolver {
     const struct config_resolver *config;
+    const struct config *all;               /* that it is a part of */
     struct resolver_ca cas[CONFIG_CAS_MAX]; /* to be tried in this order */
     uint32_t ca_count;
     struct resolver_ca staging; /* for rehearsals; url "" = none */

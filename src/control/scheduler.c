@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/must.h"
+#include "control/learnt.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -230,11 +231,32 @@ static bool find_ca(struct scheduler *s, struct want *w, int64_t now_s)
     return false;
 }
 
+/* A certificate that was obtained within the ledger's window and is revoked already: what revokes
+ * it may do so again. */
+static bool is_revoked_again(struct scheduler *s, struct want *w, int64_t now_s)
+{
+    struct ledger_entry e;
+    ledger_at(s, w, w->ca < w->resolver->ca_count ? w->ca : 0, &e);
+    if (!e.cert_count)
+        return false;
+    w->next_s = e.certs[e.cert_count - 1] + ledger_backoff_s(e.cert_count);
+    if (w->next_s <= now_s)
+        return false;
+    snprintf(w->waiting.text, sizeof w->waiting.text,
+             "the certificate is revoked, and %u for these names were obtained in the last 168 "
+             "hours",
+             e.cert_count);
+    return true;
+}
+
 /* May the want's order start now? Else next_s and `waiting` tell. */
 static bool is_due(struct scheduler *s, struct want *w, int64_t now_s)
 {
     w->waiting.text[0] = 0;
-    if (w->have && !w->unfinished && !w->asked && scheduler_due_s(w) > now_s) {
+    bool replaced = w->have && w->revoked && !w->unfinished && !w->asked;
+    if (replaced && is_revoked_again(s, w, now_s))
+        return false;
+    if (w->have && !w->unfinished && !w->asked && !replaced && scheduler_due_s(w) > now_s) {
         w->next_s = scheduler_due_s(w);
         return false;
     }
@@ -441,20 +463,37 @@ void scheduler_destroy(struct scheduler *s)
     free(s);
 }
 
+static struct want *find_want(struct scheduler *s, const char *resolver, const char *const *names,
+                              uint32_t count)
+{
+    char id[ORDER_ID_LEN + 1];
+    struct resolver *r = resolver_find(s->o.resolvers, resolver);
+    if (!r)
+        return NULL;
+    order_id_make(resolver, r->config->ca_server, names, count, id);
+    return wants_find(&s->wants, id);
+}
+
+void scheduler_revoked(struct scheduler *s, const char *resolver, const char *const *names,
+                       uint32_t count, int64_t not_before_s)
+{
+    struct want *w = find_want(s, resolver, names, count);
+    if (!w || !w->have || w->revoked || w->not_before_s != not_before_s)
+        return;
+    w->revoked = true;
+    w->next_s = 0;
+    wake_at(s, 0);
+}
+
 void scheduler_know(struct scheduler *s, const struct store_cert *cert, int64_t not_before_s,
                     int64_t not_after_s, uint64_t seed, const char *ari_id)
 {
-    struct resolver *resolver = resolver_find(s->o.resolvers, cert->resolver);
-    if (!resolver)
-        return;
-    char id[ORDER_ID_LEN + 1];
     const char **names = mem_alloc((cert->san_count + 1) * sizeof *names);
     names[0] = cert->main;
     for (uint32_t i = 0; i < cert->san_count; i++)
         names[i + 1] = cert->sans[i];
-    order_id_make(cert->resolver, resolver->config->ca_server, names, cert->san_count + 1, id);
+    struct want *w = find_want(s, cert->resolver, names, cert->san_count + 1);
     free(names);
-    struct want *w = wants_find(&s->wants, id);
     if (w)
         scheduler_know_want(s, w, not_before_s, not_after_s, seed, ari_id);
 }
@@ -474,6 +513,7 @@ void scheduler_know_want(struct scheduler *s, const struct want *want, int64_t n
     if (w->have && w->not_before_s > not_before_s)
         return;
     struct why warning;
+    w->revoked = w->have && w->revoked && w->not_before_s == not_before_s;
     w->have = true;
     w->not_before_s = not_before_s;
     w->not_after_s = not_after_s;
@@ -506,6 +546,7 @@ void scheduler_start(struct scheduler *s)
     must(!s->started);
     s->started = true;
     ledger_prune(s->o.ledger, clock_wall_s());
+    learnt_prune(s->o.state, clock_wall_s());
     take_up_all(s);
     wake_at(s, 0);
 }
@@ -519,6 +560,7 @@ static void inherit(struct want *w, const struct want *old)
     w->not_before_s = old->not_before_s;
     w->not_after_s = old->not_after_s;
     w->seed = old->seed;
+    w->revoked = old->revoked;
     w->unfinished = old->unfinished;
     w->hold_s = old->hold_s;
     w->rehearsed = old->rehearsed;
@@ -569,7 +611,8 @@ void scheduler_plan(struct scheduler *s, const struct want *want, struct schedul
     int64_t now_s = clock_wall_s();
     *ret = (struct scheduler_plan){.budget = s->o.config->duplicate_budget};
     ret->suggested = w.have && w.ari && scheduler_due_s(&w) != w.renewal.due_s;
-    ret->due = w.order || !w.have || w.unfinished || w.asked || scheduler_due_s(&w) <= now_s;
+    ret->due =
+        w.order || !w.have || w.unfinished || w.asked || w.revoked || scheduler_due_s(&w) <= now_s;
     if (!w.order && !is_due(s, &w, now_s)) {
         ret->at_s = w.next_s;
         ret->waiting = w.waiting;
@@ -578,6 +621,7 @@ void scheduler_plan(struct scheduler *s, const struct want *want, struct schedul
     ledger_at(s, &w, w.ca, &e);
     ret->used = e.cert_count;
     ret->ca = w.resolver->cas[w.ca].url;
+    ret->ca_index = w.ca;
     ret->rehearsal = w.trial;
 }
 

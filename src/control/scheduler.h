@@ -42,6 +42,11 @@ void scheduler_know(struct scheduler *s, const struct store_cert *cert, int64_t 
 /* The same for a want of scheduler_wants(). */
 void scheduler_know_want(struct scheduler *s, const struct want *want, int64_t not_before_s,
                          int64_t not_after_s, uint64_t seed, const char *ari_id);
+/* Its CA says that a want's certificate, the one that begins then, is revoked: another one is
+ * obtained at once, as far as the ledger allows. Ones that are revoked soon after they were
+ * obtained are replaced later and later. */
+void scheduler_revoked(struct scheduler *s, const char *resolver, const char *const *names,
+                       uint32_t count, int64_t not_before_s);
 /* Its certificate is in no store any more. */
 void scheduler_forget_want(struct scheduler *s, const struct want *want);
 /* Takes up what the journal has, then whatever is due. */
@@ -50,6 +55,7 @@ void scheduler_start(struct scheduler *s);
 /* What would be done for a want, and what is left of its budget. */
 struct scheduler_plan {
     const char *ca; /* URL of the CA that is asked; borrowed */
+    uint32_t ca_index;
     int64_t at_s;   /* 0 = at once, or at work already */
     bool due;       /* there is something to do at at_s; else a certificate is valid for longer */
     bool suggested; /* at_s is the CA's own suggestion (RFC 9773) */

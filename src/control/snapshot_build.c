@@ -197,7 +197,8 @@ static void build_services(struct snapshot *s, const struct config *config)
                                   .max_idle_per_server = c->max_idle_per_server,
                                   .transport = c->transport,
                                   .proxy_version = (uint8_t)c->proxy_version,
-                                  .termination_ms = ms(c->termination_ms)};
+                                  .termination_ms = ms(c->termination_ms),
+                                  .keep_alive_ms = ms(c->keep_alive_ms)};
         for (uint32_t k = 0; k < c->server_count; k++) {
             const struct config_server *v = &c->servers[k];
             s->servers[s->server_count++] = (struct snap_server){.url = span_str(v->url),
@@ -223,6 +224,7 @@ static uint64_t transport_id(const struct snapshot *s, const struct snap_transpo
     }
     buf_put_be(&all, t->insecure, 1);
     buf_put_be(&all, t->no_http2, 1);
+    buf_put_be(&all, t->no_alpn, 1);
     digest_once(DIGEST_SHA256, buf_span(&all), digest);
     buf_wipe_free(&all);
     struct reader r = reader_of(span_of(digest, 8));
@@ -243,6 +245,7 @@ static void build_transports(struct snapshot *s, const struct config *config)
         *t = (struct snap_transport){.name = span_str(c->name),
                                      .insecure = c->insecure,
                                      .no_http2 = c->no_http2,
+                                     .no_alpn = c->tcp,
                                      .server_name = span_str(c->server_name),
                                      .peer_uri = span_str(c->peer_uri),
                                      .roots = c->roots,

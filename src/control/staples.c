@@ -12,10 +12,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LOOK_S      3600 /* at the latest: the wall clock may be set meanwhile */
-#define CHANCES     16
-#define OK_HTTP     200
-#define UNTIL_BYTES 8 /* in front of a stored answer */
+#define LOOK_S        3600 /* at the latest: the wall clock may be set meanwhile */
+#define CLOCK_SLACK_S 60   /* a smaller step back changes nothing */
+#define PRUNE_S       21600
+#define ENDED_S       86400 /* certificates that have ended are looked at so rarely */
+#define CHANCES       16
+#define OK_HTTP       200
+#define UNTIL_BYTES   8 /* in front of a stored answer */
+
+_Static_assert(OCSP_RESPONSE_MAX + 64 <= PUBLISH_STAPLE_MAX, "what is shown may be too long");
 
 struct staple_record {
     struct list node; /* in staples.all */
@@ -25,7 +30,8 @@ struct staple_record {
     struct loop_timer timer;
     struct http_call *call;
     int64_t due_s;         /* wall seconds */
-    int64_t this_update_s; /* of what is shown */
+    int64_t planned_s;     /* when `timer` was set */
+    int64_t this_update_s; /* of the newest answer that counts */
     uint32_t failures;     /* in a row */
     bool wanted;
     bool told_revoked;
@@ -35,6 +41,7 @@ struct staples {
     struct staples_options o;
     struct http_client *http;
     struct list all, due;
+    struct loop_timer prune;
     uint32_t calls;
 };
 
@@ -69,6 +76,7 @@ static void plan(struct staple_record *r)
     if (r->cert->staple.len && r->cert->staple_until_s < next_s)
         next_s = r->cert->staple_until_s;
     uint64_t wait_s = next_s > now_s ? (uint64_t)(next_s - now_s) : 0;
+    r->planned_s = now_s;
     loop_timer_set(r->owner->o.loop, &r->timer,
                    clock_now_ns() + (wait_s < LOOK_S ? wait_s : LOOK_S) * NS_PER_S);
 }
@@ -85,10 +93,17 @@ static void show(struct staple_record *r, struct span response, int64_t until_s)
 
 static void take_back(struct staple_record *r)
 {
-    if (!r->cert->staple.len)
-        return;
-    show(r, span_of(NULL, 0), 0);
-    r->this_update_s = 0;
+    if (r->cert->staple.len)
+        show(r, span_of(NULL, 0), 0);
+}
+
+static void show_answer(struct staple_record *r, const struct ocsp_answer *a)
+{
+    struct buf shown = {0};
+    ocsp_answer_put(a, &shown);
+    show(r, buf_span(&shown), a->until_s);
+    r->this_update_s = a->this_update_s;
+    buf_free(&shown);
 }
 
 /* Leaf and issuer out of the chain; false when the issuer is not in it. */
@@ -107,11 +122,11 @@ static struct span key_of(const struct staple_record *r)
     return span_of(r->cert->leaf.sha256, sizeof r->cert->leaf.sha256);
 }
 
-static void keep(struct staple_record *r, struct span response, int64_t until_s)
+static void keep(struct staple_record *r)
 {
     struct buf value = {0};
-    buf_put_be(&value, (uint64_t)until_s, UNTIL_BYTES);
-    buf_put_span(&value, response);
+    buf_put_be(&value, (uint64_t)r->cert->staple_until_s, UNTIL_BYTES);
+    buf_put_span(&value, buf_span(&r->cert->staple));
     state_put_soon(r->owner->o.state, STATE_OCSP, key_of(r), buf_span(&value));
     buf_free(&value);
 }
@@ -121,69 +136,80 @@ static void forget(struct staple_record *r)
     state_remove_soon(r->owner->o.state, STATE_OCSP, key_of(r));
 }
 
-/* What was kept is judged anew: the disk may hold anything, and time has passed. */
+/* What was kept is judged anew: the disk may hold anything, and time has passed. What is not good
+ * now is left: the next answer takes its place, or its end comes. */
 static void load(struct staple_record *r, const struct ocsp_subject *subject, int64_t now_s)
 {
     struct buf value = {0};
     struct ocsp_answer answer;
     struct why ignored;
-    if (result_is_ok(state_get(r->owner->o.state, STATE_OCSP, key_of(r), &value))) {
-        struct span response = span_skip(buf_span(&value), UNTIL_BYTES);
-        if (result_is_ok(ocsp_response_read(response, subject, now_s, &answer, &ignored)) &&
-            answer.status == OCSP_GOOD) {
-            show(r, response, answer.until_s);
-            r->this_update_s = answer.this_update_s;
-            r->due_s = staples_due_s(answer.this_update_s, answer.until_s, now_s,
-                                     (uint32_t)rand_below(CHANCES));
-        } else {
-            forget(r);
-        }
+    if (result_is_ok(state_get(r->owner->o.state, STATE_OCSP, key_of(r), &value)) &&
+        result_is_ok(ocsp_response_read(span_skip(buf_span(&value), UNTIL_BYTES), subject, now_s,
+                                        &answer, &ignored)) &&
+        answer.status == OCSP_GOOD) {
+        show_answer(r, &answer);
+        r->due_s = staples_due_s(answer.this_update_s, answer.until_s, now_s,
+                                 (uint32_t)rand_below(CHANCES));
     }
     buf_free(&value);
 }
 
-struct sweep {
-    struct state *state;
-    int64_t now_s;
-};
-
-static void drop_stale(void *arg, struct span key, struct span value)
+static bool is_stale(void *arg, struct span key, struct span value)
 {
-    const struct sweep *s = arg;
+    const int64_t *now_s = arg;
     struct reader in = reader_of(value);
-    if ((int64_t)reader_be(&in, UNTIL_BYTES) <= s->now_s || in.bad)
-        state_remove_soon(s->state, STATE_OCSP, key);
+    return (int64_t)reader_be(&in, UNTIL_BYTES) <= *now_s || in.bad;
+}
+
+/* Certificates come and go for years: what was said of those that went must not fill the state. */
+static void prune(struct staples *s)
+{
+    int64_t now_s = clock_wall_s();
+    struct why why;
+    if (!result_is_ok(state_prune(s->o.state, STATE_OCSP, is_stale, &now_s, &why)))
+        log_warn("OCSP answers whose time is over: %s", why.text);
+    loop_timer_set(s->o.loop, &s->prune, clock_now_ns() + PRUNE_S * NS_PER_S);
+}
+
+static void prune_fired(struct loop_timer *t)
+{
+    prune(LIST_ENTRY(t, struct staples, prune));
 }
 
 /* ---- answers -------------------------------------------------------------------------------- */
 
-static void take_good(struct staple_record *r, struct span response, const struct ocsp_answer *a,
-                      int64_t now_s)
+static void take_good(struct staple_record *r, const struct ocsp_answer *a, int64_t now_s)
 {
     if (r->failures)
         log_info("%s: its OCSP responder answers again", label(r));
     r->failures = 0;
-    r->told_revoked = false;
-    /* Of several caches one may be behind: an older answer never replaces a newer one. */
-    if (a->this_update_s > r->this_update_s || !r->cert->staple.len) {
-        show(r, response, a->until_s);
-        keep(r, response, a->until_s);
-        r->this_update_s = a->this_update_s;
+    /* Of several caches one may be behind: an older answer never replaces a newer one, nor one that
+     * says revoked. */
+    if (a->this_update_s > r->this_update_s || (!r->cert->staple.len && !r->told_revoked)) {
+        show_answer(r, a);
+        keep(r);
+        r->told_revoked = false;
     }
-    r->due_s = staples_due_s(r->this_update_s, r->cert->staple_until_s, now_s,
+    bool has = r->cert->staple.len > 0;
+    r->due_s = staples_due_s(has ? r->this_update_s : a->this_update_s,
+                             has ? r->cert->staple_until_s : a->until_s, now_s,
                              (uint32_t)rand_below(CHANCES));
 }
 
 static void take_revoked(struct staple_record *r, const struct ocsp_answer *a, int64_t now_s)
 {
     if (!r->told_revoked)
-        log_error("%s: its certificate %s (%s) is revoked, says its CA: get another one", label(r),
-                  r->cert->leaf.serial, r->cert->origin);
+        log_error("%s: its certificate %s (%s) is revoked, says its CA%s", label(r),
+                  r->cert->leaf.serial, r->cert->origin,
+                  r->cert->source == PUBLISH_SOURCE_ACME ? "" : ": get another one");
     r->told_revoked = true;
     r->failures = 0;
+    if (a->this_update_s > r->this_update_s)
+        r->this_update_s = a->this_update_s;
     take_back(r);
     forget(r);
     r->due_s = staples_due_s(a->this_update_s, a->until_s, now_s, (uint32_t)rand_below(CHANCES));
+    r->owner->o.revoked(r->owner->o.arg, r->cert);
 }
 
 static void fail(struct staple_record *r, uint32_t retry_after_s, const char *text)
@@ -191,13 +217,16 @@ static void fail(struct staple_record *r, uint32_t retry_after_s, const char *te
     int64_t now_s = clock_wall_s();
     uint32_t wait_s = staples_backoff_s(++r->failures);
     wait_s += (uint32_t)rand_below(wait_s / 8 + 1);
+    /* Nobody has signed it: it must not be what lets an answer run out. */
+    retry_after_s = retry_after_s < STAPLES_RETRY_MAX_S ? retry_after_s : STAPLES_RETRY_MAX_S;
     wait_s = wait_s > retry_after_s ? wait_s : retry_after_s;
     r->due_s = now_s + wait_s;
     log_line(r->failures == 1 ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
              "%s: no OCSP answer from %s: %s; asked again in %u s%s", label(r),
              r->cert->leaf.ocsp_url, text, wait_s,
-             r->cert->staple.len ? ", until then the one from before is shown"
-             : r->cert->leaf.must_staple
+             r->cert->staple.len && r->cert->staple_until_s >= r->due_s
+                 ? ", until then the one from before is shown"
+             : r->cert->leaf.must_staple && !r->cert->staple.len
                  ? "; clients that follow must-staple refuse the certificate"
                  : "");
 }
@@ -217,7 +246,7 @@ static void judge(struct staple_record *r, const struct http_reply *reply)
     } else if (!result_is_ok(ocsp_response_read(reply->body, &subject, now_s, &answer, &why))) {
         fail(r, reply->retry_after_s, why.text);
     } else if (answer.status == OCSP_GOOD) {
-        take_good(r, reply->body, &answer, now_s);
+        take_good(r, &answer, now_s);
     } else if (answer.status == OCSP_REVOKED) {
         take_revoked(r, &answer, now_s);
     } else {
@@ -285,6 +314,10 @@ static void fired(struct loop_timer *t)
                  label(r));
         take_back(r);
     }
+    if (now_s + CLOCK_SLACK_S < r->planned_s) /* the clock was set back: its times are void */
+        r->due_s = now_s;
+    if (r->cert->leaf.not_after_s < now_s && r->due_s <= now_s)
+        r->due_s = now_s + ENDED_S; /* responders forget such ones */
     if (r->due_s > now_s) {
         plan(r);
         return;
@@ -374,19 +407,17 @@ struct result staples_create(const struct staples_options *options, struct stapl
 {
     struct staples *s = mem_zalloc(sizeof *s);
     struct http_client_options http = {.timeout_ms = STAPLES_TIMEOUT_MS};
-    struct sweep sweep = {options->state, clock_wall_s()};
     struct publish_watch watch = {.added = added, .dropped = dropped, .arg = s};
     s->o = *options;
     list_init(&s->all);
     list_init(&s->due);
+    loop_timer_init(&s->prune, prune_fired);
     struct result r = http_client_create(options->loop, &http, &s->http, why);
     if (!result_is_ok(r)) {
         free(s);
         return r;
     }
-    struct why said;
-    if (!result_is_ok(state_each(options->state, STATE_OCSP, drop_stale, &sweep, &said)))
-        log_warn("%s", said.text);
+    prune(s);
     publish_state_watch(options->certificates, &watch);
     *ret = s;
     return r;
@@ -396,6 +427,7 @@ void staples_destroy(struct staples *s)
 {
     if (!s)
         return;
+    loop_timer_cancel(s->o.loop, &s->prune);
     while (!list_is_empty(&s->all))
         record_free(LIST_ENTRY(s->all.next, struct staple_record, node));
     http_client_destroy(s->http);

@@ -15,6 +15,7 @@
 #define STAPLES_TIMEOUT_MS    15000
 #define STAPLES_BACKOFF_S     30 /* after the first failure, then twice as long each time */
 #define STAPLES_BACKOFF_MAX_S 3600
+#define STAPLES_RETRY_MAX_S   21600 /* a longer Retry-After is taken as this */
 #define STAPLES_WAIT_MIN_S    5
 
 struct staples;
@@ -25,6 +26,8 @@ struct staples_options {
     struct publish_state *certificates; /* no certificate is in it yet */
     const struct config *config;
     void (*send)(void *arg, struct span messages); /* to the workers */
+    /* Its CA says that it is revoked; told again whenever it says so. */
+    void (*revoked)(void *arg, const struct publish_candidate *cert);
     void *arg;
 };
 

@@ -4,6 +4,8 @@
 #include "control/store/store.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static int usage(void)
@@ -17,16 +19,37 @@ static int usage(void)
     return 2;
 }
 
+/* Opening a place where none is would make one there. */
+static struct result check_source(const char *path, struct why *why)
+{
+    size_t len = strlen(path);
+    bool is_file = len >= 5 && strcmp(path + len - 5, ".json") == 0;
+    char *content = is_file ? mem_strdup(path) : mem_printf("%s/data.mdb", path);
+    bool there = access(content, F_OK) == 0;
+    free(content);
+    return there ? result_ok()
+                 : why_fail(why, ERR_NOT_FOUND,
+                            is_file ? "there is no %s" : "there is no store in %s", path);
+}
+
+/* A file that somebody else is just writing may be empty for a moment. */
+static struct result check_content(struct store *from, const char *path, struct why *why)
+{
+    return store_cert_count(from) || store_account_name(from, 0)
+               ? result_ok()
+               : why_fail(why, ERR_NOT_FOUND, "there is nothing in %s", path);
+}
+
 static int copy(const char *from_path, const char *to_path)
 {
     struct store *from = NULL, *to = NULL;
     struct store_copied copied = {0};
     struct why why = {""};
-    struct result r = result_ok();
-    if (access(from_path, F_OK) == -1)
-        r = why_fail(&why, ERR_NOT_FOUND, "there is no %s", from_path);
+    struct result r = check_source(from_path, &why);
     if (result_is_ok(r))
         r = store_open(from_path, &from, &why);
+    if (result_is_ok(r))
+        r = check_content(from, from_path, &why);
     if (result_is_ok(r))
         r = store_open(to_path, &to, &why);
     if (result_is_ok(r))
@@ -35,9 +58,12 @@ static int copy(const char *from_path, const char *to_path)
         printf("%s: %u accounts and %u certificates were copied from %s\n", to_path,
                copied.accounts, copied.certs, from_path);
     else
-        fprintf(stderr, "ferrule: %s\n", why.text);
+        fprintf(stderr, "ferrule: %s%s\n", why.text,
+                r.code == ERR_PERMISSION && geteuid() == 0
+                    ? " (or run this as the user that ferrule runs as)"
+                    : "");
     if (copied.left_out)
-        fprintf(stderr, "ferrule: %u certificates cannot be read and were left out\n",
+        fprintf(stderr, "ferrule: %u accounts or certificates cannot be read and were left out\n",
                 copied.left_out);
     store_close(from);
     store_close(to);

@@ -10,87 +10,164 @@
 #define EVERY_S   86400
 #define KEEP_S    (30 * 86400)  /* in the store, after its end */
 #define ARCHIVE_S (365 * 86400) /* in the archive, after its end */
+#define MOVES_MAX 200           /* in one run: nobody else is answered meanwhile */
+
+/* What one run takes out of a store. */
+struct leftovers {
+    const struct publish_candidate *items[MOVES_MAX];
+    uint32_t count;
+};
 
 /* "acme.json" -> "acme.archive.json", "acme" -> "acme.archive" */
 static char *archive_path(const char *storage)
 {
     size_t len = strlen(storage);
     bool is_file = len >= 5 && strcmp(storage + len - 5, ".json") == 0;
+    while (!is_file && len > 1 && storage[len - 1] == '/')
+        len--;
     return mem_printf("%.*s.archive%s", (int)(is_file ? len - 5 : len), storage,
                       is_file ? ".json" : "");
 }
 
-/* Of a resolver of ours, but nothing asks for these names. */
+/* A clock that is years ahead makes everything old, and what is deleted does not come back. So
+ * something has to be valid by it; or nothing is asked for, and nothing can be. */
+static bool is_likely(struct control *c, int64_t now_s)
+{
+    for (uint32_t i = 0; i < publish_state_count(c->certificates); i++) {
+        const struct publish_candidate *found = publish_state_at(c->certificates, i);
+        if (found->source == PUBLISH_SOURCE_ACME && found->leaf.not_before_s <= now_s &&
+            now_s <= found->leaf.not_after_s)
+            return true;
+    }
+    return scheduler_wants(c->scheduler)->count == 0;
+}
+
+/* ---- into the archive ----------------------------------------------------------------------- */
+
+/* As the store knows it. Borrows the names. */
+static struct store_cert names_of(const struct publish_candidate *found)
+{
+    return (struct store_cert){.resolver = found->origin,
+                               .main = found->leaf.names[0],
+                               .sans = found->leaf.names + 1,
+                               .san_count = found->leaf.name_count - 1};
+}
+
+/* Of this resolver, in its store, but nothing asks for these names. Some CAs add names to those
+ * that were ordered: such a certificate is known by other names than its own, and stays. */
 static bool is_left_over(struct control *c, const struct publish_candidate *found,
                          struct resolver *r)
 {
     char id[ORDER_ID_LEN + 1];
-    order_id_make(r->config->name, r->config->ca_server, (const char *const *)found->leaf.names,
-                  found->leaf.name_count, id);
-    return !wants_find((struct wants *)scheduler_wants(c->scheduler), id);
+    const char *const *names = (const char *const *)found->leaf.names;
+    char *slot = certificates_slot(found->origin, names, found->leaf.name_count);
+    bool own = strcmp(slot, found->slot) == 0;
+    free(slot);
+    order_id_make(r->config->name, r->config->ca_server, names, found->leaf.name_count, id);
+    struct store_cert cert = names_of(found);
+    return own && !wants_find((struct wants *)scheduler_wants(c->scheduler), id) &&
+           store_has_cert(r->store, &cert);
 }
 
-/* One certificate goes: it is in the archive before it is gone from the store. */
-static struct result move(const struct publish_candidate *found, struct resolver *r,
-                          struct store *archive, struct why *why)
+static void collect(struct control *c, struct resolver *r, int64_t now_s, struct leftovers *ret)
 {
-    struct store_cert cert = {.resolver = (char *)r->config->name,
-                              .main = found->leaf.names[0],
-                              .sans = found->leaf.names + 1,
-                              .san_count = found->leaf.name_count - 1};
+    for (uint32_t i = publish_state_count(c->certificates); i-- > 0 && ret->count < MOVES_MAX;) {
+        const struct publish_candidate *found = publish_state_at(c->certificates, i);
+        if (found->source == PUBLISH_SOURCE_ACME && !strcmp(found->origin, r->config->name) &&
+            found->leaf.name_count && found->leaf.not_after_s + KEEP_S < now_s &&
+            is_left_over(c, found, r))
+            ret->items[ret->count++] = found;
+    }
+}
+
+static struct result put(const struct publish_candidate *found, struct store *archive,
+                         struct why *why)
+{
+    struct store_cert cert = names_of(found);
     struct key *key = NULL;
-    struct result result = x509_chain_to_pem(buf_span(&found->chain), &cert.chain_pem);
-    if (!result_is_ok(result))
-        result = why_fail(why, result.code, "the chain cannot be written");
-    if (result_is_ok(result))
-        result = key_from_der(buf_span(&found->key), &key, why);
-    if (result_is_ok(result))
-        result = key_to_pem(key, &cert.key_pem);
-    if (result_is_ok(result))
-        result = store_put_cert(archive, &cert, why);
-    if (result_is_ok(result))
-        result = store_remove_cert(r->store, &cert, why);
+    struct result r = x509_chain_to_pem(buf_span(&found->chain), &cert.chain_pem);
+    if (!result_is_ok(r))
+        r = why_fail(why, r.code, "the chain cannot be written");
+    if (result_is_ok(r))
+        r = key_from_der(buf_span(&found->key), &key, why);
+    if (result_is_ok(r))
+        r = key_to_pem(key, &cert.key_pem);
+    if (result_is_ok(r))
+        r = store_put_cert(archive, &cert, why);
     key_free(key);
     buf_free(&cert.chain_pem);
     buf_wipe_free(&cert.key_pem);
-    return result;
+    return r;
 }
 
-/* Moves what a resolver has left over. Returns how many. */
+/* All of them come to the disk together: one by one would take minutes. One that the archive does
+ * not take stays where it is. */
+static struct result put_all(struct leftovers *l, const char *storage, struct why *why)
+{
+    struct store *archive;
+    char *path = archive_path(storage);
+    struct result r = store_open(path, &archive, why);
+    free(path);
+    TRY(r);
+    r = store_begin(archive, why);
+    if (result_is_ok(r)) {
+        for (uint32_t i = l->count; i-- > 0 && result_is_ok(r);) {
+            r = put(l->items[i], archive, why);
+            if (result_is_ok(r) || r.code == ERR_STORE)
+                continue;
+            log_warn("%s: cannot be archived: %s", l->items[i]->leaf.names[0], why->text);
+            l->items[i] = l->items[--l->count];
+            r = result_ok();
+        }
+        bool keep = result_is_ok(r);
+        struct result end = store_end(archive, keep, keep ? why : NULL);
+        r = keep ? end : r;
+    }
+    store_close(archive);
+    return r;
+}
+
+static struct result remove_all(const struct leftovers *l, struct store *store, struct why *why)
+{
+    TRY(store_begin(store, why));
+    struct result r = result_ok();
+    for (uint32_t i = 0; i < l->count && result_is_ok(r); i++) {
+        struct store_cert cert = names_of(l->items[i]);
+        r = store_remove_cert(store, &cert, why);
+    }
+    bool keep = result_is_ok(r);
+    struct result end = store_end(store, keep, keep ? why : NULL);
+    return keep ? end : r;
+}
+
+/* Moves what a resolver has left over: into the archive before it is gone from the store. Returns
+ * how many. */
 static uint32_t sweep_resolver(struct control *c, struct resolver *r, int64_t now_s)
 {
-    struct store *archive = NULL;
+    struct leftovers l = {0};
     struct why why = {""};
-    struct result result = result_ok();
-    uint32_t count = 0;
-    for (uint32_t i = publish_state_count(c->certificates); i-- > 0 && result_is_ok(result);) {
-        const struct publish_candidate *found = publish_state_at(c->certificates, i);
-        if (found->source != PUBLISH_SOURCE_ACME || strcmp(found->origin, r->config->name) != 0 ||
-            !found->leaf.name_count || found->leaf.not_after_s + KEEP_S >= now_s ||
-            !is_left_over(c, found, r))
-            continue;
-        if (!archive) {
-            char *path = archive_path(r->config->storage);
-            result = store_open(path, &archive, &why);
-            free(path);
-        }
-        if (result_is_ok(result))
-            result = move(found, r, archive, &why);
-        if (result_is_ok(result)) {
-            log_info("%s: the certificate of resolver %s ended long ago and nothing asks for it: "
-                     "moved to the archive beside %s",
-                     found->leaf.names[0], r->config->name, r->config->storage);
-            char *slot = mem_strdup(found->slot);
-            publish_state_drop(c->certificates, slot);
-            free(slot);
-            count++;
-        }
-    }
-    if (!result_is_ok(result))
+    collect(c, r, now_s, &l);
+    if (!l.count)
+        return 0;
+    struct result result = put_all(&l, r->config->storage, &why);
+    if (result_is_ok(result) && l.count)
+        result = remove_all(&l, r->store, &why);
+    if (!result_is_ok(result)) {
         log_warn("certificates that nothing asks for stay in %s: %s", r->config->storage, why.text);
-    store_close(archive);
-    return count;
+        return 0;
+    }
+    for (uint32_t i = 0; i < l.count; i++) {
+        log_info("%s: the certificate of resolver %s ended long ago and nothing asks for it: moved "
+                 "to the archive beside %s",
+                 l.items[i]->leaf.names[0], r->config->name, r->config->storage);
+        char *slot = mem_strdup(l.items[i]->slot);
+        publish_state_drop(c->certificates, slot);
+        free(slot);
+    }
+    return l.count;
 }
+
+/* ---- out of the archive --------------------------------------------------------------------- */
 
 /* Takes one out of an archive. The archive lends `cert` only until it is changed. */
 static struct result delete (struct store *archive, const struct store_cert *cert, struct why *why)
@@ -102,6 +179,9 @@ static struct result delete (struct store *archive, const struct store_cert *cer
     for (uint32_t i = 0; i < copy.san_count; i++)
         copy.sans[i] = mem_strdup(cert->sans[i]);
     struct result r = store_remove_cert(archive, &copy, why);
+    if (result_is_ok(r))
+        log_info("%s: the archived certificate of resolver %s is deleted", copy.main,
+                 copy.resolver);
     for (uint32_t i = 0; i < copy.san_count; i++)
         free(copy.sans[i]);
     free(copy.sans);
@@ -110,44 +190,71 @@ static struct result delete (struct store *archive, const struct store_cert *cer
     return r;
 }
 
+static bool is_over(const struct store_cert *cert, int64_t now_s)
+{
+    struct buf chain = {0};
+    struct x509 leaf = {0};
+    struct why ignored;
+    bool over =
+        result_is_ok(x509_chain_from_pem(buf_span(&cert->chain_pem), &chain, &leaf, &ignored)) &&
+        leaf.not_after_s + ARCHIVE_S < now_s;
+    buf_free(&chain);
+    x509_free(&leaf);
+    return over;
+}
+
 /* Deletes what has been in an archive for long enough. */
-static void sweep_archive(const char *path, int64_t now_s)
+static struct result sweep_archive(struct store *archive, int64_t now_s, struct why *why)
+{
+    uint32_t deleted = 0;
+    TRY(store_begin(archive, why));
+    struct result r = result_ok();
+    for (uint32_t i = store_cert_count(archive);
+         i-- > 0 && deleted < MOVES_MAX && result_is_ok(r);) {
+        struct why unreadable;
+        const struct store_cert *cert = store_cert_at(archive, i, &unreadable);
+        if (!cert || !is_over(cert, now_s))
+            continue;
+        r = delete (archive, cert, why);
+        deleted++;
+    }
+    bool keep = result_is_ok(r) && deleted;
+    struct result end = store_end(archive, keep, result_is_ok(r) ? why : NULL);
+    return result_is_ok(r) ? end : r;
+}
+
+static void sweep_archive_at(const char *storage, int64_t now_s)
 {
     struct store *archive;
     struct why why;
-    if (access(path, F_OK) == -1 || !result_is_ok(store_open(path, &archive, &why)))
-        return;
-    for (uint32_t i = store_cert_count(archive); i-- > 0;) {
-        const struct store_cert *cert = store_cert_at(archive, i, &why);
-        struct buf chain = {0};
-        struct x509 leaf = {0};
-        if (cert &&
-            result_is_ok(x509_chain_from_pem(buf_span(&cert->chain_pem), &chain, &leaf, &why)) &&
-            leaf.not_after_s + ARCHIVE_S < now_s) {
-            log_info("%s: the archived certificate of resolver %s is deleted", cert->main,
-                     cert->resolver);
-            if (!result_is_ok(delete (archive, cert, &why)))
-                log_warn("%s", why.text);
+    char *path = archive_path(storage);
+    if (access(path, F_OK) == 0) {
+        struct result r = store_open(path, &archive, &why);
+        if (result_is_ok(r)) {
+            r = sweep_archive(archive, now_s, &why);
+            store_close(archive);
         }
-        buf_free(&chain);
-        x509_free(&leaf);
+        if (!result_is_ok(r))
+            log_warn("old certificates stay in the archive %s: %s", path, why.text);
     }
-    store_close(archive);
+    free(path);
 }
 
 bool sweep_run(struct control *c, int64_t now_s)
 {
     struct resolver_set *set = &c->now->resolvers;
     uint32_t count = 0;
-    if (now_s < c->sweep_s)
+    bool more = false;
+    /* A later time than a day from now is of a clock that was set back since. */
+    if ((now_s < c->sweep_s && c->sweep_s <= now_s + EVERY_S) || !is_likely(c, now_s))
         return false;
-    c->sweep_s = now_s + EVERY_S;
     for (uint32_t i = 0; i < set->count; i++)
         if (set->items[i].store) {
-            char *path = archive_path(set->items[i].config->storage);
-            count += sweep_resolver(c, &set->items[i], now_s);
-            sweep_archive(path, now_s);
-            free(path);
+            uint32_t moved = sweep_resolver(c, &set->items[i], now_s);
+            sweep_archive_at(set->items[i].config->storage, now_s);
+            more = more || moved == MOVES_MAX;
+            count += moved;
         }
+    c->sweep_s = more ? now_s : now_s + EVERY_S;
     return count > 0;
 }

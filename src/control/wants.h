@@ -31,6 +31,7 @@ struct want {
     bool rehearsed;         /* ... which went well */
     bool asked;             /* a person wants a certificate now */
     bool forced;            /* ... whatever the ledger says */
+    bool revoked;           /* the CA has revoked the certificate that we have */
     bool unfinished;        /* the last order is to be taken up again, whatever `have` says */
     bool leftovers;         /* TXT values to remove */
     int64_t cleanup_s;      /* ... not before this wall time */

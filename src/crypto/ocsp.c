@@ -12,11 +12,13 @@ OID(oid_sha256, "\x60\x86\x48\x01\x65\x03\x04\x02\x01");
 OID(oid_basic, "\x2b\x06\x01\x05\x05\x07\x30\x01\x01");
 OID(oid_ext_key_usage, "\x55\x1d\x25");
 OID(oid_ocsp_signing, "\x2b\x06\x01\x05\x05\x07\x03\x09");
+OID(oid_pkcs1, "\x2a\x86\x48\x86\xf7\x0d\x01\x01"); /* what RSA's begin with */
 
 #define STATUS_NAMES 7
 
 /* What matters here of a certificate; spans of its DER. */
 struct parts {
+    struct span whole;
     struct span tbs, algorithm, signature; /* tbs with its tag; content of algorithm */
     struct span serial;                    /* content */
     struct span issuer, subject;           /* Names with their tags */
@@ -27,8 +29,8 @@ struct parts {
 
 /* One answer and its frame. */
 struct response {
-    struct span signed_part, algorithm, signature, certs;
-    struct span id_name, id_key; /* who signed: one of the two */
+    struct span signed_part, algorithm, oid, signature, certs; /* oid: of the algorithm */
+    struct span id_name, id_key;                               /* who signed: one of the two */
     struct span singles;
 };
 
@@ -79,12 +81,14 @@ static struct result get_whole(struct span *in, struct span *ret)
 
 static struct result read_tbs(struct span in, struct parts *p)
 {
-    struct span validity, spki;
+    struct span validity, spki, algorithm;
     TRY(der_get(&in, DER_SEQUENCE, &in));
     if (der_is(in, DER_CONSTRUCTED(0)))
         TRY(der_any(&in, NULL, NULL, NULL)); /* version */
     TRY(der_get(&in, DER_INTEGER, &p->serial));
-    TRY(der_get(&in, DER_SEQUENCE, NULL));
+    TRY(der_get(&in, DER_SEQUENCE, &algorithm));
+    if (!span_eq(algorithm, p->algorithm)) /* the one outside is not signed */
+        return result_fail(ERR_FORMAT);
     TRY(get_whole(&in, &p->issuer));
     TRY(der_get(&in, DER_SEQUENCE, &validity));
     TRY(der_get_time(&validity, &p->not_before_s));
@@ -103,11 +107,13 @@ static struct result read_certificate(struct span *in, struct parts *ret)
 {
     struct span all;
     *ret = (struct parts){0};
-    TRY(der_get(in, DER_SEQUENCE, &all));
+    TRY(get_whole(in, &ret->whole));
+    all = ret->whole;
+    TRY(der_get(&all, DER_SEQUENCE, &all));
     TRY(get_whole(&all, &ret->tbs));
     TRY(der_get(&all, DER_SEQUENCE, &ret->algorithm));
     TRY(der_get_bits(&all, &ret->signature));
-    return read_tbs(ret->tbs, ret);
+    return all.len ? result_fail(ERR_FORMAT) : read_tbs(ret->tbs, ret);
 }
 
 static struct result read_subject(const struct ocsp_subject *subject, struct parts *leaf,
@@ -185,12 +191,14 @@ static struct result read_envelope(struct span in, struct span *ret_basic, struc
 
 static struct result read_basic(struct span in, struct response *ret)
 {
-    struct span all, data, explicit;
+    struct span all, data, explicit, algorithm;
     int64_t produced_s;
     *ret = (struct response){0};
     TRY(der_get(&in, DER_SEQUENCE, &all));
     TRY(get_whole(&all, &ret->signed_part));
     TRY(der_get(&all, DER_SEQUENCE, &ret->algorithm));
+    algorithm = ret->algorithm;
+    TRY(der_get(&algorithm, DER_OID, &ret->oid));
     TRY(der_get_bits(&all, &ret->signature));
     if (der_is(all, DER_CONSTRUCTED(0))) {
         TRY(der_get(&all, DER_CONSTRUCTED(0), &explicit));
@@ -289,30 +297,37 @@ static bool is_delegate(const struct parts *cert, const struct parts *issuer, in
                verify_signature(issuer->spki, cert->algorithm, cert->tbs, cert->signature));
 }
 
+/* Who has signed, and until when that counts. A damaged certificate behind the signer's own does
+ * not matter. */
 static struct result check_signer(const struct response *r, const struct parts *issuer,
-                                  int64_t now_s, struct why *why)
+                                  int64_t now_s, struct ocsp_answer *a, struct why *why)
 {
     struct span certs = r->certs;
     struct parts cert;
+    a->signed_part = r->signed_part;
+    a->algorithm = r->oid;
+    a->signature = r->signature;
     if (is_signer(r, issuer) &&
         result_is_ok(verify_signature(issuer->spki, r->algorithm, r->signed_part, r->signature)))
         return result_ok();
     while (certs.len) {
         if (!result_is_ok(read_certificate(&certs, &cert)))
             return why_fail(why, ERR_FORMAT, "the responder's certificate is damaged");
-        if (is_signer(r, &cert) && is_delegate(&cert, issuer, now_s) &&
-            result_is_ok(verify_signature(cert.spki, r->algorithm, r->signed_part, r->signature)))
-            return result_ok();
+        if (!is_signer(r, &cert) || !is_delegate(&cert, issuer, now_s) ||
+            !result_is_ok(verify_signature(cert.spki, r->algorithm, r->signed_part, r->signature)))
+            continue;
+        a->signer = cert.whole;
+        if (a->until_s > cert.not_after_s)
+            a->until_s = cert.not_after_s;
+        return result_ok();
     }
     return why_fail(why, ERR_MISMATCH,
                     "the answer is not signed by the certificate's issuer, nor by a responder that "
                     "the issuer has named");
 }
 
-static struct result check_times(struct ocsp_answer *a, int64_t now_s, struct why *why)
+static struct result check_times(const struct ocsp_answer *a, int64_t now_s, struct why *why)
 {
-    if (!a->until_s)
-        a->until_s = a->this_update_s + OCSP_NO_NEXT_S;
     if (a->this_update_s > now_s + OCSP_CLOCK_SKEW_S)
         return why_fail(why, ERR_TIMEOUT,
                         "the answer is of the future, by %lld s: one of the two clocks is wrong",
@@ -362,10 +377,40 @@ struct result ocsp_response_read(struct span response, const struct ocsp_subject
         return why_fail(why, r.code, "the answer is about another certificate");
     if (!result_is_ok(r))
         return why_fail(why, r.code, "the answer is no OCSP response, or a damaged one");
-    TRY(check_signer(&basic, &issuer, now_s, why));
+    if (!answer.until_s)
+        answer.until_s = answer.this_update_s + OCSP_NO_NEXT_S;
+    TRY(check_signer(&basic, &issuer, now_s, &answer, why));
     TRY(check_times(&answer, now_s, why));
     *ret = answer;
     return result_ok();
+}
+
+void ocsp_answer_put(const struct ocsp_answer *a, struct buf *out)
+{
+    size_t all = der_begin(out, DER_SEQUENCE);
+    der_put(out, DER_ENUMERATED, SPAN_LITERAL("\0"));
+    size_t explicit = der_begin(out, DER_CONSTRUCTED(0));
+    size_t bytes = der_begin(out, DER_SEQUENCE);
+    der_put(out, DER_OID, oid_basic);
+    size_t string = der_begin(out, DER_OCTET_STRING);
+    size_t basic = der_begin(out, DER_SEQUENCE);
+    buf_put_span(out, a->signed_part);
+    size_t algorithm = der_begin(out, DER_SEQUENCE);
+    der_put(out, DER_OID, a->algorithm);
+    if (span_starts_with(a->algorithm, oid_pkcs1))
+        der_put(out, DER_NULL, span_of(NULL, 0));
+    der_end(out, algorithm);
+    der_put_bits(out, a->signature);
+    if (a->signer.len) {
+        size_t certs = der_begin(out, DER_CONSTRUCTED(0));
+        der_put(out, DER_SEQUENCE, a->signer);
+        der_end(out, certs);
+    }
+    der_end(out, basic);
+    der_end(out, string);
+    der_end(out, bytes);
+    der_end(out, explicit);
+    der_end(out, all);
 }
 
 const char *ocsp_status_name(enum ocsp_status status)

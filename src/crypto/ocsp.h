@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "base/result.h"
 
-#define OCSP_RESPONSE_MAX 16384 /* bytes; a longer answer is refused */
+#define OCSP_RESPONSE_MAX 16000 /* bytes; a longer answer is refused */
 #define OCSP_CLOCK_SKEW_S 300   /* a responder's clock may be this far ahead of ours */
 #define OCSP_NO_NEXT_S    3600  /* how long an answer without nextUpdate is used */
 #define OCSP_REASON_NONE  0xff
@@ -18,9 +18,13 @@ enum ocsp_status { OCSP_GOOD = 1, OCSP_REVOKED, OCSP_UNKNOWN };
 struct ocsp_answer {
     enum ocsp_status status;
     int64_t this_update_s;
-    int64_t until_s;   /* nextUpdate; the answer may not be shown from then on */
+    int64_t until_s;   /* nextUpdate, or the end of the signer's certificate; the answer may not be
+                          shown from then on */
     int64_t revoked_s; /* of OCSP_REVOKED */
     uint8_t reason;    /* of OCSP_REVOKED: CRLReason (RFC 5280 section 5.3.1), or _NONE */
+    /* What is signed, by which algorithm, the signature, and the certificate of the responder
+     * (empty: the issuer itself has signed): parts of the response. */
+    struct span signed_part, algorithm, signature, signer;
 };
 
 /* The certificate asked about and the one that signed it, both in DER. */
@@ -39,5 +43,9 @@ struct result ocsp_request_make(const struct ocsp_subject *subject, struct buf *
  * be; ERR_TIMEOUT: its time is over or has not come; ERR_TOO_LARGE. */
 struct result ocsp_response_read(struct span response, const struct ocsp_subject *subject,
                                  int64_t now_s, struct ocsp_answer *ret, struct why *why);
+/* Appends the response of this answer to be shown to clients: what is signed, the signature and the
+ * responder's certificate. Whatever else stood beside it anybody on the way may have put there, and
+ * clients that find it odd would refuse the handshake. The response is still there. */
+void ocsp_answer_put(const struct ocsp_answer *answer, struct buf *out);
 /* "good", "revoked" or "unknown". */
 const char *ocsp_status_name(enum ocsp_status status);

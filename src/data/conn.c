@@ -78,9 +78,10 @@ static void start_tcp(struct worker *w, struct conn *conn)
     exchange_start_tcp(w, x);
 }
 
-void conn_tcp_begin(struct worker *w, struct conn *conn, const struct snap_router *router)
+void conn_tcp_begin(struct worker *w, struct conn *conn, const struct snap_router *router,
+                    struct span name)
 {
-    if (tcp_open(w, conn, router))
+    if (tcp_open(w, conn, router, name))
         start_tcp(w, conn);
     else
         conn_close_begin(w, conn);
@@ -92,7 +93,7 @@ void conn_is_plain(struct worker *w, struct conn *conn)
     const struct snap_router *router = tcp_route(w, conn, NULL);
     conn->is_tls = false;
     if (router)
-        conn_tcp_begin(w, conn, router);
+        conn_tcp_begin(w, conn, router, (struct span){0});
     else if (ep && !ep->tls)
         become_idle(w, conn);
     else
@@ -112,7 +113,21 @@ static void begin(struct worker *w, struct conn *conn, const struct snap_entrypo
     /* Without any TLS there is nothing to wait for: the server may be the one to speak first. */
     const struct snap_router *router = tcp_route(w, conn, NULL);
     if (router)
-        conn_tcp_begin(w, conn, router);
+        conn_tcp_begin(w, conn, router, (struct span){0});
+}
+
+static void count_in(struct conn *conn, struct series_cell *open)
+{
+    if (conn->open)
+        series_add(&conn->open->buckets[0], (uint64_t)-1);
+    if (open)
+        series_add(&open->buckets[0], 1);
+    conn->open = open;
+}
+
+void conn_count_open(struct worker *w, struct conn *conn)
+{
+    count_in(conn, w->listeners[conn->listener].open);
 }
 
 bool conn_open(struct worker *w, const struct listener *l, int fd)
@@ -135,8 +150,7 @@ bool conn_open(struct worker *w, const struct listener *l, int fd)
     h1_init(&conn->h1, H1_SERVER, head_max_of(ep), &w->request);
     report_add(w->report, REPORT_CONNS_ACCEPTED, 1);
     report_add(w->report, REPORT_CONNS_NOW, 1);
-    if ((conn->open = l->open))
-        series_add(&conn->open->buckets[0], 1);
+    count_in(conn, l->open);
     if (tcp_is_proxied(w, conn, ep)) {
         set_phase(conn, CONN_PHASE_PROXY);
         limit_in(w, conn, ep->handshake_timeout_ms);
@@ -151,80 +165,23 @@ bool conn_open(struct worker *w, const struct listener *l, int fd)
 
 struct block_queue *conn_input(struct conn *conn)
 {
-    return conn->tls ? &conn->plain : &conn->wire.received;
-}
-
-/* A block with room for plaintext at the end of the decrypted queue, or NULL. */
-static struct block *plain_tail(struct worker *w, struct conn *conn)
-{
-    struct block *tail = conn->plain.last;
-    if (tail && block_room(tail) > 0)
-        return tail;
-    uint32_t room =
-        conn->wire.received.bytes > BLOCK_HEAD_BYTES ? BLOCK_RECORD_BYTES : BLOCK_HEAD_BYTES;
-    if (conn->wire.received.bytes > BLOCK_RECORD_BYTES)
-        room = BLOCK_BODY_BYTES;
-    tail = block_take(&w->blocks, room, true);
-    if (tail)
-        block_queue_push(&conn->plain, tail);
-    return tail;
-}
-
-/* Empty blocks stand only at the end of the queue. */
-static void drop_empty_tail(struct worker *w, struct conn *conn)
-{
-    if (conn->plain.bytes == 0)
-        block_queue_clear(&w->blocks, &conn->plain);
-}
-
-/* Decrypts from the first received block into the tail. */
-static struct result decrypt(struct worker *w, struct conn *conn, struct block *tail)
-{
-    struct block *wire = conn->wire.received.first;
-    struct writer flight = writer_of(w->flight, WORKER_FLIGHT_BYTES);
-    struct writer plain = writer_of(tail->data + tail->end, block_room(tail));
-    struct session_io io = {.in = wire ? block_span(wire) : (struct span){0}, .out = &flight};
-    size_t before = io.in.len;
-    struct result r = session_read(conn->tls, &io, &plain);
-    if (wire)
-        block_queue_take(&w->blocks, &conn->wire.received, (uint32_t)(before - io.in.len));
-    tail->end += (uint32_t)plain.len;
-    conn->plain.bytes += (uint32_t)plain.len;
-    conn->tls_pending = r.code == ERR_FULL;
-    if (!wire_push_copy(w, &conn->wire, writer_done(&flight)))
-        return result_fail(ERR_NO_SLOT);
-    return r;
+    return conn->secure.tls ? &conn->secure.plain : &conn->wire.received;
 }
 
 bool conn_fill(struct worker *w, struct conn *conn)
 {
-    if (!conn->tls)
-        return true;
     /* A head or trailer section of any allowed size has to fit: less would never be complete. */
-    while ((conn->wire.received.first || conn->tls_pending) && conn->plain.bytes <= CONN_HEAD_MAX) {
-        struct block *tail = plain_tail(w, conn);
-        if (!tail) {
-            worker_hungry(w, &conn->wire);
-            break;
-        }
-        struct result r = decrypt(w, conn, tail);
-        if (result_is_ok(r) || r.code == ERR_AGAIN || r.code == ERR_FULL)
-            continue;
-        if (r.code != ERR_PEER_CLOSED) {
-            wire_settle(w, &conn->wire); /* the alert goes out before all is cancelled */
-            conn_close_begin(w, conn);
-            return false;
-        }
-        conn->wire.eof = true;
-        block_queue_clear(&w->blocks, &conn->wire.received);
-    }
-    drop_empty_tail(w, conn);
-    return true;
+    if (!conn->secure.tls ||
+        result_is_ok(decrypt_fill(w, &conn->secure, &conn->wire, CONN_HEAD_MAX)))
+        return true;
+    wire_settle(w, &conn->wire); /* the alert goes out before all is cancelled */
+    conn_close_begin(w, conn);
+    return false;
 }
 
 struct sink conn_sink(struct worker *w, struct conn *conn)
 {
-    return sink_of(w, &conn->wire, conn->tls);
+    return sink_of(w, &conn->wire, conn->secure.tls);
 }
 
 void conn_settle(struct worker *w, struct conn *conn, enum wire_want want)
@@ -301,7 +258,7 @@ static void end_tls(struct worker *w, struct conn *conn)
         return;
     conn->said_bye = true;
     struct writer flight = writer_of(w->flight, WORKER_FLIGHT_BYTES);
-    if (result_is_ok(session_shutdown(conn->tls, &flight)))
+    if (result_is_ok(session_shutdown(conn->secure.tls, &flight)))
         (void)wire_push_copy(w, &conn->wire, writer_done(&flight));
 }
 
@@ -314,7 +271,7 @@ static void shut(struct worker *w, struct conn *conn)
 
 bool conn_shut(struct worker *w, struct conn *conn)
 {
-    if (conn->tls)
+    if (conn->secure.tls)
         end_tls(w, conn);
     if (wire_send_is_empty(&conn->wire))
         shut(w, conn);
@@ -327,7 +284,7 @@ void conn_response_done(struct worker *w, struct conn *conn, bool whole)
     conn->served = true;
     if (!whole)
         conn->close_after = conn->linger = true;
-    if (conn->close_after && conn->tls)
+    if (conn->close_after && conn->secure.tls)
         end_tls(w, conn);
     set_phase(conn, CONN_PHASE_FLUSH);
     limit_clear(&conn->in);
@@ -343,18 +300,30 @@ void conn_abort(struct worker *w, struct conn *conn)
     conn_close_begin(w, conn);
 }
 
-void conn_h2_over(struct worker *w, struct conn *conn)
+/* Nothing follows what is queued. */
+static void end_here(struct worker *w, struct conn *conn)
 {
-    h2_conn_close(w, conn->h2);
-    conn->h2 = NULL;
     conn->close_after = conn->linger = true;
-    if (conn->tls)
+    if (conn->secure.tls)
         end_tls(w, conn);
     set_phase(conn, CONN_PHASE_FLUSH);
     limit_clear(&conn->in);
     conn_settle(w, conn, WIRE_WANT_SMALL);
     if (wire_send_is_empty(&conn->wire))
         worker_ready(w, &conn->wire);
+}
+
+void conn_h2_over(struct worker *w, struct conn *conn)
+{
+    h2_conn_close(w, conn->h2);
+    conn->h2 = NULL;
+    end_here(w, conn);
+}
+
+void conn_refuse(struct worker *w, struct conn *conn)
+{
+    conn->stream.exchange = (struct handle){0};
+    end_here(w, conn);
 }
 
 /* From the client's preface on, or by ALPN. */
@@ -393,9 +362,7 @@ void conn_close_begin(struct worker *w, struct conn *conn)
     limit_remove(&conn->out);
     list_remove(&conn->hello);
     cold_wait_end(w, conn);
-    session_close(conn->tls);
-    conn->tls = NULL;
-    block_queue_clear(&w->blocks, &conn->plain);
+    decrypt_end(w, &conn->secure);
     wire_close_begin(w, &conn->wire);
     worker_ready(w, &conn->wire);
 }
@@ -407,8 +374,7 @@ static void close_join(struct worker *w, struct conn *conn)
     uint32_t index = conn->wire.id.slot;
     wire_close_finish(w, &conn->wire, conn->reset);
     set_phase(conn, CONN_PHASE_FREE);
-    if (conn->open)
-        series_add(&conn->open->buckets[0], (uint64_t)-1);
+    count_in(conn, NULL);
     slab_give_back(&w->conns, index);
     report_sub(w->report, REPORT_CONNS_NOW, 1);
 }
@@ -416,7 +382,7 @@ static void close_join(struct worker *w, struct conn *conn)
 /* An idle connection ends: a client that speaks TLS is told so (RFC 8446 section 6.1). */
 static void end_idle(struct worker *w, struct conn *conn)
 {
-    if (!conn->tls) {
+    if (!conn->secure.tls) {
         conn_close_begin(w, conn);
         return;
     }
@@ -493,7 +459,7 @@ void conn_handshake_begin(struct worker *w, struct conn *conn)
 
 void conn_handshake_done(struct worker *w, struct conn *conn)
 {
-    const char *protocol = session_alpn(conn->tls);
+    const char *protocol = session_alpn(conn->secure.tls);
     if (conn->stream.exchange.gen) { /* a TCP router's */
         start_tcp(w, conn);
         return;
@@ -639,7 +605,7 @@ static bool flush_turn(struct worker *w, struct conn *conn)
 static bool linger_turn(struct worker *w, struct conn *conn)
 {
     block_queue_clear(&w->blocks, &conn->wire.received);
-    block_queue_clear(&w->blocks, &conn->plain);
+    block_queue_clear(&w->blocks, &conn->secure.plain);
     if (conn->wire.eof)
         conn_close_begin(w, conn);
     return false;
@@ -650,7 +616,7 @@ static enum wire_want want_of(const struct conn *conn)
 {
     bool gathers = conn->phase == CONN_PHASE_HEAD || conn->phase == CONN_PHASE_HELLO;
     uint32_t enough = gathers ? CONN_HEAD_MAX : WIRE_RECV_HIGH;
-    bool waits = conn->wire.received.bytes + conn->plain.bytes > enough;
+    bool waits = conn->wire.received.bytes + conn->secure.plain.bytes > enough;
     return waits ? WIRE_WANT_NOTHING : WIRE_WANT_SMALL;
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/net.h"
+#include "data/decrypt.h"
 #include "data/http/h1.h"
 #include "data/sink.h"
 #include "data/stream.h"
@@ -40,7 +41,6 @@ struct conn {
     bool linger;      /* the client may still be sending when the response is out */
     bool reset;       /* close with RST: the client must not take what it got for whole */
     bool trusted;     /* its X-Forwarded-* are kept */
-    bool tls_pending; /* the session holds plaintext that did not fit */
     bool served;      /* has had a response */
     bool said_bye;    /* TLS: close_notify is queued */
     bool shut;        /* our side is shut */
@@ -53,9 +53,8 @@ struct conn {
     uint64_t trusted_version; /* snapshot for which `trusted` holds, + 1; 0 = none */
     struct stream stream;     /* HTTP/1: the present request */
     struct h1 h1;
-    struct h2_conn *h2; /* HTTP/2, else NULL */
-    struct tls_session *tls;
-    struct block_queue plain; /* TLS: decrypted and not yet used */
+    struct h2_conn *h2;       /* HTTP/2, else NULL */
+    struct decrypt secure;    /* TLS: the session, and what came through it */
     struct limit in;          /* handshake, idle, head, whole request, linger */
     struct limit out;         /* the client takes what we send */
     uint64_t send_limit_ns;   /* when the present response must be out; TIMER_NO_LIMIT = never */
@@ -93,6 +92,8 @@ bool conn_fill(struct worker *w, struct conn *conn);
 struct sink conn_sink(struct worker *w, struct conn *conn);
 /* Sends what is queued, receives as `want` says, watches the client's pace. */
 void conn_settle(struct worker *w, struct conn *conn, enum wire_want want);
+/* Counts it as open where its listener says by now. */
+void conn_count_open(struct worker *w, struct conn *conn);
 /* A request begins; it may be the last that the entry point allows on one connection. */
 void conn_count_request(struct worker *w, struct conn *conn, const struct snap_entrypoint *ep);
 /* The client's address as text. */
@@ -110,12 +111,16 @@ void conn_reply(struct worker *w, struct conn *conn, const struct http_answer *a
 void conn_response_done(struct worker *w, struct conn *conn, bool whole);
 /* HTTP/1: the client holds a part of a response that will never be whole: ends with RST. */
 void conn_abort(struct worker *w, struct conn *conn);
+/* HTTP/1: the request is not looked at, and the connection ends without an answer. */
+void conn_refuse(struct worker *w, struct conn *conn);
 /* HTTP/2: the codec is at its end; closes when everything is sent. */
 void conn_h2_over(struct worker *w, struct conn *conn);
 /* For handshake.c: no TLS comes: a TCP router takes it as it is, or it is HTTP, or nobody's. */
 void conn_is_plain(struct worker *w, struct conn *conn);
-/* A TCP router takes the connection, with what was received so far. It may be closing then. */
-void conn_tcp_begin(struct worker *w, struct conn *conn, const struct snap_router *router);
+/* A TCP router takes the connection, with what was received so far. It may be closing then.
+ *   name   as for tcp_open() */
+void conn_tcp_begin(struct worker *w, struct conn *conn, const struct snap_router *router,
+                    struct span name);
 /* For handshake.c: the handshake is over, or nothing follows what is queued: an alert, or the
  * end of a handshake that was all. */
 void conn_handshake_begin(struct worker *w, struct conn *conn);

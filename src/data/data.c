@@ -12,6 +12,7 @@
 #include "data/worker.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -323,17 +324,23 @@ static uint8_t *reserve(struct buf *in, size_t more)
     return in->ptr + in->len;
 }
 
-static void bridge_read(struct data *d)
+/* False: nothing came. */
+static bool bridge_read(struct data *d)
 {
     uint8_t *place = reserve(&d->in, BRIDGE_READ_BYTES);
     ssize_t n = recv(d->bridge_fd, place, BRIDGE_READ_BYTES, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
+        return false;
     if (n <= 0) { /* control ended; what it published stays */
         bridge_drop(d);
-        return;
+        return false;
     }
     d->in.len += (size_t)n;
+    return true;
+}
+
+static void bridge_feed(struct data *d)
+{
     size_t used = 0;
     struct why why = {0};
     struct result r = publisher_feed(d->publisher, buf_span(&d->in), &used, &why);
@@ -433,6 +440,22 @@ static bool supervisor_read(struct data *d)
     return true;
 }
 
+/* The supervisor sends the sockets of a configuration before control publishes it: so they are
+ * known before what came from control is looked at. False: the supervisor is gone. */
+static bool bridge_hear(struct data *d)
+{
+    int fd = d->bridge_fd;
+    if (!bridge_read(d))
+        return true;
+    struct pollfd more = {.fd = d->config->supervisor_fd, .events = POLLIN};
+    while (poll(&more, 1, 0) > 0)
+        if (!supervisor_read(d))
+            return false;
+    if (d->bridge_fd == fd) /* else what was read is of a control that is gone */
+        bridge_feed(d);
+    return true;
+}
+
 /* Control hears how far its stream holds, and which names clients wait for. What has no room goes
  * with the next turn. */
 static void tell_control(struct data *d)
@@ -488,7 +511,7 @@ static void configure_access(struct data *d)
 static bool handle(struct data *d, int fd)
 {
     if (fd == d->bridge_fd) {
-        bridge_read(d);
+        return bridge_hear(d);
     } else if (fd == d->config->supervisor_fd) {
         return supervisor_read(d);
     } else if (fd == d->signal_fd) {

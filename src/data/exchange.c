@@ -80,6 +80,7 @@ struct exchange *exchange_open_tcp(struct worker *w, struct stream *s,
     if (!x)
         return NULL;
     x->tcp = true;
+    report_add(w->report, REPORT_TCP_CONNS, 1);
     exchange_bind(w, x, pick);
     x->can_move = true; /* nothing was sent yet */
     return x;
@@ -130,8 +131,14 @@ static void close_upstream(struct worker *w, struct exchange *x)
 /* Gives everything back but the lease. */
 static void release(struct worker *w, struct exchange *x)
 {
-    if (x->log)
+    if (x->log && x->tcp)
+        access_end_tcp(w, x);
+    else if (x->log)
         access_end(w, x);
+    if (x->tcp && x->phase == EXCHANGE_PHASE_TUNNEL) {
+        report_add(w->report, REPORT_TCP_BYTES_UP, x->tunnel.up.bytes);
+        report_add(w->report, REPORT_TCP_BYTES_DOWN, x->tunnel.down.bytes);
+    }
     metrics_end(w, x);
     drop_head(w, x);
     held_drop(w, x);
@@ -180,6 +187,8 @@ static void give_up(struct worker *w, struct exchange *x, uint16_t status, bool 
 static void fail(struct worker *w, struct exchange *x, uint16_t status)
 {
     report_add(w->report, REPORT_UPSTREAM_FAILED, 1);
+    if (x->tcp && x->phase == EXCHANGE_PHASE_CONNECT)
+        report_add(w->report, REPORT_TCP_FAILED, 1);
     if (status != 503 && x->service) /* 503: we were short of something; a tunnel has none */
         pick_note(w, x->service, x->server, false);
     give_up(w, x, status, x->request_done || !x->has_body);
@@ -218,12 +227,26 @@ static void finish_tunnel(struct worker *w, struct exchange *x)
     stream_done(w, s, true, NULL);
 }
 
+/* Neither side has ended: both are let see that it was cut. */
+static void cut_tunnel(struct worker *w, struct exchange *x)
+{
+    struct stream *s = stream_of(w, x);
+    struct lease *l = lease_of(w, x);
+    s->exchange = (struct handle){0};
+    if (l && !l->shared)
+        lease_reset(l);
+    exchange_cancel(w, x);
+    stream_abort(w, s);
+}
+
 void exchange_client_timeout(struct worker *w, struct exchange *x)
 {
-    if (x->phase == EXCHANGE_PHASE_TUNNEL)
-        finish_tunnel(w, x);
-    else
+    if (x->phase != EXCHANGE_PHASE_TUNNEL)
         fail_client(w, x, 408);
+    else if (x->tunnel.up_over || x->tunnel.down_over)
+        finish_tunnel(w, x); /* the side that has ended already still gets what is queued for it */
+    else
+        cut_tunnel(w, x);
 }
 
 /* ---- the upstream's connection -------------------------------------------------------------- */
@@ -349,7 +372,9 @@ static void become_tunnel(struct worker *w, struct exchange *x, struct stream *s
     set_phase(x, EXCHANGE_PHASE_TUNNEL);
     drop_head(w, x);
     tunnel_begin(w, &x->tunnel, s, l);
-    if (x->log) /* while the names are there */
+    if (x->log && x->tcp) /* while the names are there */
+        access_tunnel(w, x);
+    else if (x->log)
         access_end(w, x);
     reader_unpin(w->reader, x->snapshot);
     x->snapshot = NULL;
@@ -359,33 +384,35 @@ static void become_tunnel(struct worker *w, struct exchange *x, struct stream *s
     report_add(w->report, REPORT_TUNNELS_NOW, 1);
 }
 
-/* False: the exchange has ended. */
-static bool begin_tcp(struct worker *w, struct exchange *x, struct lease *l)
+static void begin_tcp(struct worker *w, struct exchange *x, struct lease *l)
 {
     struct stream *s = stream_of(w, x);
-    struct sink sink = lease_sink(w, l);
     const struct snap_entrypoint *ep = conn_entrypoint(w, stream_conn(w, s));
-    tcp_introduce(w, stream_conn(w, s), x->service->proxy_version, &sink);
-    sink_flush(&sink);
-    if (sink.failed) {
-        fail(w, x, 503);
-        return false;
-    }
     x->tunnel.idle_ms = ep ? ep->tunnel_timeout_ms : 0;
     x->tunnel.end_ms = x->service->termination_ms;
     pick_note(w, x->service, x->server, true);
     become_tunnel(w, x, s, l);
-    return true;
+}
+
+bool exchange_introduce(struct worker *w, struct exchange *x)
+{
+    struct lease *l = x->tcp ? lease_of(w, x) : NULL;
+    if (!l)
+        return true;
+    struct sink sink = lease_sink(w, l);
+    tcp_introduce(w, stream_conn(w, stream_of(w, x)), x->service->proxy_version, &sink);
+    sink_flush(&sink);
+    return !sink.failed;
 }
 
 void exchange_connected(struct worker *w, struct exchange *x)
 {
     struct lease *l = lease_of(w, x);
     must(l && x->phase == EXCHANGE_PHASE_CONNECT);
-    if (!x->tcp)
+    if (x->tcp)
+        begin_tcp(w, x, l);
+    else
         send_head(w, x, l);
-    else if (!begin_tcp(w, x, l))
-        return;
     exchange_turn(w, x);
 }
 

@@ -99,6 +99,9 @@ static inline bool exchange_is_cut(const struct exchange *x)
 }
 /* Moves what can be moved in both directions. May end the exchange. */
 void exchange_turn(struct worker *w, struct exchange *x);
+/* The transport to the server stands: queues what that hears before all else, TLS included. False:
+ * there was no room. */
+bool exchange_introduce(struct worker *w, struct exchange *x);
 /* The connection that was being made stands; or could not be made. */
 void exchange_connected(struct worker *w, struct exchange *x);
 void exchange_connect_failed(struct worker *w, struct exchange *x);

@@ -345,7 +345,7 @@ static bool receive(struct worker *w, struct conn *conn, uint32_t *ret_bytes)
             *ret_bytes += (uint32_t)bytes.len;
             block_queue_take(&w->blocks, in, (uint32_t)bytes.len);
         }
-    } while (conn->tls);
+    } while (conn->secure.tls);
     return true;
 }
 

@@ -32,8 +32,8 @@ static bool open_challenge(struct worker *w, struct conn *conn, const struct hel
                            const struct table_cert *cert)
 {
     struct tls_policy *policy = challenge_policy(w);
-    struct result r =
-        policy ? session_open(policy, hello, cert, NULL, &conn->tls) : result_fail(ERR_CRYPTO);
+    struct result r = policy ? session_open(policy, hello, cert, NULL, &conn->secure.tls)
+                             : result_fail(ERR_CRYPTO);
     if (!result_is_ok(r))
         refuse(w, conn, r.code == ERR_PEER_TLS ? ALERT_HANDSHAKE_FAILURE : ALERT_INTERNAL_ERROR);
     return result_is_ok(r);
@@ -46,7 +46,7 @@ static void show_staple(struct conn *conn, const struct hello *hello, const stru
         return;
     struct span response = table_staple(cert, clock_wall_s());
     if (response.len)
-        (void)!result_is_ok(session_staple(conn->tls, response));
+        (void)!result_is_ok(session_staple(conn->secure.tls, response));
 }
 
 /* What a connection's handshake is made with. */
@@ -96,13 +96,14 @@ static bool choose(struct worker *w, struct conn *conn, const struct hello *hell
 static bool open_session(struct worker *w, struct conn *conn, const struct hello *hello,
                          const struct choice *c)
 {
-    if (c->router && !tcp_open(w, conn, c->router)) {
+    if (c->router && !tcp_open(w, conn, c->router, span_of(hello->name, hello->name_len))) {
         conn_close_begin(w, conn);
         return false;
     }
-    struct result r = c->cert && c->policy ? session_open(c->policy, hello, c->cert,
-                                                          reader_ticket_keys(w->reader), &conn->tls)
-                                           : result_fail(ERR_CRYPTO);
+    struct result r = c->cert && c->policy
+                          ? session_open(c->policy, hello, c->cert, reader_ticket_keys(w->reader),
+                                         &conn->secure.tls)
+                          : result_fail(ERR_CRYPTO);
     if (!result_is_ok(r)) {
         refuse(w, conn, r.code == ERR_PEER_TLS ? ALERT_HANDSHAKE_FAILURE : ALERT_INTERNAL_ERROR);
         return false;
@@ -116,9 +117,10 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
 static bool route(struct worker *w, struct conn *conn, const struct hello *hello,
                   const struct snap_router **ret)
 {
+    struct span name = span_of(hello->name, hello->name_len);
     *ret = tcp_route(w, conn, hello);
     if (*ret && (*ret)->passthrough) {
-        conn_tcp_begin(w, conn, *ret);
+        conn_tcp_begin(w, conn, *ret, name);
         return false;
     }
     if (!*ret && !conn_entrypoint(w, conn)->tls) {
@@ -179,14 +181,15 @@ void handshake_hello(struct worker *w, struct conn *conn)
 
 static void established(struct worker *w, struct conn *conn)
 {
-    if (strcmp(session_alpn(conn->tls), "acme-tls/1") == 0) { /* that was all (RFC 8737) */
+    if (strcmp(session_alpn(conn->secure.tls), "acme-tls/1") == 0) { /* that was all (RFC 8737) */
         report_add(w->report, REPORT_CHALLENGES_TLS, 1);
         (void)conn_shut(w, conn);
         conn_handshake_failed(w, conn);
         return;
     }
-    report_add(w->report,
-               session_resumed(conn->tls) ? REPORT_HANDSHAKES_RESUMED : REPORT_HANDSHAKES_FULL, 1);
+    report_add(
+        w->report,
+        session_resumed(conn->secure.tls) ? REPORT_HANDSHAKES_RESUMED : REPORT_HANDSHAKES_FULL, 1);
     conn_handshake_done(w, conn);
 }
 
@@ -200,7 +203,7 @@ bool handshake_turn(struct worker *w, struct conn *conn)
                                 .out = &flight,
                                 .keys = reader_ticket_keys(w->reader)};
         size_t before = io.in.len;
-        struct result r = session_handshake(conn->tls, &io);
+        struct result r = session_handshake(conn->secure.tls, &io);
         size_t used = before - io.in.len;
         if (used)
             block_queue_take(&w->blocks, in, (uint32_t)used);

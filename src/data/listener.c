@@ -32,6 +32,68 @@ static int reserve_open(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+/* ---- entry points ---------------------------------------------------------------------------- */
+
+static bool find_name(struct worker *w, struct listener *l, struct span name)
+{
+    const struct snapshot *s = w->snapshot;
+    for (uint32_t i = 0; i < s->entrypoint_count; i++) {
+        if (!span_eq_nocase(s->entrypoints[i].name, name))
+            continue;
+        l->entrypoint = &s->entrypoints[i];
+        l->entrypoint_index = i;
+        l->open = metrics_open_cell(w, l->entrypoint);
+        l->known = true;
+        return true;
+    }
+    return false;
+}
+
+/* A name that it follows gives way to its own when that comes back. */
+static void find_entrypoint(struct worker *w, struct listener *l)
+{
+    l->entrypoint = NULL;
+    l->open = NULL;
+    if (l->config && find_name(w, l, span_str(l->config->entrypoint)))
+        (void)snprintf(l->name, sizeof l->name, "%s", l->config->entrypoint);
+    else
+        (void)find_name(w, l, span_str(l->name));
+}
+
+/* The entry point was renamed where its socket has another name: whoever is connected, or about to
+ * be, notices nothing. */
+static bool follow(struct worker *w, struct listener *l)
+{
+    for (uint32_t i = 0; l->socket && i < w->listener_count; i++) {
+        const struct listener *to = &w->listeners[i];
+        if (to == l || to->socket != l->socket || !to->entrypoint)
+            continue;
+        (void)snprintf(l->name, sizeof l->name, "%s", to->name);
+        l->entrypoint = to->entrypoint;
+        l->entrypoint_index = to->entrypoint_index;
+        l->open = to->open;
+        return true;
+    }
+    return false;
+}
+
+void listener_adopt(struct worker *w, bool *ret_lost, bool *ret_moved)
+{
+    *ret_lost = *ret_moved = false;
+    for (uint32_t i = 0; i < w->listener_count; i++)
+        find_entrypoint(w, &w->listeners[i]);
+    for (uint32_t i = 0; i < w->listener_count; i++) {
+        struct listener *l = &w->listeners[i];
+        if (l->entrypoint || !l->known) /* one that is new waits for the snapshot that knows it */
+            continue;
+        l->known = follow(w, l);
+        *ret_moved |= l->known;
+        *ret_lost |= !l->known;
+    }
+    for (uint32_t i = 0; i < w->listener_count; i++)
+        listener_settle(w, &w->listeners[i]);
+}
+
 /* ---- taking and giving back sockets ---------------------------------------------------------- */
 
 static bool has_conns(struct worker *w, uint32_t index)
@@ -71,12 +133,13 @@ static void take(struct worker *w, struct listener_config *config)
         return;
     }
     uint32_t index = (uint32_t)(l - w->listeners);
-    *l = (struct listener){.config = config, .index = index, .reserve_fd = reserve_open()};
+    *l = (struct listener){
+        .config = config, .index = index, .socket = config->socket, .reserve_fd = reserve_open()};
     (void)snprintf(l->name, sizeof l->name, "%s", config->entrypoint);
     limit_init(&l->retry, WORKER_LIMIT_LISTENER);
-    ring_tune_tcp(w->ring, config->fd); /* accepted sockets inherit it */
+    ring_tune_tcp(w->ring, config->fd, 0); /* accepted sockets inherit it */
     if (w->snapshot) {
-        listener_adopt(w, l);
+        find_entrypoint(w, l);
         listener_settle(w, l);
     }
 }
@@ -120,20 +183,6 @@ void listener_fini(struct listener *l)
 }
 
 /* ---- accepting ------------------------------------------------------------------------------- */
-
-void listener_adopt(struct worker *w, struct listener *l)
-{
-    const struct snapshot *s = w->snapshot;
-    struct span name = span_str(l->name);
-    l->entrypoint = NULL;
-    for (uint32_t i = 0; i < s->entrypoint_count; i++) {
-        if (span_eq_nocase(s->entrypoints[i].name, name)) {
-            l->entrypoint = &s->entrypoints[i];
-            l->entrypoint_index = i;
-        }
-    }
-    l->open = l->entrypoint ? metrics_open_cell(w, l->entrypoint) : NULL;
-}
 
 static void arm(struct worker *w, struct listener *l)
 {

@@ -29,14 +29,17 @@ enum listener_state {
 struct listener_config {
     int fd;
     const char *entrypoint; /* its name in the snapshot */
+    uint64_t socket;        /* the kernel's name for it, the same for every duplicate; 0: unknown */
     _Atomic int state;      /* enum listener_state */
 };
 
 struct listener {
     struct listener_config *config; /* NULL: the socket is gone; connections may be left */
     char name[LISTENER_NAME_MAX];   /* of the entry point, also without a socket */
+    uint64_t socket;                /* config's; stays without it */
     const struct snap_entrypoint *entrypoint; /* in the present snapshot; NULL: not in it */
     uint32_t entrypoint_index;
+    bool known;      /* the snapshot has its entry point, or the one before had */
     uint32_t index;  /* in worker.listeners */
     bool armed;      /* an accept is in the kernel */
     bool cancelling; /* a cancel is */
@@ -53,8 +56,10 @@ struct listener {
 void listener_look(struct worker *w);
 /* The worker ends: gives up its means. */
 void listener_fini(struct listener *l);
-/* Finds its entry point in the worker's present snapshot. */
-void listener_adopt(struct worker *w, struct listener *l);
+/* Has all find their entry points in a new snapshot: by name, or where an entry point was only
+ * renamed, by the socket that it shares with the listener of the new name. *ret_lost: one has none
+ * any more; *ret_moved: one goes on as another. */
+void listener_adopt(struct worker *w, bool *ret_lost, bool *ret_moved);
 /* Arms or cancels accept, as the worker's phase and the snapshot say. A worker that drains takes
  * what the kernel has accepted for it already: closing the socket would reset those clients. */
 void listener_settle(struct worker *w, struct listener *l);

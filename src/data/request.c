@@ -257,21 +257,21 @@ void request_begin(struct worker *w, struct stream *s, struct http_head *head)
                  (head->body == HTTP_BODY_LENGTH && head->content_length == 0),
     };
     const struct snap_entrypoint *ep = rq.entrypoint = conn_entrypoint(w, rq.conn);
+    if (!ep) { /* a reload took it away; an answer would say something of the request */
+        stream_refuse(w, s);
+        return;
+    }
     report_add(w->report, REPORT_REQUESTS, 1);
     s->is_head = head->method == HTTP_HEAD;
     s->minor = head->minor;
-    if (!head->keep_alive || worker_is_draining(w) || !ep)
+    if (!head->keep_alive || worker_is_draining(w))
         stream_close_after(w, s);
-    if (!ep) {
-        answer(w, &rq, 404);
-        return;
-    }
     conn_count_request(w, rq.conn, ep);
     stream_limit_in(w, s, rq.whole ? 0 : ep->read_timeout_ms);
     stream_limit_out(w, s, ep->write_timeout_ms);
     if (challenge_answer(w, &rq)) /* nothing of the configuration stands before it */
         return;
-    metrics_begin(w, ep, head, &rq.marks);
+    metrics_begin(w, rq.conn, ep, head, &rq.marks);
     if (access_is_on(w))
         rq.log = access_begin(w, rq.conn, head);
     if (ep->redirect_status && !ep->internal)

@@ -5,10 +5,12 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 struct given {
     int fd; /* -1 = closed */
+    uint64_t socket;
     uint32_t group;
     uint32_t users; /* configs that name it */
     char entrypoint[LISTENER_NAME_MAX];
@@ -75,6 +77,7 @@ static bool offer(struct share *share, struct given *g)
         share->of[i] = g;
         c->fd = g->fd;
         c->entrypoint = g->entrypoint;
+        c->socket = g->socket;
         g->users++;
         atomic_store_explicit(&c->state, LISTENER_OFFERED, memory_order_release);
         return true;
@@ -99,6 +102,13 @@ static void recall_given(struct sockets *s, const struct given *g)
                 recall(&s->shares[w].configs[i]);
 }
 
+static uint64_t cookie_of(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t len = sizeof cookie;
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
+}
+
 bool sockets_offer(struct sockets *s, int fd, uint32_t worker, uint32_t group,
                    struct span entrypoint)
 {
@@ -106,6 +116,7 @@ bool sockets_offer(struct sockets *s, int fd, uint32_t worker, uint32_t group,
     bool ok = (worker < s->workers || worker == SOCKETS_ALL_WORKERS) &&
               entrypoint.len < sizeof g->entrypoint;
     g->fd = fd;
+    g->socket = cookie_of(fd);
     g->group = group;
     if (ok)
         memcpy(g->entrypoint, entrypoint.ptr, entrypoint.len);

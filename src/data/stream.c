@@ -113,7 +113,7 @@ struct source stream_source(struct worker *w, struct stream *s)
 /* Decryption stops at a bound. */
 bool stream_fills_again(const struct stream *s)
 {
-    return !is_h2(s) && conn_of(s)->tls;
+    return !is_h2(s) && conn_of(s)->secure.tls;
 }
 
 void stream_took(struct worker *w, struct stream *s, uint64_t bytes)
@@ -131,7 +131,7 @@ bool stream_may_hold_more(struct worker *w, struct stream *s, bool untouched)
 {
     struct conn *conn = conn_of(s);
     return (untouched && conn_input(conn)->bytes > 0) ||
-           (conn->tls && (conn->wire.received.first || conn->tls_pending));
+           (conn->secure.tls && decrypt_has_more(&conn->secure, &conn->wire));
 }
 
 void stream_await(struct worker *w, struct stream *s, bool anew)
@@ -155,6 +155,14 @@ void stream_reply(struct worker *w, struct stream *s, const struct http_answer *
 void stream_reply_status(struct worker *w, struct stream *s, uint16_t status, bool whole)
 {
     stream_reply(w, s, &(struct http_answer){.status = status}, whole);
+}
+
+void stream_refuse(struct worker *w, struct stream *s)
+{
+    if (is_h2(s))
+        h2_reset(&h2_stream_of(s)->owner->h2, h2_stream_of(s)->id, H2_REFUSED_STREAM);
+    else
+        conn_refuse(w, conn_of(s));
 }
 
 struct sink stream_sink(struct worker *w, struct stream *s)
@@ -227,7 +235,7 @@ void stream_settle(struct worker *w, struct stream *s, enum stream_want want)
         return;
     }
     struct conn *conn = conn_of(s);
-    uint32_t waiting = conn->wire.received.bytes + conn->plain.bytes;
+    uint32_t waiting = conn->wire.received.bytes + conn->secure.plain.bytes;
     uint32_t enough = want == STREAM_WANT_WATCH ? WIRE_RECV_HIGH : CONN_HEAD_MAX;
     if (want == STREAM_WANT_NOTHING || waiting > enough)
         conn_settle(w, conn, WIRE_WANT_NOTHING);

@@ -47,6 +47,10 @@ void stream_reply(struct worker *w, struct stream *s, const struct http_answer *
 /* The same with nothing but a status. */
 void stream_reply_status(struct worker *w, struct stream *s, uint16_t status, bool whole);
 
+/* The request is not served, and its client is let see that it may ask again on another connection:
+ * HTTP/1 ends without an answer, HTTP/2 refuses the stream (RFC 9113 section 8.7). */
+void stream_refuse(struct worker *w, struct stream *s);
+
 /* The request as announced by its head is in: its codec gets to the end without more bytes. */
 void stream_take_end(struct worker *w, struct stream *s);
 /* Sets the limit for the rest of the request; 0: none. */

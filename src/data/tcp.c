@@ -2,6 +2,7 @@
 #include "data/tcp.h"
 
 #include "data/exchange.h"
+#include "data/log/access.h"
 #include "data/proxy.h"
 #include "data/route/client_ip.h"
 #include "data/tls/hello.h"
@@ -112,7 +113,17 @@ static bool pass_middlewares(struct worker *w, const struct snap_router *router,
     return true;
 }
 
-bool tcp_open(struct worker *w, struct conn *conn, const struct snap_router *router)
+/* As HTTP would say it: 403 for those that a middleware refuses, 503 where there is no server. */
+static void refuse(struct worker *w, const struct snap_router *router, struct block *log,
+                   bool passed)
+{
+    report_add(w->report, REPORT_TCP_REFUSED, 1);
+    if (log)
+        access_refuse_tcp(w, log, router, passed ? 503 : 403);
+}
+
+bool tcp_open(struct worker *w, struct conn *conn, const struct snap_router *router,
+              struct span name)
 {
     const struct snap_service *service = &w->snapshot->services[router->service];
     struct middleware_notes notes = {0};
@@ -121,14 +132,18 @@ bool tcp_open(struct worker *w, struct conn *conn, const struct snap_router *rou
     uint8_t client[16];
     (void)conn_ip(w, conn);
     router_client(&conn->peer, client);
+    struct block *log =
+        access_is_on(w) && router->access_log ? access_begin_tcp(w, conn, name) : NULL;
     struct pick_request asked = {.client = client};
-    if (pass_middlewares(w, router, client, &notes) && pick_server(w, service, &asked, &pick))
+    bool passed = pass_middlewares(w, router, client, &notes);
+    if (passed && pick_server(w, service, &asked, &pick))
         x = exchange_open_tcp(w, &conn->stream, router, &pick);
     if (!x) {
         middleware_end(&w->middlewares, &notes);
-        report_add(w->report, REPORT_TCP_REFUSED, 1);
+        refuse(w, router, log, passed);
         return false;
     }
     x->notes = notes;
+    x->log = log;
     return true;
 }

@@ -15,8 +15,10 @@ struct hello;
  *   hello   of a client that speaks TLS, else NULL */
 const struct snap_router *tcp_route(struct worker *w, struct conn *conn, const struct hello *hello);
 /* Runs the router's middlewares and picks a server: the connection has an exchange then. False:
- * refused and counted; the connection has to be closed. */
-bool tcp_open(struct worker *w, struct conn *conn, const struct snap_router *router);
+ * refused, counted and logged; the connection has to be closed.
+ *   name   the server name that the client asked for, or empty */
+bool tcp_open(struct worker *w, struct conn *conn, const struct snap_router *router,
+              struct span name);
 /* Tells the server whose connection this is, if `version` of the PROXY protocol is not 0. */
 void tcp_introduce(struct worker *w, struct conn *conn, uint32_t version, struct sink *sink);
 

@@ -119,6 +119,10 @@ static enum tunnel_state pump_down(struct worker *w, struct tunnel *t, struct st
     uint32_t before, after;
     do {
         lease_fill(w, l);
+        if (lease_is_broken(l)) { /* TLS has found that: what was not sent must not end well */
+            sink_flush(&sink);
+            return TUNNEL_BROKEN;
+        }
         struct source from = lease_source(l);
         before = from.in->bytes;
         state = pump(&t->down, from, lease_is_over(l), &sink);

@@ -380,22 +380,6 @@ static void drain_if_gone(struct worker *w, void *conn)
         conn_drain(w, conn);
 }
 
-/* Has every listener look for its entry point; connections whose one is gone end when they are
- * idle, the others with their response. */
-static void adopt_listeners(struct worker *w)
-{
-    bool lost = false;
-    for (uint32_t i = 0; i < w->listener_count; i++) {
-        struct listener *l = &w->listeners[i];
-        bool had = l->entrypoint;
-        listener_adopt(w, l);
-        listener_settle(w, l);
-        lost = lost || (had && !l->entrypoint);
-    }
-    if (lost)
-        each_slot(w, &w->conns, drain_if_gone);
-}
-
 /* The publisher thread has offered or recalled sockets. */
 static void look_at_listeners(struct worker *w)
 {
@@ -404,6 +388,24 @@ static void look_at_listeners(struct worker *w)
         return;
     w->listener_changes = changes;
     listener_look(w);
+}
+
+static void count_anew(struct worker *w, void *conn)
+{
+    conn_count_open(w, conn);
+}
+
+/* Has every listener look for its entry point; connections whose one is gone end when they are
+ * idle, the others with their response. */
+static void adopt_listeners(struct worker *w)
+{
+    bool lost, moved;
+    look_at_listeners(w); /* a snapshot may name what was offered before it came */
+    listener_adopt(w, &lost, &moved);
+    if (lost)
+        each_slot(w, &w->conns, drain_if_gone);
+    if (moved)
+        each_slot(w, &w->conns, count_anew);
 }
 
 static void adopt(struct worker *w, const struct snapshot *s)

@@ -236,13 +236,16 @@ int ring_socket(struct ring *ring, int family)
     return fd < 0 ? -errno : fd;
 }
 
-void ring_tune_tcp(struct ring *ring, int fd)
+void ring_tune_tcp(struct ring *ring, int fd, uint32_t probe_ms)
 {
-    static const struct {
+    int probe_s = probe_ms > 1000 ? (int)(probe_ms / 1000) : 1;
+    const struct {
         int level, option, value;
     } options[] = {
-        {IPPROTO_TCP, TCP_NODELAY, 1},   {SOL_SOCKET, SO_KEEPALIVE, 1},
-        {IPPROTO_TCP, TCP_KEEPIDLE, 60}, {IPPROTO_TCP, TCP_KEEPINTVL, 15},
+        {IPPROTO_TCP, TCP_NODELAY, 1},
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, probe_ms ? probe_s : 60},
+        {IPPROTO_TCP, TCP_KEEPINTVL, probe_ms ? probe_s : 15},
         {IPPROTO_TCP, TCP_KEEPCNT, 4},
     };
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)

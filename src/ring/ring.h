@@ -91,9 +91,10 @@ void ring_wake_arm(struct ring *ring, int eventfd, struct op_id id);
  * scripted kernel answers in tests. None of them blocks. */
 /* A CLOEXEC and NONBLOCK stream socket for ring_connect(); the descriptor, or -errno. */
 int ring_socket(struct ring *ring, int family);
-/* No Nagle, and a dead peer is noticed within two minutes; without effect on other sockets.
- * Accepted sockets inherit it from the listener. */
-void ring_tune_tcp(struct ring *ring, int fd);
+/* No Nagle, and a dead peer is noticed: probed after `probe_ms` of silence and as often as that
+ * then, 0: so that it takes at most two minutes. Without effect on other sockets. Accepted sockets
+ * inherit it from the listener. */
+void ring_tune_tcp(struct ring *ring, int fd, uint32_t probe_ms);
 /* Closing the socket will reset the connection: what the peer got must not pass for whole. */
 void ring_set_reset(struct ring *ring, int fd);
 /* Address of this (peer == false) or the other end. ERR_SYSTEM, e.g. when it is gone already. */

@@ -277,7 +277,7 @@ int ring_socket(struct ring *ring, int family)
     return sim_fd_take(ring->sim, SIM_FD_CONN, sim_conn_add(ring->sim));
 }
 
-void ring_tune_tcp(struct ring *ring, int fd)
+void ring_tune_tcp(struct ring *ring, int fd, uint32_t probe_ms)
 {
     (void)sim_fd_at(ring->sim, fd);
 }

@@ -5,6 +5,11 @@ A case: (name, files {name: text}, arguments, exit code, lines on standard error
 folder, which is the working directory; `-c ferrule.toml` is added where the first file has that name.
 """
 
+import base64
+from pathlib import Path
+
+CERTS = Path(__file__).resolve().parent.parent / "fixtures" / "certs"
+
 BASE = """\
 [entryPoints.web]
 address = "127.0.0.1:8080"
@@ -260,6 +265,33 @@ servers = [{url = "https://a.test"}]
         "ferrule.toml:11:22: warning: insecureSkipVerify: rootCAs and peerCertURI have no effect beside it",
         "ferrule.toml:15:11: error: CERTS/other.key for CERTS/a.crt: the private key (EC256) does not belong to the certificate of a.test (EC256)",
         "ferrule.toml:16:1: error: certificates: a transport shows one certificate, not several"),
+    one("tcp", BASE + """\
+[certificatesResolvers.ca.acme]
+email = "a@a.test"
+storage = "acme.json"
+httpChallenge.entryPoint = "web"
+[tcp.routers.all]
+rule = "HostSNI(`*`)"
+service = "s"
+[tcp.services.s.loadBalancer]
+serversTransport = "t"
+servers = [{address = "a.test:1", tls = true}]
+[tcp.services.n.loadBalancer]
+serversTransport = "none"
+servers = [{address = "a.test:1"}]
+[tcp.serversTransports.t.tls]
+insecureSkipVerify = true
+rootCAs = ["none.pem", "CERTS/a.crt"]
+serverName = "a.test"
+peerCertURI = "spiffe://a"
+""",
+        "ferrule.toml:11:28: warning: entry point web does not listen on port 80, where the CA looks for HTTP-01; if something forwards port 80 to it, "
+        "say so by httpChallenge.port",
+        "ferrule.toml:12:14: warning: TCP router all takes all plain connections of entry point web: the httpChallenge of resolver ca is never answered there",
+        "ferrule.toml:19:20: error: there is no tcp.serversTransports.none",
+        "ferrule.toml:22:22: warning: insecureSkipVerify: rootCAs have no effect beside it",
+        "ferrule.toml:23:12: error: rootCAs: cannot read DIR/none.pem: No such file or directory",
+        "ferrule.toml:25:1: error: unknown key tcp.serversTransports.t.tls.peerCertURI; there is http.serversTransports.<name>.peerCertURI"),
     one("foreign and later", BASE + """\
 [providers.docker]
 endpoint = "unix:///var/run/docker.sock"
@@ -409,17 +441,38 @@ entryPoint = "web"
         "ferrule.toml:20:9: error: certificatesResolvers.d.acme.dnsChallenge.env.TOKEN must be a string, not a number or date",
         "ferrule.toml:21:31: warning: no entry point listens on port 443, where the CA looks for TLS-ALPN-01; if something forwards port 443, say so by tlsChallenge.port",
         "ferrule.toml:23:14: warning: entry point web does not listen on port 80, where the CA looks for HTTP-01; if something forwards port 80 to it, say so by httpChallenge.port"),
-    one("several CAs", BASE + """\
+    one("roots of a CA as text", BASE + f"""\
 [certificatesResolvers.a.acme]
-caServer = "https://ca.test/dir"
-caServers = ["https://ca.test/dir", "http://other.test/dir"]
-caStaging = "staging"
-[certificatesResolvers.a.acme.dnsChallenge]
-provider = "rfc2136"
+dnsChallenge.provider = "rfc2136"
+caCertificates = [
+    "CERTS/ca.crt",
+    '''{(CERTS / "ca.crt").read_text()}''',
+    "{base64.b64encode((CERTS / "ca.crt").read_bytes() + (CERTS / "a.crt").read_bytes()).decode()}",
+]
+""", code=0),
+    one("storage elsewhere, half of an account", BASE + """\
+[certificatesResolvers.a.acme]
+storage = "s3://bucket.s3.eu-central-1.amazonaws.com/prefix"
+eab.kid = "k"
+dnsChallenge.provider = "rfc2136"
+[certificatesResolvers.b.acme]
+eab.hmacEncoded = "aaaa"
+dnsChallenge.provider = "rfc2136"
+caCertificates = ["-----BEGIN CERTIFICATE-----", "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg=="]
+[certificatesResolvers.c.acme]
+eab = {kid = "k", hmacEncoded = "a+/="}
+dnsChallenge.provider = "rfc2136"
+[certificatesResolvers.d.acme]
+eab = {kid = "k", hmacEncoded = "abc-hmac-xyz"}
+dnsChallenge.provider = "rfc2136"
 """,
-        "ferrule.toml:9:1: error: give caServer or caServers, not both",
-        "ferrule.toml:10:37: error: \"http://other.test/dir\" is no directory of a CA: a URL beginning with https://",
-        "ferrule.toml:11:13: error: \"staging\" is no directory of a CA: a URL beginning with https://"),
+        "ferrule.toml:9:11: error: \"s3://bucket.s3.eu-central-1.amazonaws.com/prefix\" is a URL: accounts and certificates are kept in a file that ends in .json, or in a directory",
+        "ferrule.toml:10:1: error: eab needs kid and hmacEncoded, not one of them",
+        "ferrule.toml:13:1: error: eab needs kid and hmacEncoded, not one of them",
+        "ferrule.toml:15:19: error: caCertificates: (in the configuration): PEM block behind certificate 0 is damaged",
+        "ferrule.toml:15:50: error: caCertificates: (in the configuration): PEM block behind certificate 0 is damaged",
+        "ferrule.toml:17:33: error: eab.hmacEncoded must be base64url without padding (letters, digits, - and _) for at least 16 bytes",
+        "ferrule.toml:20:33: error: eab.hmacEncoded must be base64url without padding (letters, digits, - and _) for at least 16 bytes"),
     one("what a CA is asked for", BASE + """\
 [certificatesResolvers.a.acme]
 certificatesDuration = 0

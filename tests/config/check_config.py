@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""`ferrule check` against documented fragments (fixtures/spec) and the table of bad configurations (cases.py).
+"""`ferrule check` against documented fragments (fixtures/spec) and the tables of bad configurations (cases.py, cases_resolvers.py).
 
     check_config.py FERRULE     exits 1 and prints what differs
 """
@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import cases
+import cases_resolvers
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures" / "spec"
 CERTS = FIXTURES.parent / "certs"
@@ -58,9 +59,10 @@ def check_case(ferrule, case):
 def main():
     ferrule = str(Path(sys.argv[1]).resolve())
     found, count = check_fragments(ferrule)
-    for case in cases.CASES:
+    table = cases.CASES + cases_resolvers.CASES
+    for case in table:
         found += check_case(ferrule, case)
-    print("\n".join(found + [f"{count + len(cases.CASES)} configurations"]))
+    print("\n".join(found + [f"{count + len(table)} configurations"]))
     sys.exit(1 if found else 0)
 
 

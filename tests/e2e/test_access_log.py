@@ -10,9 +10,10 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from lib import disk
+from lib import config, disk
 from lib.ferrule import run_cli
-from lib.proc import wait_until
+from lib.peer import Peer
+from lib.proc import free_port, wait_until
 from lib.websocket import RawServer, ask
 
 HOST = "example.test"
@@ -182,6 +183,62 @@ def numbers_of_other(numbers):
     twice = [n for n, following in zip(numbers, numbers[1:]) if n == following]
     assert twice == list(range(1, len(twice) + 1))
     return twice
+
+
+@pytest.mark.asan
+@pytest.mark.parametrize("form", ["json", "common"])
+def test_tcp_connections(ferrule, certificate, authority, folder, form):
+    """One line for each at its end, with what passed both ways; also for those that got no server."""
+    peer, port = Peer(), free_port()
+    pieces = [config.entrypoint("tcp", port), config.tcp_router("plain", "s"), config.tcp_router("ends", "s", f"HostSNI(`{HOST}`)", tls=""),
+              config.tcp_router("dead", "nobody", "HostSNI(`dead.test`)", tls="passthrough = true"),
+              config.tcp_router("closed", "s", "HostSNI(`closed.test`)", tls="passthrough = true", more='middlewares = ["m"]'),
+              '[tcp.middlewares.m.ipAllowList]\nsourceRange = ["192.0.2.0/24"]', config.certificate(certificate),
+              config.tcp_service("s", peer.address), config.tcp_service("nobody", f"127.0.0.1:{free_port()}"), log_of(folder, f'format = "{form}"')]
+    try:
+        proxy = ferrule("\n".join(pieces), {"tcp": port}, workers=1)
+        with proxy.connect() as client:
+            client.send(b"x" * 1000)
+            upstream = peer.accept()
+            assert upstream.read_exactly(1000) == b"x" * 1000
+            upstream.send(b"y" * 70000)
+            assert client.read_exactly(70000) == b"y" * 70000
+            upstream.close()
+            assert client.is_closed()
+        lines_of(folder / "access.log", 1)
+        with proxy.connect_tls(HOST, ca_file=authority.cert_file) as client:
+            client.send(b"z")
+            upstream = peer.accept()
+            assert upstream.read_exactly(1) == b"z"
+            # What it goes by is kept, though a reload takes it away.
+            proxy.write_config(proxy.config_file.read_text().replace("routers.ends", "routers.other"))
+            assert proxy.cli("reload").returncode == 0
+            upstream.close()
+            assert client.is_closed()
+        lines_of(folder / "access.log", 2)
+        for count, name in ((3, "dead.test"), (4, "closed.test")):
+            with pytest.raises(OSError):
+                proxy.connect_tls(name)
+            lines = lines_of(folder / "access.log", count)
+    finally:
+        peer.stop()
+    counters = proxy.counters()
+    assert (counters["tcp_conns"], counters["tcp_failed"], counters["tcp_refused"]) == (3, 1, 1)
+    assert (counters["tcp_bytes_up"], counters["tcp_bytes_down"]) == (1001, 70000)
+    if form == "common":
+        rows = [COMMON.fullmatch(line).group(4, 5, 6, 7, 8, 12) for line in lines]
+        assert rows == [("-", "-", "TCP", "200", "70000", "plain"), ("-", HOST, "TCP", "200", "0", "ends"),
+                        ("-", "dead.test", "TCP", "502", "0", "dead"), ("-", "closed.test", "TCP", "403", "0", "closed")]
+        assert [COMMON.fullmatch(line).group(13) for line in (lines[0], lines[3])] == [peer.address, "-"]
+        return
+    entries = [json.loads(line) for line in lines]
+    shown = [[entry.get(key) for key in ("RouterName", "RequestHost", "RequestScheme", "DownstreamStatus", "RequestContentSize", "DownstreamContentSize")]
+             for entry in entries]
+    assert shown == [["plain", None, "tcp", 200, 1000, 70000], ["ends", HOST, "tls", 200, 1, 0],
+                     ["dead", "dead.test", "tls", 502, 0, 0], ["closed", "closed.test", "tls", 403, 0, 0]]
+    assert entries[1]["TLSVersion"] == "1.3" and entries[1]["TLSCipher"].startswith("TLS_") and "TLSVersion" not in entries[2]
+    assert all(e["RequestProtocol"] == "TCP" and e["entryPointName"] == "tcp" and "RequestPath" not in e for e in entries)
+    assert entries[0]["ServiceName"] == "s" and entries[0]["ServiceAddr"] == peer.address and 0 < entries[0]["OriginHeadDuration"] <= entries[0]["Duration"]
 
 
 @pytest.mark.asan

@@ -8,6 +8,8 @@ import stat
 import subprocess
 import urllib.request
 
+from lib.fakeca import FakeCa
+from lib.ferrule import build_folder
 from lib.proc import free_port, wait_until
 from test_acme import certificates, wait_certificate, wait_clean
 
@@ -49,6 +51,56 @@ def test_the_next_ca_takes_over(ferrule, origin, bind, pebble):
     proxy.restart()
     assert proxy.get_tls("/bytes/64", host="demo.edge.test", ca_file=pebble.roots_file()).status == 200
     assert pebble.issued() == 1
+
+
+def test_the_ca_comes_back(ferrule, origin, bind, pebble):
+    """A new name gets the default certificate while the CA is down, and its own when it is there again: no restart."""
+    pebble.stop()
+    proxy = ferrule.acme(pebble, bind, origin, domains=NAMES)
+    proxy.wait_log("no answer from the CA")
+    with proxy.connect_tls("demo.edge.test") as client:
+        assert client.certificate["names"] == ["ferrule-default.invalid"]
+    pebble.restart()
+    wait_until(lambda: proxy.status()["orders"]["running"] == 0, "the order to be over")
+    pid = proxy.process.pid
+    assert proxy.cli("cert", "renew", "demo.edge.test", "--force").returncode == 0  # without it the back-off is a minute
+    wait_certificate(proxy)
+    assert proxy.get_tls("/bytes/64", host="demo.edge.test", ca_file=pebble.roots_file()).status == 200
+    assert proxy.process.pid == pid
+
+
+def test_rehearsal(ferrule, origin, bind, folder, authority):
+    """After two refusals the CA for rehearsals is asked first, up to the point where it would issue. While that fails the CA
+    itself is left alone; when it went well the order follows at once. (Back-offs of minutes and hours go by like this: ferrule is
+    stopped, and started with a clock that is ahead.)"""
+    name = "unauthorized-at-order-2.edge.test"
+    (folder / "main").mkdir()
+    (folder / "staging").mkdir()
+    main, staging = FakeCa(folder / "main", authority), FakeCa(folder / "staging", authority)
+    staging.already = 1
+
+    def wanted():
+        return proxy.json("cert", "show", name)["wanted"][0]
+
+    def orders():
+        return len(main.orders), len(staging.orders)
+
+    try:
+        proxy = ferrule.acme(main, bind, origin, domains=[(name, [])], resolver={"more": f'caStaging = "{staging.directory_url}"'})
+        proxy.env["LD_PRELOAD"] = str(build_folder() / "tests" / "provider" / "slow_clock.so")
+        for failures, asked, later_min in ((1, (1, 0), 2), (2, (2, 0), 20), (3, (2, 1), 180)):  # (both do what the name says)
+            wait_until(lambda: wanted()["ledger"]["failures"] == failures and proxy.status()["orders"]["running"] == 0, f"failure {failures}")
+            assert orders() == asked
+            proxy.env["SLOW_CLOCK_S"] = str(-60 * later_min)
+            proxy.restart()
+        wait_until(lambda: wanted()["state"] == "valid", "the certificate", 60)
+        assert f"the rehearsal at {staging.directory_url} went well: the order itself follows" in proxy.log
+        assert orders() == (3, 2) and (main.issued, staging.issued) == (1, 0)
+        assert not {"finalize", "cert"} & {step for _, step in staging.asked}
+        wait_until(lambda: bind.all_txt() == {}, "no TXT value left")
+    finally:
+        main.stop()
+        staging.stop()
 
 
 def test_a_failed_order_gives_its_authorizations_up(ferrule, origin, bind, pebble):

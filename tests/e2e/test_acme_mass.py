@@ -113,8 +113,13 @@ def run(make_mass, count, resolvers, timeout_s):
     return mass
 
 
-def test_forty_names(make_mass):
-    run(make_mass, 40, 4, 60)
+def test_a_few_names(make_mass):
+    run(make_mass, ORDERS_AT_ONCE, 4, 90)  # all at a time
+
+
+@pytest.mark.long
+def test_a_hundred_names(make_mass):
+    run(make_mass, 100, 4, 300)
 
 
 @pytest.mark.long

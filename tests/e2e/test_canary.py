@@ -186,6 +186,7 @@ def core_folder(folder):
     return folder if cores else None
 
 
+@pytest.mark.long
 def test_no_core_is_left(make_world, folder):
     """Every process is aborted, with an unlimited core size from its parent."""
     if not core_folder(folder / "probe"):

@@ -123,6 +123,28 @@ def test_storage_full(ferrule, origin, bind, pebble):
 
 
 @pytest.mark.asan
+def test_storage_file_that_is_a_mount_point(ferrule, origin, bind, pebble):
+    """As a container has it that was given the file alone: nothing can take its place, so it is written over."""
+    proxy = ferrule.acme(pebble, bind, origin, domains=NAMES, start=False)
+    file = proxy.folder.parent / "storage0" / "acme.json"
+    file.touch(mode=0o600)
+    proxy.wrapper = disk.wrapper(file, "mount")
+    inode = file.stat().st_ino
+    proxy.start()
+    wait_over(proxy, bind, pebble)
+    wait_until(lambda: is_stored(file), "the certificate is stored")
+    assert file.stat().st_ino == inode
+    proxy.stop()
+    whole = file.read_text()
+    file.write_text(whole[:len(whole) // 2])  # a crash in the middle of a write
+    (file.parent / "acme.json.tmp").touch(mode=0o600)
+    (file.parent / "acme.json.tmp").write_text(whole)
+    proxy.start()
+    wait_over(proxy, bind, pebble)
+    assert "is made good from" in proxy.log and file.read_text() == whole and file.stat().st_ino == inode
+
+
+@pytest.mark.asan
 def test_storage_full_when_the_certificate_comes(ferrule, origin, bind, pebble):
     proxy = ferrule.acme(pebble, bind, origin, domains=NAMES, start=False)
     folder = proxy.folder.parent / "storage0"

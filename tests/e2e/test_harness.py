@@ -155,6 +155,8 @@ def test_process_that_dies_is_reported_with_its_log(folder):
 def test_orphans_are_found_and_ended(folder):
     """What a daemon does: the middle process ends, its child lives on."""
     subprocess.run(["sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 &"], check=True)
+    is_there = ["sleep 1000"]  # a process that is being executed has no command yet
+    proc.wait_until(lambda: [proc.command_of(pid) for pid in set(proc.children()) - proc.kept] == is_there, "the orphan")
     left = proc.end_leftovers()
     assert len(left) == 1 and "sleep 1000" in left[0]
     assert proc.end_leftovers() == []

@@ -457,9 +457,10 @@ def test_bounds_are_options(ferrule, origin, certificate):
         proxy.wait_counter("h2_control_frames", before + 1)
     with connect(proxy) as client:
         client.read_until(lambda: client.acked > 0)
-        for _ in range(4):
-            client.open(path="/never")
-        assert client.wait_closed() == h2raw.PROTOCOL_ERROR
+        streams = [client.open(path="/never") for _ in range(4)]
+        assert client.wait(streams[3]).reset == h2raw.REFUSED_STREAM
+        client.send_frame(h2raw.RST_STREAM, 0, streams[0], struct.pack(">I", h2raw.CANCEL))
+        assert client.exchange("GET", "/bytes/10").status == 200, "there is room again"
 
 
 def test_a_large_head_is_a_431(proxy):

@@ -55,6 +55,13 @@ def test_requests(call, server):
     assert list(map(shape, server.requests)) == [("POST", "/base/present", headers, body), ("POST", "/base/cleanup", headers, body)]
 
 
+def test_nothing_is_sent_twice(call, server):
+    """The service ends a kept connection when it has heard the request: it may have done it."""
+    server.faults.append(lambda request, serve: Answer(cut=True) if len(server.requests) == 2 else None)
+    assert call(REPEAT="2")["verdicts"] == ["OK", "RETRY"]
+    assert server.asked() == ["POST /base/present"] * 2
+
+
 def test_raw(call, server):
     parts = {"DOMAIN": "demo.edge.test", "TOKEN": "the-token", "KEY_AUTH": "the-token.thumbprint"}
     for what in ("present", "cleanup"):

@@ -221,6 +221,8 @@ def test_open_connections_and_certificates(ferrule, origin, authority):
         assert m.sum("traefik_open_connections", entrypoint="websecure", protocol="TCP") == 2
         assert m.sum("traefik_open_connections", entrypoint="traefik") >= 1
     m = scraped(proxy, lambda m: m.sum("traefik_open_connections", entrypoint="websecure") == 0, "the connections are gone")
+    assert m.sum("traefik_entrypoint_requests_tls_total", entrypoint="websecure", tls_version="1.3", tls_cipher="TLS_AES_128_GCM_SHA256") == 2
+    assert m.sum("traefik_service_requests_tls_total", service="origins") == m.sum("traefik_entrypoint_requests_tls_total") == 2
     assert m.sum("ferrule_handshakes_total", kind="full") == 2
     assert m.sum("ferrule_handshakes_total") == m.sum("ferrule_handshakes_total", worker="0") + m.sum("ferrule_handshakes_total", worker="1")
     sans = [s for s in m.labels("traefik_tls_certs_not_after", "sans") if "other.test" in s]

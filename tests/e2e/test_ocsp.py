@@ -126,6 +126,7 @@ def test_responder_down_and_slow(ferrule, origin, authority, responder):
     proxy.wait_log("slow.test: no OCSP answer", timeout_s=60)
 
 
+@pytest.mark.long
 def test_stale_answer_is_not_shown(ferrule, origin, authority, responder):
     """The responder repeats one answer of a minute for ever: it is shown for this minute and no longer."""
     responder.minutes = 1
@@ -169,6 +170,35 @@ def test_must_staple_is_asked_for_and_done_without(ferrule, origin, bind, author
     wait_until(lambda: shown_name(proxy, names[1]), "the certificate at work", timeout_s=60)
     assert not features(names[1])
     assert [step for name, step in fake.asked if name == names[1]].count("finalize") == 2
+
+
+def test_refusal_of_must_staple_is_remembered(ferrule, origin, bind, authority, fake):
+    """Over a restart: the CA is not asked for it again."""
+    names = ["unauthorized-at-finalize-1.edge.test", "next.edge.test"]
+    proxy = ferrule.acme(fake, bind, origin, domains=[(names[0], [])], resolver={"more": "mustStaple = true"})
+    wait_until(lambda: shown_name(proxy, names[0]), "the certificate without", timeout_s=60)
+    proxy.stop()
+    proxy.write_config(proxy.config_file.read_text().replace(names[0], names[1]))
+    proxy.start()
+    wait_until(lambda: shown_name(proxy, names[1]), "the next certificate", timeout_s=60)
+    with proxy.connect_tls(names[1]) as client:
+        pem = ssl.DER_cert_to_PEM_cert(client.certificate_der)
+    text = subprocess.run(["openssl", "x509", "-noout", "-text"], input=pem, capture_output=True, text=True, check=True)
+    assert "TLS Feature" not in text.stdout
+    assert proxy.log.count("the CA refuses a certificate with must-staple") == 1
+
+
+@pytest.mark.long
+def test_revoked_certificate_is_replaced(ferrule, origin, bind, authority, fake, responder):
+    """The first one was obtained a moment ago: what is revoked again and again is replaced ever more rarely."""
+    fake.ocsp, responder.mode = responder, "revoked"
+    proxy = ferrule.acme(fake, bind, origin, domains=[("a.edge.test", [])], extra="[ocsp]\n")
+    proxy.wait_log("is revoked, says its CA")
+    plan = proxy.json("cert", "plan")["plan"][0]
+    assert plan["why"] == "its CA has revoked the certificate" and "the certificate is revoked, and 1 for" in plan["waiting"]
+    responder.mode = "good"
+    wait_until(lambda: fake.issued == 2, "another certificate", timeout_s=180)
+    wait_until(lambda: not proxy.json("cert", "plan")["plan"][0]["due"], "nothing to do", timeout_s=60)
 
 
 def shown_name(proxy, name):

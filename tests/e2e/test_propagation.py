@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from lib.proc import free_port
+from lib.proc import free_port, wait_until
 from lib.provider import Tool
 
 NAME = "_acme-challenge.demo.edge.test"
@@ -167,6 +167,168 @@ def test_garbage_answers(tool, make_bind, make_dns_relay):
     relay.change = lambda query, answer, is_tcp: answer[:2] + b"\x84\x00" + b"\xff" * 30
     answer = tool.check(NAME, "edge.test.", "one", resolvers=bind.address, port=bind.port, timeout_s=12)
     assert not answer["ok"] and "127.0.0.2" in answer["text"]
+
+
+# --- servers that differ -----------------------------------------------------------------------------------------
+
+
+def test_stale_server_is_waited_for(tool, make_bind, make_dns_relay):
+    """A primary that has the value and a server that gets it later."""
+    primary = make_bind(nameservers=("127.0.0.1", "127.0.0.2"))
+    stale = make_bind(nameservers=("127.0.0.1", "127.0.0.2"))
+    make_dns_relay(stale.address, port=primary.port)
+    primary.nsupdate(f"add {NAME}. 60 TXT one")
+    stale.nsupdate(f"add {NAME}. 60 TXT of-yesterday")
+    late = tool.check(NAME, "edge.test.", "one", resolvers=primary.address, port=primary.port, timeout_s=2)
+    assert not late["ok"] and "ns1.edge.test." not in late["text"]
+    assert f"ns2.edge.test. (127.0.0.2:{primary.port}): NOERROR, 0 of 1 value among 1 TXT (others: \"of-yesterday\")" in late["text"]
+    stale.nsupdate(f"add {NAME}. 60 TXT one")
+    answer = tool.check(NAME, "edge.test.", "one", resolvers=primary.address, port=primary.port)
+    assert answer["ok"] and "all 2 name server addresses" in answer["text"]
+
+
+@pytest.mark.long
+def test_long_values_of_others_are_cut(tool, bind):
+    bind.nsupdate(*(f"add {NAME}. 60 TXT {c * 100}" for c in "abc"))
+    answer = tool.check(NAME, "edge.test.", "one", resolvers=bind.address, port=bind.port, timeout_s=1)
+    assert "among 3 TXT (others: \"" in answer["text"] and "...\", ...)" in answer["text"]
+    assert all(c * 25 not in answer["text"] for c in "abc")
+
+
+def test_split_horizon(tool, make_bind, make_dns_relay):
+    """Inside, another zone shadows the public one: whoever asks the public resolver never sees it."""
+    bind = make_bind(nameservers=("127.0.0.2",), options="allow-query { any; };",
+                     views={"127.0.0.1": {"demo.edge.test": ""}, "127.0.0.2": {"edge.test": f"{NAME}. TXT one\n"}})
+    relay = make_dns_relay(bind.address)
+    relay.as_self = True
+    public = f"127.0.0.2:{bind.port}"
+    assert tool.find(NAME, public)["zone"] == "edge.test."
+    assert tool.find(NAME, bind.address)["zone"] == "demo.edge.test."
+    for mode in ("", "recursive", "both"):
+        assert tool.find(NAME, public, port=bind.port, mode=mode)["zone"] == "edge.test."
+        answer = tool.check(NAME, "edge.test.", "one", resolvers=public, port=bind.port, mode=mode)
+        assert answer["ok"], answer
+
+
+# --- resolvers, which remember -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def resolver(make_bind, bind):
+    """A resolver in front of `bind`; that something does not exist it remembers for 3 seconds."""
+    return make_bind(forward={"edge.test": bind.address}, options="max-ncache-ttl 3;")
+
+
+@pytest.mark.asan
+def test_zone_is_found_without_a_trace(tool, bind, resolver):
+    place = tool.find(NAME, resolver.address, port=bind.port, mode="recursive")
+    assert place["ok"] and (place["zone"], place["fqdn"]) == ("edge.test.", NAME + ".")
+    assert resolver.queries(NAME) == [] and resolver.queries("edge.test", "SOA") != []
+    bind.nsupdate(f"add {NAME}. 60 TXT one")
+    answer = tool.check(NAME, "", "one", resolvers=resolver.address, port=bind.port, mode="recursive", timeout_s=30)
+    assert answer["ok"] and answer["text"] == "all 1 resolvers have the value"
+    assert not any("NXDOMAIN" in text for text in answer["progress"])
+
+
+def test_what_a_resolver_remembers_is_waited_out(tool, bind, resolver):
+    assert resolver.dig(NAME, "TXT", "+recurse") == []
+    bind.nsupdate(f"add {NAME}. 60 TXT one")
+    answer = tool.check(NAME, "", "one", resolvers=resolver.address, port=bind.port, mode="recursive")
+    assert answer["ok"]
+    # It may be that the resolver has forgotten when a slow machine asks first.
+    for text in answer["progress"]:
+        assert f"resolver {resolver.address}: NXDOMAIN, 0 of 1 value among 0 TXT; it keeps that answer for" in text
+
+
+@pytest.mark.long
+def test_last_look_is_at_the_end(tool, make_bind, bind):
+    resolver = make_bind(forward={"edge.test": bind.address}, options="min-ncache-ttl 90;")
+    assert resolver.dig(NAME, "TXT", "+recurse") == []
+    answer = tool.check(NAME, "", "one", resolvers=resolver.address, port=bind.port, mode="recursive", timeout_s=10)
+    assert not answer["ok"] and "not visible within 10 s: resolver" in answer["text"]
+    assert len(resolver.queries(NAME)) <= 6, "at the beginning and at the end; not every second"
+
+
+@pytest.mark.asan
+def test_resolvers_are_asked_after_the_servers(tool, bind, resolver):
+    timer = threading.Timer(1.5, lambda: bind.nsupdate(f"add {NAME}. 60 TXT one"))
+    timer.start()
+    answer = tool.check(NAME, "edge.test.", "one", resolvers=resolver.address, port=bind.port, mode="both")
+    timer.join()
+    assert answer["ok"] and "all 1 name server addresses of edge.test. and all 1 resolvers have the value" == answer["text"]
+    assert not any("resolver" in text and "NXDOMAIN" in text for text in answer["progress"]), "it was asked too early"
+
+
+@pytest.mark.long
+def test_every_resolver_counts(tool, make_bind, bind, resolver):
+    other = make_bind(forward={"edge.test": bind.address}, options="max-ncache-ttl 3;")
+    bind.nsupdate(f"add {NAME}. 60 TXT one")
+    assert other.dig(NAME, "TXT", "+recurse") == ['"one"']
+    bind.nsupdate(f"add {NAME}. 60 TXT two")
+    both = f"{resolver.address},{other.address}"
+    answer = tool.check(NAME, "", "two", resolvers=both, port=bind.port, mode="recursive", timeout_s=3)
+    assert not answer["ok"] and resolver.address not in answer["text"]
+    assert f"resolver {other.address}: NOERROR, 0 of 1 value among 1 TXT (others: \"one\"); it keeps" in answer["text"]
+
+
+def test_quiet_search_follows_aliases(tool, make_bind):
+    bind = make_bind(zones={"edge.test": "_acme-challenge.demo IN CNAME demo.hop.other.test.\n_acme-challenge.loop IN CNAME _acme-challenge.loop2\n"
+                                         "_acme-challenge.loop2 IN CNAME _acme-challenge.loop\n*.wild IN CNAME balancer.other.test.\n",
+                            "other.test": "demo.hop IN CNAME validation\n"})
+    resolver = make_bind(forward={"edge.test": bind.address, "other.test": bind.address})
+    place = tool.find(NAME, resolver.address, port=bind.port, mode="both")
+    assert place["ok"] and (place["fqdn"], place["zone"]) == ("validation.other.test.", "other.test."), place
+    assert resolver.queries("validation.other.test") == [] and resolver.queries(NAME) == []
+    place = tool.find("_acme-challenge.wild.edge.test", resolver.address, port=bind.port, mode="both")
+    assert place["ok"] and place["fqdn"] == "_acme-challenge.wild.edge.test." and "comes from a wildcard" in place["text"]
+    place = tool.find("_acme-challenge.loop.edge.test", resolver.address, port=bind.port, mode="both")
+    assert not place["ok"] and "more than 8 CNAMEs" in place["text"]
+
+
+@pytest.mark.long
+def test_quiet_search_finds_the_deepest_zone(tool, make_bind, make_dns_relay):
+    """The challenge name is a zone of its own: on the same server, and on another one that is referred to."""
+    options = "check-names primary ignore;"
+    both = make_bind(zones={"edge.test": "", NAME: ""}, options=options)
+    resolver = make_bind(forward={"edge.test": both.address})
+    assert tool.find(NAME, resolver.address, port=both.port, mode="both")["zone"] == NAME + "."
+    parent = make_bind(zones={"edge.test": f"{NAME}. NS ns1.{NAME}.\nns1.{NAME}. A 127.0.0.2\n"}, options=options)
+    child = make_bind(zones={NAME: ""}, nameservers=("127.0.0.2",), options=options)
+    make_dns_relay(child.address, port=parent.port)
+    resolver = make_bind(forward={"edge.test": parent.address, NAME: child.address})
+    assert tool.find(NAME, resolver.address, port=parent.port, mode="both")["zone"] == NAME + "."
+    assert child.queries(NAME, "CNAME") != []
+
+
+def test_quiet_search_where_no_server_answers(tool, make_bind):
+    bind = make_bind(nameservers=("127.0.0.3",))
+    resolver = make_bind(forward={"edge.test": bind.address})
+    place = tool.find(NAME, resolver.address, port=bind.port, mode="recursive")
+    assert place["ok"] and place["zone"] == "edge.test."
+    assert "asked about " + NAME in place["text"] and "127.0.0.3" in place["text"]
+    assert resolver.queries(NAME) != []
+
+
+# --- in an order -------------------------------------------------------------------------------------------------
+
+
+def test_order_that_asks_resolvers(ferrule, origin, bind, resolver, pebble):
+    """Also one that kept for a while that the name did not exist would do: it is never asked too early."""
+    proxy = ferrule.acme(pebble, bind, origin, domains=[("demo.edge.test", ["*.demo.edge.test"])], resolver={
+        "resolvers": [resolver.address], "propagation": 'mode = "recursive"\nsuccesses = 2\ninterval = "1s"\ntimeout = "1m"'})
+    proxy.wait_log("all 1 resolvers have the values", 60)
+    wait_until(lambda: pebble.issued() == 1, "the certificate", 60)
+    kinds = [kind for _, kind in resolver.queries(NAME)]
+    assert set(kinds) == {"TXT"} and len(kinds) >= 2
+
+
+def test_order_that_goes_on_all_the_same(ferrule, origin, make_bind, make_pebble):
+    bind = make_bind(nameservers=("127.0.0.1", "127.0.0.3"))
+    proxy = ferrule.acme(make_pebble(bind.address), bind, origin, domains=[("demo.edge.test", [])],
+                         resolver={"propagation": 'timeout = "1s"\nonTimeout = "try"'})
+    proxy.wait_log("certificate stored", 60)
+    assert "the CA is told to look at _acme-challenge.demo.edge.test. all the same" in proxy.log
+    assert "refuses the connection" in proxy.log
 
 
 # --- addresses of hosts ------------------------------------------------------------------------------------------

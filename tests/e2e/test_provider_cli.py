@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """`ferrule provider list | show | test`."""
 
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 
-from lib.ferrule import build_folder, run_cli
+from lib.ferrule import build_folder, program, run_cli
 
 PROVIDERS = build_folder() / "providers"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_list_and_show():
@@ -69,3 +76,20 @@ def test_trial_with_a_wrong_key(bind, folder):
     assert result.returncode == 1
     assert "credentials ... FAILED: " in result.stdout and "BADKEY" in result.stdout
     assert bind.all_txt() == {}
+
+
+def test_first_steps_of_the_manual(folder):
+    """The commands of docs/providers.md, as somebody types them who has installed ferrule."""
+    page = (ROOT / "docs" / "providers.md").read_text()
+    script = re.search(r"\*\*1\. Begin.*?```sh\n(.*?)```", page, re.S)[1]
+    prefix, work = folder / "prefix", folder / "work"
+    work.mkdir(mode=0o755)
+    for source, target in [("providers/abi/ferrule_provider.h", "include"), ("providers/template/template.c", "share/ferrule/provider-template"),
+                           ("providers/template/template.json", "share/ferrule/provider-template")]:
+        (prefix / target).mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / source, prefix / target)
+    path = f"{program().parent}:{build_folder() / 'tests' / 'conformance'}:{os.environ['PATH']}"
+    result = subprocess.run(["sh", "-ec", script.replace("PREFIX", str(prefix))], cwd=work, capture_output=True, text=True,
+                            env={**os.environ, "PATH": path}, timeout=120)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "warning" not in result.stderr and "HELLO_TOKEN, or HELLO_API_TOKEN  (required)  (secret)" in result.stdout, result.stdout

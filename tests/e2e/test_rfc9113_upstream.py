@@ -229,7 +229,7 @@ BAD_CONNECTIONS = {
     "6.8 GOAWAY on a stream": (lambda c, s: c.frame(h.GOAWAY, 0, s, bytes(8)), h.PROTOCOL_ERROR),
     "6.9 WINDOW_UPDATE of 0": (lambda c, s: c.frame(h.WINDOW_UPDATE, 0, 0, bytes(4)), h.PROTOCOL_ERROR),
     "6.9.1 window overflow": (lambda c, s: c.frame(h.WINDOW_UPDATE, 0, 0, struct.pack(">I", (1 << 31) - 1)), h.FLOW_CONTROL_ERROR),
-    "6.10 CONTINUATION for ever": (continuations, None),
+    "6.10 CONTINUATION for ever": (continuations, h.INTERNAL_ERROR),
     "8.1 DATA before the head": (data_first, h.PROTOCOL_ERROR),
     "6.10 CONTINUATION alone": (lambda c, s: c.frame(h.CONTINUATION, h.END_HEADERS, s, c.encode(OK)), h.PROTOCOL_ERROR),
 }

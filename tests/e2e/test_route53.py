@@ -70,7 +70,7 @@ def test_requests(call, route53):
     assert [f"{r.method} {r.target}" for r in route53.requests] == [
         "GET /2013-04-01/hostedzonesbyname?dnsname=edge.test",
         f"GET /2013-04-01/hostedzone/{zone}/rrset?name={NAME}&type=TXT",
-        f"POST /2013-04-01/hostedzone/{zone}/rrset",
+        f"POST /2013-04-01/hostedzone/{zone}/rrset/",
     ]
     assert route53.requests[-1].body == (
         '<ChangeResourceRecordSetsRequest xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><ChangeBatch><Changes><Change>'

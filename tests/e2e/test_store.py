@@ -76,6 +76,15 @@ def test_copy_from_and_to_traefiks_form(ferrule, origin, bind, pebble):
     assert after["test"]["Account"] == before["test"]["Account"]
     missing = run_cli("store", "copy", str(file.with_name("none.json")), str(file))
     assert missing.returncode == 1 and "there is no" in missing.stderr
+    wrong = run_cli("store", "copy", str(proxy.folder), str(file))
+    assert wrong.returncode == 1 and f"there is no store in {proxy.folder}" in wrong.stderr
+    wrong = run_cli("store", "copy", str(file), str(proxy.folder))
+    assert wrong.returncode == 1 and "holds other files" in wrong.stderr
+    assert not (proxy.folder / "data.mdb").exists()
+    empty = file.with_name("empty.json")
+    empty.touch(mode=0o600)
+    nothing = run_cli("store", "copy", str(empty), str(file))
+    assert nothing.returncode == 1 and f"there is nothing in {empty}" in nothing.stderr
     assert run_cli("store", "copy", str(file)).returncode == 2
 
 
@@ -151,6 +160,9 @@ def test_old_certificates_of_names_that_nothing_asks_for(ferrule, origin, bind, 
     if storage != "acme.json":
         assert run_cli("store", "copy", str(source), str(folder / storage)).returncode == 0
     proxy.start()
+    wait_over(proxy, bind, pebble)
+    assert "ended long ago" not in proxy.log, "with nothing valid the clock may be wrong"
+    proxy.restart()
     wait_over(proxy, bind, pebble)
     assert "left.test: the certificate of resolver test ended long ago" in proxy.log
     assert "older.test: the archived certificate of resolver test is deleted" in proxy.log

@@ -450,7 +450,7 @@ def test_idle_tunnel_is_closed_in_time(ferrule, raw, certificate):
         assert busy.read_exactly(4) == b"ping"
         time.sleep(0.2)
     assert idle_up.is_closed() and time.monotonic() - began > 1.9
-    assert client.wait(idle.stream).ended
+    assert client.wait(idle.stream).reset == h2raw.CANCEL
     busy.send(b"pong")
     assert busy_up.read_exactly(4) == b"pong" and proxy.counters()["timeouts"] == 1
     client.close()

@@ -219,6 +219,22 @@ static void test_missing_option(void **state)
     assert_non_null(strstr(got.text, "set PLUGIN_RECORDS: "));
 }
 
+/* Whatever the credentials: they may be of one account. */
+static void test_names_are_held(void **state)
+{
+    struct provider *one = get("well", SECRET), *two = get("well", "another-token-of-it");
+    int a, b;
+    assert_ptr_not_equal(one, two);
+    assert_true(provider_hold(one, "_acme-challenge.a.test.", &a));
+    assert_true(provider_hold(one, "_acme-challenge.a.test.", &a));
+    assert_false(provider_hold(two, "_ACME-challenge.a.test.", &b));
+    assert_true(provider_hold(two, "_acme-challenge.b.test.", &b));
+    provider_release(two, &b);
+    assert_false(provider_hold(two, "_acme-challenge.a.test.", &b));
+    provider_release(two, &a);
+    assert_true(provider_hold(two, "_acme-challenge.a.test.", &b));
+}
+
 static void test_missing_plugin(void **state)
 {
     struct provider *p = NULL;
@@ -412,6 +428,7 @@ int main(int argc, char **argv)
         HOST_TEST(test_description),
         HOST_TEST(test_environment_and_file),
         HOST_TEST(test_missing_option),
+        HOST_TEST(test_names_are_held),
         HOST_TEST(test_missing_plugin),
         HOST_TEST(test_unsafe_plugin),
         HOST_TEST(test_abi),

@@ -6,9 +6,9 @@
  *   provider_tool check NAME ZONE VALUE...
  *   provider_tool resolve HOST PORT
  * REPEAT= (the same call again, in the same child) DOMAIN= TOKEN= KEY_AUTH= RESOLVERS=IP:PORT,...
- * PORT= SUCCESSES= TIMEOUT_S= INTERVAL_S= LIMIT_S= stand in the environment, and so do the
- * provider's own variables; OVERLAY="NAME=VALUE NAME=VALUE" are those of dnsChallenge.env. Prints
- * one line of JSON. */
+ * PORT= SUCCESSES= TIMEOUT_S= INTERVAL_S= LIMIT_S= MODE= (recursive, both) stand in the
+ * environment, and so do the provider's own variables; OVERLAY="NAME=VALUE NAME=VALUE" are those of
+ * dnsChallenge.env. Prints one line of JSON. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "control/propagation/propagation.h"
@@ -41,7 +41,10 @@ static struct propagation_options options_from_environment(void)
         item = *comma ? comma + 1 : comma;
     }
     free(list);
+    const char *mode = getenv("MODE") ? getenv("MODE") : "";
     o.port = (uint16_t)number("PORT", 53);
+    o.skip_servers = strcmp(mode, "recursive") == 0;
+    o.ask_resolvers = o.skip_servers || strcmp(mode, "both") == 0;
     o.successes = number("SUCCESSES", 1);
     o.timeout_s = number("TIMEOUT_S", 30);
     o.interval_s = number("INTERVAL_S", 1);

@@ -208,6 +208,12 @@ void account_doubt_key(struct acme *acme)
 static bool load(struct acme *acme)
 {
     const struct store_account *stored = store_account(acme->store, acme->account_name);
+    if (stored && stored->unreadable) { /* another key in its place would be its end */
+        struct acme_answer answer =
+            acme_failure(ACME_CONFIG, "the account cannot be read from the storage");
+        fail(acme, &answer);
+        return true;
+    }
     if (!stored || !stored->key_der.len)
         return false;
     if (settle(acme, stored))

@@ -76,8 +76,12 @@ static struct result read_roots(struct http_client *client, const struct http_cl
 {
     if (!o->ca_file_count)
         return result_ok();
-    for (uint32_t i = 0; i < o->ca_file_count; i++)
-        TRY(append_file(&client->roots, o->ca_files[i], why));
+    for (uint32_t i = 0; i < o->ca_file_count; i++) {
+        if (o->ca_files[i][0] == '-')
+            buf_printf(&client->roots, "%s\n", o->ca_files[i]);
+        else
+            TRY(append_file(&client->roots, o->ca_files[i], why));
+    }
     if (!o->system_pool)
         return result_ok();
     const char *path = NULL;

@@ -17,7 +17,9 @@ struct http_client;
 struct http_call;
 
 struct http_client_options {
-    const char *const *ca_files; /* PEM; none = the system's roots */
+    /* Absolute paths of PEM files, or PEM texts, which begin with dashes; none = the system's
+     * roots. */
+    const char *const *ca_files;
     uint32_t ca_file_count;
     bool system_pool;           /* the system's roots as well as ca_files */
     const char *server_name;    /* name to verify instead of the URL's; "" or NULL = none */

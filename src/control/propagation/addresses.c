@@ -66,14 +66,13 @@ static void take_addresses(void *arg, int status, int timeouts, struct ares_addr
 static void take_turn(struct loop_timer *t)
 {
     struct addresses *a = LIST_ENTRY(t, struct addresses, turn);
-    if (a->count == 0 && !a->text[0]) {
-        bool absent = a->status == ARES_ENOTFOUND || a->status == ARES_ENODATA;
+    bool absent = a->answered && (a->status == ARES_ENOTFOUND || a->status == ARES_ENODATA);
+    if (a->count == 0 && !a->text[0])
         snprintf(a->text, sizeof a->text, "host name %s %s", a->host,
                  !a->answered ? "could not be resolved in time: do the resolvers answer?"
                  : absent     ? "does not exist or has no address"
                               : ares_strerror(a->status));
-    }
-    a->done(a->arg, a->found, a->count, a->text);
+    a->done(a->arg, a->count || absent ? a->found : NULL, a->count, a->text);
     destroy(&a->task);
 }
 
@@ -91,13 +90,15 @@ struct propagation *propagation_resolve(struct loop *loop,
     loop_timer_set(loop, &a->turn, loop_now_ns(loop) + LIMIT_NS);
     struct net_addr resolvers[TASK_RESOLVERS_MAX];
     uint32_t count = 0;
+    unsigned flags = CHANNEL_RECURSE | CHANNEL_ADDRESSES;
+    if (!options || !options->only_dns)
+        flags |= CHANNEL_HOSTS;
     struct why why = {""};
     struct result r = result_ok();
     if (options && options->resolver_count)
         r = task_resolvers(options, resolvers, &count, &why);
     if (result_is_ok(r))
-        r = channel_open(&a->channel, loop, resolvers, count, CHANNEL_RECURSE | CHANNEL_HOSTS,
-                         &why);
+        r = channel_open(&a->channel, loop, resolvers, count, flags, &why);
     if (!result_is_ok(r)) {
         snprintf(a->text, sizeof a->text, "%s", why.text);
         loop_timer_set(loop, &a->turn, loop_now_ns(loop));

@@ -80,7 +80,7 @@ static int init(struct channel *c, unsigned flags)
         o.flags |= ARES_FLAG_NORECURSE;
     if (flags & CHANNEL_TCP)
         o.flags |= ARES_FLAG_USEVC;
-    if (flags & CHANNEL_HOSTS)
+    if (flags & CHANNEL_ADDRESSES)
         o.flags &= ~ARES_FLAG_NOCHECKRESP;
     o.timeout = flags & CHANNEL_TCP ? TCP_TIMEOUT_MS : UDP_TIMEOUT_MS;
     o.tries = flags & CHANNEL_TCP ? 1 : UDP_TRIES;

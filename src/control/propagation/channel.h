@@ -14,7 +14,8 @@
 enum {
     CHANNEL_RECURSE = 1, /* set RD: the servers are resolvers */
     CHANNEL_TCP = 2,
-    CHANNEL_HOSTS = 4, /* for names of hosts: /etc/hosts too */
+    CHANNEL_ADDRESSES = 4, /* for addresses of hosts: an error is a reason to ask the next server */
+    CHANNEL_HOSTS = 8,     /* ... and /etc/hosts is looked at first */
 };
 
 struct channel {

@@ -114,6 +114,25 @@ bool dnsmsg_target(const struct dnsmsg *m, const struct dnsmsg_record *r,
     return dnsmsg_name(m, r->rdata_at, out, &end) && end == r->rdata_at + r->rdata_bytes;
 }
 
+bool dnsmsg_address(const struct dnsmsg *m, const struct dnsmsg_record *r, struct net_addr *ret)
+{
+    const uint8_t *bytes = m->bytes.ptr + r->rdata_at;
+    *ret = (struct net_addr){0};
+    if (r->type == DNSMSG_A && r->rdata_bytes == 4) {
+        ret->in.sin_family = AF_INET;
+        memcpy(&ret->in.sin_addr, bytes, 4);
+        ret->len = sizeof ret->in;
+        return true;
+    }
+    if (r->type == DNSMSG_AAAA && r->rdata_bytes == 16) {
+        ret->in6.sin6_family = AF_INET6;
+        memcpy(&ret->in6.sin6_addr, bytes, 16);
+        ret->len = sizeof ret->in6;
+        return true;
+    }
+    return false;
+}
+
 bool dnsmsg_txt(const struct dnsmsg *m, const struct dnsmsg_record *r, struct buf *out)
 {
     size_t at = r->rdata_at, end = r->rdata_at + r->rdata_bytes;

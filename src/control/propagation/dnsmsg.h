@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "base/net.h"
 #include "base/result.h"
 
 /* A name as text with a final dot, lower case, odd bytes as \DDD. */
@@ -59,6 +60,8 @@ bool dnsmsg_name(const struct dnsmsg *m, size_t at, char out[DNSMSG_NAME_BYTES],
 /* The name that is the data of a CNAME or NS record. */
 bool dnsmsg_target(const struct dnsmsg *m, const struct dnsmsg_record *r,
                    char out[DNSMSG_NAME_BYTES]);
+/* The address in an A or AAAA record, with port 0; false for any other. */
+bool dnsmsg_address(const struct dnsmsg *m, const struct dnsmsg_record *r, struct net_addr *ret);
 /* Appends the strings of a TXT record, joined. */
 bool dnsmsg_txt(const struct dnsmsg *m, const struct dnsmsg_record *r, struct buf *out);
 /* For how long the zone lets a negative answer be kept: RFC 2308 section 5. */

@@ -172,6 +172,15 @@ static void drop_response(struct fetch_response *r)
     free(r);
 }
 
+static bool method_is_idempotent(const char *method)
+{
+    static const char *const names[] = {"GET", "HEAD", "PUT", "DELETE"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(method, names[i]) == 0)
+            return true;
+    return false;
+}
+
 static void set_method(CURL *c, const struct fetch *f)
 {
     const struct ferrule_http_request *q = f->request;
@@ -185,6 +194,10 @@ static void set_method(CURL *c, const struct fetch *f)
         curl_easy_setopt(c, CURLOPT_POSTFIELDS, q->body.len ? q->body.ptr : "");
     }
     curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, f->method);
+    /* On a kept connection that ends without an answer libcurl sends a request again by itself:
+     * the service may have heard it already. */
+    bool once = !method_is_idempotent(f->method) || (q->flags & FERRULE_HTTP_NO_RETRY);
+    curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, once ? 1L : 0L);
 }
 
 static void set_credentials(CURL *c, const struct fetch *f)
@@ -256,15 +269,6 @@ static int32_t fail_curl(struct fetch *f, CURLcode code)
         break;
     }
     return services_fail(f->error, FERRULE_RETRY, "HTTP request failed: %s", text);
-}
-
-static bool method_is_idempotent(const char *method)
-{
-    static const char *const names[] = {"GET", "HEAD", "PUT", "DELETE"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(method, names[i]) == 0)
-            return true;
-    return false;
 }
 
 /* Whether another try may help and can do no harm. */

@@ -74,8 +74,16 @@ struct provider {
     struct provider_info info;
 };
 
+/* A name that is somebody's from the adding of a value to its removal. */
+struct hold {
+    struct list node;
+    char *code, *fqdn;
+    const void *owner;
+};
+
 struct provider_host {
     struct loop *loop;
+    struct list holds;
     char *executable;
     char **directories;
     uint32_t directory_count;
@@ -551,6 +559,7 @@ struct result provider_host_create(struct loop *loop, const char *executable,
     for (uint32_t i = 0; i < directory_count; i++)
         host->directories[i] = mem_strdup(directories[i]);
     list_init(&host->providers);
+    list_init(&host->holds);
     *ret = host;
     return result_ok();
 }
@@ -575,9 +584,50 @@ static void free_provider(struct provider *p)
     free(p);
 }
 
+/* ---- holds: two credentials may be of one account, so the plug-in's code counts ----------------
+ */
+
+bool provider_hold(struct provider *p, const char *fqdn, const void *owner)
+{
+    struct list *all = &p->host->holds;
+    for (struct list *n = all->next; n != all; n = n->next) {
+        const struct hold *h = LIST_ENTRY(n, struct hold, node);
+        if (!strcmp(h->code, p->code) && !strcasecmp(h->fqdn, fqdn))
+            return h->owner == owner;
+    }
+    struct hold *h = mem_zalloc(sizeof *h);
+    h->code = mem_strdup(p->code);
+    h->fqdn = mem_strdup(fqdn);
+    h->owner = owner;
+    list_init(&h->node);
+    list_append(all, &h->node);
+    return true;
+}
+
+static void free_hold(struct hold *h)
+{
+    list_remove(&h->node);
+    free(h->code);
+    free(h->fqdn);
+    free(h);
+}
+
+void provider_release(struct provider *p, const void *owner)
+{
+    struct list *all = &p->host->holds, *next;
+    for (struct list *n = all->next; n != all; n = next) {
+        struct hold *h = LIST_ENTRY(n, struct hold, node);
+        next = n->next;
+        if (h->owner == owner)
+            free_hold(h);
+    }
+}
+
 void provider_host_destroy(struct provider_host *host)
 {
     struct list *node;
+    while (!list_is_empty(&host->holds))
+        free_hold(LIST_ENTRY(host->holds.next, struct hold, node));
     while ((node = list_pop(&host->providers)))
         free_provider(LIST_ENTRY(node, struct provider, node));
     for (uint32_t i = 0; i < host->directory_count; i++)

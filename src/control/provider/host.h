@@ -75,6 +75,12 @@ void provider_present(struct provider *p, const struct provider_txt *txt, uint64
 void provider_cleanup(struct provider *p, const struct provider_txt *txt, struct span state,
                       uint64_t deadline_ns, provider_done *done, void *arg);
 
+/* For providers that hold one value at a name (provider_info.single_value): has `owner` the name
+ * from now on, until provider_release()? False: somebody else has it. */
+bool provider_hold(struct provider *p, const char *fqdn, const void *owner);
+/* All names that the owner has, of whatever provider of the host. */
+void provider_release(struct provider *p, const void *owner);
+
 /* Asks whether the service itself has put a presented value into effect (RETRY = not yet; OK also
  * when the plug-in cannot tell). */
 void provider_confirm(struct provider *p, const struct provider_txt *txt, struct span state,

@@ -69,17 +69,20 @@ static struct result check_directory(const struct lmdb_dir_kind *kind, const cha
     return result_ok();
 }
 
-/* The file with the content, if it is there: whose is it, and who else can read it? */
+/* The file with the content, if it is there: whose is it, and who else can read it? *ret_empty: it
+ * is not there, or nothing is in it. */
 static struct result check_file(const struct lmdb_dir_kind *kind, const char *directory,
-                                struct why *why)
+                                bool *ret_empty, struct why *why)
 {
     struct stat st;
     char path[4096];
     snprintf(path, sizeof path, "%s/data.mdb", directory);
+    *ret_empty = true;
     if (lstat(path, &st) == -1)
         return errno == ENOENT
                    ? result_ok()
                    : why_fail_sys(why, ERR_PERMISSION, errno, "cannot look at %s", path);
+    *ret_empty = st.st_size == 0;
     if (!S_ISREG(st.st_mode))
         return why_fail(why, ERR_PERMISSION, "%s is not a regular file", path);
     if (st.st_uid != geteuid())
@@ -190,6 +193,15 @@ static int walk(struct lmdb_dir *d)
     return rc;
 }
 
+/* LMDB leaves the file with the content open for programs that are started. */
+static int close_on_exec(struct lmdb_dir *d)
+{
+    int fd, rc = mdb_env_get_fd(d->env, &fd);
+    if (rc)
+        return rc;
+    return fcntl(fd, F_SETFD, FD_CLOEXEC) == -1 ? errno : 0;
+}
+
 /* Without LMDB's own lock file: the directory's lock has one holder, one thread of it comes here,
  * and no read transaction outlives its call. That file is written through a mapping, which a full
  * disk would answer with SIGBUS. */
@@ -204,6 +216,8 @@ static int open_env(struct lmdb_dir *d)
     if (!rc)
         rc = mdb_env_open(d->env, d->directory, MDB_NOTLS | MDB_NOLOCK, 0600);
     if (!rc)
+        rc = close_on_exec(d);
+    if (!rc)
         rc = fill_up(d, &is_short);
     if (!rc)
         rc = open_tables(d);
@@ -216,14 +230,25 @@ static int open_env(struct lmdb_dir *d)
     return rc;
 }
 
+/* A head that was begun on a full disk would count as damage ever after. */
+static void remove_file(const char *directory)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/data.mdb", directory);
+    unlink(path);
+}
+
 struct result lmdb_dir_open(struct lmdb_dir *ret, const struct lmdb_dir_kind *kind,
                             const char *directory, struct why *why)
 {
+    bool is_empty;
     must(kind->table_count >= 1 && kind->table_count <= LMDB_DIR_TABLES_MAX);
     TRY(check_directory(kind, directory, why));
-    TRY(check_file(kind, directory, why));
+    TRY(check_file(kind, directory, &is_empty, why));
     struct lmdb_dir d = {.kind = kind, .directory = mem_strdup(directory)};
     int rc = open_env(&d);
+    if (rc && is_empty)
+        remove_file(directory);
     if (rc) {
         struct result r = fail(kind, why, rc, "cannot open", directory);
         lmdb_dir_close(&d);

@@ -12,7 +12,7 @@
 
 #include <lmdb.h>
 
-#define LMDB_DIR_TABLES_MAX 5
+#define LMDB_DIR_TABLES_MAX 6
 
 /* What tells the directories apart. Constant. */
 struct lmdb_dir_kind {

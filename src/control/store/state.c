@@ -17,7 +17,7 @@ static const struct lmdb_dir_kind kind = {
     .damaged = "; the files are damaged: move them away, orders start anew from the store",
     .map_bytes = STATE_MAP_BYTES,
     .table_count = STATE_TABLES,
-    .tables = {{"journal", 0}, {"ledger", 0}, {"keys", 0}, {"ari", 0}, {"ocsp", 0}},
+    .tables = {{"journal", 0}, {"ledger", 0}, {"keys", 0}, {"ari", 0}, {"ocsp", 0}, {"learnt", 0}},
 };
 _Static_assert(STATE_TABLES <= LMDB_DIR_TABLES_MAX, "a table has no place");
 
@@ -412,6 +412,39 @@ struct result state_each(struct state *s, enum state_table table,
     }
     buf_wipe_free(&all);
     return rc ? lmdb_dir_fail(&s->dir, why, rc, "cannot read") : result_ok();
+}
+
+static int remove_gone(MDB_txn *txn, MDB_dbi table,
+                       bool (*gone)(void *arg, struct span key, struct span value), void *arg)
+{
+    MDB_cursor *cursor;
+    MDB_val k, v;
+    int rc = mdb_cursor_open(txn, table, &cursor);
+    if (rc)
+        return rc;
+    while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0)
+        if (gone(arg, span_of(k.mv_data, k.mv_size), span_of(v.mv_data, v.mv_size)) &&
+            (rc = mdb_cursor_del(cursor, 0)) != 0)
+            break;
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+struct result state_prune(struct state *s, enum state_table table,
+                          bool (*gone)(void *arg, struct span key, struct span value), void *arg,
+                          struct why *why)
+{
+    MDB_txn *txn;
+    settle(s);
+    int rc = lmdb_dir_begin(&s->dir, 0, &txn);
+    if (rc)
+        return lmdb_dir_fail(&s->dir, why, rc, "cannot write to");
+    rc = remove_gone(txn, s->dir.tables[table], gone, arg);
+    if (rc)
+        mdb_txn_abort(txn);
+    else
+        rc = mdb_txn_commit(txn);
+    return rc ? lmdb_dir_fail(&s->dir, why, rc, "cannot write to") : result_ok();
 }
 
 /* ---- the end -------------------------------------------------------------------------------- */

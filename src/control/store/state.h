@@ -2,7 +2,7 @@
 /* control/store/state.h - the state directory: an LMDB environment with one database per kind of
  * record: journal (orders in progress, TXT values to remove), ledger (orders, failures, when the
  * next may start), ticket keys, ARI (when CAs suggest to renew), OCSP (what
- * responders say of certificates).
+ * responders say of certificates), what past orders have taught.
  * Thread: control's main thread; the disk's helper thread writes.   Owns: the environment.
  * Never: keeps a read transaction open between calls; says of a record that it is there before it
  * is on disk. Keys and values are copied out.
@@ -24,6 +24,7 @@ enum state_table {
     STATE_KEYS,
     STATE_ARI,
     STATE_OCSP,
+    STATE_LEARNT,
     STATE_TABLES
 };
 
@@ -65,6 +66,11 @@ struct result state_get(struct state *state, enum state_table table, struct span
 struct result state_each(struct state *state, enum state_table table,
                          void (*each)(void *arg, struct span key, struct span value), void *arg,
                          struct why *why);
+/* Removes each record of which `gone` says so, all with one write to the disk. Records are borrowed
+ * for the call, in which `gone` leaves the state alone. */
+struct result state_prune(struct state *state, enum state_table table,
+                          bool (*gone)(void *arg, struct span key, struct span value), void *arg,
+                          struct why *why);
 /* Takes <directory>/lock (creating the directory, 0700). *ret_fd holds the lock until it is closed
  * by every process that inherited it. ERR_BUSY names the other process's id. */
 struct result state_lock(const char *directory, int *ret_fd, struct why *why);

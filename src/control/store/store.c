@@ -212,6 +212,23 @@ struct result store_remove_cert(struct store *s, const struct store_cert *cert, 
     return s->ops->remove_cert(s, cert, why);
 }
 
+bool store_has_cert(struct store *s, const struct store_cert *cert)
+{
+    store_settle(s);
+    return s->ops->has_cert(s, cert);
+}
+
+struct result store_begin(struct store *s, struct why *why)
+{
+    store_settle(s);
+    return s->ops->begin(s, why);
+}
+
+struct result store_end(struct store *s, bool keep, struct why *why)
+{
+    return s->ops->end(s, keep, why);
+}
+
 /* ---- the index ------------------------------------------------------------------------------ */
 
 bool store_has_index(const struct store *s)
@@ -250,19 +267,29 @@ bool store_find(struct store *s, const struct store_cert *cert, struct store_pla
 
 /* ---- copying -------------------------------------------------------------------------------- */
 
+static struct result copy_account(struct store *from, struct store *to, const char *name,
+                                  struct store_copied *ret, struct why *why)
+{
+    const struct store_account *account = store_account(from, name);
+    if (!account) {
+        ret->left_out++;
+        return result_ok();
+    }
+    if (account->unreadable)
+        return why_fail(why, ERR_STORE, "the account of \"%s\" cannot be read", name);
+    TRY(store_put_account(to, name, account, why));
+    ret->accounts++;
+    return result_ok();
+}
+
 static struct result copy_accounts(struct store *from, struct store *to, struct store_copied *ret,
                                    struct why *why)
 {
     const char *lent;
     for (uint32_t i = 0; (lent = store_account_name(from, i)); i++) {
         char *name = mem_strdup(lent);
-        const struct store_account *account =
-            store_account(to, name) ? NULL : store_account(from, name);
-        struct result r = result_ok();
-        if (account) {
-            r = store_put_account(to, name, account, why);
-            ret->accounts += result_is_ok(r);
-        }
+        struct result r =
+            store_account(to, name) ? result_ok() : copy_account(from, to, name, ret, why);
         free(name);
         TRY(r);
     }
@@ -275,7 +302,7 @@ static struct result copy_certs(struct store *from, struct store *to, struct sto
     for (uint32_t i = 0; i < store_cert_count(from); i++) {
         struct why problem = {""};
         const struct store_cert *cert = store_cert_at(from, i, &problem);
-        if (cert && to->ops->has_cert(to, cert))
+        if (cert && store_has_cert(to, cert))
             continue;
         struct result r = cert ? store_put_cert(to, cert, &problem) : result_fail(ERR_FORMAT);
         if (r.code == ERR_FORMAT) {
@@ -295,13 +322,12 @@ struct result store_copy(struct store *from, struct store *to, struct store_copi
                          struct why *why)
 {
     struct store_copied copied = {0};
-    store_settle(to);
-    TRY(to->ops->begin(to, why));
+    TRY(store_begin(to, why));
     struct result r = copy_accounts(from, to, &copied, why);
     if (result_is_ok(r))
         r = copy_certs(from, to, &copied, why);
     bool keep = result_is_ok(r);
-    struct result end = to->ops->end(to, keep, keep ? why : NULL);
+    struct result end = store_end(to, keep, keep ? why : NULL);
     TRY(r);
     TRY(end);
     *ret = copied;

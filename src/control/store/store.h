@@ -23,6 +23,7 @@ struct store_account {
     struct buf key_der;      /* private key */
     struct buf next_key_der; /* the key that is about to replace it; empty = none */
     uint8_t key_type;        /* enum key_type */
+    bool unreadable;         /* the disk did not give it just now: nothing else here is known */
 };
 
 struct store_cert {
@@ -34,8 +35,8 @@ struct store_cert {
 };
 
 /* Opens or creates `path`: a file in Traefik's form when it ends in ".json", else a directory.
- * Takes an exclusive lock; ERR_BUSY when another process has it. ERR_PERMISSION, ERR_STORE,
- * ERR_FORMAT, ERR_VERSION name path and remedy. */
+ * Takes an exclusive lock; ERR_BUSY when another process has it. ERR_CONFIG: the directory holds
+ * something else. It, ERR_PERMISSION, ERR_STORE, ERR_FORMAT, ERR_VERSION name path and remedy. */
 struct result store_open(const char *path, struct store **ret, struct why *why);
 /* What is on its way is written first. NULL is fine. */
 void store_close(struct store *store);
@@ -43,8 +44,8 @@ void store_close(struct store *store);
 /* As it was given to store_open(). */
 const char *store_path(const struct store *store);
 
-/* The account of a resolver; NULL when there is none that can be read (the log says so when it is
- * damaged). Borrowed until the next store_ call. */
+/* The account of a resolver; NULL when there is none, or it is damaged (the log says so). One that
+ * is there but cannot be read is `unreadable`. Borrowed until the next store_ call. */
 const struct store_account *store_account(struct store *store, const char *resolver);
 /* On disk when it returns ok. */
 struct result store_put_account(struct store *store, const char *resolver,
@@ -76,6 +77,13 @@ void store_put_cancel(struct store_put *put);
 /* Removes the certificate of this resolver and set of names; harmless when there is none. */
 struct result store_remove_cert(struct store *store, const struct store_cert *cert,
                                 struct why *why);
+
+/* True when there is one of this resolver and set of names. */
+bool store_has_cert(struct store *store, const struct store_cert *cert);
+/* Changes between begin and end come to the disk together, at the end, which may take as long as
+ * one change alone; or (keep false, or a failure) not at all. Not within one another. */
+struct result store_begin(struct store *store, struct why *why);
+struct result store_end(struct store *store, bool keep, struct why *why);
 
 /* ---- the index: of directories only ---------------------------------------------------------- */
 
@@ -112,7 +120,7 @@ bool store_find(struct store *store, const struct store_cert *cert, struct store
 /* What a copy has come to. */
 struct store_copied {
     uint32_t accounts, certs;
-    uint32_t left_out; /* certificates that cannot be read; the log names them */
+    uint32_t left_out; /* that cannot be read; the log names them */
 };
 /* Copies everything into another store, in one piece or not at all: accounts that are there
  * already stay as they are, as do certificates of the same resolver and names. */

@@ -139,32 +139,6 @@ static void take_over(struct store_file *s)
     s->is_read = false;
 }
 
-/* Reads the file unless it is the version that we know. */
-static struct result load(struct store_file *s, struct why *why)
-{
-    int fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd == -1 && errno == ENOENT) {
-        s->version = (struct version){0};
-        return s->root ? result_ok() : parse(s, (struct span){0}, why);
-    }
-    if (fd == -1)
-        return why_fail_sys(why, ERR_PERMISSION, errno, "cannot open %s", s->path);
-    struct stat st;
-    struct buf text = {0};
-    struct result r = check_file(fd, s->path, &st, why);
-    struct version version = version_of(&st);
-    if (result_is_ok(r) && !(s->root && version_eq(&version, &s->version))) {
-        r = read_all(fd, s->path, (size_t)st.st_size, &text, why);
-        if (result_is_ok(r))
-            r = parse(s, buf_span(&text), why);
-        if (result_is_ok(r))
-            s->version = version;
-    }
-    buf_wipe_free(&text);
-    close(fd);
-    return r;
-}
-
 static struct result write_all(int fd, struct span text)
 {
     while (text.len) {
@@ -190,12 +164,90 @@ static void sync_directory_of(const char *path)
     free(directory);
 }
 
+/* A file that is a mount point (one file given to a container) cannot be replaced, so the text goes
+ * into it. Whole text beside it, on the disk, makes up for a write that is cut off. */
+static struct result write_over(const char *path, struct span text, struct stat *ret_st)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd == -1)
+        return result_fail_sys(ERR_STORE, errno);
+    struct result r = result_ok();
+    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)text.len) == -1 && errno != EOPNOTSUPP)
+        r = result_fail_sys(ERR_STORE, errno);
+    if (result_is_ok(r))
+        r = write_all(fd, text);
+    if (result_is_ok(r) &&
+        (ftruncate(fd, (off_t)text.len) == -1 || fsync(fd) == -1 || fstat(fd, ret_st) == -1))
+        r = result_fail_sys(ERR_STORE, errno);
+    close(fd);
+    return r;
+}
+
+static char *beside(const struct store_file *s)
+{
+    return mem_printf("%s.tmp", s->path);
+}
+
+/* The file is damaged: is the text there that was being written over it? */
+static struct result load_beside(struct store_file *s, struct result damage, struct why *why)
+{
+    char *path = beside(s);
+    struct stat st;
+    struct buf text = {0};
+    struct why ignored = {""};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    bool good = fd != -1 && result_is_ok(check_file(fd, path, &st, &ignored)) && st.st_size &&
+                result_is_ok(read_all(fd, path, (size_t)st.st_size, &text, &ignored)) &&
+                result_is_ok(parse(s, buf_span(&text), &ignored));
+    if (good && result_is_ok(write_over(s->path, buf_span(&text), &st))) {
+        log_warn("the last write of %s was cut off: it is made good from %s", s->path, path);
+        s->version = version_of(&st);
+        unlink(path);
+        damage = result_ok();
+        why->text[0] = 0;
+    }
+    if (fd != -1)
+        close(fd);
+    buf_wipe_free(&text);
+    free(path);
+    return damage;
+}
+
+/* Reads the file unless it is the version that we know. */
+static struct result load(struct store_file *s, struct why *why)
+{
+    int fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd == -1 && errno == ENOENT) {
+        s->version = (struct version){0};
+        return s->root ? result_ok() : parse(s, (struct span){0}, why);
+    }
+    if (fd == -1)
+        return why_fail_sys(why, ERR_PERMISSION, errno, "cannot open %s", s->path);
+    struct stat st;
+    struct buf text = {0};
+    struct result r = check_file(fd, s->path, &st, why);
+    struct version version = version_of(&st);
+    if (result_is_ok(r) && !(s->root && version_eq(&version, &s->version))) {
+        r = read_all(fd, s->path, (size_t)st.st_size, &text, why);
+        if (result_is_ok(r))
+            r = parse(s, buf_span(&text), why);
+        if (result_is_ok(r))
+            s->version = version;
+        else if (r.code == ERR_FORMAT)
+            r = load_beside(s, r, why);
+    }
+    buf_wipe_free(&text);
+    close(fd);
+    return r;
+}
+
 /* Puts `text` in the file's place: whole, or not at all. */
 static struct result replace_file(struct store_file *s, struct span text, struct why *why)
 {
-    char *temporary = mem_printf("%s.tmp", s->path);
+    char *temporary = beside(s);
     struct stat st;
     struct result r = result_ok();
+    bool over = false;
     /* One left from a crash may have another mode or owner. */
     unlink(temporary);
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -207,15 +259,21 @@ static struct result replace_file(struct store_file *s, struct span text, struct
         r = result_fail_sys(ERR_STORE, errno);
     if (fd != -1)
         close(fd);
+    if (!result_is_ok(r) && r.sys == EBUSY) {
+        over = true;
+        sync_directory_of(s->path);
+        r = write_over(s->path, text, &st);
+    }
     if (result_is_ok(r)) {
         sync_directory_of(s->path);
         s->version = version_of(&st);
     } else {
-        unlink(temporary);
-        r = why_fail_sys(why, ERR_STORE, r.sys,
-                         "cannot write %s (what it held is untouched; ferrule tries again)",
-                         s->path);
+        r = why_fail_sys(
+            why, ERR_STORE, r.sys, "cannot write %s (%s; ferrule tries again)", s->path,
+            over ? "its text stands whole beside it, in a .tmp file" : "what it held is untouched");
     }
+    if (over == result_is_ok(r))
+        unlink(temporary);
     free(temporary);
     return r;
 }

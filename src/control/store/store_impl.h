@@ -26,10 +26,7 @@ struct store_ops {
     const struct store_cert *(*cert_at)(struct store *s, uint32_t index, struct why *why);
     struct result (*put_cert)(struct store *s, const struct store_cert *cert, struct why *why);
     struct result (*remove_cert)(struct store *s, const struct store_cert *cert, struct why *why);
-    /* True when there is one of this resolver and set of names. */
     bool (*has_cert)(struct store *s, const struct store_cert *cert);
-    /* Changes between begin and end come to the disk together, at the end, or (keep false, or a
-     * failure) not at all. */
     struct result (*begin)(struct store *s, struct why *why);
     struct result (*end)(struct store *s, bool keep, struct why *why);
     /* The index; all NULL where there is none. */

@@ -7,6 +7,7 @@
 #include "control/store/store_impl.h"
 #include "control/store/store_record.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -178,7 +179,8 @@ static int next_id(const struct store_lmdb *s, MDB_txn *txn, uint64_t *ret)
     int rc = get(s, txn, META, SPAN_LITERAL(META_LAST_ID), &v);
     if (rc && rc != MDB_NOTFOUND)
         return rc;
-    *ret = (rc ? 0 : number_get(&v)) + 1;
+    uint64_t used = s->count ? s->ids[s->count - 1] : 0, noted = rc ? 0 : number_get(&v);
+    *ret = (noted > used ? noted : used) + 1; /* what is noted may be damaged */
     struct number last = number_of(*ret);
     return put(s, txn, META, SPAN_LITERAL(META_LAST_ID), span_of(last.bytes, ID_BYTES));
 }
@@ -488,6 +490,8 @@ static const struct store_account *get_account(struct store *store, const char *
     if (rc && rc != MDB_NOTFOUND) {
         (void)!result_is_ok(lmdb_dir_fail(&s->dir, &why, rc, "cannot read"));
         log_error("%s", why.text);
+        s->account.unreadable = true;
+        return &s->account;
     } else if (!rc && !good) {
         log_error("%s: the account of \"%s\" is damaged: restore the directory from a copy, or "
                   "another account is registered",
@@ -780,8 +784,32 @@ static const struct store_ops lmdb_ops = {
     .take_back = take_back,
 };
 
+/* One with other things in it was named by mistake: its mode is not ours to change, and keys do not
+ * belong there. One that cannot be read, or is not there, is judged later. */
+static struct result check_own(const char *path, struct why *why)
+{
+    DIR *directory = opendir(path);
+    bool ours = false, others = false;
+    if (!directory)
+        return result_ok();
+    for (const struct dirent *e; (e = readdir(directory));) {
+        const char *name = e->d_name;
+        ours = ours || !strcmp(name, "data.mdb");
+        others = others || (strcmp(name, ".") && strcmp(name, "..") && strcmp(name, "lock") &&
+                            strcmp(name, "lost+found"));
+    }
+    closedir(directory);
+    return ours || !others
+               ? result_ok()
+               : why_fail(why, ERR_CONFIG,
+                          "the directory %s holds other files and no certificates: name "
+                          "a directory of its own as storage",
+                          path);
+}
+
 struct result store_lmdb_open(const char *path, struct store **ret, struct why *why)
 {
+    TRY(check_own(path, why));
     struct store_lmdb *s = mem_zalloc(sizeof *s);
     store_init(&s->base, &lmdb_ops);
     s->lock_fd = -1;

@@ -124,11 +124,14 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
     h2->last_id = id;
-    void *stream = h2->handler->open(h2, id);
-    if (stream)
-        (void)nghttp2_session_set_stream_user_data(session, id, stream);
-    else
+    bool above = h2->open >= h2->bounds.streams_max;
+    void *stream = above ? NULL : h2->handler->open(h2, id);
+    if (!stream) {
         (void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
+        return above ? glitch(h2) : 0;
+    }
+    (void)nghttp2_session_set_stream_user_data(session, id, stream);
+    h2->open++;
     return 0;
 }
 
@@ -225,8 +228,10 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error,
 {
     struct h2 *h2 = user;
     void *stream = nghttp2_session_get_stream_user_data(session, id);
-    if (stream)
-        h2->handler->close(h2, stream);
+    if (!stream)
+        return 0;
+    h2->open--;
+    h2->handler->close(h2, stream);
     return 0;
 }
 
@@ -271,9 +276,31 @@ static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *fram
     return 0;
 }
 
+/* Streams above SETTINGS_MAX_CONCURRENT_STREAMS are to be refused one by one (RFC 9113 section
+ * 5.1.2); nghttp2 would end the connection. So it is told of more than the client is, in the frame
+ * that it begins with: of as many as there may be faults before the connection ends for those. */
+static bool greet(struct h2 *h2, struct sink *out)
+{
+    const uint8_t *made;
+    uint8_t frame[64];
+    ssize_t n = nghttp2_session_mem_send(h2->sender.session, &made);
+    if (n <= 9 || n > (ssize_t)sizeof frame || made[3] != NGHTTP2_SETTINGS)
+        return false;
+    memcpy(frame, made, (size_t)n);
+    for (ssize_t at = 9; at + 6 <= n; at += 6)
+        if (frame[at + 1] == NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
+            for (int i = 0; i < 4; i++)
+                frame[at + 2 + i] = (uint8_t)(h2->bounds.streams_max >> (24 - 8 * i));
+    sink_copy(out, span_of(frame, (size_t)n));
+    h2->greeted = true;
+    return !out->failed;
+}
+
 bool h2_send(struct h2 *h2, struct sink *out)
 {
-    return h2_send_all(&h2->sender, out);
+    if (!h2->greeted && sink_room(out, 1) == 0)
+        return true;
+    return (h2->greeted || greet(h2, out)) && h2_send_all(&h2->sender, out);
 }
 
 bool h2_wants_send(const struct h2 *h2)
@@ -374,7 +401,7 @@ static int begin(struct h2 *h2)
 {
     const struct h2_bounds *b = &h2->bounds;
     nghttp2_settings_entry settings[] = {
-        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, b->streams_max},
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, b->streams_max + b->glitches + 1},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, b->stream_window},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, b->head_max},
         {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},

@@ -44,7 +44,7 @@ struct h2;
 /* Whom the codec tells. `stream` is what open() gave. Handlers may call the functions below but
  * h2_receive(), h2_send() and h2_fini(). */
 struct h2_handler {
-    /* A request begins. NULL: it is refused (REFUSED_STREAM). */
+    /* A request begins. NULL: it is refused (REFUSED_STREAM), as one above the bound is. */
     void *(*open)(struct h2 *h2, int32_t id);
     /* Its head was read and judged; only valid during the call. */
     void (*head)(struct h2 *h2, void *stream, struct http_head *head);
@@ -72,6 +72,8 @@ struct h2 {
     uint64_t resets, controls, empties, glitches; /* budgets: when each is full again */
     uint64_t lenient_until_ns;        /* what comes late for a stream that we reset is ignored */
     int32_t last_id;                  /* of the latest stream that the client opened */
+    uint32_t open;                    /* streams of the handler's */
+    bool greeted;                     /* our SETTINGS are out */
     struct block *gathered;           /* header section in the making */
     uint32_t list_bytes, list_fields; /* of it */
     uint16_t frames;                  /* of it */

@@ -138,7 +138,15 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error,
 
 bool h2_client_receive(struct h2_client *c, struct span bytes)
 {
-    return nghttp2_session_mem_recv(c->sender.session, bytes.ptr, bytes.len) == (ssize_t)bytes.len;
+    ssize_t n = nghttp2_session_mem_recv(c->sender.session, bytes.ptr, bytes.len);
+    if (n == (ssize_t)bytes.len)
+        return true;
+    /* After a failure of its own, as when too many answers wait, nghttp2 has nothing queued that
+     * would say so (RFC 9113 section 5.4.1). */
+    (void)nghttp2_session_terminate_session(c->sender.session, n == NGHTTP2_ERR_FLOODED
+                                                                   ? NGHTTP2_ENHANCE_YOUR_CALM
+                                                                   : NGHTTP2_INTERNAL_ERROR);
+    return false;
 }
 
 /* ---- to the server -------------------------------------------------------------------------- */

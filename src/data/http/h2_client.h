@@ -55,7 +55,7 @@ struct result h2_client_init(struct h2_client *c, const struct h2_client_handler
 /* Forgets everything; no handler is called. */
 void h2_client_fini(struct h2_client *c);
 
-/* Takes all bytes. False: the connection is broken. */
+/* Takes all bytes. False: the connection is broken; what h2_client_send() still has tells why. */
 bool h2_client_receive(struct h2_client *c, struct span bytes);
 /* Puts into `out` what there is to send, as far as `out` takes it. False: a failure; close. */
 bool h2_client_send(struct h2_client *c, struct sink *out);

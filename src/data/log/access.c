@@ -27,12 +27,12 @@ struct notes {
     uint16_t referer_len, agent_len, headers_len, target_len;
     uint8_t host_len;
     uint8_t method_len, ip_len, major, minor;
-    bool tls;
+    bool tls, tcp;
     const char *tls_version, *tls_cipher; /* static memory */
     char method[METHOD_MAX], ip[NET_ADDR_TEXT_MAX];
     char referer[AGENT_MAX], agent[AGENT_MAX];
     char host[HOST_MAX], target[TARGET_MAX];
-    uint8_t headers[BLOCK_HEAD_BYTES - 2200]; /* JSON members */
+    uint8_t headers[BLOCK_HEAD_BYTES - 2200]; /* JSON members; TCP: names, each behind its length */
 };
 
 static_assert(sizeof(struct notes) <= BLOCK_HEAD_BYTES, "notes lie in one block");
@@ -83,31 +83,45 @@ static void note_headers(const struct snapshot *s, const struct http_head *head,
     n->headers_len = (uint16_t)out.len;
 }
 
+static void note_tls(const struct conn *conn, struct notes *n)
+{
+    n->tls_version = conn->secure.tls ? session_version(conn->secure.tls) : "";
+    n->tls_cipher = conn->secure.tls ? session_suite(conn->secure.tls) : "";
+}
+
+static void note_client(struct worker *w, struct conn *conn, struct span host, struct notes *n)
+{
+    struct span ip = conn_ip(w, conn);
+    host = first(host, HOST_MAX);
+    n->ip_len = (uint8_t)ip.len;
+    memcpy(n->ip, ip.ptr, ip.len);
+    n->client_port = net_addr_port(&conn->peer);
+    n->host_len = (uint8_t)host.len;
+    if (host.len)
+        memcpy(n->host, host.ptr, host.len);
+    n->tls = conn->is_tls;
+    note_tls(conn, n);
+}
+
 static void note_request(struct worker *w, struct conn *conn, const struct http_head *head,
                          struct notes *n)
 {
-    struct span ip = conn_ip(w, conn), method = first(head->method_text, METHOD_MAX);
-    *n = (struct notes){.major = head->major, .minor = head->minor, .tls = conn->is_tls};
-    n->ip_len = (uint8_t)ip.len;
-    memcpy(n->ip, ip.ptr, ip.len);
-    struct span host = first(head->authority, HOST_MAX);
+    struct span method = first(head->method_text, METHOD_MAX);
+    *n = (struct notes){.major = head->major, .minor = head->minor};
+    note_client(w, conn, head->authority, n);
     struct span target = first(head->path, TARGET_MAX);
-    n->host_len = (uint8_t)host.len;
     n->target_len = (uint16_t)target.len;
-    if (host.len)
-        memcpy(n->host, host.ptr, host.len);
     if (target.len)
         memcpy(n->target, target.ptr, target.len);
-    n->client_port = net_addr_port(&conn->peer);
     n->method_len = (uint8_t)method.len;
     memcpy(n->method, method.ptr, method.len);
-    n->tls_version = conn->tls ? session_version(conn->tls) : "";
-    n->tls_cipher = conn->tls ? session_suite(conn->tls) : "";
     note_headers(w->snapshot, head, SPAN_LITERAL("request_"), n);
 }
 
 static struct span protocol_of(const struct notes *n)
 {
+    if (n->tcp)
+        return SPAN_LITERAL("TCP");
     if (n->major == 2)
         return SPAN_LITERAL("HTTP/2.0");
     return n->minor ? SPAN_LITERAL("HTTP/1.1") : SPAN_LITERAL("HTTP/1.0");
@@ -122,13 +136,14 @@ static void take_notes(const struct notes *n, struct access_record *r)
     r->host = span_of(n->host, n->host_len);
     r->protocol = protocol_of(n);
     r->tls = n->tls;
+    r->tcp = n->tcp;
     /* As Traefik writes it: without what every version begins with. */
     struct span version = span_str(n->tls_version);
     r->tls_version = version.len > 4 ? span_skip(version, 4) : version;
     r->tls_cipher = span_str(n->tls_cipher);
     r->referer = span_of(n->referer, n->referer_len);
     r->user_agent = span_of(n->agent, n->agent_len);
-    r->headers = span_of(n->headers, n->headers_len);
+    r->headers = span_of(n->headers, n->tcp ? 0 : n->headers_len);
     r->origin_status = n->origin_status;
 }
 
@@ -150,13 +165,19 @@ static void write_line(struct worker *w, const struct snapshot *s, struct access
         report_add(w->report, REPORT_ACCESS_DROPPED, 1);
 }
 
-struct block *access_begin(struct worker *w, struct conn *conn, const struct http_head *head)
+static struct block *take_block(struct worker *w)
 {
     struct block *log = block_take(&w->blocks, BLOCK_HEAD_BYTES, false);
+    if (!log)
+        report_add(w->report, REPORT_ACCESS_DROPPED, 1);
+    return log;
+}
+
+struct block *access_begin(struct worker *w, struct conn *conn, const struct http_head *head)
+{
+    struct block *log = take_block(w);
     if (log)
         note_request(w, conn, head, notes_of(log));
-    else
-        report_add(w->report, REPORT_ACCESS_DROPPED, 1);
     return log;
 }
 
@@ -168,6 +189,14 @@ void access_head(struct worker *w, struct exchange *x, const struct http_head *h
     note_headers(x->snapshot, head, SPAN_LITERAL("downstream_"), n);
 }
 
+static void name_from_snapshot(const struct exchange *x, struct access_record *r)
+{
+    r->entrypoint = x->snapshot->entrypoints[x->router->entrypoint].name;
+    r->router = x->router->name;
+    r->service = x->service->name;
+    r->server_url = x->server ? x->snapshot->servers[x->server_index].url : (struct span){0};
+}
+
 void access_end(struct worker *w, struct exchange *x)
 {
     const struct notes *n = notes_of(x->log);
@@ -176,15 +205,12 @@ void access_end(struct worker *w, struct exchange *x)
         .duration_ns = w->now_ns - q->begun_ns,
         .origin_ns = w->now_ns - q->begun_ns,
         .origin_head_ns = n->head_ns ? n->head_ns - q->begun_ns : 0,
-        .entrypoint = x->snapshot->entrypoints[x->router->entrypoint].name,
-        .router = x->router->name,
-        .service = x->service->name,
-        .server_url = x->server ? x->snapshot->servers[x->server_index].url : (struct span){0},
         .status = x->status ? x->status : CLIENT_LEFT,
         .request_bytes = x->up.bytes,
         .response_bytes = x->down.bytes,
         .retries = (uint32_t)x->tries + x->retried,
     };
+    name_from_snapshot(x, &r);
     take_notes(n, &r);
     if (!r.origin_status && x->status) /* our own answer */
         r.response_bytes =
@@ -207,6 +233,91 @@ void access_reply(struct worker *w, struct request *rq, uint16_t status, uint64_
     access_drop(w, rq->log);
     rq->log = NULL;
 }
+
+/* ---- TCP connections ------------------------------------------------------------------------- */
+
+struct block *access_begin_tcp(struct worker *w, struct conn *conn, struct span name)
+{
+    struct block *log = take_block(w);
+    if (log) {
+        *notes_of(log) = (struct notes){.tcp = true};
+        note_client(w, conn, name, notes_of(log));
+    }
+    return log;
+}
+
+/* One that has no room is empty. */
+static void keep_name(struct span name, struct notes *n)
+{
+    struct writer out = {n->headers, sizeof n->headers, n->headers_len, false};
+    if (name.len > sizeof n->headers - n->headers_len - 8)
+        name.len = 0;
+    writer_be(&out, name.len, 2);
+    writer_span(&out, name);
+    n->headers_len = (uint16_t)out.len;
+}
+
+static void name_from_notes(const struct notes *n, struct access_record *r)
+{
+    struct reader in = reader_of(span_of(n->headers, n->headers_len));
+    r->entrypoint = reader_bytes(&in, reader_be(&in, 2));
+    r->router = reader_bytes(&in, reader_be(&in, 2));
+    r->service = reader_bytes(&in, reader_be(&in, 2));
+    r->server_url = reader_bytes(&in, reader_be(&in, 2));
+}
+
+void access_tunnel(struct worker *w, struct exchange *x)
+{
+    struct notes *n = notes_of(x->log);
+    struct access_record r;
+    name_from_snapshot(x, &r);
+    n->head_ns = w->now_ns;
+    note_tls(stream_conn(w, stream_get(w, x->stream)), n); /* since the hello it was set up */
+    keep_name(r.entrypoint, n);
+    keep_name(r.router, n);
+    keep_name(r.service, n);
+    keep_name(r.server_url, n);
+}
+
+void access_end_tcp(struct worker *w, struct exchange *x)
+{
+    const struct notes *n = notes_of(x->log);
+    bool stood = n->head_ns;
+    uint16_t status = stood ? 200 : x->status ? x->status : CLIENT_LEFT;
+    struct access_record r = {
+        .duration_ns = w->now_ns - x->request.begun_ns,
+        .origin_ns = w->now_ns - x->request.begun_ns,
+        .origin_head_ns = stood ? n->head_ns - x->request.begun_ns : 0,
+        .status = status,
+        .request_bytes = stood ? x->tunnel.up.bytes : 0,
+        .response_bytes = stood ? x->tunnel.down.bytes : 0,
+    };
+    take_notes(n, &r);
+    if (stood)
+        name_from_notes(n, &r);
+    else
+        name_from_snapshot(x, &r);
+    r.origin_status = stood ? 200 : 0;
+    if (access_is_on(w)) /* it may not be by now */
+        write_line(w, x->snapshot ? x->snapshot : w->snapshot, &r);
+    access_drop(w, x->log);
+    x->log = NULL;
+}
+
+void access_refuse_tcp(struct worker *w, struct block *log, const struct snap_router *router,
+                       uint16_t status)
+{
+    const struct snapshot *s = w->snapshot;
+    struct access_record r = {.entrypoint = s->entrypoints[router->entrypoint].name,
+                              .router = router->name,
+                              .service = s->services[router->service].name,
+                              .status = status};
+    take_notes(notes_of(log), &r);
+    write_line(w, s, &r);
+    access_drop(w, log);
+}
+
+/* ---- the end -------------------------------------------------------------------------------- */
 
 void access_drop(struct worker *w, struct block *log)
 {

@@ -27,5 +27,15 @@ void access_end(struct worker *w, struct exchange *x);
 /* A request with a log was answered without an exchange: writes its line.
  *   bytes   of the answer's body */
 void access_reply(struct worker *w, struct request *rq, uint16_t status, uint64_t bytes);
+/* A TCP router took a connection, whose client asked for the server name `name` or for none. NULL:
+ * as above. */
+struct block *access_begin_tcp(struct worker *w, struct conn *conn, struct span name);
+/* Its tunnel stands: keeps the names of what it goes by, which its snapshot takes with it. */
+void access_tunnel(struct worker *w, struct exchange *x);
+/* It is over, or there was none: writes its line. */
+void access_end_tcp(struct worker *w, struct exchange *x);
+/* It got no exchange: writes its line, with a status as HTTP has them. */
+void access_refuse_tcp(struct worker *w, struct block *log, const struct snap_router *router,
+                       uint16_t status);
 /* There will be no line. */
 void access_drop(struct worker *w, struct block *log);

@@ -179,7 +179,10 @@ static void format_common(const struct snap_access *a, const struct access_recor
     TEXT(out, "] \"");
     put_clf_text(a, ACCESS_FIELD_REQUEST_METHOD, r->method, out);
     TEXT(out, " ");
-    put_clf_text(a, ACCESS_FIELD_REQUEST_PATH, r->target, out);
+    if (r->tcp)
+        put_clf_text(a, ACCESS_FIELD_REQUEST_HOST, r->host, out);
+    else
+        put_clf_text(a, ACCESS_FIELD_REQUEST_PATH, r->target, out);
     TEXT(out, " ");
     put_clf_text(a, ACCESS_FIELD_REQUEST_PROTOCOL, r->protocol, out);
     TEXT(out, "\" ");
@@ -289,16 +292,29 @@ static void put_request(struct json *j, const struct access_record *r)
     split_host(r->host, &host, &port);
     put_json_text(j, ACCESS_FIELD_REQUEST_ADDR, r->host);
     put_json_text(j, ACCESS_FIELD_REQUEST_HOST, host);
-    put_json_text(j, ACCESS_FIELD_REQUEST_PORT, port.len ? port : SPAN_LITERAL("-"));
+    if (!r->tcp)
+        put_json_text(j, ACCESS_FIELD_REQUEST_PORT, port.len ? port : SPAN_LITERAL("-"));
     put_json_text(j, ACCESS_FIELD_REQUEST_METHOD, r->method);
     put_json_text(j, ACCESS_FIELD_REQUEST_PATH, r->target);
     put_json_text(j, ACCESS_FIELD_REQUEST_PROTOCOL, r->protocol);
     put_json_text(j, ACCESS_FIELD_REQUEST_SCHEME,
-                  r->tls ? SPAN_LITERAL("https") : SPAN_LITERAL("http"));
+                  r->tcp   ? r->tls ? SPAN_LITERAL("tls") : SPAN_LITERAL("tcp")
+                    : r->tls ? SPAN_LITERAL("https")
+                           : SPAN_LITERAL("http"));
     put_json_number(j, ACCESS_FIELD_REQUEST_CONTENT_SIZE, r->request_bytes);
     put_json_number(j, ACCESS_FIELD_REQUEST_COUNT, r->number);
     put_json_text(j, ACCESS_FIELD_TLS_VERSION, r->tls_version);
     put_json_text(j, ACCESS_FIELD_TLS_CIPHER, r->tls_cipher);
+}
+
+/* The host and port of a URL; of TCP's that is all there is. */
+static struct span address_of(const struct access_record *r)
+{
+    size_t scheme = span_find(r->server_url, '/');
+    if (r->tcp || scheme == r->server_url.len)
+        return r->tcp ? r->server_url : (struct span){0};
+    struct span address = span_skip(r->server_url, scheme + 2);
+    return span_first(address, span_find(address, '/'));
 }
 
 static void put_origin(struct json *j, const struct access_record *r)
@@ -306,11 +322,9 @@ static void put_origin(struct json *j, const struct access_record *r)
     put_json_text(j, ACCESS_FIELD_ENTRY_POINT_NAME, r->entrypoint);
     put_json_text(j, ACCESS_FIELD_ROUTER_NAME, r->router);
     put_json_text(j, ACCESS_FIELD_SERVICE_NAME, r->service);
-    put_json_text(j, ACCESS_FIELD_SERVICE_URL, r->server_url);
-    size_t scheme = span_find(r->server_url, '/');
-    struct span address =
-        scheme < r->server_url.len ? span_skip(r->server_url, scheme + 2) : (struct span){0};
-    put_json_text(j, ACCESS_FIELD_SERVICE_ADDR, span_first(address, span_find(address, '/')));
+    if (!r->tcp)
+        put_json_text(j, ACCESS_FIELD_SERVICE_URL, r->server_url);
+    put_json_text(j, ACCESS_FIELD_SERVICE_ADDR, address_of(r));
     put_json_number(j, ACCESS_FIELD_ORIGIN_STATUS, r->origin_status);
     put_json_number(j, ACCESS_FIELD_ORIGIN_DURATION, r->origin_ns);
     put_json_number(j, ACCESS_FIELD_ORIGIN_HEAD_DURATION, r->origin_head_ns);

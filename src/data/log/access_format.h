@@ -16,7 +16,8 @@ enum access_field {
     ACCESS_FIELDS
 };
 
-/* What is known of a request and its response. Empty texts are not known. */
+/* What is known of a request and its response, or of a TCP connection. Empty texts are not known.
+ */
 struct access_record {
     int64_t start_s; /* wall clock */
     uint32_t start_ns;
@@ -24,6 +25,7 @@ struct access_record {
     struct span client_ip, method, target, host /* as asked for, with port */, protocol;
     uint16_t client_port;
     bool tls;
+    bool tcp; /* no request: a connection, and `host` is the server name asked for */
     struct span tls_version, tls_cipher;
     struct span entrypoint, router, service, server_url;
     uint16_t status, origin_status; /* origin 0: no upstream answered */

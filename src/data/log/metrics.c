@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/log/metrics.h"
 
+#include "data/conn.h"
 #include "data/exchange.h"
 #include "data/http/rules.h"
+#include "data/tls/session.h"
 
 /* The client left before there was an answer, as in the access log. */
 #define CLIENT_LEFT 499
@@ -33,8 +35,8 @@ static uint8_t protocol_of(const struct http_head *head)
     return accepts_events(head) ? SERIES_EVENTS : SERIES_HTTP;
 }
 
-void metrics_begin(struct worker *w, const struct snap_entrypoint *ep, const struct http_head *head,
-                   struct metrics_marks *ret)
+void metrics_begin(struct worker *w, const struct conn *conn, const struct snap_entrypoint *ep,
+                   const struct http_head *head, struct metrics_marks *ret)
 {
     *ret = (struct metrics_marks){.on = w->config->series && w->snapshot->metrics.on};
     if (!ret->on)
@@ -42,6 +44,10 @@ void metrics_begin(struct worker *w, const struct snap_entrypoint *ep, const str
     ret->entrypoint = ep->series;
     ret->method = (uint8_t)head->method;
     ret->protocol = protocol_of(head);
+    if (!conn->secure.tls)
+        return;
+    ret->suite = session_suite_number(conn->secure.tls);
+    ret->tls13 = session_is_tls13(conn->secure.tls);
 }
 
 void metrics_route(struct metrics_marks *m, const struct snap_router *router)
@@ -71,6 +77,7 @@ static void count(struct worker *w, const struct metrics_marks *m, const struct 
     const uint64_t ids[] = {m->entrypoint, m->router, m->service};
     uint64_t labels =
         series_labels(SERIES_REQUESTS, (enum series_protocol)m->protocol, m->method, c->status);
+    uint64_t tls = series_labels(SERIES_TLS, (enum series_protocol)m->tls13, 0, m->suite);
     /* Bounds of another snapshot than that of the ids: those few fall into the present ones. */
     uint32_t bucket = bucket_of(&w->snapshot->metrics, c->duration_ns);
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
@@ -81,6 +88,8 @@ static void count(struct worker *w, const struct metrics_marks *m, const struct 
         series_add(&cell->out_bytes, c->out_bytes);
         series_add(&cell->sum_ns, c->duration_ns);
         series_add(&cell->buckets[bucket], 1);
+        if (m->suite && (cell = find(w, ids[i], tls)))
+            series_add(&cell->buckets[0], 1);
     }
 }
 

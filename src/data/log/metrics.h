@@ -7,18 +7,21 @@
 #include "bridge/report.h"
 #include "data/worker.h"
 
+struct conn;
 struct exchange;
 
 /* What a request is counted by; ids outlive their snapshot, 0: not so. */
 struct metrics_marks {
     uint64_t entrypoint, router, service;
     uint8_t method, protocol;
+    uint16_t suite; /* 0: not over TLS */
+    bool tls13;
     bool on;
 };
 
 /* A request begins; of what is counted by the entry point alone, too. */
-void metrics_begin(struct worker *w, const struct snap_entrypoint *ep, const struct http_head *head,
-                   struct metrics_marks *ret);
+void metrics_begin(struct worker *w, const struct conn *conn, const struct snap_entrypoint *ep,
+                   const struct http_head *head, struct metrics_marks *ret);
 /* Its router is found, which may not want it counted. */
 void metrics_route(struct metrics_marks *m, const struct snap_router *router);
 /* An exchange is over, well or not. */

@@ -10,11 +10,14 @@
 
 /* Depth that snapshot_decode() allows in a rule. */
 #define RULE_DEPTH_MAX 32
+/* How a rule of TCP begins that one label may stand before. */
+#define WILDCARD SPAN_LITERAL("*.")
 
-/* One host of one entry point. */
+/* One host of one realm: an entry point's HTTP routers are one, its TCP routers another. */
 struct host_slot {
-    struct span host; /* into the snapshot; ptr NULL = empty slot */
-    uint32_t entrypoint;
+    struct span host; /* into the snapshot; of a TCP wildcard what follows its star; ptr NULL =
+                         empty slot */
+    uint32_t realm;
     uint32_t first, count; /* range in `candidates`, best first */
 };
 
@@ -35,8 +38,8 @@ struct router_index {
     struct host_slot *slots;
     uint32_t mask;
     uint32_t *candidates;    /* router indices by host */
-    uint32_t *general;       /* routers that demand no host, by entry point, best first */
-    uint32_t *general_first; /* entry point -> first in `general`; one more at the end */
+    uint32_t *general;       /* routers that demand no host, by realm, best first */
+    uint32_t *general_first; /* realm -> first in `general`; one more at the end */
 };
 
 /* What a rule demands of the host, found bottom-up over its postfix form: either nothing, or that
@@ -47,9 +50,9 @@ struct demand {
     uint32_t hosts;
 };
 
-static uint64_t hash_of(struct span host, uint32_t entrypoint)
+static uint64_t hash_of(struct span host, uint32_t realm)
 {
-    uint64_t h = 0x9e3779b97f4a7c15ull ^ entrypoint;
+    uint64_t h = 0x9e3779b97f4a7c15ull ^ realm;
     const uint8_t *p = host.ptr;
     size_t n = host.len;
     uint64_t word;
@@ -101,44 +104,61 @@ static struct demand rule_demand(const struct snapshot *s, const struct snap_rou
     return stack[0];
 }
 
-static struct host_slot *slot_find(const struct router_index *x, struct span host,
-                                   uint32_t entrypoint)
+static uint32_t tcp_realm(const struct router_index *x, uint32_t entrypoint)
 {
-    uint64_t at = hash_of(host, entrypoint);
+    return x->snapshot->entrypoint_count + entrypoint;
+}
+
+static uint32_t realm_count(const struct router_index *x)
+{
+    return 2 * x->snapshot->entrypoint_count;
+}
+
+static struct host_slot *slot_find(const struct router_index *x, struct span host, uint32_t realm)
+{
+    uint64_t at = hash_of(host, realm);
     for (;; at++) {
         struct host_slot *slot = &x->slots[at & x->mask];
-        if (!slot->host.ptr || (slot->entrypoint == entrypoint && span_eq(slot->host, host)))
+        if (!slot->host.ptr || (slot->realm == realm && span_eq(slot->host, host)))
             return slot;
     }
 }
 
+/* No name begins with a dot: so what a wildcard's star stands before is a key beside names. */
+static struct span key_of(const struct router_index *x, struct span host, uint32_t realm)
+{
+    host = without_dot(host);
+    bool wild = realm >= x->snapshot->entrypoint_count && span_starts_with(host, WILDCARD);
+    return wild ? span_skip(host, 1) : host;
+}
+
 /* Calls `add` for each host that the router's rule demands. A host may come twice. */
-static bool each_host(struct router_index *x, uint32_t router, const struct demand *d,
-                      void (*add)(struct router_index *, struct span, uint32_t))
+static bool each_host(struct router_index *x, uint32_t router, uint32_t realm,
+                      void (*add)(struct router_index *, struct span, uint32_t, uint32_t))
 {
     const struct snapshot *s = x->snapshot;
-    if (d->any)
+    struct demand d = rule_demand(s, &s->routers[router]);
+    if (d.any)
         return false;
-    for (uint32_t node = d->from; node < d->to; node++) {
+    for (uint32_t node = d.from; node < d.to; node++) {
         const struct snap_rule_node *n = &s->rule_nodes[node];
         if (n->op == SNAP_RULE_HOST && n->text.len > 0) /* an empty one matches nothing */
-            add(x, without_dot(n->text), router);
+            add(x, key_of(x, n->text, realm), router, realm);
     }
     return true;
 }
 
-static void count_host(struct router_index *x, struct span host, uint32_t router)
+static void count_host(struct router_index *x, struct span host, uint32_t router, uint32_t realm)
 {
-    uint32_t entrypoint = x->snapshot->routers[router].entrypoint;
-    struct host_slot *slot = slot_find(x, host, entrypoint);
+    struct host_slot *slot = slot_find(x, host, realm);
     if (!slot->host.ptr)
-        *slot = (struct host_slot){.host = host, .entrypoint = entrypoint};
+        *slot = (struct host_slot){.host = host, .realm = realm};
     slot->first++; /* capacity for now; place_hosts() turns it into a place */
 }
 
-static void fill_host(struct router_index *x, struct span host, uint32_t router)
+static void fill_host(struct router_index *x, struct span host, uint32_t router, uint32_t realm)
 {
-    struct host_slot *slot = slot_find(x, host, x->snapshot->routers[router].entrypoint);
+    struct host_slot *slot = slot_find(x, host, realm);
     uint32_t *list = x->candidates + slot->first;
     if (slot->count == 0 || list[slot->count - 1] != router)
         list[slot->count++] = router;
@@ -227,7 +247,16 @@ static void index_alloc(struct router_index *x)
     x->slots = mem_zalloc(size * sizeof *x->slots);
     x->candidates = mem_zalloc((hosts + 1) * sizeof *x->candidates);
     x->general = mem_zalloc((s->router_count + 1) * sizeof *x->general);
-    x->general_first = mem_zalloc((s->entrypoint_count + 1) * sizeof *x->general_first);
+    x->general_first = mem_zalloc((realm_count(x) + 1) * sizeof *x->general_first);
+}
+
+/* The routers of a realm, best first. */
+static struct snap_range routers_of(const struct router_index *x, uint32_t realm)
+{
+    const struct snapshot *s = x->snapshot;
+    const struct snap_entrypoint *ep = &s->entrypoints[realm % s->entrypoint_count];
+    return realm < s->entrypoint_count ? (struct snap_range){ep->first_router, ep->router_count}
+                                       : ep->tcp;
 }
 
 struct router_index *router_index_create(const struct snapshot *s)
@@ -238,22 +267,20 @@ struct router_index *router_index_create(const struct snapshot *s)
     index_alloc(x);
     uint32_t general = 0;
     for (int pass = 0; pass < 2; pass++) {
-        for (uint32_t e = 0; e < s->entrypoint_count; e++) {
-            const struct snap_entrypoint *ep = &s->entrypoints[e];
+        for (uint32_t realm = 0; realm < realm_count(x); realm++) {
+            struct snap_range all = routers_of(x, realm);
             if (pass)
-                x->general_first[e] = general;
-            for (uint32_t i = 0; i < ep->router_count; i++) {
-                uint32_t router = ep->first_router + i;
-                must(s->routers[router].entrypoint == e);
-                struct demand d = rule_demand(s, &s->routers[router]);
-                if (!each_host(x, router, &d, pass ? fill_host : count_host) && pass)
+                x->general_first[realm] = general;
+            for (uint32_t router = all.first; router < all.first + all.count; router++) {
+                must(s->routers[router].entrypoint == realm % s->entrypoint_count);
+                if (!each_host(x, router, realm, pass ? fill_host : count_host) && pass)
                     x->general[general++] = router;
             }
         }
         if (!pass)
             place_hosts(x);
     }
-    x->general_first[s->entrypoint_count] = general;
+    x->general_first[realm_count(x)] = general;
     return x;
 }
 
@@ -375,21 +402,44 @@ static bool rule_holds(const struct router_index *x, const struct snap_router *r
     return at == ACCEPT;
 }
 
+/* Routers that may be the one, best first. */
+struct list_of {
+    const uint32_t *next, *end;
+};
+
+static struct list_of of_host(const struct router_index *x, struct span host, uint32_t realm)
+{
+    const struct host_slot *slot = slot_find(x, host, realm);
+    const uint32_t *first = x->candidates + slot->first;
+    return (struct list_of){first, first + (slot->host.ptr ? slot->count : 0)};
+}
+
+/* Those that demand no host. */
+static struct list_of of_rest(const struct router_index *x, uint32_t realm)
+{
+    return (struct list_of){x->general + x->general_first[realm],
+                            x->general + x->general_first[realm + 1]};
+}
+
+/* Both lists stand in the order of the snapshot: the best priority first. SNAP_NONE: both are at
+ * their end. */
+static uint32_t next_of(struct list_of *a, struct list_of *b)
+{
+    bool has_a = a->next < a->end, has_b = b->next < b->end;
+    if (!has_a && !has_b)
+        return SNAP_NONE;
+    return !has_b || (has_a && *a->next < *b->next) ? *a->next++ : *b->next++;
+}
+
 const struct snap_router *router_match(const struct router_index *x,
                                        const struct router_request *request)
 {
     const struct snapshot *s = x->snapshot;
     uint32_t entrypoint = request->entrypoint;
     must(entrypoint < s->entrypoint_count);
-    const struct host_slot *slot = slot_find(x, request->host, entrypoint);
-    const uint32_t *a = x->candidates + slot->first, *a_end = a + slot->count;
-    const uint32_t *b = x->general + x->general_first[entrypoint];
-    const uint32_t *b_end = x->general + x->general_first[entrypoint + 1];
-    if (!slot->host.ptr)
-        a_end = a;
-    while (a < a_end || b < b_end) {
-        /* Both lists stand in the order of the snapshot: the best priority first. */
-        uint32_t i = b == b_end || (a < a_end && *a < *b) ? *a++ : *b++;
+    struct list_of host = of_host(x, request->host, entrypoint), rest = of_rest(x, entrypoint);
+    uint32_t i;
+    while ((i = next_of(&host, &rest)) != SNAP_NONE) {
         const struct snap_router *router = &s->routers[i];
         if ((router->tls != SNAP_NONE) == request->tls && rule_holds(x, router, request))
             return router;
@@ -401,7 +451,7 @@ const struct snap_router *router_match(const struct router_index *x,
 static bool name_fits(struct span pattern, struct span name)
 {
     pattern = without_dot(pattern);
-    if (span_starts_with(pattern, SPAN_LITERAL("*.")))
+    if (span_starts_with(pattern, WILDCARD))
         return span_find(name, '.') > 0 &&
                span_eq(span_skip(pattern, 1), span_skip(name, span_find(name, '.')));
     return span_eq(pattern, name);
@@ -442,14 +492,22 @@ const struct snap_router *router_match_tcp(const struct router_index *x,
 {
     const struct snapshot *s = x->snapshot;
     must(asked->entrypoint < s->entrypoint_count);
-    struct snap_range tcp = s->entrypoints[asked->entrypoint].tcp;
-    for (uint32_t i = 0; i < tcp.count; i++) {
-        const struct snap_router *router = &s->routers[tcp.first + i];
+    uint32_t realm = tcp_realm(x, asked->entrypoint);
+    struct span parent = span_skip(asked->name, span_find(asked->name, '.'));
+    struct list_of lists[] = {of_host(x, asked->name, realm), of_host(x, parent, realm),
+                              of_rest(x, realm)};
+    for (;;) {
+        struct list_of *best = NULL;
+        for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+            if (lists[i].next < lists[i].end && (!best || *lists[i].next < *best->next))
+                best = &lists[i];
+        if (!best)
+            return NULL;
+        const struct snap_router *router = &s->routers[*best->next++];
         bool tls = router->passthrough || router->tls != SNAP_NONE;
         if (tls == asked->tls && tcp_holds(x, router, asked))
             return router;
     }
-    return NULL;
 }
 
 bool router_takes_all(const struct router_index *x, const struct snap_router *router)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* data/route/router.h - which router of an entry point a request belongs to.
  * Thread: the worker's that built the index.   Owns: the index with a compiled copy of every
- * regular expression; it points into its snapshot. Never: walks all routers for one request: those
- * whose rule demands a host are found by a hash of it, and only routers that demand none are looked
- * at besides. */
+ * regular expression; it points into its snapshot. Never: walks all routers for one request or
+ * connection: those whose rule demands a host are found by a hash of it (of TCP's also by what
+ * stands behind its first label), and only routers that demand none are looked at besides. */
 #pragma once
 
 #include "base/net.h"

@@ -115,7 +115,8 @@ struct result tls_dialer_create(const struct snapshot *s, const struct snap_tran
     must(transport->server_name.len < sizeof d->name);
     d->id = transport->id;
     d->verify = !transport->insecure;
-    d->alpn = transport->no_http2 ? TLS_ALPN_HTTP11 : TLS_ALPN_H2 | TLS_ALPN_HTTP11;
+    if (!transport->no_alpn)
+        d->alpn = transport->no_http2 ? TLS_ALPN_HTTP11 : TLS_ALPN_H2 | TLS_ALPN_HTTP11;
     if (transport->server_name.len)
         memcpy(d->name, transport->server_name.ptr, transport->server_name.len);
     d->uri = mem_strndup(transport->peer_uri.ptr, transport->peer_uri.len);
@@ -225,7 +226,7 @@ struct result session_dial(struct tls_dialer *dialer, struct span host, bool htt
     if (result_is_ok(r))
         r = set_names(s, dialer, host);
     if (result_is_ok(r))
-        r = set_protocols(s, http1 ? TLS_ALPN_HTTP11 : dialer->alpn);
+        r = set_protocols(s, http1 && dialer->alpn ? TLS_ALPN_HTTP11 : dialer->alpn);
     if (!result_is_ok(r)) {
         session_close(s);
         return r;

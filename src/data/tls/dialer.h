@@ -31,7 +31,7 @@ struct result tls_dialer_create(const struct snapshot *s, const struct snap_tran
 /* NULL is fine. */
 void tls_dialer_destroy(struct tls_dialer *dialer);
 /* Protocols that later sessions offer, enum tls_alpn bits; until then both, or "http/1.1"
- * alone where the transport says so. */
+ * alone, or none, where the transport says so. */
 void tls_dialer_offer(struct tls_dialer *dialer, uint32_t alpn);
 
 /* Makes a session to a server. session_handshake() says ERR_PEER_TLS when the server's certificate

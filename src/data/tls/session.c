@@ -341,6 +341,16 @@ const char *session_suite(const struct tls_session *s)
     return text ? text : "";
 }
 
+uint16_t session_suite_number(const struct tls_session *s)
+{
+    return (uint16_t)wolfSSL_get_current_cipher_suite(s->ssl);
+}
+
+bool session_is_tls13(const struct tls_session *s)
+{
+    return wolfSSL_version(s->ssl) == TLS1_3_VERSION;
+}
+
 const char *session_group(const struct tls_session *s)
 {
     const char *text = wolfSSL_get_curve_name(s->ssl);

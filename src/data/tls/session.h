@@ -83,6 +83,9 @@ const char *session_alpn(const struct tls_session *s);
 /* "TLSv1.3", "TLS_AES_128_GCM_SHA256", "X25519MLKEM768". Static memory; "" when not known. */
 const char *session_version(const struct tls_session *s);
 const char *session_suite(const struct tls_session *s);
+/* The suite's number at IANA, and whether the version is TLS 1.3. */
+uint16_t session_suite_number(const struct tls_session *s);
+bool session_is_tls13(const struct tls_session *s);
 const char *session_group(const struct tls_session *s);
 /* wolfSSL's number of the error that ended the session, 0 = none. For counters and debugging. */
 int session_failure(const struct tls_session *s);

@@ -59,6 +59,7 @@ static struct result open_own(struct worker *w, struct exchange *x, const struct
     if (!upconn)
         return result_fail(ERR_NO_SLOT);
     upconn->alone = dial_is_alone(x);
+    upconn->tcp = x->tcp;
     x->lease = lease_ref_of(upconn);
     limit_set(&w->wheel, &upconn->limit, x->dial_until_ns);
     return result_ok();

@@ -138,6 +138,7 @@ void pool_adopt(struct worker *w, const struct snapshot *s)
                 server = server_make(service->name, url);
             server->transport_id = id;
             server->h2c = s->servers[index].h2c;
+            server->keep_alive_ms = service->keep_alive_ms;
             if (id || server->h2c) {
                 const struct snap_transport *t = &s->transports[service->transport];
                 server->read_idle_ms = t->read_idle_timeout_ms;

@@ -23,6 +23,7 @@ struct pool_server {
     bool speaks_h2;         /* it did so the last time */
     bool takes_connect;     /* it said then that it takes WebSockets on streams (RFC 8441) */
     uint32_t read_idle_ms, ping_ms; /* HTTP/2: as its transport says */
+    uint32_t keep_alive_ms;         /* TCP: as its service says */
     uint32_t idle_count;
     uint32_t refs;          /* the pool's own, and one per upconn and exchange */
     uint32_t index;         /* in the present snapshot's servers */

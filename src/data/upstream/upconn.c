@@ -40,7 +40,7 @@ struct upconn *upconn_open(struct worker *w, struct pool_server *server,
         slab_give_back(&w->upconns, index);
         return NULL;
     }
-    ring_tune_tcp(w->ring, fd);
+    ring_tune_tcp(w->ring, fd, server->keep_alive_ms);
     wire_open(&upconn->wire, fd,
               (struct op_id){
                   .owner = OP_OWNER_UPCONN, .slot = index, .gen = slab_gen(&w->upconns, index)});
@@ -137,7 +137,7 @@ bool upconn_is_over(const struct upconn *upconn)
 bool upconn_is_broken(const struct upconn *upconn)
 {
     return upconn->wire.recv_failed ||
-           (upconn->secure.tls && upconn_is_over(upconn) && !upconn->secure.ended);
+           (upconn->secure.tls && !upconn->tcp && upconn_is_over(upconn) && !upconn->secure.ended);
 }
 
 bool upconn_is_good(struct worker *w, struct upconn *upconn)
@@ -308,6 +308,8 @@ static void greeted(struct worker *w, struct upconn *upconn, enum greet_state st
 static void connect_turn(struct worker *w, struct upconn *upconn)
 {
     if (upconn->wire.connect_failed) {
+        failed(w, upconn);
+    } else if (upconn->wire.connected && !exchange_introduce(w, first_waiting(w, upconn))) {
         failed(w, upconn);
     } else if (upconn->wire.connected && !upconn->server->transport_id) {
         stands(w, upconn);

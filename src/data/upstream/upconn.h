@@ -35,6 +35,7 @@ struct upconn {
     struct list waiting; /* multi_leases for which it is being made */
     uint32_t waiting_count;
     bool alone;          /* its exchange cannot share it: HTTP/1 is asked for */
+    bool tcp;            /* its end needs no close_notify: what it carries has an end of its own */
     struct multi *multi; /* HTTP/2: what it has more */
     struct limit limit;  /* connect, response head, idle in the pool */
     struct h1 h1;

@@ -56,8 +56,8 @@ class Signed(HttpService):
 
     service, region = "", "us-east-1"
 
-    def __init__(self, keys=None):
-        super().__init__()
+    def __init__(self, keys=None, context=None):
+        super().__init__(context)
         self.keys = keys if keys is not None else {KEY_ID: (SECRET, "")}
         self.clock_s = 0
 
@@ -106,14 +106,15 @@ class Route53(Signed):
 
     service = "route53"
 
-    def __init__(self, *zones, keys=None):
-        super().__init__(keys)
+    def __init__(self, *zones, keys=None, context=None):
+        super().__init__(keys, context)
         self._ids = itertools.count(1)
         self.zones, self.sets, self.changes = {}, {}, {}
         for zone in zones or ("edge.test.",):
             self.add_zone(zone)
         self.pending = self.throttle = 0
         self.on_change, self.lists_all, self.page_size = None, False, 100
+        self.content_types = ["application/xml"]
 
     def add_zone(self, name, private=False):
         self.zones[key := f"Z{next(self._ids):08d}EXAMPLE"] = (name, private)
@@ -126,7 +127,7 @@ class Route53(Signed):
         path = request.path.removeprefix("/2013-04-01/")
         if path == "hostedzonesbyname" and request.method == "GET":
             return self.list_zones(request.query)
-        match = re.fullmatch(r"hostedzone/(\w+)/rrset", path)
+        match = re.fullmatch(r"hostedzone/(\w+)/rrset" + ("/" if request.method == "POST" else ""), path)
         if match and match[1] not in self.zones:
             raise Refused(404, "NoSuchHostedZone", f"No hosted zone found with ID: {match[1]}")
         if match and request.method == "GET":
@@ -173,7 +174,7 @@ class Route53(Signed):
                              "<IsTruncated>false</IsTruncated><MaxItems>300</MaxItems>")
 
     def change(self, zone, request):
-        if request.headers["Content-Type"] != "application/xml":
+        if request.headers["Content-Type"] not in self.content_types:
             raise Refused(400, "InvalidInput", "Content-Type")
         space = {"a": NAMESPACE}
         for change in ElementTree.fromstring(request.body).iterfind("a:ChangeBatch/a:Changes/a:Change", space):

@@ -19,7 +19,7 @@ options {{
     listen-on-v6 {{ none; }};
     pid-file none;
     session-keyfile none;
-    recursion no;
+    recursion {recursion};
     dnssec-validation no;
     querylog yes;
     notify no;
@@ -70,13 +70,17 @@ class Bind:
     zones        {name: records in zone file form}; every zone may be updated by every key
     nameservers  the addresses that the zones' NS records lead to
     options      more text for BIND's options block
+    forward      {zone: "IP:PORT"}: a resolver, which asks these servers and remembers what they say
+    views        {address of a client: zones as above}: who asks from another address sees other zones
     more_keys    how many keys there are in `more_keys` beside those of each algorithm
     """
 
-    def __init__(self, folder, zones=None, nameservers=("127.0.0.1",), port=None, options="", more_keys=0):
+    def __init__(self, folder, zones=None, nameservers=("127.0.0.1",), port=None, options="", forward=None, views=None,
+                 more_keys=0):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.zones = zones if zones is not None else {"edge.test": ""}
+        self.zones = zones if zones is not None else {} if forward or views else {"edge.test": ""}
+        self.forward, self.views = forward or {}, views or {}
         self.nameservers = nameservers
         self.options = options
         self.keys = {a: Key(f"key-{a}", a) for a in ALGORITHMS}
@@ -104,16 +108,26 @@ class Bind:
         keys = "".join(f'key "{k.name}" {{ algorithm {k.algorithm}; secret "{k.secret}"; }};\n' for k in all_keys)
         allowed = " ".join(f'key "{k.name}";' for k in all_keys)
         nameservers = "".join(f"@ IN NS ns{i}\nns{i} IN A {a}\n" for i, a in enumerate(self.nameservers, 1))
-        zones = ""
-        for name, records in self.zones.items():
-            path = self.folder / f"{name}.zone"
-            if not path.exists():
-                path.write_text(ZONE.format(nameservers=nameservers, records=records))
-            zones += (f'zone "{name}" {{ type primary; file "{path}"; allow-update {{ {allowed} }}; '
-                      f"allow-transfer {{ any; }}; }};\n")
+
+        def zones_of(zones, prefix=""):
+            text = ""
+            for name, records in zones.items():
+                path = self.folder / f"{prefix}{name}.zone"
+                if not path.exists():
+                    path.write_text(ZONE.format(nameservers=nameservers, records=records))
+                text += (f'zone "{name}" {{ type primary; file "{path}"; allow-update {{ {allowed} }}; '
+                         f"allow-transfer {{ any; }}; }};\n")
+            return text
+
+        zones = zones_of(self.zones)
+        for name, address in self.forward.items():
+            host, port = address.rsplit(":", 1)
+            zones += f'zone "{name}" {{ type forward; forward only; forwarders {{ {host} port {port}; }}; }};\n'
+        for client, view in self.views.items():
+            zones += f'view "of-{client}" {{\nmatch-clients {{ {client}; }};\n{zones_of(view, client + "-")}}};\n'
         config = self.folder / "named.conf"
         config.write_text(CONFIG.format(folder=self.folder, port=self.port, options=self.options, keys=keys,
-                                        zones=zones))
+                                        zones=zones, recursion="yes" if self.forward else "no"))
         return config
 
     def _start(self, fixed_port):

@@ -47,7 +47,7 @@ def certificate(cert):
 
 
 def resolver(pebble, bind, folder, name="test", storage="acme.json", algorithm="hmac-sha256", env=None, more="", dns_more="",
-             provider="rfc2136"):
+             provider="rfc2136", resolvers=None, propagation=""):
     """DNS-01 through a provider, by default rfc2136 at our BIND, against our Pebble. env: over what rfc2136 needs, or
     all that another provider needs."""
     acme = f"certificatesResolvers.{name}.acme"
@@ -55,8 +55,8 @@ def resolver(pebble, bind, folder, name="test", storage="acme.json", algorithm="
     return "\n".join([
         f"[{acme}]", 'email = "harness@edge.test"', f'caServer = "{pebble.directory_url}"',
         f'caCertificates = ["{pebble.ca_file}"]', f'storage = "{folder / storage}"', more,
-        f"[{acme}.dnsChallenge]", f'provider = "{provider}"', f"resolvers = {strings([bind.address])}", dns_more,
-        f"[{acme}.dnsChallenge.propagation]", f"port = {bind.port}",
+        f"[{acme}.dnsChallenge]", f'provider = "{provider}"', f"resolvers = {strings(resolvers or [bind.address])}", dns_more,
+        f"[{acme}.dnsChallenge.propagation]", f"port = {bind.port}", propagation,
         f"[{acme}.dnsChallenge.env]", *(f'{key} = "{value}"' for key, value in variables.items()), ""])
 
 
@@ -64,7 +64,8 @@ def answering_resolver(pebble, folder, challenges="http tls", name="test", stora
     """A resolver whose challenges the workers answer, at "web" (http) and at entry points with TLS (tls)."""
     acme = f"certificatesResolvers.{name}.acme"
     text = [f"[{acme}]", 'email = "harness@edge.test"', f'caServer = "{pebble.directory_url}"',
-            f'caCertificates = ["{pebble.ca_file}"]', f'storage = "{folder / storage}"', more]
+            f'caCertificates = ["{pebble.ca_file}"]', f'storage = "{folder / storage}"',
+            "" if "preflight.resolvers" in more else f'preflight.resolvers = ["{pebble.dns}"]', more]
     if "http" in challenges:
         text += [f"[{acme}.httpChallenge]", 'entryPoint = "web"', f"port = {pebble.http_port}"]
     if "tls" in challenges:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a command with a small file system of its own in place of a folder, in a mount namespace of its own:
 
-    python3 disk.py FOLDER KILOBYTES|ro COMMAND...
+    python3 disk.py FOLDER KILOBYTES|ro|mount COMMAND...
 
-The folder's content is copied into the new file system; "ro" makes the folder itself read-only instead. Needs root.
+The folder's content is copied into the new file system; "ro" makes the folder itself read-only instead, "mount" makes a
+mount point of a folder or a file, with what it holds. Needs root.
 """
 
 import ctypes
@@ -19,7 +20,7 @@ CHUNKS = (65536, 4096, 512, 64, 1)
 
 
 def wrapper(folder, size):
-    """The words to put in front of a command. size: kilobytes, or "ro"."""
+    """The words to put in front of a command. size: kilobytes, "ro" or "mount"."""
     return [sys.executable, __file__, str(folder), str(size)]
 
 
@@ -62,8 +63,11 @@ def enter(folder, size):
         raise OSError(ctypes.get_errno(), "unshare")
     for point in mount_points():  # in a chroot "/" may be none
         mount("none", point, None, MS_PRIVATE, None)
-    if size == "ro":
+    if size in ("ro", "mount"):
         mount(folder, folder, None, MS_BIND, None)
+    if size == "mount":
+        return
+    if size == "ro":
         mount("none", folder, None, MS_REMOUNT | MS_BIND | MS_RDONLY, None)
         return
     with tempfile.TemporaryDirectory() as kept:

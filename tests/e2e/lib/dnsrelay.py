@@ -25,6 +25,7 @@ class DnsRelay:
     """Set these at any time:
         drop      True: queries are read and never answered
         delay_s   wait before each answer
+        as_self   True: asks from its own address (BIND can show another view to it)
         change    function(query bytes, answer bytes, is_tcp) -> answer bytes, or None for no answer,
                   or a list of them (over UDP)
     queries counts what came.
@@ -33,7 +34,7 @@ class DnsRelay:
     def __init__(self, target, address="127.0.0.2", port=None):
         host, target_port = target.rsplit(":", 1)
         self.target = (host, int(target_port))
-        self.drop, self.delay_s, self.change = False, 0, None
+        self.drop, self.delay_s, self.change, self.as_self = False, 0, None, False
         self.queries = 0
         self._stopping = False
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -75,6 +76,8 @@ class DnsRelay:
         def ask():
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as upstream:
                 upstream.settimeout(TIMEOUT_S)
+                if self.as_self:
+                    upstream.bind((self.address, 0))
                 upstream.sendto(query, self.target)
                 return upstream.recv(65535)
 
@@ -88,7 +91,7 @@ class DnsRelay:
 
     def _serve_tcp(self, sock):
         def ask():
-            with socket.create_connection(self.target, timeout=TIMEOUT_S) as upstream:
+            with socket.create_connection(self.target, TIMEOUT_S, (self.address, 0) if self.as_self else None) as upstream:
                 upstream.sendall(struct.pack(">H", len(query)) + query)
                 return _read_exactly(upstream, struct.unpack(">H", _read_exactly(upstream, 2))[0])
 

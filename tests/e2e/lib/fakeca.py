@@ -89,7 +89,10 @@ class FakeCa:
         self.nonces = self.issued = 0
         self.retry_after = 0
         self.caa_identities = []
+        self.challenges = ["dns-01"]  # none of which it looks at
+        self.already = 0  # how many of an order's N times are over from the start
         self.date = None  # instead of the time
+        self.ocsp = None  # a Responder that what is issued names, and that knows it
         self.orders, self.asked, self.given_up = [], [], []
         cert = certificate or authority.issue("127.0.0.1")
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -147,8 +150,8 @@ class FakeCa:
     def on_newOrder(self, request, payload):
         names = [identifier["value"] for identifier in payload["identifiers"]]
         with self.lock:
-            earlier = next((o for o in self.orders if o["names"] == names), None)
-            order = {"names": names, "valid": False, "cert": None, "polls": 0, "done": earlier["done"] if earlier else 0}
+            earlier = next((o for o in reversed(self.orders) if o["names"] == names), None)
+            order = {"names": names, "valid": False, "cert": None, "polls": 0, "done": earlier["done"] if earlier else self.already}
             self.orders.append(order)
             number = len(self.orders) - 1
         if not self.misbehaves(request, order, "order"):
@@ -172,8 +175,9 @@ class FakeCa:
             self.given_up.append(order["names"][0])
         elif not order["valid"] and self.misbehaves(request, order, "authz"):
             return
-        challenge = {"type": "dns-01", "url": f"{self.url}/challenge/{number}", "token": f"token{number}", "status": "pending"}
-        request.answer(200, {"status": "valid" if order["valid"] else "pending", "challenges": [challenge],
+        challenges = [{"type": kind, "url": f"{self.url}/challenge/{number}", "token": f"token{number}", "status": "pending"}
+                      for kind in self.challenges]
+        request.answer(200, {"status": "valid" if order["valid"] else "pending", "challenges": challenges,
                              "identifier": {"type": "dns", "value": order["names"][0]}}, self.kind_of(order, "authz"))
 
     def on_challenge(self, request, payload, number):
@@ -194,6 +198,11 @@ class FakeCa:
         command = ["openssl", "x509", "-req", "-inform", "der", "-in", f"{stem}.csr", "-CA", str(self.authority.cert_file), "-CAkey",
                    str(self.authority.folder / "ca.key"), "-set_serial", str(1000 + number), "-days", "90",
                    "-copy_extensions", "copy"]
+        if self.ocsp:
+            stem.with_suffix(".ext").write_text(f"authorityInfoAccess=OCSP;URI:{self.ocsp.url}\n")
+            command += ["-extfile", f"{stem}.ext"]
+            with (self.authority.folder / "index").open("a") as index:
+                index.write(f"V\t400101000000Z\t\t{1000 + number:04X}\tunknown\t/CN=fake{number}\n")
         leaf = subprocess.run(command, check=True, capture_output=True).stdout
         self.orders[number]["cert"] = leaf + self.authority.cert_file.read_bytes()
         with self.lock:

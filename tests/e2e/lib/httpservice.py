@@ -24,13 +24,14 @@ class Request:
 
 
 class Answer:
-    """status, body (bytes, text, or what becomes JSON), headers; slow: half of the body, and nothing more."""
+    """status, body (bytes, text, or what becomes JSON), headers; slow: half of the body, and nothing more; cut: the
+    connection ends instead of an answer."""
 
-    def __init__(self, status=200, body=b"", headers=None, slow=False):
+    def __init__(self, status=200, body=b"", headers=None, slow=False, cut=False):
         if not isinstance(body, (bytes, str)):
             body = json.dumps(body)
             headers = {"Content-Type": "application/json", **(headers or {})}
-        self.status, self.headers, self.slow = status, headers or {}, slow
+        self.status, self.headers, self.slow, self.cut = status, headers or {}, slow, cut
         self.body = body.encode() if isinstance(body, str) else body
 
 
@@ -58,6 +59,9 @@ class HttpService:
                 self.send(service.handle(Request(self.command, self.path, self.headers, body.decode())))
 
             def send(self, answer):
+                if answer.cut:
+                    self.close_connection = True
+                    return
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)

@@ -45,7 +45,7 @@ class Pebble:
                  http_port=None, tls_port=None, strict=False, names=("127.0.0.1", "localhost"), distribution=False):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.authority = authority
+        self.authority, self.dns = authority, dns
         self.http_port = http_port or free_port()  # where HTTP-01 is validated
         self.tls_port = tls_port or free_port()  # where TLS-ALPN-01 is validated
         self.process = None

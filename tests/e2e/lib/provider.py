@@ -36,9 +36,11 @@ class Tool:
     def describe(self, env=None, code="rfc2136"):
         return self.run("describe", self.folder_of(code), code, env=env)
 
-    def find(self, name, resolvers):
-        return self.run("find", name, env={"RESOLVERS": resolvers})
+    def find(self, name, resolvers, port=53, mode=""):
+        return self.run("find", name, env={"RESOLVERS": resolvers, "PORT": str(port), "MODE": mode})
 
-    def check(self, name, zone, *values, resolvers, port, timeout_s=30, successes=1):
-        env = {"RESOLVERS": resolvers, "PORT": str(port), "TIMEOUT_S": str(timeout_s), "SUCCESSES": str(successes)}
+    def check(self, name, zone, *values, resolvers, port, timeout_s=30, successes=1, mode=""):
+        """mode: "recursive", "both" or the usual one."""
+        env = {"RESOLVERS": resolvers, "PORT": str(port), "TIMEOUT_S": str(timeout_s), "SUCCESSES": str(successes),
+               "MODE": mode}
         return self.run("check", name, zone, *values, env=env)

@@ -42,6 +42,7 @@ static void round_trips(void **state)
     assert_int_equal(s->services[1].passive_window_ms, 10000);
     assert_int_equal(s->services[1].proxy_version, 2);
     assert_int_equal(s->services[1].termination_ms, 100);
+    assert_int_equal(s->services[1].keep_alive_ms, 15000);
     assert_true(s->entrypoints[1].tcp_tls && s->entrypoints[1].proxy_insecure);
     assert_int_equal(s->entrypoints[1].tcp.first, 2);
     assert_int_equal(s->entrypoints[1].proxy_trusted.count, 1);
@@ -54,6 +55,7 @@ static void round_trips(void **state)
     assert_int_equal(s->services[1].transport, 1);
     assert_true(span_eq(s->transports[1].server_name, SPAN_LITERAL("b.test")));
     assert_int_equal(s->transports[1].id, 1ull << 63);
+    assert_true(s->transports[1].no_alpn && !s->transports[0].no_alpn);
     assert_true(span_eq(s->roots[0].certs, sample_roots[0].certs));
     assert_int_equal(s->tls[0].max_version, 0x0304);
     assert_int_equal(s->middleware_count, 13);

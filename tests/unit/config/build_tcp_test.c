@@ -49,6 +49,34 @@ static void services(void **state)
     config_free(c);
 }
 
+/* Transports stand behind HTTP's: first the one for services that name none. */
+static void transports(void **state)
+{
+    struct config *c =
+        load(CONFIG_FILE_WEB "[http.serversTransports.x]\nserverName = 'http.test'\n"
+                             "[tcp.services.s.loadBalancer]\nservers = [{address = 'a.test:1'}, "
+                             "{address = 'a.test:2', tls = true}]\n"
+                             "[tcp.services.t.loadBalancer]\nserversTransport = 'x'\n"
+                             "servers = [{address = 'a.test:1', tls = true}]\n"
+                             "[tcp.serversTransports.w]\n"
+                             "[tcp.serversTransports.x]\ndialKeepAlive = '2s'\n"
+                             "tls = {serverName = 'tcp.test', insecureSkipVerify = true}\n");
+    const struct config_service *s = &c->services[c->first_tcp_service];
+    assert_int_equal(c->first_tcp_transport, 2);
+    assert_int_equal(c->transport_count, 5);
+    assert_false(s[0].servers[0].https);
+    assert_true(s[0].servers[1].https && s[1].servers[0].https);
+    assert_int_equal(s[0].transport, 2);
+    assert_int_equal(s[0].keep_alive_ms, 15000);
+    assert_false(c->transports[2].insecure);
+    assert_string_equal(c->transports[2].server_name, "");
+    assert_int_equal(s[1].transport, 4);
+    assert_int_equal(s[1].keep_alive_ms, 2000);
+    assert_string_equal(c->transports[4].server_name, "tcp.test");
+    assert_true(c->transports[4].insecure && c->transports[4].tcp && !c->transports[1].tcp);
+    config_free(c);
+}
+
 static void routers(void **state)
 {
     struct config *c =
@@ -118,4 +146,5 @@ static void errors(void **state)
                  "has one type");
 }
 
-UNIT_TESTS(cmocka_unit_test(services), cmocka_unit_test(routers), cmocka_unit_test(errors))
+UNIT_TESTS(cmocka_unit_test(services), cmocka_unit_test(transports), cmocka_unit_test(routers),
+           cmocka_unit_test(errors))

@@ -95,7 +95,7 @@ static void takes_what_is_written(void **state)
     assert_int_equal(c->services[1].transport, 1);
     assert_true(c->services[1].servers[1].https && !c->services[1].servers[0].https);
     assert_int_equal(c->services[1].servers[1].port, 443);
-    assert_int_equal(c->transport_count, 2);
+    assert_int_equal(c->transport_count, 3); /* the last is TCP's */
     assert_string_equal(c->transports[0].name, "");
     assert_false(c->transports[0].insecure);
     assert_string_equal(c->transports[1].name, "slow");
@@ -170,10 +170,57 @@ static void builds_resolvers(void **state)
     assert_int_equal(r->env_count, 2);
     assert_string_equal(r->env[1].name, "a");
     assert_string_equal(r->env[1].value, "y");
-    assert_false(r->http_challenge || r->tls_challenge || r->propagation_disabled);
+    assert_false(r->http_challenge || r->tls_challenge || r->propagation_recursive);
     assert_string_equal(c->resolvers[1].storage, "/x/y.json");
     assert_int_equal(c->resolvers[1].key_type, KEY_RSA2048);
     assert_int_equal(c->resolvers[1].propagation_port, 53);
+    config_free(c);
+}
+
+#define DNS_PART CONFIG_FILE_WEB "[certificatesResolvers.r.acme.dnsChallenge]\nprovider = 'exec'\n"
+
+/* Traefik's switches, old and new, and the one option that says it in a word. */
+static void builds_propagation(void **state)
+{
+    static const struct {
+        const char *text;
+        bool authoritative, recursive;
+        unsigned delay_s;
+    } rows[] = {
+        {"", true, false, 0},
+        {"disablePropagationCheck = true\n", false, false, 0},
+        {"propagation.disableChecks = true\npropagation.requireAllRNS = true\n", false, false, 0},
+        {"propagation.requireAllRNS = true\n", true, true, 0},
+        {"propagation.disableANSChecks = true\npropagation.requireAllRNS = true\n", false, true, 0},
+        {"propagation.disableANSChecks = true\n", false, false, 0},
+        {"propagation.mode = 'authoritative'\n", true, false, 0},
+        {"propagation.mode = 'Recursive'\n", false, true, 0},
+        {"propagation.mode = 'off'\n", false, false, 0},
+        {"propagation.mode = 'wait'\ndelayBeforeCheck = 7\n", false, false, 7},
+        {"propagation.delayBeforeChecks = '1m'\n", true, false, 60},
+        {"propagation.delayBeforeChecks = 3\ndelayBeforeCheck = 9\n", true, false, 9},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *text = mem_printf("%s%s", DNS_PART, rows[i].text);
+        struct config *c = load(text);
+        const struct config_resolver *r = &c->resolvers[0];
+        assert_int_equal(r->propagation_authoritative, rows[i].authoritative);
+        assert_int_equal(r->propagation_recursive, rows[i].recursive);
+        assert_int_equal(r->delay_before_check_s, rows[i].delay_s);
+        assert_int_equal(r->propagation_successes, 1);
+        assert_int_equal(r->propagation_timeout_s, 0);
+        assert_false(r->propagation_try);
+        config_free(c);
+        free(text);
+    }
+    struct config *c = load(DNS_PART "[certificatesResolvers.r.acme.dnsChallenge.propagation]\n"
+                                     "successes = 3\ntimeout = '2m'\ninterval = '1500ms'\n"
+                                     "onTimeout = 'try'\n");
+    const struct config_resolver *r = &c->resolvers[0];
+    assert_int_equal(r->propagation_successes, 3);
+    assert_int_equal(r->propagation_timeout_s, 120);
+    assert_int_equal(r->propagation_interval_s, 2);
+    assert_true(r->propagation_try);
     config_free(c);
 }
 
@@ -261,5 +308,6 @@ static void fragments_need_nothing(void **state)
 
 UNIT_TESTS(cmocka_unit_test(fills_in_defaults), cmocka_unit_test(takes_what_is_written),
            cmocka_unit_test(builds_redirections), cmocka_unit_test(builds_resolvers),
-           cmocka_unit_test(reads_certificates), cmocka_unit_test(flags_win),
-           cmocka_unit_test(shows_no_secret), cmocka_unit_test(fragments_need_nothing))
+           cmocka_unit_test(builds_propagation), cmocka_unit_test(reads_certificates),
+           cmocka_unit_test(flags_win), cmocka_unit_test(shows_no_secret),
+           cmocka_unit_test(fragments_need_nothing))

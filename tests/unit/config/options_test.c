@@ -53,7 +53,7 @@ static void finds_children(void **state)
     assert_string_equal(s->option->path, "entryPoints.<name>.address");
     assert_true(options_at(root, "tls.certificates")->list);
     assert_null(options_child(root, "entryPoint"));
-    assert_true(options_at(root, "acme.acmeLogging")->later);
+    assert_true(options_at(root, "http.services.<name>.loadBalancer.servers.preservePath")->later);
     assert_false(options_at(root, "ocsp")->later);
     assert_false(options_at(root, "http.middlewares")->later);
     assert_false(options_at(root, "http")->later);

@@ -63,6 +63,12 @@ static void workers_add_up(void **state)
     count_one(r, 1, 7, 200);
     count_one(r, 1, 7, 404);
     count_one(r, 1, 99, 200);
+    for (uint32_t worker = 0; worker < 2; worker++) {
+        uint64_t modern = series_labels(SERIES_TLS, 1, 0, 0x1301);
+        uint64_t older = series_labels(SERIES_TLS, 0, 0, worker ? 0xc02f : 0xfedc);
+        series_add(&series_find(report_series(r, worker), 7, modern)->buckets[0], 2);
+        series_add(&series_find(report_series(r, worker), 7, older)->buckets[0], 1);
+    }
     struct snap_entrypoint ep = {.name = SPAN_LITERAL("web"), .series = 7, .open_series = 8};
     struct snapshot s = {.entrypoints = &ep, .entrypoint_count = 1};
     s.metrics =
@@ -84,6 +90,11 @@ static void workers_add_up(void **state)
         "entrypoint=\"web\"} 20\n",
         "traefik_entrypoint_responses_bytes_total{code=\"200\",method=\"GET\",protocol=\"http\","
         "entrypoint=\"web\"} 40\n",
+        "\ntraefik_entrypoint_requests_tls_total{tls_version=\"1.3\","
+        "tls_cipher=\"TLS_AES_128_GCM_SHA256\",entrypoint=\"web\"} 4\n",
+        "{tls_version=\"1.2\",tls_cipher=\"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\","
+        "entrypoint=\"web\"} 1\n",
+        "{tls_version=\"1.2\",tls_cipher=\"0xfedc\",entrypoint=\"web\"} 1\n",
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         if (!strstr(text, lines[i]))

@@ -11,6 +11,7 @@
 static const char *names[] = {"a.test", "*.a.test"};
 static struct config_domain domain = {names, 1};
 static struct config_resolver config_resolver;
+static int wanted = 1; /* certificates, after which a life is over */
 static struct config_router router = {.tls = true, .domains = &domain, .domain_count = 1};
 static struct config config = {.routers = &router,
                                .router_count = 1,
@@ -51,7 +52,7 @@ static void live(uint64_t limit_ns)
                             w->stored_to_s, 1, "");
     scheduler_start(scheduler);
     while (turn(limit_ns))
-        if (w->stored && is_settled(scheduler) && !journal_count())
+        if (w->stored >= wanted && is_settled(scheduler) && !journal_count())
             break;
     ledger_destroy(options.ledger);
     scheduler_destroy(scheduler);
@@ -82,6 +83,7 @@ static void allow(const char *list)
                                                .http_challenge_entrypoint = "web",
                                                .certificate_timeout_s = 900,
                                                .key_type = KEY_EC256,
+                                               .propagation_authoritative = true,
                                                .propagation_port = 53};
     config_resolver.http_challenge = strstr(list, "http");
     config_resolver.tls_challenge = strstr(list, "tls");
@@ -163,6 +165,30 @@ static void test_the_next_challenge_is_tried_at_once(void **state)
     assert_int_equal(w->tls_looks, 1);
     assert_true(w->now_ns < 30 * NS_PER_S);
     assert_int_equal(read_ledger().failures, 0);
+}
+
+/* What a name was proven by last is tried first; where it fails, the others are. */
+static void test_the_last_challenge_comes_first(void **state)
+{
+    allow("http tls");
+    w->http_bad_ns = DAY_NS;
+    assert_false(life(DAY_NS));
+    assert_int_equal(w->order_count, 2);
+    w->http_bad_ns = 0;
+    w->now_ns += 80 * DAY_NS;
+    wanted = 2;
+    assert_false(life(w->now_ns + DAY_NS));
+    assert_int_equal(w->stored, 2);
+    assert_int_equal(w->order_count, 3);
+    assert_int_equal(w->tls_looks, 2);
+    w->tls_bad_ns = w->now_ns + 200 * DAY_NS;
+    w->now_ns += 80 * DAY_NS;
+    wanted = 3;
+    assert_false(life(w->now_ns + DAY_NS));
+    wanted = 1;
+    assert_int_equal(w->stored, 3);
+    assert_int_equal(w->order_count, 5);
+    assert_int_equal(w->http_looks, 2);
 }
 
 static void test_all_fail_with_every_reason(void **state)
@@ -254,6 +280,40 @@ static void test_death_at_every_boundary_on_the_way_to_another(void **state)
     die_everywhere("http tls", 5 * DAY_NS, 4);
 }
 
+/* Apex and wildcard at a provider whose names hold one value: one after the other. */
+static void test_one_value_at_a_name(void **state)
+{
+    w->single = false;
+    w->one_value = true;
+    domain.count = 2;
+    allow("dns");
+    assert_false(life(DAY_NS));
+    assert_clean(1);
+    assert_true(w->now_ns < 40 * NS_PER_S);
+}
+
+static void test_death_with_one_value_at_a_name(void **state)
+{
+    for (int at = 1, died = 1; died; at++) {
+        set_up(NULL);
+        w->single = false;
+        w->one_value = true;
+        domain.count = 2;
+        allow("dns");
+        w->crash_at = at;
+        died = life(DAY_NS);
+        w->crash_at = 0;
+        assert_false(life(2 * DAY_NS));
+        if (w->issued != 1 || txt_count() || !w->stored || journal_count())
+            print_message("died at boundary %d\n", at);
+        assert_int_equal(w->issued, 1);
+        assert_true(w->stored >= 1);
+        assert_int_equal(txt_count(), 0);
+        assert_int_equal(journal_count(), 0);
+        assert_true(died || at > 60);
+    }
+}
+
 static void test_which_challenge_proves_what(void **state)
 {
     struct resolver resolver = {.config = &config_resolver, .provider = (struct provider *)1};
@@ -287,8 +347,9 @@ static void test_which_challenge_proves_what(void **state)
 
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
 UNIT_TESTS(TEST(test_http), TEST(test_tls), TEST(test_delay),
-           TEST(test_the_next_challenge_is_tried_at_once), TEST(test_all_fail_with_every_reason),
+           TEST(test_the_next_challenge_is_tried_at_once),
+           TEST(test_the_last_challenge_comes_first), TEST(test_all_fail_with_every_reason),
            TEST(test_mixed), TEST(test_wildcard_without_dns_asks_no_ca),
            TEST(test_death_at_every_boundary_http), TEST(test_death_at_every_boundary_tls),
-           TEST(test_death_at_every_boundary_on_the_way_to_another),
-           TEST(test_which_challenge_proves_what))
+           TEST(test_death_at_every_boundary_on_the_way_to_another), TEST(test_one_value_at_a_name),
+           TEST(test_death_with_one_value_at_a_name), TEST(test_which_challenge_proves_what))

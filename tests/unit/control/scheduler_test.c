@@ -3,161 +3,8 @@
  */
 #include "control/scheduler.c"
 
+#include "scheduler_lives.h"
 #include "unit.h"
-#include "world_ca.h"
-
-#define DAY_NS (86400 * NS_PER_S)
-
-static const char *names[] = {"a.test", "*.a.test"};
-static struct config_domain domain = {names, 2};
-static struct config_resolver config_resolver = {.name = "le",
-                                                 .ca_server = "https://ca/dir",
-                                                 .dns_provider = "fake",
-                                                 .key_type = KEY_EC256,
-                                                 .certificate_timeout_s = 900,
-                                                 .propagation_port = 53};
-static struct config_router router = {.tls = true, .domains = &domain, .domain_count = 1};
-static struct config config = {.routers = &router,
-                               .router_count = 1,
-                               .resolvers = &config_resolver,
-                               .resolver_count = 1,
-                               .duplicate_budget = 5};
-static struct scheduler *scheduler;
-
-static void know(int64_t from_s, int64_t to_s)
-{
-    struct store_cert cert = {.resolver = (char *)"le",
-                              .main = (char *)names[0],
-                              .sans = (char **)&names[1],
-                              .san_count = 1};
-    scheduler_know(scheduler, &cert, from_s, to_s, 1, w->ari_id);
-}
-
-static void on_publish(void *arg, const struct store_cert *cert)
-{
-    w->published++;
-    know(clock_wall_s(), clock_wall_s() + w->life_s - 1);
-}
-
-static bool asked, forced; /* somebody asks for a renewal */
-
-static void ask_for_renewal(void)
-{
-    struct why why = {{0}};
-    const struct want *want = &scheduler_wants(scheduler)->items[0];
-    if (!scheduler_renew(scheduler, want, forced, &why))
-        memcpy(w->last_answer, why.text, sizeof w->last_answer);
-}
-
-static void keep_plan(void)
-{
-    struct scheduler_plan plan;
-    if (!scheduler_wants(scheduler)->count)
-        return;
-    scheduler_plan(scheduler, &scheduler_wants(scheduler)->items[0], &plan);
-    snprintf(w->planned_ca, sizeof w->planned_ca, "%s", plan.ca);
-    w->planned_left = (int)plan.budget - (int)plan.used;
-}
-
-static bool is_settled(void)
-{
-    return list_is_empty(&queue) && scheduler_running(scheduler) == 0;
-}
-
-/* One life of the control process: until the limit, or settled with a certificate when `until` says
- * so, or death. */
-static void live(uint64_t limit_ns, int certificates)
-{
-    struct resolver resolver = {
-        .config = &config_resolver,
-        .cas = {{.url = "https://ca/dir", .acme = (struct acme *)1},
-                {.url = "https://ca2/dir", .acme = (struct acme *)2}},
-        .ca_count = w->ca_count ? w->ca_count : 1,
-        .staging = {.url = "https://staging/dir", .acme = w->has_staging ? (struct acme *)3 : NULL},
-        .store = (struct store *)1,
-        .provider = (struct provider *)1};
-    struct resolver_set resolvers = {.items = &resolver, .count = 1};
-    start_world();
-    struct scheduler_options options = {.config = &config,
-                                        .resolvers = &resolvers,
-                                        .ledger = ledger_create(NULL),
-                                        .publish = on_publish};
-    scheduler = scheduler_create(&options);
-    if (w->stored)
-        know(w->stored_from_s, w->stored_to_s);
-    scheduler_start(scheduler);
-    if (asked)
-        ask_for_renewal();
-    while (turn(limit_ns))
-        if (w->stored >= certificates && is_settled() && !journal_count())
-            break;
-    keep_plan();
-    ledger_destroy(options.ledger);
-    scheduler_destroy(scheduler);
-    _exit(0);
-}
-
-/* Runs one life in a process of its own; true when it died at its boundary. */
-static bool life(uint64_t limit_ns, int certificates)
-{
-    int status;
-    w->boundary = 0;
-    fflush(NULL);
-    pid_t child = fork();
-    assert_int_not_equal(child, -1);
-    if (child == 0)
-        live(limit_ns, certificates);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_true(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == DIED);
-    return WEXITSTATUS(status) == DIED;
-}
-
-/* Another configuration after `turns` turns of the loop: the same names (gone: none) with resolvers
- * of its own, as after a reload. Then until all has settled. */
-static void live_with_reload(int turns, bool gone)
-{
-    struct resolver old = {.config = &config_resolver,
-                           .cas = {{.url = "https://ca/dir", .acme = (struct acme *)1}},
-                           .ca_count = 1,
-                           .staging = {.url = ""},
-                           .store = (struct store *)1,
-                           .provider = (struct provider *)1};
-    struct resolver new = old;
-    struct resolver_set before = {.items = &old, .count = 1}, after = {.items = &new, .count = 1};
-    struct config without = config;
-    without.router_count = 0;
-    start_world();
-    struct scheduler_options options = {.config = &config,
-                                        .resolvers = &before,
-                                        .ledger = ledger_create(NULL),
-                                        .publish = on_publish};
-    scheduler = scheduler_create(&options);
-    scheduler_start(scheduler);
-    while (turns-- > 0 && turn(DAY_NS))
-        ;
-    scheduler_reload(scheduler, gone ? &without : &config, &after);
-    scheduler_wake(scheduler);
-    while (turn(DAY_NS))
-        if ((gone || w->stored) && is_settled() && !journal_count())
-            break;
-    must(old.running == 0);
-    ledger_destroy(options.ledger);
-    scheduler_destroy(scheduler);
-    _exit(0);
-}
-
-static void run_with_reload(int turns, bool gone)
-{
-    int status;
-    fflush(NULL);
-    pid_t child = fork();
-    assert_int_not_equal(child, -1);
-    if (child == 0)
-        live_with_reload(turns, gone);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-}
 
 static int set_up(void **state)
 {
@@ -194,6 +41,38 @@ static void test_obtains(void **state)
     assert_int_equal(w->order_count, 1);
     assert_int_equal(w->published, 1);
     assert_true(w->now_ns < 20 * NS_PER_S);
+}
+
+/* At once; those that are revoked soon after they were obtained ever more rarely. */
+static void test_revoked_is_replaced(void **state)
+{
+    static const uint64_t wait_s[] = {0, 60, 600, 3600};
+    assert_false(life(DAY_NS, 1));
+    w->now_ns += 20 * DAY_NS;
+    for (int i = 0; i < 4; i++) {
+        uint64_t before = w->now_ns;
+        revoked = true;
+        assert_false(life(before + DAY_NS, 2 + i));
+        revoked = false;
+        assert_clean(2 + i);
+        assert_in_range((w->now_ns - before) / NS_PER_S + 20, wait_s[i], wait_s[i] + 60);
+    }
+}
+
+/* A CA that refuses must-staple is asked once more without, in the same order; also when it refused
+ * another one's while this request was on its way. */
+static void test_must_staple_refused(void **state)
+{
+    config_resolver.must_staple = true;
+    for (int others = 0; others < 2; others++) {
+        set_up(NULL);
+        w->refuses_staple = true;
+        w->others_hear = others;
+        assert_false(life(DAY_NS, 1));
+        assert_clean(1);
+        assert_int_equal(w->order_count, 1);
+    }
+    config_resolver.must_staple = false;
 }
 
 /* At whatever moment the configuration changes: one order, one certificate, nothing left over. */
@@ -743,6 +622,7 @@ static void test_a_wrong_clock(void **state)
 }
 
 UNIT_TESTS(cmocka_unit_test_setup(test_a_wrong_clock, set_up),
+           cmocka_unit_test_setup(test_must_staple_refused, set_up),
            cmocka_unit_test_setup(test_renewal_on_demand, set_up),
            cmocka_unit_test_setup(test_renewal_beyond_the_budget, set_up),
            cmocka_unit_test_setup(test_the_plan, set_up),
@@ -758,11 +638,11 @@ UNIT_TESTS(cmocka_unit_test_setup(test_a_wrong_clock, set_up),
            cmocka_unit_test_setup(test_a_window_of_the_past, set_up),
            cmocka_unit_test_setup(test_suggestions_survive_restarts, set_up),
            cmocka_unit_test_setup(test_already_replaced, set_up), TEST(test_obtains),
-           TEST(test_death_at_every_boundary), TEST(test_two_deaths), TEST(test_crash_loop),
-           TEST(test_crash_loop_before_the_order), TEST(test_garbled_while_polling),
-           TEST(test_garbled_download), TEST(test_garbled_for_an_hour),
-           TEST(test_request_counts_once_over_deaths), TEST(test_store_full),
-           TEST(test_wrong_credentials), TEST(test_service_confirms_late),
+           TEST(test_revoked_is_replaced), TEST(test_death_at_every_boundary),
+           TEST(test_two_deaths), TEST(test_crash_loop), TEST(test_crash_loop_before_the_order),
+           TEST(test_garbled_while_polling), TEST(test_garbled_download),
+           TEST(test_garbled_for_an_hour), TEST(test_request_counts_once_over_deaths),
+           TEST(test_store_full), TEST(test_wrong_credentials), TEST(test_service_confirms_late),
            TEST(test_service_never_confirms), TEST(test_ca_refuses_the_proof),
            TEST(test_rate_limit_is_waited_out), TEST(test_ca_down_after_finalize),
            TEST(test_ca_down_at_start), TEST(test_disk_full), TEST(test_cleanup_refused_for_hours),

@@ -1,9 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/staples.c"
 
+#include "crypto/ocsp_vectors.h"
 #include "unit.h"
 
+#include <unistd.h>
+
 #define DAY 86400
+
+static int64_t wall_s; /* what the clock says; time passes only so */
+
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+    t->tv_sec = id == CLOCK_REALTIME ? wall_s : 1000;
+    t->tv_nsec = 0;
+    return 0;
+}
 
 static const int64_t now = 1800000000;
 
@@ -28,11 +40,218 @@ static void test_backs_off(void **state)
     assert_int_equal(staples_backoff_s(UINT32_MAX), STAPLES_BACKOFF_MAX_S);
 }
 
+/* ---- one certificate, and what its responder says ---------------------------------------------
+ */
+
+static struct {
+    char directory[64];
+    struct loop *loop;
+    struct state *state;
+    struct publish_state *certificates;
+    struct staples *staples;
+    struct staple_record *record;
+    struct config config;
+    uint32_t sent, revoked;
+} t;
+
+static void count_sent(void *arg, struct span messages)
+{
+    t.sent++;
+}
+
+static void count_revoked(void *arg, const struct publish_candidate *cert)
+{
+    t.revoked++;
+}
+
+static void open_staples(void)
+{
+    struct why why = {""};
+    struct buf chain = {0};
+    const struct publish_candidate *c;
+    assert_true(result_is_ok(loop_create(&t.loop, &why)));
+    assert_true(result_is_ok(state_open(t.directory, &t.state, &why)));
+    t.certificates = publish_state_create(false);
+    t.config = (struct config){.ocsp.on = true};
+    struct staples_options o = {.loop = t.loop,
+                                .state = t.state,
+                                .certificates = t.certificates,
+                                .config = &t.config,
+                                .send = count_sent,
+                                .revoked = count_revoked};
+    assert_true(result_is_ok(staples_create(&o, &t.staples, &why)));
+    buf_put_be(&chain, leaf_der.len, 3);
+    buf_put_span(&chain, leaf_der);
+    buf_put_be(&chain, ca_der.len, 3);
+    buf_put_span(&chain, ca_der);
+    assert_true(
+        result_is_ok(publish_state_put(t.certificates, PUBLISH_SOURCE_PROVIDED, "x", "file:x",
+                                       buf_span(&chain), SPAN_LITERAL("key"), &c, &why)));
+    buf_free(&chain);
+    t.record = c->watcher;
+    assert_non_null(t.record);
+}
+
+static void close_staples(void)
+{
+    staples_destroy(t.staples);
+    publish_state_destroy(t.certificates);
+    state_close(t.state);
+    loop_destroy(t.loop);
+}
+
+static int set_up(void **state)
+{
+    wall_s = OCSP_MADE_S + 60;
+    t.sent = 0;
+    strncpy(t.directory, "/tmp/ferrule-staples-XXXXXX", sizeof t.directory - 1);
+    if (!mkdtemp(t.directory))
+        return -1;
+    open_staples();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    char path[96];
+    close_staples();
+    snprintf(path, sizeof path, "%s/data.mdb", t.directory);
+    unlink(path);
+    return rmdir(t.directory);
+}
+
+static void say(struct span response)
+{
+    struct http_reply reply = {.answered = true, .status = 200, .body = response, .text = ""};
+    judge(t.record, &reply);
+    plan(t.record);
+}
+
+static bool is_shown(struct span response)
+{
+    return span_eq(buf_span(&t.record->cert->staple), response);
+}
+
+static void test_shows_and_keeps(void **state)
+{
+    say(bare_response);
+    assert_true(is_shown(bare_response));
+    close_staples();
+    open_staples();
+    assert_true(is_shown(bare_response));
+    wall_s += 7 * DAY;
+    fired(&t.record->timer);
+    assert_int_equal(t.record->cert->staple.len, 0);
+}
+
+static bool holds(struct span in, struct span part)
+{
+    return memmem(in.ptr, in.len, part.ptr, part.len) != NULL;
+}
+
+/* The issuer's certificate lies in the answer unasked: anybody on the way could have put it there.
+ */
+static void test_shows_only_what_is_signed(void **state)
+{
+    say(good_response);
+    assert_true(t.record->cert->staple.len > 0);
+    assert_true(holds(good_response, ca_der));
+    assert_false(holds(buf_span(&t.record->cert->staple), ca_der));
+}
+
+/* A cache that is behind says good of a certificate that was revoked since. */
+static void test_revoked_stays_revoked(void **state)
+{
+    say(bare_response);
+    say(revoked_response);
+    assert_int_equal(t.record->cert->staple.len, 0);
+    assert_int_equal(t.revoked, 1);
+    uint32_t sent = t.sent;
+    say(bare_response);
+    assert_int_equal(t.record->cert->staple.len, 0);
+    assert_int_equal(t.sent, sent);
+    assert_in_range(t.record->due_s, wall_s + DAY, wall_s + 4 * DAY);
+    close_staples();
+    open_staples();
+    assert_int_equal(t.record->cert->staple.len, 0);
+}
+
+/* By a clock that is ten years ahead every answer is stale. When it is set right they are good. */
+static void test_clock_set_back(void **state)
+{
+    wall_s += 3650 * DAY;
+    say(bare_response);
+    assert_int_equal(t.record->cert->staple.len, 0);
+    wall_s -= 3650 * DAY;
+    fired(&t.record->timer);
+    assert_non_null(t.record->call);
+    stop_asking(t.record);
+    say(bare_response);
+    assert_true(is_shown(bare_response));
+    wall_s -= 10; /* as clocks are set all the time */
+    fired(&t.record->timer);
+    assert_null(t.record->call);
+}
+
+static void test_restart_by_a_wrong_clock(void **state)
+{
+    say(bare_response);
+    close_staples();
+    wall_s -= 3650 * DAY;
+    open_staples();
+    assert_int_equal(t.record->cert->staple.len, 0);
+    close_staples();
+    wall_s += 3650 * DAY;
+    open_staples();
+    assert_true(is_shown(bare_response));
+}
+
+static void test_retry_after_has_an_end(void **state)
+{
+    struct http_reply reply = {.answered = true, .status = 503, .retry_after_s = 8 * DAY};
+    judge(t.record, &reply);
+    assert_in_range(t.record->due_s, wall_s + STAPLES_RETRY_MAX_S,
+                    wall_s + STAPLES_RETRY_MAX_S + 1);
+}
+
+static void test_ended_certificates_are_left_alone(void **state)
+{
+    wall_s = t.record->cert->leaf.not_after_s + 1;
+    fired(&t.record->timer);
+    assert_null(t.record->call);
+    assert_true(t.record->due_s > wall_s);
+}
+
+/* Of certificates that are gone nothing stays for ever. */
+static void test_stale_ones_are_removed(void **state)
+{
+    struct buf found = {0};
+    struct why why;
+    static const uint8_t early[] = {0, 0, 0, 0, 0, 0, 0, 9, 'x'};
+    say(bare_response);
+    assert_true(result_is_ok(
+        state_put(t.state, STATE_OCSP, SPAN_LITERAL("k"), span_of(early, sizeof early), &why)));
+    prune_fired(&t.staples->prune);
+    assert_int_equal(state_get(t.state, STATE_OCSP, SPAN_LITERAL("k"), &found).code, ERR_NOT_FOUND);
+    assert_true(result_is_ok(state_get(t.state, STATE_OCSP, key_of(t.record), &found)));
+    buf_free(&found);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_asks_at_half_time),
         cmocka_unit_test(test_backs_off),
+        CASE(test_shows_and_keeps),
+        CASE(test_shows_only_what_is_signed),
+        CASE(test_revoked_stays_revoked),
+        CASE(test_clock_set_back),
+        CASE(test_restart_by_a_wrong_clock),
+        CASE(test_retry_after_has_an_end),
+        CASE(test_ended_certificates_are_left_alone),
+        CASE(test_stale_ones_are_removed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

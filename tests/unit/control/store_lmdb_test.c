@@ -29,7 +29,8 @@ static int make_directory(void **state)
 static int remove_directory(void **state)
 {
     static const char *const names[] = {"store/data.mdb", "store/lock",    "acme.json",
-                                        "acme.json.lock", "acme.json.tmp", "other"};
+                                        "acme.json.lock", "acme.json.tmp", "other",
+                                        "store/other"};
     char at[128];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(at, sizeof at, "%s/%s", directory, names[i]);
@@ -250,6 +251,129 @@ static void what_is_no_store_is_refused(void **unused)
     assert_int_equal(symlink(other, data), 0);
     assert_int_equal(store_open(path, &s, &why).code, ERR_PERMISSION);
     assert_non_null(strstr(why.text, "not a regular file"));
+}
+
+/* Named by mistake, as /etc might be: nothing is put there, and the mode stays as it is. */
+static void a_directory_with_other_things_is_left_alone(void **unused)
+{
+    struct store *s;
+    struct stat st;
+    struct why why = {""};
+    char other[128], data[128];
+    snprintf(other, sizeof other, "%s/other", path);
+    snprintf(data, sizeof data, "%s/data.mdb", path);
+    assert_int_equal(mkdir(path, 0755), 0);
+    assert_int_equal(chmod(path, 0755), 0);
+    close(open(other, O_WRONLY | O_CREAT, 0600));
+    assert_int_equal(store_open(path, &s, &why).code, ERR_CONFIG);
+    assert_non_null(strstr(why.text, path));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0755);
+    assert_int_equal(access(data, F_OK), -1);
+    unlink(other);
+    store_close(open_good());
+    close(open(other, O_WRONLY | O_CREAT, 0600)); /* beside a store it does not matter */
+    store_close(open_good());
+}
+
+/* It holds private keys. */
+static void programs_do_not_inherit_the_file(void **unused)
+{
+    struct store *s = open_good();
+    uint32_t found = 0;
+    for (int fd = 3; fd < 64; fd++) {
+        char link[32], at[128] = "";
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        if (readlink(link, at, sizeof at - 1) == -1 || !strstr(at, path))
+            continue;
+        assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+        found++;
+    }
+    assert_true(found >= 2);
+    store_close(s);
+}
+
+/* Not even the head of the file could be written whole: it is no damaged store when there is room
+ * again. */
+static void a_disk_that_is_full_at_first(void **unused)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct rlimit limit = {4096, RLIM_INFINITY};
+        struct why why = {""};
+        struct store *s;
+        sigaction(SIGXFSZ, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+        if (setrlimit(RLIMIT_FSIZE, &limit) || store_open(path, &s, &why).code != ERR_STORE)
+            _exit(2);
+        limit.rlim_cur = RLIM_INFINITY;
+        if (setrlimit(RLIMIT_FSIZE, &limit) || !result_is_ok(store_open(path, &s, &why)))
+            _exit(3);
+        store_close(s);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+/* A number that was lost must not lead to another certificate's place. */
+static void no_place_is_given_twice(void **unused)
+{
+    struct why why = {""};
+    struct store *store = open_good();
+    struct store_lmdb *s = lmdb_of(store);
+    MDB_txn *txn;
+    put_new(store, "le", "a.test", NULL);
+    put_new(store, "le", "b.test", NULL);
+    assert_int_equal(lmdb_dir_begin(&s->dir, 0, &txn), 0);
+    assert_int_equal(put(s, txn, META, SPAN_LITERAL(META_LAST_ID), SPAN_LITERAL("?")), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    put_new(store, "le", "c.test", NULL);
+    assert_int_equal(store_cert_count(store), 3);
+    assert_string_equal(store_cert_at(store, 0, &why)->main, "a.test");
+    assert_string_equal(store_cert_at(store, 2, &why)->main, "c.test");
+    store_close(store);
+}
+
+/* Else another would be registered, and its key would take the place of the one that is there. */
+static void an_account_that_cannot_be_read_is_not_missing(void **unused)
+{
+    struct why why = {""};
+    char away[128];
+    struct store *store = open_good();
+    struct store_lmdb *s = lmdb_of(store);
+    assert_true(result_is_ok(store_put_account(store, "le", &account, &why)));
+    assert_false(store_account(store, "le")->unreadable);
+    mdb_env_close(s->dir.env); /* as after an error of the disk */
+    s->dir.env = NULL;
+    snprintf(away, sizeof away, "%s/away", directory);
+    assert_int_equal(rename(path, away), 0);
+    const struct store_account *found = store_account(store, "le");
+    assert_non_null(found);
+    assert_true(found->unreadable);
+    assert_int_equal(rename(away, path), 0);
+    assert_string_equal(store_account(store, "le")->email, "a@b.test");
+    assert_null(store_account(store, "other"));
+    store_close(store);
+}
+
+static void a_damaged_account_is_left_out(void **unused)
+{
+    struct why why = {""};
+    struct store *from = open_good(), *to;
+    struct store_lmdb *s = lmdb_of(from);
+    struct store_copied copied;
+    MDB_txn *txn;
+    assert_true(result_is_ok(store_put_account(from, "le", &account, &why)));
+    assert_int_equal(lmdb_dir_begin(&s->dir, 0, &txn), 0);
+    assert_int_equal(put(s, txn, ACCOUNTS, SPAN_LITERAL("bad"), SPAN_LITERAL("?")), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    assert_true(result_is_ok(store_open(file, &to, &why)));
+    assert_true(result_is_ok(store_copy(from, to, &copied, &why)));
+    assert_int_equal(copied.accounts, 1);
+    assert_int_equal(copied.left_out, 1);
+    store_close(to);
+    store_close(from);
 }
 
 static void one_process_at_a_time(void **unused)
@@ -597,9 +721,13 @@ static void certificates_put_soon(void **unused)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, make_directory, remove_directory)
 UNIT_TESTS(CASE(certificates_survive_as_they_were), CASE(a_renewal_replaces_only_its_own),
            CASE(accounts_of_several_cas), CASE(only_what_can_be_read_is_taken),
-           CASE(modes_are_repaired), CASE(what_is_no_store_is_refused), CASE(one_process_at_a_time),
-           CASE(a_later_form_is_left_alone), CASE(a_full_disk_loses_nothing),
-           CASE(a_cut_file_never_ends_the_process), CASE(bytes_that_changed_are_noticed),
+           CASE(modes_are_repaired), CASE(what_is_no_store_is_refused),
+           CASE(a_directory_with_other_things_is_left_alone), CASE(a_disk_that_is_full_at_first),
+           CASE(no_place_is_given_twice), CASE(programs_do_not_inherit_the_file),
+           CASE(an_account_that_cannot_be_read_is_not_missing), CASE(a_damaged_account_is_left_out),
+           CASE(one_process_at_a_time), CASE(a_later_form_is_left_alone),
+           CASE(a_full_disk_loses_nothing), CASE(a_cut_file_never_ends_the_process),
+           CASE(bytes_that_changed_are_noticed),
            CASE(a_process_killed_at_any_time_leaves_a_whole_store), CASE(copies_both_ways),
            CASE(names_are_walked_in_pieces), CASE(certificates_are_found_by_name),
            CASE(certificates_put_soon))

@@ -1,6 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+/* As where the file is a mount point. */
+static bool is_mounted;
+
+static int rename_or_not(const char *from, const char *to)
+{
+    errno = EBUSY;
+    return is_mounted ? -1 : rename(from, to);
+}
+
 #include "control/store/store.c"
+#define rename rename_or_not
 #include "control/store/store_file.c"
+#undef rename
 #include "control/store/store_json.c"
 
 #include "unit.h"
@@ -209,6 +224,67 @@ static void a_full_disk_leaves_the_old_file(void **unused)
     assert_string_equal(get_file(), traefik_file);
 }
 
+static void put_beside(const char *text)
+{
+    char whole[sizeof path];
+    memcpy(whole, path, sizeof path);
+    strcat(path, ".tmp");
+    put_file(text, 0600);
+    memcpy(path, whole, sizeof path);
+}
+
+static bool is_beside(void)
+{
+    char name[sizeof path + 4];
+    snprintf(name, sizeof name, "%s.tmp", path);
+    return access(name, F_OK) == 0;
+}
+
+static void a_file_that_is_a_mount_point_is_written_over(void **unused)
+{
+    struct store *s;
+    struct why why = {""};
+    struct stat before, after;
+    put_file(traefik_file, 0600);
+    assert_int_equal(stat(path, &before), 0);
+    is_mounted = true;
+    assert_true(result_is_ok(store_open(path, &s, &why)));
+    static char big[6000];
+    memset(big, 'x', sizeof big - 1);
+    struct store_cert longer = cert_of("n.test", NULL, 0, big),
+                      shorter = cert_of("n.test", NULL, 0, "C");
+    assert_true(result_is_ok(store_put_cert(s, &longer, &why)));
+    assert_true(result_is_ok(store_put_cert(s, &shorter, &why)));
+    store_close(s);
+    is_mounted = false;
+    assert_int_equal(stat(path, &after), 0);
+    assert_true(before.st_ino == after.st_ino && after.st_size < 3000);
+    assert_false(is_beside());
+    assert_true(result_is_ok(store_open(path, &s, &why)));
+    assert_int_equal(store_cert_count(s), 2);
+    store_close(s);
+}
+
+static void a_write_over_that_was_cut_off_is_made_good(void **unused)
+{
+    struct store *s;
+    struct why why = {""};
+    static char torn[sizeof traefik_file];
+    memcpy(torn, traefik_file, sizeof torn / 2);
+    put_file(torn, 0600);
+    put_beside(torn); /* no better: neither is touched */
+    assert_int_equal(store_open(path, &s, &why).code, ERR_FORMAT);
+    assert_non_null(strstr(why.text, "is not valid JSON"));
+    assert_string_equal(get_file(), torn);
+    assert_true(is_beside());
+    put_beside(traefik_file);
+    assert_true(result_is_ok(store_open(path, &s, &why)));
+    assert_int_equal(store_cert_count(s), 1);
+    store_close(s);
+    assert_string_equal(get_file(), traefik_file);
+    assert_false(is_beside());
+}
+
 static void one_process_at_a_time(void **unused)
 {
     struct store *s, *other;
@@ -399,6 +475,8 @@ UNIT_TESTS(cmocka_unit_test_setup_teardown(test_next_account_key, make_directory
            CASE(several_resolvers_and_unknown_members_survive),
            CASE(takes_in_what_others_wrote_meanwhile), CASE(mode_is_repaired_and_damage_refused),
            CASE(a_full_disk_leaves_the_old_file), CASE(one_process_at_a_time),
-           CASE(a_link_stays_a_link), CASE(certificates_that_come_soon_are_there_when_told),
+           CASE(a_file_that_is_a_mount_point_is_written_over),
+           CASE(a_write_over_that_was_cut_off_is_made_good), CASE(a_link_stays_a_link),
+           CASE(certificates_that_come_soon_are_there_when_told),
            CASE(others_change_the_store_meanwhile), CASE(what_cannot_be_written_is_told),
            CASE(the_rest_is_written_at_the_end))

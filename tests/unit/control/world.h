@@ -73,6 +73,8 @@ struct world {
     const char *garbled_url; /* ... at URLs that begin so */
     int questions;           /* that the CA got */
     bool quiet_ca_after_finalize;
+    bool one_value;                   /* the provider's names hold one */
+    bool refuses_staple, others_hear; /* must-staple, which another order's answer says first */
     char last_warning[2048];
     char ari_id[64];                /* of the certificate that is known */
     int64_t ari_start_s, ari_end_s; /* the CA's window; 0 = it offers none */
@@ -431,6 +433,7 @@ static void run_described(struct event *e)
     struct provider_info info = {.name = "fake",
                                  .propagation_timeout_s = 60,
                                  .polling_interval_s = 2,
+                                 .single_value = w->one_value,
                                  .confirms = w->unconfirmed_ns};
     struct provider_answer answer = {.text = ""};
     p->described(p->arg, &info, &answer);
@@ -461,6 +464,8 @@ static void run_provider(struct event *e)
     } else if (p->remove && i >= 0) {
         w->txt[i].used = false;
     } else if (!p->remove && i < 0) {
+        for (i = 0; i < 32; i++)
+            must(!w->one_value || !w->txt[i].used || strcmp(w->txt[i].fqdn, p->fqdn) != 0);
         for (i = 0; w->txt[i].used; i++)
             must(i < 31);
         w->txt[i].used = true;
@@ -483,6 +488,15 @@ static void ask_provider(const struct provider_txt *txt, bool remove, provider_d
     p->done = done;
     p->arg = arg;
     later(&p->e, run_provider, p);
+}
+
+bool provider_hold(struct provider *p, const char *fqdn, const void *owner)
+{
+    return true;
+}
+
+void provider_release(struct provider *p, const void *owner)
+{
 }
 
 void provider_present(struct provider *provider, const struct provider_txt *txt,
@@ -559,6 +573,19 @@ struct propagation *propagation_find(struct loop *loop, const struct propagation
 struct propagation *propagation_caa(struct loop *loop, const struct propagation_options *options,
                                     const char *name, const char *const *identities,
                                     uint32_t identity_count, propagation_caa_done *done, void *arg)
+{
+    never();
+}
+
+/* Nobody is connected to, here. */
+struct propagation *propagation_resolve(struct loop *loop,
+                                        const struct propagation_options *options, const char *host,
+                                        uint16_t port, resolve_done *done, void *arg)
+{
+    never();
+}
+
+void loop_watch(struct loop *loop, struct loop_fd *watch, uint32_t events)
 {
     never();
 }

@@ -120,6 +120,17 @@ static void validate(struct acme_call *c, int i, int n, int challenge)
     reply_json(c, NULL, "{}");
 }
 
+/* A request with must-staple is refused, where the CA has no OCSP. */
+static bool refuses(struct acme_call *c, struct span csr)
+{
+    if (!w->refuses_staple || !memmem(csr.ptr, csr.len, "\x2b\x06\x01\x05\x05\x07\x01\x18", 8))
+        return false;
+    if (w->others_hear)
+        learnt_staple(NULL, "https://ca/dir", true, clock_wall_s());
+    reply(c, (struct acme_answer){.class = ACME_UNAUTHORIZED, .text = "no must-staple"});
+    return true;
+}
+
 static void finalize(struct acme_call *c, int i)
 {
     struct world_order *o = &w->orders[i];
@@ -130,6 +141,10 @@ static void finalize(struct acme_call *c, int i)
     must(result_is_ok(base64url_get(span_of(text, strcspn(text, "\"")), &csr)));
     must(csr.len <= sizeof o->csr);
     boundary();
+    if (refuses(c, buf_span(&csr))) {
+        buf_free(&csr);
+        return;
+    }
     memcpy(o->csr, csr.ptr, csr.len);
     o->csr_len = (uint32_t)csr.len;
     w->issued++;

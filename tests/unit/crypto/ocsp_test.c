@@ -118,6 +118,61 @@ static void sees_every_change(void **state)
     buf_free(&copy);
 }
 
+/* The response with more in the part that nobody signs: `more` behind the certificates, and behind
+ * the algorithm. */
+static void add_unsigned(struct span response, struct span more, struct buf *out)
+{
+    struct span in = response, inner;
+    struct response r;
+    assert_true(result_is_ok(read_envelope(in, &inner, &why)));
+    assert_true(result_is_ok(read_basic(inner, &r)));
+    size_t all = der_begin(out, DER_SEQUENCE);
+    der_put(out, DER_ENUMERATED, SPAN_LITERAL("\0"));
+    size_t explicit = der_begin(out, DER_CONSTRUCTED(0)), bytes = der_begin(out, DER_SEQUENCE);
+    der_put(out, DER_OID, oid_basic);
+    size_t string = der_begin(out, DER_OCTET_STRING), basic = der_begin(out, DER_SEQUENCE);
+    buf_put_span(out, r.signed_part);
+    size_t algorithm = der_begin(out, DER_SEQUENCE);
+    buf_put_span(out, r.algorithm);
+    buf_put_span(out, more);
+    der_end(out, algorithm);
+    der_put_bits(out, r.signature);
+    size_t certs = der_begin(out, DER_CONSTRUCTED(0)), list = der_begin(out, DER_SEQUENCE);
+    buf_put_span(out, r.certs);
+    buf_put_span(out, more);
+    der_end(out, list);
+    der_end(out, certs);
+    der_end(out, basic);
+    der_end(out, string);
+    buf_put_span(out, more);
+    der_end(out, bytes);
+    der_end(out, explicit);
+    der_end(out, all);
+}
+
+/* A response comes over plain HTTP: what somebody on the way puts beside what is signed is not
+ * shown to clients, who might refuse the handshake for it. */
+static void shows_only_what_is_signed(void **state)
+{
+    const struct span all[] = {bare_response, delegated_response, delegated_by_key_response};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        struct ocsp_answer a, b, c;
+        struct buf shown = {0}, more = {0}, odd = {0};
+        assert_int_equal(read_now(all[i], &a), ERR_NONE);
+        ocsp_answer_put(&a, &shown);
+        assert_true(span_eq(buf_span(&shown), all[i])); /* what openssl made has nothing more */
+        add_unsigned(all[i], SPAN_LITERAL("\x04\x0bto be blamed"), &odd);
+        assert_int_equal(read_now(buf_span(&odd), &b), ERR_NONE);
+        ocsp_answer_put(&b, &more);
+        assert_true(span_eq(buf_span(&more), buf_span(&shown)));
+        assert_int_equal(read_now(buf_span(&more), &c), ERR_NONE);
+        assert_int_equal(c.until_s, a.until_s);
+        buf_free(&shown);
+        buf_free(&more);
+        buf_free(&odd);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -128,6 +183,7 @@ int main(void)
         cmocka_unit_test_setup(has_its_time, set_up),
         cmocka_unit_test_setup(is_about_one_certificate, set_up),
         cmocka_unit_test_setup(sees_every_change, set_up),
+        cmocka_unit_test_setup(shows_only_what_is_signed, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -125,6 +125,20 @@ static void test_full_for_one_of_a_group(void **state)
     assert_false(is_open(fd));
 }
 
+/* However often it was duplicated, a socket is known by one number. */
+static void test_same_socket(void **state)
+{
+    int one = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int two = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(sockets_offer(s, one, 0, 1, SPAN_LITERAL("web")));
+    assert_true(sockets_offer(s, dup(one), 0, 2, SPAN_LITERAL("front")));
+    assert_true(sockets_offer(s, two, 0, 3, SPAN_LITERAL("other")));
+    assert_true(sockets_offer(s, some_fd(), 0, 4, SPAN_LITERAL("none")));
+    const struct listener_config *c = sockets_of(s, 0);
+    assert_true(c[0].socket != 0 && c[0].socket == c[1].socket && c[0].socket != c[2].socket);
+    assert_int_equal(c[3].socket, 0);
+}
+
 static void test_close(void **state)
 {
     int fd = some_fd();
@@ -142,6 +156,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_recalled_before_it_was_taken, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_and_wrong, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_for_one_of_a_group, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_same_socket, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_close, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

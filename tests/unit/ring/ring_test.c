@@ -71,6 +71,33 @@ static void tcp_pair(int *ret_near, int *ret_far)
     close(listener);
 }
 
+static int option_of(int fd, int option)
+{
+    int value = -1;
+    socklen_t len = sizeof value;
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, option, &value, &len), 0);
+    return value;
+}
+
+static void silent_peers_are_probed(void **state)
+{
+    static const struct {
+        uint32_t probe_ms;
+        int idle_s, interval_s;
+    } cases[] = {{0, 60, 15}, {2500, 2, 2}, {1, 1, 1}};
+    struct ring *ring = open_ring(8, 0);
+    int near, far;
+    tcp_pair(&near, &far);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ring_tune_tcp(ring, near, cases[i].probe_ms);
+        assert_int_equal(option_of(near, TCP_KEEPIDLE), cases[i].idle_s);
+        assert_int_equal(option_of(near, TCP_KEEPINTVL), cases[i].interval_s);
+    }
+    close(near);
+    close(far);
+    ring_close(ring);
+}
+
 static void multishot_accept_goes_on(void **state)
 {
     struct ring *ring = open_ring(8, 0);
@@ -100,7 +127,7 @@ static void multishot_accept_goes_on(void **state)
         }
         assert_true(accepted >= 0);
         assert_true(fcntl(accepted, F_GETFL) & O_NONBLOCK);
-        ring_tune_tcp(ring, accepted);
+        ring_tune_tcp(ring, accepted, 0);
         struct net_addr here, there;
         assert_true(result_is_ok(ring_address(ring, far, false, &here)));
         assert_true(result_is_ok(ring_address(ring, accepted, true, &there)));
@@ -402,6 +429,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(multishot_accept_goes_on),
         cmocka_unit_test(one_shot_switches_hold),
+        cmocka_unit_test(silent_peers_are_probed),
         cmocka_unit_test(buffers_of_both_groups),
         cmocka_unit_test(an_empty_group_ends_the_request),
         cmocka_unit_test(sends_are_whole),

@@ -56,6 +56,12 @@ static void trusts_files_alone_or_the_system_too(void **state)
     assert_true(client->roots.len > 10 * sizeof pem);
     assert_memory_equal(client->roots.ptr, pem, sizeof pem - 1);
     destroy(client);
+    files[0] = pem; /* a text in the configuration */
+    o.system_pool = false;
+    client = make(&o, &why);
+    assert_int_equal(client->roots.len, sizeof pem);
+    assert_memory_equal(client->roots.ptr, pem, sizeof pem - 1);
+    destroy(client);
     client = make(&(struct http_client_options){0}, &why); /* the library's own */
     assert_int_equal(client->roots.len, 0);
     destroy(client);

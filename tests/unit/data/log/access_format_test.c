@@ -107,6 +107,31 @@ static void test_json(void **state)
     assert_null(strstr(line, "TLSCipher")); /* not known */
 }
 
+/* A connection has no request: what stands in a request's place is the server name. */
+static void test_tcp(void **state)
+{
+    record.tcp = record.tls = true;
+    record.method = record.target = (struct span){0};
+    record.host = SPAN_LITERAL("a.test");
+    record.protocol = SPAN_LITERAL("TCP");
+    record.server_url = SPAN_LITERAL("10.0.0.1:993");
+    assert_string_equal(formatted(),
+                        "192.0.2.1 - - [15/Jan/2027:08:00:00 +0000] \"- a.test TCP\" 200 64 "
+                        "\"-\" \"-\" 7 \"all\" \"10.0.0.1:993\" 12ms\n");
+    snapshot.access.json = true;
+    formatted();
+    static const char *const parts[] = {
+        "\"RequestHost\":\"a.test\"", "\"RequestProtocol\":\"TCP\"", "\"RequestScheme\":\"tls\"",
+        "\"ServiceAddr\":\"10.0.0.1:993\"", "\"DownstreamContentSize\":64"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strstr(line, parts[i]))
+            fail_msg("%s is not in %s", parts[i], line);
+    static const char *const none[] = {"RequestMethod", "RequestPath", "RequestPort", "ServiceURL"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        if (strstr(line, none[i]))
+            fail_msg("%s is in %s", none[i], line);
+}
+
 static void test_dropped_fields(void **state)
 {
     snapshot.access.dropped = (1ull << ACCESS_FIELDS) - 1;
@@ -184,5 +209,6 @@ static void test_addresses(void **state)
 }
 
 #define TEST(f) cmocka_unit_test_setup(f, set_up)
-UNIT_TESTS(TEST(test_common), TEST(test_hostile_bytes), TEST(test_json), TEST(test_dropped_fields),
-           TEST(test_filters), TEST(test_header_modes), TEST(test_no_room), TEST(test_addresses))
+UNIT_TESTS(TEST(test_common), TEST(test_hostile_bytes), TEST(test_json), TEST(test_tcp),
+           TEST(test_dropped_fields), TEST(test_filters), TEST(test_header_modes),
+           TEST(test_no_room), TEST(test_addresses))

@@ -397,6 +397,72 @@ static void tcp_routers(void **state)
     router_index_destroy(x);
 }
 
+/* What the search for a name looks at: slots of the table, and rules. */
+struct cost {
+    uint32_t slots, rules;
+};
+
+static void add_cost(const struct router_index *x, struct span host, uint32_t realm, struct cost *c)
+{
+    uint32_t at = hash_of(host, realm) & x->mask, found = slot_find(x, host, realm) - x->slots;
+    struct list_of list = of_host(x, host, realm);
+    c->slots += 1 + ((found - at) & x->mask);
+    c->rules += list.end - list.next;
+}
+
+/* Every third router is of a wildcard; behind them stands one for the rest. */
+static struct cost cost_of(uint32_t count)
+{
+    char(*names)[24] = calloc(count, sizeof *names);
+    struct snap_rule_node *nodes = calloc(count + 1, sizeof *nodes);
+    struct snap_router *routers = calloc(count + 1, sizeof *routers);
+    struct snap_entrypoint ep = {.tcp = {0, count + 1}};
+    struct snapshot s = {.entrypoints = &ep,
+                         .entrypoint_count = 1,
+                         .routers = routers,
+                         .router_count = count + 1,
+                         .rule_nodes = nodes,
+                         .rule_node_count = count + 1};
+    for (uint32_t i = 0; i <= count; i++) {
+        routers[i] = (struct snap_router){.first_node = i, .node_count = 1, .passthrough = true};
+        nodes[i].op = i < count ? SNAP_RULE_HOST : SNAP_RULE_ANY;
+        if (i == count)
+            continue;
+        (void)snprintf(names[i], sizeof *names, "%sn%u.test", i % 3 ? "" : "*.", i);
+        nodes[i].text = span_str(names[i]);
+    }
+    struct router_index *x = router_index_create(&s);
+    struct cost most = {0};
+    uint64_t slots = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        char name[32];
+        struct cost c = {0};
+        (void)snprintf(name, sizeof name, "%sn%u.test", i % 3 ? "" : "one.", i);
+        struct router_tcp asked = {.tls = true, .name = span_str(name)};
+        assert_ptr_equal(router_match_tcp(x, &asked), &routers[i]);
+        add_cost(x, asked.name, 1, &c);
+        add_cost(x, span_skip(asked.name, span_find(asked.name, '.')), 1, &c);
+        most.rules = c.rules > most.rules ? c.rules : most.rules;
+        slots += c.slots;
+    }
+    most.slots = (uint32_t)((slots + count - 1) / count);
+    assert_ptr_equal(router_match_tcp(x, &(struct router_tcp){.tls = true}), &routers[count]);
+    router_index_destroy(x);
+    free(routers);
+    free(nodes);
+    free(names);
+    return most;
+}
+
+/* A connection costs the same among ten TCP routers and among ten thousand. */
+static void tcp_routers_do_not_cost(void **state)
+{
+    struct cost few = cost_of(10), many = cost_of(10000);
+    assert_int_equal(few.rules, 1);
+    assert_int_equal(many.rules, 1);
+    assert_true(few.slots <= 4 && many.slots <= 4);
+}
+
 static void host_of_authority(void **state)
 {
     char m[ROUTER_HOST_MAX + 1];
@@ -414,4 +480,5 @@ UNIT_TESTS(cmocka_unit_test(hosts_and_paths), cmocka_unit_test(order_is_kept_acr
            cmocka_unit_test(precedence_of_operators_is_the_postfix_order),
            cmocka_unit_test(methods_fields_and_addresses), cmocka_unit_test(parameters),
            cmocka_unit_test(expressions_and_paths), cmocka_unit_test(index_agrees_with_walking),
-           cmocka_unit_test(tcp_routers), cmocka_unit_test(host_of_authority))
+           cmocka_unit_test(tcp_routers), cmocka_unit_test(tcp_routers_do_not_cost),
+           cmocka_unit_test(host_of_authority))
