@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/must.h"
 #include "control/store/lmdb_dir.h"
+#include "control/store/lmdb_index.h"
 #include "control/store/store_impl.h"
 #include "control/store/store_record.h"
 
@@ -15,16 +16,15 @@
 
 #define MAP_BYTES    (64ull << 30)
 #define FORM         1 /* of the whole directory */
-#define KEY_BYTES    511
+#define KEY_BYTES    LMDB_INDEX_NAME_MAX
 #define ID_BYTES     8
 #define META_FORM    "form"
 #define META_LAST_ID "last id"
 
 enum table { NAMES = 0, CERTS, ACCOUNTS, META, TABLES };
 
-/* names: name -> id (8), not before (8), not after (8), RSA or not (1), one for each certificate.
- * certs: id (8) -> record. accounts: resolver -> record. meta: text -> number (8). All big-endian.
- * An id is never used twice. */
+/* names: lmdb_index.h. certs: id (8) -> record. accounts: resolver -> record. meta: text -> number
+ * (8). All big-endian. An id is never used twice. */
 static const struct lmdb_dir_kind kind = {
     .what = "storage directory",
     .option = "storage",
@@ -32,7 +32,7 @@ static const struct lmdb_dir_kind kind = {
                "an empty store",
     .map_bytes = MAP_BYTES,
     .table_count = TABLES,
-    .tables = {{"names", MDB_DUPSORT}, {"certs", 0}, {"accounts", 0}, {"meta", 0}},
+    .tables = {{"names", LMDB_INDEX_FLAGS}, {"certs", 0}, {"accounts", 0}, {"meta", 0}},
 };
 
 struct store_lmdb {
@@ -95,9 +95,7 @@ static int put(const struct store_lmdb *s, MDB_txn *txn, enum table table, struc
 {
     MDB_val k = val_of(key), v = val_of(value);
     /* Ids ascend: told so, LMDB fills its pages instead of halving them. */
-    unsigned flags = table == NAMES ? MDB_NODUPDATA : table == CERTS ? MDB_APPEND : 0;
-    int rc = mdb_put(txn, s->dir.tables[table], &k, &v, flags);
-    return rc == MDB_KEYEXIST && table == NAMES ? 0 : rc;
+    return mdb_put(txn, s->dir.tables[table], &k, &v, table == CERTS ? MDB_APPEND : 0);
 }
 
 static int get_cert_bytes(const struct store_lmdb *s, MDB_txn *txn, uint64_t id, struct span *ret)
@@ -136,23 +134,6 @@ static int find(const struct store_lmdb *s, MDB_txn *txn, const struct store_cer
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-/* Takes one certificate out of those of a name. */
-static int remove_place(const struct store_lmdb *s, MDB_txn *txn, struct span name, uint64_t id)
-{
-    MDB_cursor *cursor;
-    MDB_val k = val_of(name), v;
-    int rc = mdb_cursor_open(txn, s->dir.tables[NAMES], &cursor);
-    if (rc)
-        return rc;
-    rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_KEY);
-    while (!rc && number_get(&v) != id)
-        rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT_DUP);
-    if (!rc)
-        rc = mdb_cursor_del(cursor, 0);
-    mdb_cursor_close(cursor);
-    return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
 static int remove_id(const struct store_lmdb *s, MDB_txn *txn, uint64_t id)
 {
     struct span bytes;
@@ -165,7 +146,7 @@ static int remove_id(const struct store_lmdb *s, MDB_txn *txn, uint64_t id)
     if (store_record_read(buf_span(&copy), &record)) {
         struct span names = record.names;
         for (uint32_t i = 0; i < record.name_count && !rc; i++)
-            rc = remove_place(s, txn, store_record_name(&names), id);
+            rc = lmdb_index_remove(txn, s->dir.tables[NAMES], store_record_name(&names), id);
     }
     buf_wipe_free(&copy);
     struct number key = number_of(id);
@@ -173,13 +154,32 @@ static int remove_id(const struct store_lmdb *s, MDB_txn *txn, uint64_t id)
     return rc ? rc : mdb_del(txn, s->dir.tables[CERTS], &k, NULL);
 }
 
+/* The largest id that a certificate has; 0 = there are none. */
+static int last_id(const struct store_lmdb *s, MDB_txn *txn, uint64_t *ret)
+{
+    MDB_cursor *cursor;
+    MDB_val k, v;
+    *ret = 0;
+    int rc = mdb_cursor_open(txn, s->dir.tables[CERTS], &cursor);
+    if (rc)
+        return rc;
+    rc = mdb_cursor_get(cursor, &k, &v, MDB_LAST);
+    if (!rc)
+        *ret = number_get(&k);
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 static int next_id(const struct store_lmdb *s, MDB_txn *txn, uint64_t *ret)
 {
     MDB_val v;
+    uint64_t used;
     int rc = get(s, txn, META, SPAN_LITERAL(META_LAST_ID), &v);
     if (rc && rc != MDB_NOTFOUND)
         return rc;
-    uint64_t used = s->count ? s->ids[s->count - 1] : 0, noted = rc ? 0 : number_get(&v);
+    uint64_t noted = rc ? 0 : number_get(&v);
+    if ((rc = last_id(s, txn, &used)))
+        return rc;
     *ret = (noted > used ? noted : used) + 1; /* what is noted may be damaged */
     struct number last = number_of(*ret);
     return put(s, txn, META, SPAN_LITERAL(META_LAST_ID), span_of(last.bytes, ID_BYTES));
@@ -294,7 +294,6 @@ struct addition {
 static int apply_addition(const struct store_lmdb *s, MDB_txn *txn, void *arg)
 {
     struct addition *a = arg;
-    struct buf place = {0};
     int rc = find(s, txn, a->cert, &a->replaced);
     if (!rc && a->replaced)
         rc = remove_id(s, txn, a->replaced);
@@ -303,15 +302,14 @@ static int apply_addition(const struct store_lmdb *s, MDB_txn *txn, void *arg)
     if (rc)
         return rc;
     struct number key = number_of(a->id);
-    buf_put(&place, key.bytes, ID_BYTES);
-    buf_put_be(&place, (uint64_t)a->leaf->not_before_s, 8);
-    buf_put_be(&place, (uint64_t)a->leaf->not_after_s, 8);
-    buf_put_be(&place, a->leaf->is_rsa, 1);
+    struct store_place place = {.id = a->id,
+                                .not_before_s = a->leaf->not_before_s,
+                                .not_after_s = a->leaf->not_after_s,
+                                .is_rsa = a->leaf->is_rsa};
     rc = put(s, txn, CERTS, span_of(key.bytes, ID_BYTES), a->record);
     for (uint32_t i = 0; i <= a->cert->san_count && !rc; i++)
-        rc = put(s, txn, NAMES, span_str(i ? a->cert->sans[i - 1] : a->cert->main),
-                 buf_span(&place));
-    buf_free(&place);
+        rc = lmdb_index_put(txn, s->dir.tables[NAMES],
+                            span_str(i ? a->cert->sans[i - 1] : a->cert->main), &place);
     return rc;
 }
 
@@ -590,63 +588,18 @@ static const struct store_cert *cert_at(struct store *store, uint32_t index, str
 
 /* ---- the index ------------------------------------------------------------------------------ */
 
-static struct store_place place_of(const MDB_val *v)
-{
-    struct reader r = reader_of(span_of_val(v));
-    struct store_place p = {.id = reader_u64(&r)};
-    p.not_before_s = (int64_t)reader_u64(&r);
-    p.not_after_s = (int64_t)reader_u64(&r);
-    p.is_rsa = reader_u8(&r);
-    return p;
-}
-
-/* All places of the name that the cursor stands at; it stands at the last one afterwards. */
-static int take_places(MDB_cursor *cursor, MDB_val *k, MDB_val *v,
-                       struct store_place ret[STORE_PLACES_MAX], uint32_t *ret_count)
-{
-    uint32_t count = 0;
-    int rc = 0;
-    for (; !rc; rc = mdb_cursor_get(cursor, k, v, MDB_NEXT_DUP)) {
-        if (count == STORE_PLACES_MAX)
-            memmove(ret, ret + 1, --count * sizeof *ret);
-        ret[count++] = place_of(v);
-    }
-    *ret_count = count;
-    return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
 static struct result get_places(struct store *store, struct span name,
                                 struct store_place ret[STORE_PLACES_MAX], uint32_t *ret_count,
                                 struct why *why)
 {
     struct store_lmdb *s = lmdb_of(store);
     MDB_txn *txn;
-    MDB_cursor *cursor;
-    MDB_val k = val_of(name), v;
-    *ret_count = 0;
-    if (!name.len || name.len > KEY_BYTES)
-        return result_ok();
     int rc = begin_reading(s, &txn);
     if (rc)
         return lmdb_dir_fail(&s->dir, why, rc, "cannot read");
-    rc = mdb_cursor_open(txn, s->dir.tables[NAMES], &cursor);
-    if (!rc) {
-        rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_KEY);
-        if (!rc)
-            rc = take_places(cursor, &k, &v, ret, ret_count);
-        mdb_cursor_close(cursor);
-    }
+    rc = lmdb_index_get(txn, s->dir.tables[NAMES], name, ret, ret_count);
     end_reading(s, txn);
-    return rc && rc != MDB_NOTFOUND ? lmdb_dir_fail(&s->dir, why, rc, "cannot read") : result_ok();
-}
-
-static int seek(MDB_cursor *cursor, struct span last, MDB_val *k, MDB_val *v)
-{
-    *k = val_of(last);
-    int rc = mdb_cursor_get(cursor, k, v, last.len ? MDB_SET_RANGE : MDB_FIRST);
-    if (!rc && last.len && span_eq(span_of_val(k), last))
-        rc = mdb_cursor_get(cursor, k, v, MDB_NEXT_NODUP);
-    return rc;
+    return rc ? lmdb_dir_fail(&s->dir, why, rc, "cannot read") : result_ok();
 }
 
 static struct result walk_names(struct store *store, struct buf *last, uint32_t max,
@@ -654,31 +607,10 @@ static struct result walk_names(struct store *store, struct buf *last, uint32_t 
 {
     struct store_lmdb *s = lmdb_of(store);
     MDB_txn *txn;
-    MDB_cursor *cursor;
-    MDB_val k, v;
-    struct store_place places[STORE_PLACES_MAX];
-    uint32_t count;
-    must(max > 0);
     int rc = begin_reading(s, &txn);
     if (rc)
         return lmdb_dir_fail(&s->dir, why, rc, "cannot read");
-    rc = mdb_cursor_open(txn, s->dir.tables[NAMES], &cursor);
-    if (!rc) {
-        rc = seek(cursor, buf_span(last), &k, &v);
-        while (!rc) {
-            struct span name = span_of_val(&k);
-            if ((rc = take_places(cursor, &k, &v, places, &count)))
-                break;
-            each(arg, name, places, count);
-            if (--max == 0) {
-                last->len = 0;
-                buf_put_span(last, name);
-                break;
-            }
-            rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT_NODUP);
-        }
-        mdb_cursor_close(cursor);
-    }
+    rc = lmdb_index_walk(txn, s->dir.tables[NAMES], last, max, each, arg);
     end_reading(s, txn);
     *ret_end = rc == MDB_NOTFOUND;
     return rc && rc != MDB_NOTFOUND ? lmdb_dir_fail(&s->dir, why, rc, "cannot read") : result_ok();
