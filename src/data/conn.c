@@ -187,6 +187,8 @@ struct sink conn_sink(struct worker *w, struct conn *conn)
 void conn_settle(struct worker *w, struct conn *conn, enum wire_want want)
 {
     const struct snap_entrypoint *ep = conn_entrypoint(w, conn);
+    if (conn->cold_at && conn->wire.received.first->next)
+        want = WIRE_WANT_NOTHING; /* nothing follows a hello: it would keep the kernel's buffers */
     conn->wire.want = (uint8_t)want;
     wire_settle(w, &conn->wire);
     /* Each send has the idle time to get on; the whole response may have its own limit. */

@@ -6,7 +6,9 @@ import base64
 import json
 import os
 import signal
+import socket
 import ssl
+import struct
 import threading
 
 import pytest
@@ -146,6 +148,37 @@ def counters_of(proxy):
         return proxy.counters()
     except OSError:
         return None
+
+
+def hello_for(name):
+    """A ClientHello."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    out = ssl.MemoryBIO()
+    tls = made.wrap_bio(ssl.MemoryBIO(), out, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return out.read()
+
+
+@pytest.mark.asan
+def test_clients_that_leave_while_they_wait(cold, stock):
+    """Cleanly, with a reset, or with bytes behind their hello that nobody may send yet."""
+    proxy = cold()
+    control = proxy.pid_of("control")
+    os.kill(control, signal.SIGSTOP)
+    try:
+        for i in range(24):
+            with socket.create_connection(("127.0.0.1", proxy.port())) as client:
+                client.sendall(hello_for(name_of(i * 50)))
+                if i % 3 == 1:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                elif i % 3 == 2:
+                    client.setblocking(False)
+                    client.send(bytes(65536))
+    finally:
+        os.kill(control, signal.SIGCONT)
+    assert is_served(proxy, stock, name_of(7))
+    wait_until(lambda: proxy.counters()["conns_now"] == 0 and proxy.counters()["cold_waiting_now"] == 0, "all have gone")
 
 
 def test_wait_has_an_end(cold, stock):

@@ -164,6 +164,10 @@ static void control_turn(struct world *world)
     struct buf asked = {0}, out = {0};
     struct publish_heard heard;
     size_t used, done = 0;
+    if (world->no_control) {
+        publisher_take_asked(world->publisher, NULL);
+        return;
+    }
     publisher_take_asked(world->publisher, &asked);
     while (result_is_ok(publish_hear(span_skip(buf_span(&asked), done), &heard, &used))) {
         done += used;

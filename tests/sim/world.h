@@ -115,8 +115,9 @@ struct world {
     /* what the scenario sets before world_open() */
     uint32_t ring_small, ring_large, blocks[BLOCK_KINDS], conns;
     uint32_t max_idle, head_max;
-    bool may_close; /* any connection may end at any time */
-    uint32_t cold;  /* 1 in so many questions for the cold name is answered; 0 = it is not cold */
+    bool may_close;  /* any connection may end at any time */
+    uint32_t cold;   /* 1 in so many questions for the cold name is answered; 0 = it is not cold */
+    bool no_control; /* nobody answers them */
 };
 
 uint64_t world_random(struct world *world, uint64_t below);

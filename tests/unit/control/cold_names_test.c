@@ -237,6 +237,34 @@ static void names_with_other_candidates(void **state)
     buf_wipe_free(&key_der);
 }
 
+/* Between the question and the answer the certificate goes, or its store; or the answer comes a
+ * second time, when the name has another one already. */
+static void answers_that_come_late(void **state)
+{
+    struct why why = {""};
+    struct store_cert c = {.resolver = (char *)"le", .main = (char *)"a.test"};
+    put_one(stores[0], "le", KEY_EC256, 30, "a.test", NULL);
+    put_one(stores[1], "le", KEY_EC256, 30, "b.test", NULL);
+    cold_names_add(cold, stores[0]);
+    cold_names_add(cold, stores[1]);
+    tell_all();
+    assert_true(result_is_ok(store_remove_cert(stores[0], &c, &why)));
+    answer("a.test");
+    assert_false(is_cold("a.test"));
+    assert_int_equal(served("a.test", true, true), 0);
+    cold_names_remove(cold, stores[1]);
+    answer("b.test");
+    assert_false(is_cold("b.test"));
+    uint64_t now = put_one(stores[0], "le", KEY_EC256, 30, "a.test", NULL);
+    cold_names_came(cold, &c, &out);
+    cold_names_answer(cold, SPAN_LITERAL("a.test"), &out);
+    cold_names_answer(cold, SPAN_LITERAL("a.test"), &out);
+    feed();
+    assert_int_equal(served("a.test", true, true), now);
+    assert_int_equal(publisher_count(publisher).names, 1);
+    assert_int_equal(publisher_count(publisher).warm, 1);
+}
+
 static void damaged_ones_are_passed_over(void **state)
 {
     char path[128];
@@ -269,4 +297,5 @@ static void damaged_ones_are_passed_over(void **state)
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 UNIT_TESTS(CASE(names_are_told_and_loaded), CASE(the_best_one_is_loaded), CASE(changes_are_told),
-           CASE(names_with_other_candidates), CASE(damaged_ones_are_passed_over))
+           CASE(names_with_other_candidates), CASE(answers_that_come_late),
+           CASE(damaged_ones_are_passed_over))
