@@ -137,7 +137,7 @@ static void tell_names(void *arg)
     struct control *c = arg;
     struct buf out = {0};
     bool more = c->telling;
-    while (more && !bridge_link_is_crowded(&c->link)) {
+    while (more && bridge_link_is_open(&c->link) && !bridge_link_is_crowded(&c->link)) {
         more = cold_names_step(c->cold, &out);
         control_send_and_wipe(c, &out);
     }
