@@ -19,9 +19,8 @@ struct cold_names {
     void *arg;
     struct store **stores;
     uint32_t count;
-    /* the walk */
-    uint32_t at; /* store; == count: none goes on */
-    struct buf last;
+    struct cold_walk walk; /* that tells the workers */
+    bool telling;
     struct buf *out;
     bool untold;
     bool told_of_failure;
@@ -124,7 +123,7 @@ void cold_names_destroy(struct cold_names *c)
     if (!c)
         return;
     publish_state_use_cold(c->certificates, &none);
-    buf_free(&c->last);
+    buf_free(&c->walk.last);
     free(c->stores);
     free(c);
 }
@@ -144,7 +143,7 @@ void cold_names_add(struct cold_names *c, struct store *store)
         return;
     c->stores = mem_grow(c->stores, (c->count + 1) * sizeof(struct store *));
     c->stores[c->count++] = store;
-    c->at = c->count;
+    c->telling = false;
     c->untold = true;
 }
 
@@ -159,7 +158,7 @@ void cold_names_remove(struct cold_names *c, const struct store *store)
         if (c->stores[i] != store)
             continue;
         memmove(&c->stores[i], &c->stores[i + 1], (--c->count - i) * sizeof(struct store *));
-        c->at = c->count;
+        c->telling = false;
         return;
     }
 }
@@ -172,12 +171,33 @@ uint64_t cold_names_count(const struct cold_names *c)
     return count;
 }
 
-/* ---- telling of all names ------------------------------------------------------------------- */
+/* ---- all names ------------------------------------------------------------------------------ */
+
+bool cold_names_walk(struct cold_names *c, struct cold_walk *at, uint32_t max,
+                     store_each_name *each, void *arg)
+{
+    struct why why;
+    bool end = true;
+    if (at->store < c->count &&
+        !result_is_ok(store_walk(c->stores[at->store], &at->last, max, each, arg, &end, &why))) {
+        log_error("some names are passed over: %s", why.text);
+        end = true;
+    }
+    if (end) {
+        at->store++;
+        at->last.len = 0;
+    }
+    if (at->store < c->count)
+        return true;
+    at->store = 0;
+    return false;
+}
 
 void cold_names_begin(struct cold_names *c)
 {
-    c->at = 0;
-    c->last.len = 0;
+    c->walk.store = 0;
+    c->walk.last.len = 0;
+    c->telling = c->count > 0;
     c->untold = false;
 }
 
@@ -198,7 +218,7 @@ static void tell(void *arg, struct span name, const struct store_place *places, 
         return;
     struct found found[FOUND_MAX];
     for (uint32_t i = 0; i < count; i++)
-        found[i] = (struct found){.store = c->stores[c->at], .place = places[i]};
+        found[i] = (struct found){.store = c->stores[c->walk.store], .place = places[i]};
     /* With other stores, they are looked into as well; telling it once for each is harmless. */
     uint64_t tag = c->count == 1 ? make_tag(found, count) : tag_of(c, text);
     if (tag)
@@ -207,21 +227,12 @@ static void tell(void *arg, struct span name, const struct store_place *places, 
 
 bool cold_names_step(struct cold_names *c, struct buf *out)
 {
-    struct why why;
-    bool end = true;
-    if (c->at >= c->count)
+    if (!c->telling)
         return false;
     c->out = out;
-    if (!result_is_ok(store_walk(c->stores[c->at], &c->last, STEP_NAMES, tell, c, &end, &why))) {
-        log_error("some names are not served: %s", why.text);
-        end = true;
-    }
+    c->telling = cold_names_walk(c, &c->walk, STEP_NAMES, tell, c);
     c->out = NULL;
-    if (end) {
-        c->at++;
-        c->last.len = 0;
-    }
-    return c->at < c->count;
+    return c->telling;
 }
 
 /* ---- one name ------------------------------------------------------------------------------- */
@@ -347,16 +358,13 @@ void cold_names_came(struct cold_names *c, const struct store_cert *cert, struct
     }
 }
 
-void cold_names_went(struct cold_names *c, const struct store_cert *cert, struct buf *out)
+void cold_names_went(struct cold_names *c, const char *name, struct buf *out)
 {
-    for (uint32_t i = 0; i <= cert->san_count; i++) {
-        const char *name = i ? cert->sans[i - 1] : cert->main;
-        if (publish_state_serves(c->certificates, name) || !fits(span_str(name)))
-            continue;
-        uint64_t tag = tag_of(c, name);
-        if (tag)
-            publish_cold_name(out, span_str(name), tag);
-        else
-            publish_name_remove(out, span_str(name));
-    }
+    if (publish_state_serves(c->certificates, name) || !fits(span_str(name)))
+        return;
+    uint64_t tag = tag_of(c, name);
+    if (tag)
+        publish_cold_name(out, span_str(name), tag);
+    else
+        publish_name_remove(out, span_str(name));
 }

@@ -38,9 +38,21 @@ bool cold_names_step(struct cold_names *c, struct buf *out);
 /* Appends what answers a worker that asks for a name: its certificates, or that there are none. A
  * disk that fails is no answer. The caller wipes `out`. */
 void cold_names_answer(struct cold_names *c, struct span name, struct buf *out);
-/* A certificate of one of the stores came: it is served at once; or it went. Appends messages;
+/* A certificate of one of the stores came: it is served at once. Appends messages;
  * publish_state_update() follows. */
 void cold_names_came(struct cold_names *c, const struct store_cert *cert, struct buf *out);
-void cold_names_went(struct cold_names *c, const struct store_cert *cert, struct buf *out);
+/* One of this name went. Appends what there is of it now. */
+void cold_names_went(struct cold_names *c, const char *name, struct buf *out);
+
+/* A place among the names of all stores; zeroed: the first. When stores come or go in between, some
+ * names are passed over. */
+struct cold_walk {
+    uint32_t store;
+    struct buf last;
+};
+/* Calls `each` with up to `max` names from there on; it leaves the stores alone. False: those were
+ * all, and the next walk begins anew; also when a store cannot be read, which the log says. */
+bool cold_names_walk(struct cold_names *c, struct cold_walk *at, uint32_t max,
+                     store_each_name *each, void *arg);
 /* Calls `each` with the certificates that the stores have for a name. */
 void cold_names_each(struct cold_names *c, const char *name, cold_names_join *each, void *arg);

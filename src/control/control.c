@@ -485,6 +485,7 @@ static void close_all(struct control *c)
     cert_files_destroy(c->cert_files);
     staples_destroy(c->staples);
     cold_names_destroy(c->cold);
+    buf_free(&c->sweep_at.last);
     publish_state_destroy(c->certificates);
     ticket_store_close(&c->tickets);
     ledger_destroy(c->ledger);

@@ -79,6 +79,7 @@ struct control {
     struct scrape *scrape; /* NULL: it could not be opened, or nothing asks for it */
     struct loop_timer housekeeping;
     int64_t sweep_s; /* when old certificates are looked for again; wall clock */
+    struct cold_walk sweep_at;
 };
 
 /* ---- control.c ------------------------------------------------------------------------------ */
