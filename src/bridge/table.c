@@ -556,20 +556,27 @@ struct span table_staple(const struct table_cert *cert, int64_t now_s)
     return s->until_s > now_s ? span_of(s->der, s->len) : (struct span){NULL, 0};
 }
 
-/* What the name has; NULL when that is nothing. A cold one is named in *ret_cold, if that is asked
- * for. */
-static const struct node *find_usable(const struct table *t, struct span name,
-                                      struct span *ret_cold)
+/* What a name has that a store has, too: NULL for a cold one. */
+static __attribute__((noinline)) const struct node *use_stored(struct node *n,
+                                                               struct span *ret_cold)
 {
-    struct node *n = lookup(t, name);
-    if (n && is_cold(n)) {
+    if (is_cold(n)) {
         if (ret_cold)
             *ret_cold = span_of(n->name, n->len);
         return NULL;
     }
-    if (n && n->tag && !__atomic_load_n(&n->used, __ATOMIC_RELAXED))
+    if (!__atomic_load_n(&n->used, __ATOMIC_RELAXED))
         __atomic_store_n(&n->used, 1, __ATOMIC_RELAXED);
     return n;
+}
+
+/* What the name has; NULL when that is nothing. A cold one is named in *ret_cold, if that is asked
+ * for. */
+static inline const struct node *find_usable(const struct table *t, struct span name,
+                                             struct span *ret_cold)
+{
+    struct node *n = lookup(t, name);
+    return n && n->tag ? use_stored(n, ret_cold) : n;
 }
 
 bool table_find(const struct table *t, struct span name, const struct table_cert **ret_ecdsa,
