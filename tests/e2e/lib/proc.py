@@ -124,6 +124,12 @@ def state_of(pid):
         return None
 
 
+def cpu_s(pid):
+    """Processor time that a process has used, in seconds: what a stalled machine does not change."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def is_alive(pid):
     return state_of(pid) not in (None, "Z", "X")
 
@@ -133,10 +139,10 @@ def _own_family():
     return [pid for child in children() if child not in kept for pid in (child, *descendants(child))]
 
 
-def end_leftovers():
+def end_leftovers(leaving_s=LEAVING_S):
     """Kills every process of the family that goes on running, by pid; returns their commands. What was killed a moment
     ago has its time to end: a process that dies with its parent, or with much to give back, is there for a while."""
-    deadline = time.monotonic() + LEAVING_S
+    deadline = time.monotonic() + leaving_s
     while any(map(is_alive, _own_family())) and time.monotonic() < deadline:
         time.sleep(0.01)
     left = []
