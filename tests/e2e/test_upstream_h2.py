@@ -296,7 +296,7 @@ def test_clients_that_go_away_cancel_their_stream(plain):
 
 @pytest.mark.asan
 def test_time_limits(plain):
-    proxy, origin = plain(extra="[serversTransport.forwardingTimeouts]\nresponseHeaderTimeout = '300ms'\n")
+    proxy, origin = plain(extra="[serversTransport.forwardingTimeouts]\nresponseHeaderTimeout = '1500ms'\n")
     assert proxy.get("/never").status == 504
     assert proxy.get("/bytes/5").status == 200
     assert origin.resets == [8] and origin.connection_count == 1
@@ -321,7 +321,7 @@ def test_nobody_there(ferrule):
 @pytest.mark.asan
 def test_silent_servers_are_pinged_and_left(plain):
     """readIdleTimeout and pingTimeout: a connection whose server vanished is given up."""
-    limits = "[serversTransport.forwardingTimeouts]\nreadIdleTimeout = '200ms'\npingTimeout = '300ms'\n"
+    limits = "[serversTransport.forwardingTimeouts]\nreadIdleTimeout = '200ms'\npingTimeout = '2s'\n"
     proxy, origin = plain(extra=limits)
     with proxy.connect() as client:
         client.send("GET /delay/1500/bytes/5 HTTP/1.1\r\nHost: a.test\r\n\r\n")
