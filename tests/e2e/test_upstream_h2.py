@@ -128,7 +128,7 @@ def test_8_mb_both_ways(plain):
 def test_many_requests_share_a_connection(pair):
     proxy, origin = pair
     assert proxy.get("/bytes/1").status == 200  # from here on it is known to speak HTTP/2
-    bodies = together(40, lambda n: proxy.get(f"/delay/300/bytes/{n * 1000}").body)
+    bodies = together(40, lambda n: proxy.get(f"/with/10/bytes/{n * 1000}").body)
     assert bodies == [body_of(n * 1000) for n in range(40)]
     assert origin.connection_count == 1 and origin.most_at_once > 5
     assert proxy.counters()["upstream_connects"] == 1
@@ -146,7 +146,7 @@ def test_those_who_come_first_wait_for_one_connection(plain):
 def test_no_more_streams_than_the_server_allows(plain):
     proxy, origin = plain(streams=3)
     assert proxy.get("/bytes/1").status == 200
-    assert all(r.status == 200 for r in together(12, lambda n: proxy.get("/delay/200/bytes/10")))
+    assert all(r.status == 200 for r in together(12, lambda n: proxy.get("/with/4/bytes/10")))
     assert origin.connection_count >= 2
 
 
@@ -189,7 +189,7 @@ def test_a_hundred_requests_at_most_share_a_connection(plain):
     """Whatever the server allows: each may leave a window of payload here."""
     proxy, origin = plain(streams=1000)
     assert proxy.get("/bytes/1").status == 200
-    assert all(r.status == 200 for r in together(120, lambda n: proxy.get("/delay/1500/bytes/10")))
+    assert all(r.status == 200 for r in together(120, lambda n: proxy.get("/with/120/bytes/10")))
     assert 2 <= origin.connection_count <= 3 and origin.most_at_once <= 101
 
 

@@ -7,6 +7,7 @@
     /to-close/N            N bytes that end with the connection (no length)
     /status/CODE           that status with a short body (none for 1xx, 204, 304)
     /delay/MS/REST         waits before doing REST (a path of this list)
+    /with/N/REST           waits until N requests for /with have come, then does REST
     /slow/N?piece=K&ms=M   N bytes, K every M milliseconds
     /cut/N?sent=K          Content-Length N, closes after K bytes; &chunked=1: chunked, no last chunk
     /reset                 resets the connection instead of answering
@@ -285,6 +286,12 @@ class _Exchange:
         delay_ms, _, rest = rest.partition("/")
         self.read_body()
         time.sleep(int(delay_ms) / 1000)
+        self.dispatch(rest)
+
+    def do_with(self, rest, query):
+        count, _, rest = rest.partition("/")
+        self.read_body()
+        wait_until(lambda: sum(r.path.startswith("/with/") for r in list(self.origin.requests)) >= int(count), "others")
         self.dispatch(rest)
 
     def do_slow(self, rest, query):
