@@ -142,7 +142,7 @@ def test_stop_finishes_what_is_running(ferrule, origin, certificate, how):
     with (proxy.connect("web") as idle, proxy.connect_tls(HOST, "websecure") as idle_tls, proxy.connect("web") as waiting,
           proxy.connect_tls(HOST, "websecure") as loading, proxy.connect("web") as uploading, proxy.connect("web") as fresh):
         assert idle.exchange("GET", "/").status == idle_tls.exchange("GET", "/").status == 200
-        waiting.request("GET", "/delay/4000/bytes/70000")
+        waiting.request("GET", "/held/bytes/70000")
         loading.request("GET", "/slow/3000?piece=100&ms=50")
         head = loading.read_head()
         uploading.send(f"POST /echo HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 10\r\n\r\n12345")
@@ -156,6 +156,7 @@ def test_stop_finishes_what_is_running(ferrule, origin, certificate, how):
         assert is_alive(proxy.process.pid)
         uploading.send("67890")
         assert uploading.read_response().json()["body_bytes"] == 10
+        origin.let_go()
         assert loading.read_exactly(int(head.header("Content-Length"))) == body_of(3000)
         last = waiting.read_response()
         assert last.body == body_of(70000) and last.header("Connection") == "close" and waiting.is_closed()
