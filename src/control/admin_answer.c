@@ -226,6 +226,16 @@ static json_t *suggestion_json(const struct ari *ari)
     return o;
 }
 
+/* TXT values that a person has to make. */
+static json_t *awaited_json(const struct order *order)
+{
+    json_t *list = json_array();
+    const char *fqdn, *value;
+    for (uint32_t i = 0; order_awaited(order, i, &fqdn, &value); i++)
+        json_array_append_new(list, json_pack("{s:s, s:s}", "name", fqdn, "value", value));
+    return list;
+}
+
 static json_t *want_json(const struct want *w, int64_t now_s)
 {
     json_t *o = json_object();
@@ -243,6 +253,8 @@ static json_t *want_json(const struct want *w, int64_t now_s)
         set_text(o, "doing", order_step_text(order_at(w->order)));
         set_text(o, "progress", order_progress(w->order));
         set(o, "started", json_integer(order_started_s(w->order)));
+        if (order_waits_for_person(w->order))
+            set(o, "waitsForPerson", awaited_json(w->order));
     }
     return o;
 }
@@ -361,6 +373,8 @@ static json_t *answer_cert(const struct admin_view *v, const char *command, cons
     }
     if (!strcmp(command, "cert-renew"))
         return cert_admin_renew(a, name, json_is_true(json_object_get(request, "force")));
+    if (!strcmp(command, "cert-continue"))
+        return cert_admin_continue(a, name);
     if (!strcmp(command, "cert-revoke"))
         return cert_admin_revoke(a, name, text_or_empty(request, "reason"), ret_task);
     if (!strcmp(command, "cert-export"))

@@ -273,6 +273,9 @@ static void supervisor_said(struct control *c, struct span message, int fd)
     case 'H':
         reload_request(c, "SIGHUP");
         break;
+    case 'C':
+        cert_admin_enter(c->cert_admin);
+        break;
     case 'U':
         take_upgrades(c, span_skip(message, 1));
         break;
