@@ -54,7 +54,7 @@ class Load:
 
 class Wrk(Load):
     def __init__(self, site, proxy, scenario):
-        command = ["wrk", "-t", "1", "-c", scenario.connections, "-d", "600s", "--timeout", "60s", "--latency", "-H", f"Host: {HOST}"]
+        command = ["wrk", "-t", scenario.threads, "-c", scenario.connections, "-d", "600s", "--timeout", "60s", "--latency", "-H", f"Host: {HOST}"]
         if scenario.script:
             command += ["-s", ROOT / "bench" / "wrk" / scenario.script]
         command += [f"{scenario.scheme}://127.0.0.1:{proxy.ports[scenario.scheme]}{scenario.path}"]

@@ -74,6 +74,7 @@ def requests(site, proxy, scenario, seconds, rate=None):
     before = origin.served()
     generator = load.start(site, proxy, scenario, rate)
     try:
+        time.sleep(scenario.opens_s)
         _wait_served(origin, before + 2 * scenario.connections * scenario.streams if rate is None else before + scenario.connections,
                      generator)
         generator.begin()

@@ -15,6 +15,12 @@ DESCRIPTORS = 40000
 RATE_MARGIN = 0.5  # "half of saturation"
 
 
+def _check_descriptors(scenario):
+    """A proxy has one for the client and one for the server of each connection."""
+    if scenario.connections * 2 + 500 > machine.descriptors(0):
+        raise CellFailed(f"too few descriptors for {scenario.connections} connections (ulimit -n)")
+
+
 class Run:
     """names: proxies in the order of the table. chosen: classes, if not those of proxies.ALL."""
 
@@ -120,8 +126,7 @@ class Run:
         try:
             if self.is_late():
                 raise CellFailed("no time was left")
-            if scenario.connections * 2 + 500 > machine.descriptors(0):
-                raise CellFailed(f"too few descriptors for {scenario.connections} connections (ulimit -n)")
+            _check_descriptors(scenario)
             measure.check(self.site, self.running[name], scenario)
             if scenario.tool != "steady":
                 measure.requests(self.site, self.running[name], scenario, WARM_S)
@@ -223,11 +228,10 @@ class Run:
 
     def _point(self, curve, point, started):
         """The proxy for a point: one with the same set-up serves several."""
+        _check_descriptors(point.scenario)
         for other in curve.points:
             if other.x in started and other.setup == point.setup:
                 return started[other.x]
-        if point.scenario.connections * 2 + 500 > machine.descriptors(0):
-            raise CellFailed(f"too few descriptors for {point.scenario.connections} connections (ulimit -n)")
         setup = proxies.Setup(routers=point.setup.get("routers", 0), upstreams=point.setup.get("upstreams", 1))
         if "certs" in point.setup:
             setup.certs = self.site.certs_of(point.setup["certs"])

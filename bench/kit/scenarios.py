@@ -7,6 +7,7 @@ from .site import SUFFIX
 
 NAMES = 10000  # certificates, and hosts of the largest set of routers
 IDLE = 5000  # idle connections
+RAMP_STEP = 2000  # connections that are opened at once
 RESPONSE = {"64": "64 B", "1m": "1 MB"}
 
 
@@ -31,6 +32,7 @@ class Scenario:
     scheme: str = "http"
     path: str = "/64"
     connections: int = 64
+    threads: int = 1  # of wrk
     streams: int = 1
     script: str = None  # of bench/wrk, with its arguments
     arguments: tuple = ()
@@ -48,6 +50,11 @@ class Scenario:
     def closes(self):
         """Each request has a connection of its own."""
         return self.script == "new.lua" or self.tool == "handshakes"
+
+    @property
+    def opens_s(self):
+        """How long the load takes to open its connections."""
+        return self.threads * float(self.arguments[0]) if self.script == "ramp.lua" else 0
 
     @property
     def title(self):
@@ -131,6 +138,11 @@ def _sizes(name, scheme):
         Point(size, _load(f"{scheme}-{text}", text, scheme=scheme, path=f"/{text}", connections=16), {}) for text, size in _SIZES))
 
 
+def _connections(count):
+    more = {"script": "ramp.lua", "arguments": ("0.5",), "threads": count // RAMP_STEP} if count > RAMP_STEP else {}
+    return _load(f"http-64-{count}", f"{count:,} connections", connections=count, **more)
+
+
 _CURVES = [
     Curve("routers", "HTTP, 64 B: number of routers, hosts asked for in turn", "routers", tuple(
         Point(count, _routers(count), {"routers": count}) for count in (1, 100, NAMES))),
@@ -143,7 +155,7 @@ _CURVES = [
     _sizes("sizes", "http"),
     _sizes("sizes-tls", "https"),
     Curve("connections", "HTTP, 64 B: connections", "connections", tuple(
-        Point(count, _load(f"http-64-{count}", f"{count:,} connections", connections=count), {}) for count in (10, 100, 1000, 5000, NAMES))),
+        Point(count, _connections(count), {}) for count in (10, 100, 1000, 5000, NAMES))),
 ]
 CURVES = {c.name: c for c in _CURVES}
 GROUPS = {"table": list(TABLE), "more": list(MORE), "curves": list(CURVES)}

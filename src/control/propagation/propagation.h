@@ -49,7 +49,7 @@ struct propagation *propagation_check(struct loop *loop, const struct propagatio
                                       uint32_t count, void (*progress)(void *arg, const char *text),
                                       propagation_done *done, void *arg);
 /* Do the CAA records that hold for `name` ("*." in front of a wildcard) let the CA issue that goes
- * by one of these identities (RFC 8659)? Borrowed for the whole question; at least one. */
+ * by one of these identities (RFC 8659)? Borrowed for this call only; at least one. */
 enum propagation_caa_verdict {
     PROPAGATION_CAA_ALLOWED = 0,
     PROPAGATION_CAA_FORBIDDEN,

@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "base/secret.h"
 #include "crypto/identity.h"
+#include "data/tls/aead.h"
 #include "data/tls/session_io.h"
 
 #include <wolfssl/options.h>
@@ -97,7 +98,8 @@ static bool fill(WOLFSSL_CTX *ctx, const struct snapshot *s, const struct snap_t
     bool good = wolfSSL_CTX_SetMinVersion(ctx, WOLFSSL_TLSV1_2) == WOLFSSL_SUCCESS &&
                 wolfSSL_CTX_set_cipher_list(ctx, SUITES) == WOLFSSL_SUCCESS &&
                 wolfSSL_CTX_set_groups(ctx, groups, 3) == WOLFSSL_SUCCESS &&
-                wolfSSL_CTX_UseSessionTicket(ctx) == WOLFSSL_SUCCESS;
+                wolfSSL_CTX_UseSessionTicket(ctx) == WOLFSSL_SUCCESS &&
+                wolfSSL_CTX_SetDevId(ctx, aead_device()) == WOLFSSL_SUCCESS;
     wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_OFF);
     wolfSSL_CTX_set_verify(ctx, t->insecure ? WOLFSSL_VERIFY_NONE : WOLFSSL_VERIFY_PEER,
                            t->insecure ? NULL : verify);

@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "base/secret.h"
+#include "data/tls/aead.h"
 #include "data/tls/client_auth.h"
 #include "data/tls/session_io.h"
 
@@ -171,6 +172,7 @@ static struct result context_fill(WOLFSSL_CTX *ctx, const struct snap_tls *optio
 
     int lifetime_s = client_auth_verifies(options) ? CLIENT_AUTH_TICKET_S : TICKET_LIFETIME_S;
 
+    good &= wolfSSL_CTX_SetDevId(ctx, aead_device()) == WOLFSSL_SUCCESS;
     wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_OFF);
     wolfSSL_CTX_set_cert_cb(ctx, certificate_is_loaded, NULL);
     wolfSSL_CTX_SetIORecv(ctx, session_io_receive);

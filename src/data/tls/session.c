@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "base/secret.h"
+#include "data/tls/aead.h"
 #include "data/tls/alloc.h"
 #include "data/tls/client_auth.h"
 #include "data/tls/dialer.h"
@@ -45,6 +46,7 @@ struct result session_library_init(struct why *why)
         return why_fail(why, r.code, "the TLS library's memory or random source cannot be set up");
     if (wolfSSL_Init() != WOLFSSL_SUCCESS)
         return why_fail(why, ERR_CRYPTO, "wolfSSL cannot be initialised");
+    aead_init();
     return r;
 }
 
