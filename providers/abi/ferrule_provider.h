@@ -68,7 +68,7 @@
 #include <stdint.h>
 
 #define FERRULE_PROVIDER_ABI_MAJOR 1u
-#define FERRULE_PROVIDER_ABI_MINOR 1u
+#define FERRULE_PROVIDER_ABI_MINOR 2u
 
 /* Whether the maker of *p knew the member. p points to a structure that begins with its size. */
 #define FERRULE_HAS(p, member)                                                                     \
@@ -373,6 +373,10 @@ enum ferrule_provider_flags {
      * dnsChallenge.env and those of ferrule's own environment that the option `environment` names:
      * a name may end in "*"; without the option, all. */
     FERRULE_RUNS_PROGRAMS = 1u << 7,
+    /* Since 1.2: a person makes the values, after present has returned. Who is not shown them by
+     * the name servers waits until the person says that they are there (`ferrule cert continue`).
+     */
+    FERRULE_BY_PERSON = 1u << 8,
 };
 
 /* An entry point returns an enum ferrule_status. `error` is never NULL. */

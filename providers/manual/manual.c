@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* manual: a person makes each TXT value and removes it again. The log says which; that it is there
- * the host finds out by itself, since it looks at the name servers until it is. */
+ * the host finds out by itself, since it looks at the name servers until it is, or hears it from
+ * the person. */
 #include "ferrule_provider.h"
 
 #include <stdio.h>
@@ -66,6 +67,7 @@ FERRULE_EXPORT const struct ferrule_provider ferrule_provider_v1 = {
     .code = "manual",
     .version = "1",
     .summary = "a person who reads the log and makes the records",
+    .flags = FERRULE_BY_PERSON,
     .ttl_s = 120,
     .propagation_timeout_s = 3600,
     .polling_interval_s = 5,

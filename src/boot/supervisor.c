@@ -7,6 +7,7 @@
 #include "boot/child.h"
 #include "boot/notify.h"
 #include "boot/supervisor_impl.h"
+#include "boot/terminal.h"
 #include "boot/upgrade.h"
 #include "bridge/report.h"
 #include "control/store/state.h"
@@ -275,17 +276,20 @@ static void loop(struct supervisor *s)
 {
     while (!s->stopping || s->children[CHILD_DATA].pid || s->children[CHILD_CONTROL].pid ||
            upgrade_is_busy(s)) {
-        struct pollfd fds[2 + CHILD_COUNT] = {{.fd = s->signal_fd, .events = POLLIN}};
+        struct pollfd fds[3 + CHILD_COUNT] = {{.fd = s->signal_fd, .events = POLLIN}};
         for (int i = 0; i < CHILD_COUNT; i++)
             fds[1 + i] = (struct pollfd){.fd = s->children[i].fd, .events = POLLIN};
         fds[1 + CHILD_COUNT] = (struct pollfd){.fd = upgrade_pipe(s), .events = POLLIN};
-        int n = poll(fds, 2 + CHILD_COUNT, wait_ms(s));
+        fds[2 + CHILD_COUNT] = (struct pollfd){.fd = terminal_fd(), .events = POLLIN};
+        int n = poll(fds, 3 + CHILD_COUNT, wait_ms(s));
         s->now_ns = clock_now_ns();
         for (int i = 0; n > 0 && i < CHILD_COUNT; i++)
             if (fds[1 + i].revents && s->children[i].fd != -1)
                 hear(s, i);
         if (n > 0 && fds[1 + CHILD_COUNT].revents && upgrade_pipe(s) != -1)
             upgrade_read_pipe(s);
+        if (n > 0 && fds[2 + CHILD_COUNT].revents && terminal_entered())
+            children_tell_byte(&s->children[CHILD_CONTROL], 'C');
         take_signals(s);
         run_timers(s);
     }

@@ -152,6 +152,7 @@ static json_t *status(const struct admin_view *v)
     set(o, "upgrades", upgrades_json(v->upgrades));
     set(o, "lastReload", reload_json(v->last_reload));
     set(o, "certificates", json_integer(publish_state_count(v->certificates)));
+    set(o, "certificatesInStores", json_integer(v->cold ? (json_int_t)v->cold(v->arg) : 0));
     set(orders, "wanted", json_integer(wants->count));
     set(orders, "obtained", json_integer(have));
     set(orders, "running", json_integer(scheduler_running(v->scheduler)));
@@ -225,6 +226,16 @@ static json_t *suggestion_json(const struct ari *ari)
     return o;
 }
 
+/* TXT values that a person has to make. */
+static json_t *awaited_json(const struct order *order)
+{
+    json_t *list = json_array();
+    const char *fqdn, *value;
+    for (uint32_t i = 0; order_awaited(order, i, &fqdn, &value); i++)
+        json_array_append_new(list, json_pack("{s:s, s:s}", "name", fqdn, "value", value));
+    return list;
+}
+
 static json_t *want_json(const struct want *w, int64_t now_s)
 {
     json_t *o = json_object();
@@ -242,6 +253,8 @@ static json_t *want_json(const struct want *w, int64_t now_s)
         set_text(o, "doing", order_step_text(order_at(w->order)));
         set_text(o, "progress", order_progress(w->order));
         set(o, "started", json_integer(order_started_s(w->order)));
+        if (order_waits_for_person(w->order))
+            set(o, "waitsForPerson", awaited_json(w->order));
     }
     return o;
 }
@@ -257,6 +270,7 @@ static json_t *list(const struct admin_view *v)
         json_array_append_new(wanted, want_json(&wants->items[i], now_s));
     set(o, "certificates", certs);
     set(o, "wanted", wanted);
+    set(o, "inStores", json_integer(v->cold ? (json_int_t)v->cold(v->arg) : 0));
     return o;
 }
 
@@ -359,6 +373,8 @@ static json_t *answer_cert(const struct admin_view *v, const char *command, cons
     }
     if (!strcmp(command, "cert-renew"))
         return cert_admin_renew(a, name, json_is_true(json_object_get(request, "force")));
+    if (!strcmp(command, "cert-continue"))
+        return cert_admin_continue(a, name);
     if (!strcmp(command, "cert-revoke"))
         return cert_admin_revoke(a, name, text_or_empty(request, "reason"), ret_task);
     if (!strcmp(command, "cert-export"))
@@ -419,7 +435,13 @@ void admin_answer(const struct admin_view *view, struct span request, struct buf
 {
     json_t *in = json_loadb((const char *)request.ptr, request.len, 0, NULL);
     *ret_later = (struct admin_later){0};
+    const char *name = text_or_empty(in, "name");
+    name = name[0] ? name : text_or_empty(in, "sni");
+    if (view->visit && name[0])
+        view->visit(view->arg, name);
     json_t *o = answer(view, in, ret_later);
+    if (view->visit && name[0])
+        view->leave(view->arg);
     if (o)
         admin_answer_print(o, out);
     json_decref(in);

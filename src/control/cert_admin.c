@@ -142,6 +142,87 @@ json_t *cert_admin_renew(struct cert_admin *a, const char *name, bool force)
     return json_pack("{s:b, s:o}", "ok", 1, "names", names_of(w->names, w->count));
 }
 
+/* ---- continue ------------------------------------------------------------------------------- */
+
+static bool has_name(const struct want *w, const char *name)
+{
+    for (uint32_t i = 0; i < w->count; i++)
+        if (!strcasecmp(w->names[i], name))
+            return true;
+    return false;
+}
+
+static json_t *nothing_waits(struct cert_admin *a, const char *name)
+{
+    const struct want *w = name[0] ? find_want(a, name) : NULL;
+    struct why why;
+    if (!name[0])
+        return failure("no order waits for a person");
+    if (!w)
+        return failure("no certificate is configured to have this name");
+    if (!w->order)
+        return failure("no order of this name is at work");
+    (void)why_fail(&why, ERR_BUSY, "the order of this name does not wait for a person: it is %s",
+                   order_step_text(order_at(w->order)));
+    return failure(why.text);
+}
+
+/* The first order that waits, of this name ("" = any), and the main names of all that do. */
+static const struct want *find_waiting(struct cert_admin *a, const char *name, struct buf *ret_list,
+                                       uint32_t *ret_count)
+{
+    const struct wants *wants = scheduler_wants(a->o.scheduler);
+    const struct want *found = NULL;
+    *ret_count = 0;
+    for (uint32_t i = 0; i < wants->count; i++) {
+        const struct want *w = &wants->items[i];
+        if (!w->order || !order_waits_for_person(w->order) || (name[0] && !has_name(w, name)))
+            continue;
+        found = found ? found : w;
+        buf_printf(ret_list, "%s%s", (*ret_count)++ ? ", " : "", w->names[0]);
+    }
+    return found;
+}
+
+static json_t *go_on(struct cert_admin *a, const char *name, uint32_t *ret_count)
+{
+    struct buf list = {0};
+    struct why why;
+    json_t *answer;
+    const struct want *w = find_waiting(a, name, &list, ret_count);
+    if (!w) {
+        answer = nothing_waits(a, name);
+    } else if (*ret_count > 1 && !name[0]) {
+        (void)why_fail(&why, ERR_BUSY,
+                       "%u orders wait for a person, say which (`ferrule cert continue NAME`): "
+                       "%.400s",
+                       *ret_count, buf_cstr(&list));
+        answer = failure(why.text);
+    } else {
+        (void)order_continue(w->order);
+        answer = json_pack("{s:b, s:o}", "ok", 1, "names", names_of(w->names, w->count));
+    }
+    buf_free(&list);
+    return answer;
+}
+
+json_t *cert_admin_continue(struct cert_admin *a, const char *name)
+{
+    uint32_t count;
+    return go_on(a, name, &count);
+}
+
+void cert_admin_enter(struct cert_admin *a)
+{
+    uint32_t count;
+    json_t *answer = go_on(a, "", &count);
+    const char *problem = json_string_value(json_object_get(answer, "error"));
+    /* Whoever makes some room on the screen is not to be told about orders. */
+    if (problem)
+        log_line(count ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "%s", problem);
+    json_decref(answer);
+}
+
 /* ---- import, export ------------------------------------------------------------------------- */
 
 static struct resolver *choose_resolver(struct cert_admin *a, const char *name, struct why *why)

@@ -36,6 +36,11 @@ void cert_admin_use(struct cert_admin *a, struct resolver_set *resolvers);
 void cert_admin_plan(struct cert_admin *a, uint64_t *ret_task);
 /* Each returns an answer, the caller's; NULL with *ret_task set: it comes through `done`. */
 json_t *cert_admin_renew(struct cert_admin *a, const char *name, bool force);
+/* A person has made the TXT values that the order of this name waits for; "" = that of the only
+ * order that waits. */
+json_t *cert_admin_continue(struct cert_admin *a, const char *name);
+/* The same by Enter on the terminal; the answer goes to the log. */
+void cert_admin_enter(struct cert_admin *a);
 /* resolver: NULL or "" when there is only one. PEM texts. */
 json_t *cert_admin_import(struct cert_admin *a, const char *resolver, const char *chain,
                           const char *key);

@@ -138,6 +138,17 @@ static void print_suggestion(const json_t *s)
         printf("    explained at %s\n", text_of(s, "explanation"));
 }
 
+/* What a person has to make before the order goes on. */
+static void print_awaited(const json_t *w)
+{
+    size_t i;
+    json_t *o;
+    json_array_foreach(json_object_get(w, "waitsForPerson"), i, o)
+        printf("    please add: %s IN TXT \"%s\"\n", text_of(o, "name"), text_of(o, "value"));
+    if (i)
+        puts("    and then:   ferrule cert continue NAME");
+}
+
 static void print_want(const json_t *w)
 {
     const json_t *ledger = json_object_get(w, "ledger");
@@ -152,6 +163,7 @@ static void print_want(const json_t *w)
                text_of(w, "progress"));
     else
         print_time("    next    ", w, "next");
+    print_awaited(w);
     if (text_of(w, "waiting")[0])
         printf("    waiting: %s\n", text_of(w, "waiting"));
     if (!ledger)
@@ -370,7 +382,8 @@ int cli_stop(int argc, char **argv)
 
 #define CERT_USAGE                                                                                 \
     "cert list | show NAME | explain --sni NAME | plan | renew NAME [--force] | "                  \
-    "revoke NAME [--reason WORD] | import --cert FILE --key FILE [--resolver NAME] | "             \
+    "revoke NAME [--reason WORD] | continue [NAME] | import --cert FILE --key FILE [--resolver "   \
+    "NAME] | "                                                                                     \
     "export NAME --cert FILE --key FILE"
 
 /* What is not good, or that all is. */
@@ -420,6 +433,13 @@ static void print_plan(const json_t *answer)
 static void print_renewal(const json_t *answer)
 {
     printf("ordering: ");
+    print_names(answer);
+    puts("; `ferrule cert show NAME` tells how it goes");
+}
+
+static void print_continued(const json_t *answer)
+{
+    printf("going on with: ");
     print_names(answer);
     puts("; `ferrule cert show NAME` tells how it goes");
 }
@@ -506,6 +526,12 @@ static int export(const struct cli_args *a)
     return good ? 0 : 1;
 }
 
+static int go_on(const struct cli_args *a, const char *name)
+{
+    return ask(a, json_pack("{s:s, s:s}", "command", "cert-continue", "name", name),
+               print_continued);
+}
+
 /* Verbs with a name behind them. */
 static int cert_of_name(const struct cli_args *a, const char *verb)
 {
@@ -522,6 +548,8 @@ static int cert_of_name(const struct cli_args *a, const char *verb)
                    json_pack("{s:s, s:s, s:s}", "command", "cert-revoke", "name", name, "reason",
                              a->reason ? a->reason : ""),
                    print_revocation);
+    if (!strcmp(verb, "continue"))
+        return go_on(a, name);
     if (!strcmp(verb, "export") && a->cert && a->key)
         return export(a);
     return usage(CERT_USAGE);
@@ -539,6 +567,8 @@ static int cert(const struct cli_args *a)
         return ask(a, json_pack("{s:s}", "command", "cert-list"), print_lists);
     if (!strcmp(verb, "plan") && !a->sni)
         return ask(a, json_pack("{s:s}", "command", "cert-plan"), print_plan);
+    if (!strcmp(verb, "continue") && !a->sni)
+        return go_on(a, "");
     if (!strcmp(verb, "import") && a->cert && a->key)
         return import(a);
     return usage(CERT_USAGE);

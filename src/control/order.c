@@ -152,6 +152,15 @@ void order_pause(struct order *o, uint64_t wait_ns, void (*then)(struct order *o
     loop_timer_set(o->env.loop, &o->pause, clock_now_ns() + wait_ns);
 }
 
+bool order_end_pause(struct order *o, void (*then)(struct order *o))
+{
+    if (o->after_pause != then)
+        return false;
+    loop_timer_cancel(o->env.loop, &o->pause);
+    o->after_pause = NULL;
+    return true;
+}
+
 uint64_t order_poll_wait_ns(struct order *o, uint32_t retry_after_s)
 {
     uint64_t s = ++o->polls < POLL_MAX_S ? o->polls : POLL_MAX_S;

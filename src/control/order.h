@@ -77,6 +77,15 @@ enum order_step order_at(const struct order *order);
 const char *order_progress(const struct order *order);
 int64_t order_started_s(const struct order *order);
 
+/* Is it up to a person to make the TXT values (provider_info.by_person)? */
+bool order_waits_for_person(const struct order *order);
+/* One of the values that it waits for; false when there are not so many. Borrowed. */
+bool order_awaited(const struct order *order, uint32_t index, const char **ret_fqdn,
+                   const char **ret_value);
+/* A person says that the values are there: the name servers are asked at once, or the CA is told
+ * to look where nobody is asked. False: it does not wait for that. */
+bool order_continue(struct order *order);
+
 const char *order_step_name(enum order_step step);
 const char *order_step_text(enum order_step step);
 bool order_step_find(const char *name, enum order_step *ret);

@@ -239,7 +239,9 @@ static void on_presented(void *arg, const struct provider_answer *answer)
     if (answer->verdict == PROVIDER_OK) {
         t->phase = ORDER_TXT_PRESENT;
         keep_state(t, answer);
-        order_say(o, "TXT value added at %s (%.1f s)", t->fqdn, order_step_seconds(o));
+        order_say(o, "TXT value %s at %s (%.1f s)",
+                  o->resolver->info.by_person ? "asked for" : "added", t->fqdn,
+                  order_step_seconds(o));
         o->index++;
         o->tries = 0;
         order_save(o);
@@ -525,19 +527,92 @@ static void confirm_next(struct order *o)
                      on_confirmed, o);
 }
 
-void order_dns_propagate(struct order *o)
+static void delay_and_confirm(struct order *o)
 {
     uint64_t delay_s = o->resolver->config->delay_before_check_s;
-    if (!has_values(o)) {
-        order_next(o);
-        return;
-    }
     if (!delay_s) {
         confirm_next(o);
         return;
     }
     order_say(o, "waiting %llu s (delayBeforeCheck)", (unsigned long long)delay_s);
     order_pause(o, delay_s * NS_PER_S, confirm_next);
+}
+
+/* ---- a person makes the values ----------------------------------------------------------------
+ */
+
+static void person_is_late(struct order *o)
+{
+    order_fail_challenge(o, ORDER_CHALLENGE_DNS, ACME_DNS, "", 0,
+                         "nobody said within %u s that the TXT values are there "
+                         "(`ferrule cert continue`)",
+                         resolver_propagation(o->resolver).timeout_s);
+}
+
+/* Authoritative servers may be asked again and again until they have the values. Resolvers remember
+ * that there was nothing, and a CA looks once: those come when the person has said so. */
+static void wait_for_person(struct order *o)
+{
+    if (o->resolver->config->propagation_authoritative) {
+        order_say(
+            o,
+            "waiting until a person has made the TXT values: the name servers are asked "
+            "every %u s, and at once by `ferrule cert continue %s`, or Enter on ferrule's terminal",
+            resolver_propagation(o->resolver).interval_s, order_label(o));
+        delay_and_confirm(o);
+        return;
+    }
+    order_say(o,
+              "waiting until a person has made the TXT values and says so: `ferrule cert continue "
+              "%s`, or Enter on ferrule's terminal",
+              order_label(o));
+    order_pause(o, resolver_propagation(o->resolver).timeout_s * NS_PER_S, person_is_late);
+}
+
+bool order_waits_for_person(const struct order *o)
+{
+    return o->record.step == ORDER_PROPAGATE && o->resolver->info.by_person &&
+           (o->dns || o->after_pause == person_is_late || o->after_pause == confirm_next);
+}
+
+bool order_awaited(const struct order *o, uint32_t index, const char **ret_fqdn,
+                   const char **ret_value)
+{
+    const struct order_record *r = &o->record;
+    if (!order_waits_for_person(o))
+        return false;
+    for (uint32_t i = 0; i < r->txt_count; i++) {
+        if (is_not_there(&r->txts[i]) || index-- > 0)
+            continue;
+        *ret_fqdn = r->txts[i].fqdn;
+        *ret_value = r->txts[i].value;
+        return true;
+    }
+    return false;
+}
+
+bool order_continue(struct order *o)
+{
+    if (!order_waits_for_person(o))
+        return false;
+    order_say(o, "a person says that the TXT values are there");
+    if (o->dns)
+        propagation_look_now(o->dns);
+    else if (order_end_pause(o, person_is_late))
+        delay_and_confirm(o);
+    else if (order_end_pause(o, confirm_next))
+        confirm_next(o);
+    return true;
+}
+
+void order_dns_propagate(struct order *o)
+{
+    if (!has_values(o))
+        order_next(o);
+    else if (o->resolver->info.by_person)
+        wait_for_person(o);
+    else
+        delay_and_confirm(o);
 }
 
 /* ---- clean up -------------------------------------------------------------------------------- */

@@ -95,6 +95,8 @@ void order_on_disk(struct order *o, void (*then)(struct order *o));
 void order_say(struct order *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Goes on with `then` after a while. */
 void order_pause(struct order *o, uint64_t wait_ns, void (*then)(struct order *o));
+/* Ends the pause if it is one before `then`; the caller goes on instead. */
+bool order_end_pause(struct order *o, void (*then)(struct order *o));
 /* Seconds to wait before the next poll: what the CA says, else 1 s growing to 5 s. */
 uint64_t order_poll_wait_ns(struct order *o, uint32_t retry_after_s);
 /* The CA's answer is no ACME document (a page of some proxy before it, perhaps): asks again with

@@ -23,8 +23,9 @@
 _Static_assert(OCSP_RESPONSE_MAX + 64 <= PUBLISH_STAPLE_MAX, "what is shown may be too long");
 
 struct staple_record {
-    struct list node; /* in staples.all */
-    struct list due;  /* in staples.due while it waits for its turn */
+    struct list node;         /* in staples.all */
+    struct list due;          /* in its host's `due` while it waits for its turn */
+    struct staple_host *host; /* that `call` goes to */
     struct staples *owner;
     struct publish_candidate *cert;
     struct loop_timer timer;
@@ -37,10 +38,19 @@ struct staple_record {
     bool told_revoked;
 };
 
+/* Where questions go to, while there are some. */
+struct staple_host {
+    struct list node; /* in staples.hosts: whose turn is next comes first */
+    struct list due;
+    struct span name; /* "http://host:port" */
+    uint32_t calls;
+    bool silent; /* did not answer the last question */
+};
+
 struct staples {
     struct staples_options o;
     struct http_client *http;
-    struct list all, due;
+    struct list all, hosts;
     struct loop_timer prune;
     uint32_t calls;
 };
@@ -256,12 +266,20 @@ static void judge(struct staple_record *r, const struct http_reply *reply)
 
 static void pump(struct staples *s);
 
+static void end_call(struct staple_record *r)
+{
+    r->call = NULL;
+    r->host->calls--;
+    r->host = NULL;
+    r->owner->calls--;
+}
+
 static void on_reply(void *arg, const struct http_reply *reply)
 {
     struct staple_record *r = arg;
     struct staples *s = r->owner;
-    r->call = NULL;
-    s->calls--;
+    r->host->silent = !reply->answered;
+    end_call(r);
     judge(r, reply);
     plan(r);
     pump(s);
@@ -278,7 +296,30 @@ static const char *responder(const struct staple_record *r)
     return r->cert->leaf.ocsp_url;
 }
 
-static void ask(struct staple_record *r)
+static struct span host_name(const char *url)
+{
+    const char *host = strstr(url, "://");
+    host = host ? host + 3 : url;
+    return span_of(url, (size_t)(host - url) + strcspn(host, "/?#"));
+}
+
+static struct staple_host *take_host(struct staples *s, const char *url)
+{
+    struct span name = host_name(url);
+    for (struct list *n = s->hosts.next; n != &s->hosts; n = n->next) {
+        struct staple_host *h = LIST_ENTRY(n, struct staple_host, node);
+        if (span_eq(h->name, name))
+            return h;
+    }
+    struct staple_host *h = mem_zalloc(sizeof *h);
+    h->name = span_of(mem_dup(name.ptr, name.len), name.len);
+    list_init(&h->node);
+    list_init(&h->due);
+    list_append(&s->hosts, &h->node);
+    return h;
+}
+
+static void ask(struct staple_record *r, struct staple_host *host)
 {
     struct buf request = {0};
     struct ocsp_subject subject;
@@ -294,15 +335,50 @@ static void ask(struct staple_record *r)
                                     .content_type = "application/ocsp-request",
                                     .accept = "application/ocsp-response"};
         r->owner->calls++;
+        host->calls++;
+        r->host = host;
         r->call = http_client_start(r->owner->http, &http, on_reply, r);
     }
     buf_free(&request);
 }
 
+static struct staple_host *next_host(struct staples *s)
+{
+    for (struct list *n = s->hosts.next; n != &s->hosts; n = n->next) {
+        struct staple_host *h = LIST_ENTRY(n, struct staple_host, node);
+        if (!list_is_empty(&h->due) && h->calls < (h->silent ? 1 : STAPLES_HOST_MAX))
+            return h;
+    }
+    return NULL;
+}
+
+static void host_free(struct staple_host *h)
+{
+    must(list_is_empty(&h->due) && h->calls == 0);
+    list_remove(&h->node);
+    free((void *)h->name.ptr);
+    free(h);
+}
+
+static void free_idle_hosts(struct staples *s)
+{
+    for (struct list *n = s->hosts.next, *next; n != &s->hosts; n = next) {
+        struct staple_host *h = LIST_ENTRY(n, struct staple_host, node);
+        next = n->next;
+        if (list_is_empty(&h->due) && h->calls == 0)
+            host_free(h);
+    }
+}
+
 static void pump(struct staples *s)
 {
-    while (s->calls < STAPLES_CALLS_MAX && !list_is_empty(&s->due))
-        ask(LIST_ENTRY(list_pop(&s->due), struct staple_record, due));
+    struct staple_host *h;
+    while (s->calls < STAPLES_CALLS_MAX && (h = next_host(s))) {
+        list_remove(&h->node);
+        list_append(&s->hosts, &h->node);
+        ask(LIST_ENTRY(list_pop(&h->due), struct staple_record, due), h);
+    }
+    free_idle_hosts(s);
 }
 
 static void fired(struct loop_timer *t)
@@ -324,7 +400,7 @@ static void fired(struct loop_timer *t)
     }
     list_remove(&r->due);
     if (!r->call)
-        list_append(&r->owner->due, &r->due);
+        list_append(&take_host(r->owner, responder(r))->due, &r->due);
     pump(r->owner);
 }
 
@@ -334,9 +410,8 @@ static void stop_asking(struct staple_record *r)
     list_remove(&r->due);
     if (r->call) {
         http_call_cancel(r->call);
-        r->owner->calls--;
+        end_call(r);
     }
-    r->call = NULL;
 }
 
 /* ---- certificates come and go --------------------------------------------------------------- */
@@ -410,7 +485,7 @@ struct result staples_create(const struct staples_options *options, struct stapl
     struct publish_watch watch = {.added = added, .dropped = dropped, .arg = s};
     s->o = *options;
     list_init(&s->all);
-    list_init(&s->due);
+    list_init(&s->hosts);
     loop_timer_init(&s->prune, prune_fired);
     struct result r = http_client_create(options->loop, &http, &s->http, why);
     if (!result_is_ok(r)) {
@@ -430,6 +505,7 @@ void staples_destroy(struct staples *s)
     loop_timer_cancel(s->o.loop, &s->prune);
     while (!list_is_empty(&s->all))
         record_free(LIST_ENTRY(s->all.next, struct staple_record, node));
+    free_idle_hosts(s);
     http_client_destroy(s->http);
     free(s);
 }

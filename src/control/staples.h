@@ -2,8 +2,8 @@
 /* control/staples.h - what OCSP responders say of our certificates (RFC 6960): asked for in time,
  * kept in the state directory, handed to the workers, who show it to clients.
  * Thread: control.   Owns: a record per certificate that names a responder; running questions.
- * Never: hands on an answer that is not verified, is stale, or says anything but good; holds up a
- * certificate that has none. */
+ * Never: hands on an answer that is not verified, is stale, or says anything but good; lets a
+ * responder that does not answer keep others waiting. */
 #pragma once
 
 #include "config/config.h"
@@ -11,7 +11,8 @@
 #include "control/publish_state.h"
 #include "control/store/state.h"
 
-#define STAPLES_CALLS_MAX     8 /* questions at once */
+#define STAPLES_CALLS_MAX     16 /* questions at once; */
+#define STAPLES_HOST_MAX      4  /* to one host; to one that did not answer the last, one */
 #define STAPLES_TIMEOUT_MS    15000
 #define STAPLES_BACKOFF_S     30 /* after the first failure, then twice as long each time */
 #define STAPLES_BACKOFF_MAX_S 3600

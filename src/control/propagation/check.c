@@ -5,6 +5,7 @@
 #include "control/propagation/task.h"
 
 #include "base/clock.h"
+#include "base/must.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -39,6 +40,7 @@ struct check {
     uint32_t successes;
     bool skip_servers, ask_resolvers; /* as in propagation_options */
     bool at_resolvers;                /* the resolvers are being asked */
+    bool again;                       /* somebody wants the next look to be at once */
     bool has_servers;                 /* `servers` holds whom to ask */
     uint32_t authoritative;           /* how many servers had all values */
     uint64_t deadline_ns, interval_ns;
@@ -127,11 +129,24 @@ static void try_later(struct check *c)
     }
     if (kept > at)
         at = kept < c->deadline_ns ? kept : c->deadline_ns;
+    if (c->again)
+        at = now;
+    c->again = false;
     loop_timer_set(c->task.loop, &c->turn, at);
     if (c->progress && strcmp(c->reason, c->told) != 0) {
         memcpy(c->told, c->reason, sizeof c->told);
         c->progress(c->arg, c->told);
     }
+}
+
+void propagation_look_now(struct propagation *p)
+{
+    struct check *c = (struct check *)p;
+    must(p->destroy == destroy);
+    if (c->open || c->search)
+        c->again = true; /* what is asked now may have been asked too early */
+    else if (c->in_a_row == 0)
+        loop_timer_set(c->task.loop, &c->turn, clock_now_ns());
 }
 
 static void go_on(struct check *c, uint64_t wait_ns)

@@ -48,6 +48,9 @@ struct propagation *propagation_check(struct loop *loop, const struct propagatio
                                       const char *fqdn, const char *zone, const char *const *values,
                                       uint32_t count, void (*progress)(void *arg, const char *text),
                                       propagation_done *done, void *arg);
+/* Of propagation_check(): looks at once, instead of when its next turn comes; after a round without
+ * success only. */
+void propagation_look_now(struct propagation *p);
 /* Do the CAA records that hold for `name` ("*." in front of a wildcard) let the CA issue that goes
  * by one of these identities (RFC 8659)? Borrowed for this call only; at least one. */
 enum propagation_caa_verdict {

@@ -256,6 +256,7 @@ static void take_ready(struct provider *p, const struct wire_ready *m)
     i->serialize_zone = m->flags & (FERRULE_SERIALIZE_ZONE | FERRULE_WHOLE_ZONE);
     i->serialize_rrset = m->flags & (FERRULE_SERIALIZE_RRSET | FERRULE_SINGLE_VALUE);
     i->single_value = m->flags & FERRULE_SINGLE_VALUE;
+    i->by_person = m->flags & FERRULE_BY_PERSON;
     p->flags = m->flags;
     p->described = true;
     set_phase(p, PHASE_READY);

@@ -22,6 +22,7 @@ struct provider_info {
     bool confirms;           /* provider_confirm() asks the service */
     bool serialize_rrset, serialize_zone, serialize_all;
     bool single_value; /* a name holds one value: nothing else at it from present to cleanup */
+    bool by_person;    /* presented values are made by a person, later */
 };
 
 /* One TXT value. All spans borrowed for the call. */

@@ -29,6 +29,21 @@ static bool is_settled(const struct scheduler *s)
     return list_is_empty(&queue) && scheduler_running(s) == 0;
 }
 
+static struct scheduler *scheduler;
+static struct loop_timer person; /* ... says that the TXT values are there */
+static uint64_t person_at_ns;
+
+static void person_speaks(struct loop_timer *t)
+{
+    struct order *o = scheduler_wants(scheduler)->items[0].order;
+    const char *fqdn, *value;
+    must(o && order_waits_for_person(o));
+    must(order_awaited(o, 0, &fqdn, &value) && find_txt(fqdn, span_str(value)) >= 0);
+    must(!order_awaited(o, 1, &fqdn, &value));
+    must(order_continue(o));
+    must(!order_waits_for_person(o) && !order_continue(o));
+}
+
 /* One life of the control process. */
 static void live(uint64_t limit_ns)
 {
@@ -46,11 +61,14 @@ static void live(uint64_t limit_ns)
                                         .resolvers = &resolvers,
                                         .ledger = ledger_create(NULL),
                                         .publish = on_publish};
-    struct scheduler *scheduler = scheduler_create(&options);
+    scheduler = scheduler_create(&options);
     if (w->stored)
         scheduler_know_want(scheduler, &scheduler_wants(scheduler)->items[0], w->stored_from_s,
                             w->stored_to_s, 1, "");
     scheduler_start(scheduler);
+    loop_timer_init(&person, person_speaks);
+    if (person_at_ns)
+        loop_timer_set(NULL, &person, clock_now_ns() + person_at_ns);
     while (turn(limit_ns))
         if (w->stored >= wanted && is_settled(scheduler) && !journal_count())
             break;
@@ -314,6 +332,30 @@ static void test_death_with_one_value_at_a_name(void **state)
     }
 }
 
+/* Where nobody is asked for the values, the person's word is all there is. */
+static void test_a_person_is_waited_for(void **state)
+{
+    allow("dns");
+    config_resolver.propagation_authoritative = false;
+    w->by_person = true;
+    person_at_ns = 30 * NS_PER_S;
+    assert_false(life(DAY_NS));
+    person_at_ns = 0;
+    assert_clean(1);
+    assert_in_range(w->now_ns, 30 * NS_PER_S, 50 * NS_PER_S);
+}
+
+static void test_a_person_says_nothing(void **state)
+{
+    allow("dns");
+    config_resolver.propagation_authoritative = false;
+    w->by_person = true;
+    assert_false(life(100 * NS_PER_S));
+    assert_int_equal(w->stored, 0);
+    assert_int_equal(txt_count(), 0);
+    assert_non_null(strstr(read_ledger().text, "nobody said within 60 s"));
+}
+
 static void test_which_challenge_proves_what(void **state)
 {
     struct resolver resolver = {.config = &config_resolver, .provider = (struct provider *)1};
@@ -352,4 +394,5 @@ UNIT_TESTS(TEST(test_http), TEST(test_tls), TEST(test_delay),
            TEST(test_mixed), TEST(test_wildcard_without_dns_asks_no_ca),
            TEST(test_death_at_every_boundary_http), TEST(test_death_at_every_boundary_tls),
            TEST(test_death_at_every_boundary_on_the_way_to_another), TEST(test_one_value_at_a_name),
-           TEST(test_death_with_one_value_at_a_name), TEST(test_which_challenge_proves_what))
+           TEST(test_death_with_one_value_at_a_name), TEST(test_a_person_is_waited_for),
+           TEST(test_a_person_says_nothing), TEST(test_which_challenge_proves_what))

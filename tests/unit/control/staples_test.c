@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Nobody is asked, and what is said in answer is up to the tests. */
+#define http_client_start start_call
+#define http_call_cancel  cancel_call
+
 #include "control/staples.c"
 
 #include "crypto/ocsp_vectors.h"
@@ -7,6 +11,20 @@
 #include <unistd.h>
 
 #define DAY 86400
+
+static char asked[64][64]; /* URLs */
+static uint32_t asked_count;
+
+struct http_call *start_call(struct http_client *client, const struct http_request *request,
+                             http_done *done, void *arg)
+{
+    snprintf(asked[asked_count++ % 64], sizeof asked[0], "%s", request->url);
+    return (struct http_call *)arg;
+}
+
+void cancel_call(struct http_call *call)
+{
+}
 
 static int64_t wall_s; /* what the clock says; time passes only so */
 
@@ -237,6 +255,99 @@ static void test_stale_ones_are_removed(void **state)
     buf_free(&found);
 }
 
+/* ---- many certificates, several responders ----------------------------------------------------
+ */
+
+static struct staple_record *add(uint32_t number, const char *url)
+{
+    char slot[32];
+    struct why why;
+    const struct publish_candidate *c;
+    snprintf(slot, sizeof slot, "file:%u", number);
+    assert_true(result_is_ok(publish_state_put(t.certificates, PUBLISH_SOURCE_PROVIDED, "x", slot,
+                                               buf_span(&t.record->cert->chain),
+                                               SPAN_LITERAL("key"), &c, &why)));
+    struct staple_record *r = c->watcher;
+    free(r->cert->leaf.ocsp_url);
+    r->cert->leaf.ocsp_url = mem_strdup(url);
+    r->due_s = wall_s;
+    return r;
+}
+
+static void reply_to(struct staple_record *r, bool answered)
+{
+    struct http_reply reply = {
+        .answered = answered, .status = 200, .body = bare_response, .text = ""};
+    on_reply(r, &reply);
+}
+
+static uint32_t asked_at(const char *host)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < asked_count; i++)
+        n += strstr(asked[i], host) != NULL;
+    return n;
+}
+
+static void test_a_silent_responder_keeps_nobody_waiting(void **state)
+{
+    struct staple_record *dead[20], *well[20];
+    asked_count = 0;
+    for (uint32_t i = 0; i < 20; i++) {
+        dead[i] = add(i, "http://dead.test/ocsp");
+        well[i] = add(100 + i, "http://well.test:8080?x");
+    }
+    for (uint32_t i = 0; i < 20; i++)
+        fired(&dead[i]->timer);
+    assert_int_equal(asked_count, STAPLES_HOST_MAX);
+    for (uint32_t i = 0; i < 20; i++)
+        fired(&well[i]->timer);
+    assert_int_equal(asked_at("well.test"), STAPLES_HOST_MAX);
+    for (uint32_t i = 0; i < 20; i++)
+        reply_to(well[i], true);
+    assert_int_equal(asked_at("well.test"), 20);
+    assert_int_equal(asked_at("dead.test"), STAPLES_HOST_MAX);
+    for (uint32_t i = 0; i < STAPLES_HOST_MAX; i++)
+        reply_to(dead[i], false);
+    assert_int_equal(asked_at("dead.test"), STAPLES_HOST_MAX + 1); /* one at a time, from now on */
+    reply_to(dead[STAPLES_HOST_MAX], true);                        /* ... until it answers */
+    assert_int_equal(asked_at("dead.test"), 2 * STAPLES_HOST_MAX + 1);
+    assert_int_equal(t.staples->calls, STAPLES_HOST_MAX);
+}
+
+/* However many there are, all have their turn. */
+static void test_responders_take_turns(void **state)
+{
+    struct staple_record *records[3 * STAPLES_CALLS_MAX];
+    char url[64];
+    asked_count = 0;
+    for (uint32_t i = 0; i < 3 * STAPLES_CALLS_MAX; i++) {
+        snprintf(url, sizeof url, "http://host%u.test/%u", i % (STAPLES_CALLS_MAX + 1), i);
+        fired(&(records[i] = add(i, url))->timer);
+    }
+    assert_int_equal(asked_count, STAPLES_CALLS_MAX);
+    for (uint32_t i = 0; i < STAPLES_CALLS_MAX; i++)
+        reply_to(records[i], false);
+    reply_to(records[STAPLES_CALLS_MAX + 1], false);
+    snprintf(url, sizeof url, "//host%u.test/", STAPLES_CALLS_MAX);
+    assert_int_equal(asked_at(url), 1);
+    assert_int_equal(t.staples->calls, STAPLES_CALLS_MAX);
+}
+
+static void test_hosts_go_when_they_are_idle(void **state)
+{
+    struct staple_record *r = add(1, "http://one.test");
+    fired(&r->timer);
+    assert_false(list_is_empty(&t.staples->hosts));
+    reply_to(r, true);
+    assert_true(list_is_empty(&t.staples->hosts));
+    r->due_s = wall_s;
+    fired(&r->timer);
+    publish_state_drop(t.certificates, "file:1");
+    assert_true(list_is_empty(&t.staples->hosts));
+    assert_int_equal(t.staples->calls, 0);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -252,6 +363,9 @@ int main(void)
         CASE(test_retry_after_has_an_end),
         CASE(test_ended_certificates_are_left_alone),
         CASE(test_stale_ones_are_removed),
+        CASE(test_a_silent_responder_keeps_nobody_waiting),
+        CASE(test_responders_take_turns),
+        CASE(test_hosts_go_when_they_are_idle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

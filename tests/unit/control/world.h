@@ -74,6 +74,7 @@ struct world {
     int questions;           /* that the CA got */
     bool quiet_ca_after_finalize;
     bool one_value;                   /* the provider's names hold one */
+    bool by_person;                   /* the provider is a person, who says so when asked */
     bool refuses_staple, others_hear; /* must-staple, which another order's answer says first */
     char last_warning[2048];
     char ari_id[64];                /* of the certificate that is known */
@@ -434,6 +435,7 @@ static void run_described(struct event *e)
                                  .propagation_timeout_s = 60,
                                  .polling_interval_s = 2,
                                  .single_value = w->one_value,
+                                 .by_person = w->by_person,
                                  .confirms = w->unconfirmed_ns};
     struct provider_answer answer = {.text = ""};
     p->described(p->arg, &info, &answer);
@@ -608,6 +610,11 @@ struct propagation *propagation_check(struct loop *loop, const struct propagatio
 void propagation_cancel(struct propagation *p)
 {
     p->off = true;
+}
+
+void propagation_look_now(struct propagation *p)
+{
+    never();
 }
 
 /* ---- the workers -------------------------------------------------------------------------------
