@@ -50,12 +50,16 @@ char *mem_strdup(const char *s)
 
 char *mem_printf(const char *fmt, ...)
 {
-    struct buf b = {0};
-    va_list ap;
+    va_list ap, again;
     va_start(ap, fmt);
-    buf_vprintf(&b, fmt, ap);
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    must(n >= 0);
+    char *p = mem_alloc((size_t)n + 1);
+    vsnprintf(p, (size_t)n + 1, fmt, again);
+    va_end(again);
     va_end(ap);
-    return buf_cstr(&b);
+    return p;
 }
 
 void buf_free(struct buf *b)
@@ -68,6 +72,21 @@ void buf_wipe_free(struct buf *b)
 {
     secret_wipe(b->ptr, b->cap);
     buf_free(b);
+}
+
+struct buf buf_copy(struct span s)
+{
+    return (struct buf){mem_dup(s.ptr, s.len), s.len, s.len};
+}
+
+void buf_fit(struct buf *b)
+{
+    if (!b->len) {
+        buf_free(b);
+    } else if (b->cap > b->len) {
+        b->ptr = mem_grow(b->ptr, b->len);
+        b->cap = b->len;
+    }
 }
 
 uint8_t *buf_reserve(struct buf *b, size_t more)

@@ -19,6 +19,10 @@ struct buf {
 void buf_free(struct buf *b);
 /* Wipes the content, then frees. For anything secret. */
 void buf_wipe_free(struct buf *b);
+/* A copy that has no room to spare, for what is kept. */
+struct buf buf_copy(struct span s);
+/* Gives back the room behind the content. Not for secrets: a copy may stay behind. */
+void buf_fit(struct buf *b);
 /* Makes room for `more` bytes after len and returns the place; len is unchanged. */
 uint8_t *buf_reserve(struct buf *b, size_t more);
 void buf_put(struct buf *b, const void *ptr, size_t n);

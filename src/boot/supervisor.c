@@ -34,6 +34,15 @@
 
 /* ---- starting ------------------------------------------------------------------------------- */
 
+/* Certificates are control's: it says what is wrong with them, and ends. */
+struct result supervisor_load(struct supervisor *s)
+{
+    TRY(check_load_start(&s->args, &s->config));
+    config_forget_secrets(s->config);
+    malloc_trim(0);
+    return result_ok();
+}
+
 /* Connections need descriptors: two each, and the kernel's default of 1,024 is for programs that
  * use select(2). */
 void supervisor_raise_limits(const struct config *config)
@@ -346,9 +355,8 @@ int supervisor_main(int argc, char **argv)
         if (!upgrade_take_over(&s))
             return 1;
     } else {
-        if (!result_is_ok(check_load(&s.args, &s.config)))
+        if (!result_is_ok(supervisor_load(&s)))
             return 1;
-        config_forget_secrets(s.config);
         log_init("supervisor", log_level_parse(s.config->log_level));
         r = start_anew(&s, &why);
         if (!result_is_ok(r)) {

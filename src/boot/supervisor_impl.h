@@ -106,6 +106,9 @@ void reload_ended(struct supervisor *s, struct span status);
 /* Opens the signals' descriptor. */
 struct result supervisor_open_signals(struct supervisor *s, struct why *why);
 /* Raises the limit of open files to what the configuration needs. */
+/* Loads what the arguments say, without certificates and secrets. ERR_CONFIG: s->config is as
+ * before, and the problems were printed. */
+struct result supervisor_load(struct supervisor *s);
 void supervisor_raise_limits(const struct config *config);
 /* Ends everything; asked twice, it does not wait any longer. */
 void supervisor_stop(struct supervisor *s);

@@ -415,11 +415,10 @@ bool upgrade_is_under_way(void)
 static struct result prepare(struct supervisor *s, struct why *why)
 {
     struct upgrade *u = &s->upgrade;
-    struct config *config = NULL, *before = s->config;
-    if (!result_is_ok(check_load(&s->args, &config)))
+    struct config *before = s->config;
+    if (!result_is_ok(supervisor_load(s)))
         return why_fail(why, ERR_CONFIG, "its configuration is bad");
-    config_forget_secrets(config);
-    s->config = config;
+    const struct config *config = s->config;
     log_init("supervisor", log_level_parse(config->log_level));
     u->old_lock_fd = u->old_report_fd = -1;
     if (strcmp(config->state_directory, before->state_directory) != 0) {

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define PIECE_BYTES 65536 /* of a file whose size is not known */
+
 struct place build_at(struct place from, const char *path)
 {
     char part[64];
@@ -186,8 +188,11 @@ struct result build_read(const char *path, size_t max, struct buf *out, struct w
         r = why_fail_sys(why, ERR_SYSTEM, errno, "cannot read %s", path);
     else if (S_ISDIR(st.st_mode))
         r = why_fail(why, ERR_FORMAT, "%s is a folder, not a file", path);
+    /* One byte more than the file has: the end is seen without more room. */
+    size_t piece =
+        st.st_size > 0 && st.st_size < PIECE_BYTES ? (size_t)st.st_size + 1 : PIECE_BYTES;
     while (result_is_ok(r)) {
-        ssize_t n = read(fd, buf_reserve(out, 65536), 65536);
+        ssize_t n = read(fd, buf_reserve(out, piece), piece);
         if (n == 0)
             break;
         if (n < 0 && errno == EINTR)

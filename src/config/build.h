@@ -36,6 +36,7 @@ struct build {
     const char *last_file, *last_copy;
     uint32_t system_roots; /* index into roots, UINT32_MAX = there are none */
     bool system_roots_read;
+    bool without_pairs; /* no certificate with its key is read: their buffers stay empty */
 };
 
 /* The parts, in the order in which they need one another. */

@@ -59,22 +59,38 @@ void check_args_free(struct check_args *args)
     *args = (struct check_args){0};
 }
 
+static void print_problems(const struct config_problems *problems)
+{
+    struct buf text = {0};
+    for (uint32_t i = 0; i < problems->count; i++) {
+        config_problem_print(&problems->items[i], &text);
+        buf_put_str(&text, "\n");
+    }
+    if (problems->errors > 1)
+        buf_printf(&text, "%u errors\n", problems->errors);
+    fputs(buf_cstr(&text), stderr);
+    buf_free(&text);
+}
+
 struct result check_load(const struct check_args *args, struct config **ret)
 {
     struct config_problems problems = {0};
-    struct buf text = {0};
     struct result r = config_load(args->file, args->flags, args->flag_count,
                                   args->fragment ? CONFIG_FRAGMENT : CONFIG_RUN, ret, &problems);
-    for (uint32_t i = 0; i < problems.count; i++) {
-        config_problem_print(&problems.items[i], &text);
-        buf_put_str(&text, "\n");
-    }
-    if (problems.errors > 1)
-        buf_printf(&text, "%u errors\n", problems.errors);
-    fputs(buf_cstr(&text), stderr);
-    buf_free(&text);
+    print_problems(&problems);
     config_problems_free(&problems);
     return r;
+}
+
+struct result check_load_start(const struct check_args *args, struct config **ret)
+{
+    struct config_problems problems = {0};
+    struct result r =
+        config_load(args->file, args->flags, args->flag_count, CONFIG_START, ret, &problems);
+    if (result_is_ok(r))
+        print_problems(&problems);
+    config_problems_free(&problems);
+    return result_is_ok(r) ? r : check_load(args, ret);
 }
 
 static void say_good(const struct check_args *args, const struct config *c)

@@ -25,6 +25,9 @@ struct result check_args_parse(int argc, char **argv, struct check_args *ret, st
 void check_args_free(struct check_args *args);
 /* Loads what the arguments say, prints every problem on standard error. ERR_CONFIG. */
 struct result check_load(const struct check_args *args, struct config **ret);
+/* As check_load(), in CONFIG_START mode. When anything is wrong, certificates are read after all:
+ * all that is wrong is said at once. */
+struct result check_load_start(const struct check_args *args, struct config **ret);
 
 /* `ferrule check [--fragment] [-c FILE] [--path.to.option=value ...]` and `ferrule options
  * [--markdown]`; argv[0] is the command's name. Both return the exit code: 0 good, 1 bad, 2 usage.

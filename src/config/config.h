@@ -379,6 +379,8 @@ struct config_problems {
 enum config_mode {
     CONFIG_RUN = 0,      /* everything, files and references too */
     CONFIG_FRAGMENT = 1, /* keys, types and values alone */
+    CONFIG_START = 2,    /* as CONFIG_RUN, but certificates and their keys are not read: what the
+                          * supervisor has to know, control reads them anyway */
 };
 
 /* Loads a file (NULL = none) and dotted flags ("--entryPoints.web.address=:80", which win), checks
@@ -402,8 +404,11 @@ struct result config_admin_socket(const char *file, const char *const *flags, ui
                                   char **ret, struct why *why);
 void config_free(struct config *config);
 /* For a process that only needs the rest: wipes API tokens and all else in `env`, the keys of
- * external accounts, and private keys. */
+ * external accounts, and private keys with their certificates. */
 void config_forget_secrets(struct config *config);
+/* For a process that has copies of them: frees the certificates of [[tls.certificates]] and the
+ * default one, and wipes their keys. Where they came from stays known. */
+void config_forget_certificates(struct config *config);
 void config_problems_free(struct config_problems *problems);
 /* "file:line:column: error: text" */
 void config_problem_print(const struct config_problem *problem, struct buf *out);

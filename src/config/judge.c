@@ -78,7 +78,7 @@ static bool judge_state(const struct judge *j, struct node *n)
         return n->bad = true;
     }
     bool names_follow = !s->option && s->first && s->first->any;
-    if (j->mode == CONFIG_RUN && s->later && !names_follow) {
+    if (j->mode != CONFIG_FRAGMENT && s->later && !names_follow) {
         problems_error(j->problems, n->key_at,
                        "%s is known, but its feature is not available in this version of ferrule",
                        tree_path(j->arena, n));

@@ -124,6 +124,7 @@ static struct config *build_config(struct load *l, const char *file)
         .root = {l->root, l->schema},
         .running = l->running,
         .top = l->top,
+        .without_pairs = l->mode == CONFIG_START,
     };
     config->memory = arena;
     config->file = file ? build_absolute(arena, ".", file) : "";
@@ -142,7 +143,8 @@ static struct config *build_config(struct load *l, const char *file)
     build_middlewares(&b);
     build_routers(&b);
     build_tls_hosts(&b);
-    build_cover(&b);
+    if (!b.without_pairs)
+        build_cover(&b);
     return config;
 }
 
@@ -161,7 +163,7 @@ static struct result load_all(struct load *l, const char *file, const char *cons
             flags_set(l->arena, l->root, flags[i], i, l->problems);
         judge_tree(l->arena, l->root, l->schema, l->mode, l->problems);
     }
-    if (l->root && l->mode == CONFIG_RUN) {
+    if (l->root && l->mode != CONFIG_FRAGMENT) {
         if (l->fixed)
             fixed_keep(l->arena, (struct place){l->root, l->schema}, l->top, l->fixed,
                        l->fixed_count, l->problems);
@@ -246,31 +248,34 @@ struct result config_admin_socket(const char *file, const char *const *flags, ui
     return r;
 }
 
+static void free_pair(struct config_certificate *c)
+{
+    if (!c)
+        return;
+    buf_free(&c->chain);
+    buf_wipe_free(&c->key);
+}
+
+void config_forget_certificates(struct config *config)
+{
+    for (uint32_t i = 0; i < config->certificate_count; i++)
+        free_pair(&config->certificates[i]);
+    free_pair(config->default_certificate);
+}
+
 void config_free(struct config *config)
 {
     if (!config)
         return;
+    config_forget_certificates(config);
     for (uint32_t i = 0; i < config->router_count; i++)
         rule_free(&config->routers[i].rule);
     for (uint32_t i = 0; i < config->tcp_router_count; i++)
         rule_free(&config->tcp_routers[i].rule);
-    for (uint32_t i = 0; i < config->certificate_count; i++) {
-        buf_free(&config->certificates[i].chain);
-        buf_wipe_free(&config->certificates[i].key);
-    }
-    for (uint32_t i = 0; i < config->transport_count; i++) {
-        struct config_certificate *c = config->transports[i].certificate;
-        if (c) {
-            buf_free(&c->chain);
-            buf_wipe_free(&c->key);
-        }
-    }
+    for (uint32_t i = 0; i < config->transport_count; i++)
+        free_pair(config->transports[i].certificate);
     for (uint32_t i = 0; i < config->roots_count; i++)
         buf_free(&config->roots[i].certs);
-    if (config->default_certificate) {
-        buf_free(&config->default_certificate->chain);
-        buf_wipe_free(&config->default_certificate->key);
-    }
     arena_destroy(config->memory);
 }
 
@@ -281,12 +286,6 @@ static void forget_text(const char *text)
         secret_wipe((char *)text, strlen(text));
 }
 
-static void forget_key(struct config_certificate *c)
-{
-    if (c)
-        buf_wipe_free(&c->key);
-}
-
 void config_forget_secrets(struct config *config)
 {
     for (uint32_t i = 0; i < config->resolver_count; i++) {
@@ -295,9 +294,7 @@ void config_forget_secrets(struct config *config)
         for (uint32_t k = 0; k < r->env_count; k++)
             forget_text(r->env[k].value);
     }
-    for (uint32_t i = 0; i < config->certificate_count; i++)
-        forget_key(&config->certificates[i]);
     for (uint32_t i = 0; i < config->transport_count; i++)
-        forget_key(config->transports[i].certificate);
-    forget_key(config->default_certificate);
+        free_pair(config->transports[i].certificate);
+    config_forget_certificates(config);
 }

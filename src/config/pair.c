@@ -195,7 +195,6 @@ static void judge(const struct work *w, const struct link *leaf)
 static bool use(struct work *w, struct pair *ret)
 {
     struct link *leaf = find_leaf(w);
-    struct why why;
     if (!leaf)
         return false;
     if (!result_is_ok(key_to_der(w->key, &ret->key))) {
@@ -203,8 +202,11 @@ static bool use(struct work *w, struct pair *ret)
         return false;
     }
     order_chain(w, leaf, &ret->chain);
+    buf_fit(&ret->chain);
     judge(w, leaf);
-    return result_is_ok(x509_parse(leaf->der, &ret->leaf, &why));
+    ret->leaf = leaf->cert;
+    leaf->cert = (struct x509){0};
+    return true;
 }
 
 bool pair_read(const struct pair_source *source, struct pair *ret)

@@ -7,6 +7,7 @@
 #include "control/snapshot_build.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@
 #endif
 
 #define SELF                   "/proc/self/exe"
-#define HOUSEKEEPING_S         600 /* at the latest; the wall clock may be set meanwhile */
+#define LARGE_BYTES            (256 << 10) /* memory that the kernel gives and gets back by itself */
+#define HOUSEKEEPING_S         600         /* at the latest; the wall clock may be set meanwhile */
 #define SUPERVISOR_MESSAGE_MAX 4096
 
 /* ---- the bridge -------------------------------------------------------------------------------
@@ -383,6 +385,14 @@ void control_generation_destroy(struct generation *g)
     free(g);
 }
 
+/* There are copies then. Much of what reading them took is free and lies between what is kept. */
+void control_use_files(struct control *c, struct config *config)
+{
+    cert_files_set(c->cert_files, config, c->reload.began_ns);
+    config_forget_certificates(config);
+    malloc_trim(0);
+}
+
 static struct result open_all(struct control *c, struct config *config, struct why *why)
 {
     int64_t now_s = clock_wall_s();
@@ -431,7 +441,7 @@ static struct result open_all(struct control *c, struct config *config, struct w
                                        .changed = publish_changes,
                                        .arg = c};
     c->cert_files = cert_files_create(&files);
-    cert_files_set(c->cert_files, config, c->reload.began_ns);
+    control_use_files(c, config);
     certificates_load_stores(c, NULL);
     (void)sweep_run(c, now_s); /* data is told of everything later */
     if (c->args->report_fd >= 0)
@@ -519,6 +529,7 @@ int control_run(const struct control_config *args)
                         .supervisor = {.fd = args->supervisor_fd, .ready = hear_supervisor}};
     struct why why = {{0}};
     log_init("control", LOG_LEVEL_INFO);
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
     c.reload.began_ns = clock_wall_ns();
     /* A terminal's Ctrl-C and a service manager's signal reach every process; the supervisor says
      * when to end. */

@@ -97,6 +97,8 @@ void control_tell_new_names(struct control *c);
 void control_plan_housekeeping(struct control *c);
 /* Prints problems to the log, one a line. */
 void control_log_problems(const struct config_problems *problems);
+/* Takes the certificates out of a configuration: they are served, and their files watched. */
+void control_use_files(struct control *c, struct config *config);
 /* Makes everything of a configuration but the upstreams' questions; takes it. */
 struct generation *control_generation_create(struct control *c, struct config *config);
 void control_generation_destroy(struct generation *g);

@@ -159,7 +159,9 @@ static char *make_identifier(const struct x509 *leaf)
     for (uint32_t i = 0; i < leaf->name_count; i++)
         buf_printf(&text, "%s%s", i ? "," : "", sorted[i]);
     free(sorted);
-    return buf_cstr(&text);
+    buf_put(&text, "", 1);
+    buf_fit(&text);
+    return (char *)text.ptr;
 }
 
 static void candidate_free(struct publish_candidate *c)
@@ -292,8 +294,8 @@ static struct result put_slot(struct publish_state *ps, enum publish_source sour
     c->origin = mem_strdup(origin);
     c->slot = mem_strdup(slot);
     c->identifier = make_identifier(&c->leaf);
-    buf_put_span(&c->chain, chain);
-    buf_put_span(&c->key, key);
+    c->chain = buf_copy(chain);
+    c->key = buf_copy(key);
     publish_state_drop(ps, slot);
     if (ps->count == ps->cap) {
         ps->cap = ps->cap ? ps->cap * 2 : 64;

@@ -112,7 +112,7 @@ static void use(struct control *c, struct config *config)
     staples_use(c->staples, config);
     if (!result_is_ok(certificates_load_default(c, &why)))
         log_error("the default certificate stays as it was: %s", why.text);
-    cert_files_set(c->cert_files, config, c->reload.began_ns);
+    control_use_files(c, config);
     scheduler_reload(c->scheduler, config, &c->now->resolvers);
     cert_admin_use(c->cert_admin, &c->now->resolvers);
     certificates_drop_stores(c, &old->resolvers); /* first: another store may have the same ones */

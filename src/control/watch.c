@@ -32,9 +32,9 @@ struct file {
 
 /* An entry of a folder that decides where a path leads: a link, a folder, the file. */
 struct point {
-    char *folder;
-    char *name; /* "" = every entry counts */
-    int wd;     /* -1 = the folder cannot be watched */
+    const char *folder; /* one of watch.folders */
+    char *name;         /* "" = every entry counts */
+    int wd;             /* -1 = the folder cannot be watched */
 };
 
 struct watch {
@@ -47,6 +47,8 @@ struct watch {
     uint32_t file_count;
     struct point *points; /* sorted by wd and name */
     uint32_t point_count, point_room;
+    char **folders; /* in the order of their points: most are in the same as the one before */
+    uint32_t folder_count;
     int *wds; /* sorted, each once */
     uint32_t wd_count;
 };
@@ -54,13 +56,23 @@ struct watch {
 /* ---- where paths lead -------------------------------------------------------------------------
  */
 
+static const char *keep_folder(struct watch *w, const char *folder)
+{
+    uint32_t n = w->folder_count;
+    if (n && strcmp(w->folders[n - 1], folder) == 0)
+        return w->folders[n - 1];
+    if ((n & (n - 1)) == 0) /* grow at each power of two */
+        w->folders = mem_grow(w->folders, (n ? 2 * n : 1) * sizeof *w->folders);
+    return w->folders[w->folder_count++] = mem_strdup(folder);
+}
+
 static void note(struct watch *w, const char *folder, const char *name)
 {
     if (w->point_count == w->point_room) {
         w->point_room = w->point_room ? 2 * w->point_room : 64;
         w->points = mem_grow(w->points, w->point_room * sizeof *w->points);
     }
-    w->points[w->point_count++] = (struct point){mem_strdup(folder), mem_strdup(name), -1};
+    w->points[w->point_count++] = (struct point){keep_folder(w, folder), mem_strdup(name), -1};
 }
 
 /* A path that is being followed. */
@@ -201,11 +213,13 @@ static int watch_folder(struct watch *w, const char *folder)
 
 static void drop_points(struct watch *w)
 {
-    for (uint32_t i = 0; i < w->point_count; i++) {
-        free(w->points[i].folder);
+    for (uint32_t i = 0; i < w->point_count; i++)
         free(w->points[i].name);
-    }
-    w->point_count = 0;
+    for (uint32_t i = 0; i < w->folder_count; i++)
+        free(w->folders[i]);
+    free(w->folders);
+    w->folders = NULL;
+    w->point_count = w->folder_count = 0;
 }
 
 static bool holds(const int *wds, uint32_t count, int wd)

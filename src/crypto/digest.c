@@ -2,6 +2,7 @@
 #include "crypto/digest.h"
 
 #include "base/must.h"
+#include "base/secret.h"
 
 #include <wolfssl/options.h>
 
@@ -112,7 +113,7 @@ static struct result get_text(struct span text, bool url, struct buf *out)
 {
     size_t start = out->len, digits = 0, pads = 0;
     uint32_t acc = 0;
-    buf_reserve(out, text.len / 4 * 3 + 3);
+    uint8_t *to = buf_reserve(out, text.len / 4 * 3 + 3);
     for (size_t i = 0; i < text.len; i++) {
         uint8_t c = text.ptr[i];
         if (!url && (c == ' ' || c == '\t' || c == '\r' || c == '\n'))
@@ -126,7 +127,9 @@ static struct result get_text(struct span text, bool url, struct buf *out)
             goto bad;
         acc = acc << 6 | (uint32_t)d;
         if (++digits % 4 == 0) {
-            buf_put_be(out, acc & 0xffffff, 3);
+            *to++ = (uint8_t)(acc >> 16);
+            *to++ = (uint8_t)(acc >> 8);
+            *to++ = (uint8_t)acc;
             acc = 0;
         }
     }
@@ -135,13 +138,14 @@ static struct result get_text(struct span text, bool url, struct buf *out)
         goto bad;
     if ((rest == 2 && acc & 15) || (rest == 3 && acc & 3))
         goto bad;
+    out->len = (size_t)(to - out->ptr);
     if (rest == 2)
         buf_put_be(out, acc >> 4, 1);
     if (rest == 3)
         buf_put_be(out, acc >> 2, 2);
     return result_ok();
 bad:
-    out->len = start;
+    secret_wipe(out->ptr + start, (size_t)(to - out->ptr) - start);
     return result_fail(ERR_FORMAT);
 }
 

@@ -211,7 +211,7 @@ static uint32_t bit_length(struct span number)
 static struct result read_spki(struct span whole, struct x509 *x)
 {
     struct span in, alg, oid, curve, bits, numbers, n;
-    buf_put_span(&x->spki, whole);
+    x->spki = buf_copy(whole);
     TRY(der_get(&whole, DER_SEQUENCE, &in));
     TRY(der_get(&in, DER_SEQUENCE, &alg));
     TRY(der_get(&alg, DER_OID, &oid));
@@ -289,9 +289,9 @@ static struct result read_extension(struct span oid, struct span value, struct x
         return read_aia(value, x);
     if (span_eq(oid, oid_aki)) {
         TRY(der_get(&value, DER_SEQUENCE, &list));
-        if (der_is(list, DER_CONTEXT(0)) && x->aki.len == 0) {
+        if (der_is(list, DER_CONTEXT(0)) && !x->aki.ptr) {
             TRY(der_any(&list, NULL, &v, NULL));
-            buf_put_span(&x->aki, v);
+            x->aki = buf_copy(v);
         }
     }
     if (span_eq(oid, oid_basic_constraints)) {
@@ -341,7 +341,7 @@ static struct result read_serial(struct span *in, struct x509 *x)
     if (serial.len == 0 || serial.len > (sizeof x->serial - 1) / 2)
         return result_fail(ERR_FORMAT);
     struct buf hex = {0};
-    buf_put_span(&x->serial_der, serial);
+    x->serial_der = buf_copy(serial);
     hex_put(&hex, serial);
     memcpy(x->serial, buf_cstr(&hex), hex.len + 1);
     buf_free(&hex);
@@ -399,6 +399,14 @@ static struct result split(struct span der, struct span *ret_tbs)
     return der.len || all.len ? result_fail(ERR_FORMAT) : result_ok();
 }
 
+/* A configuration may have very many certificates: no room to spare. */
+static char *kept_text(struct buf *text)
+{
+    buf_put(text, "", 1);
+    buf_fit(text);
+    return (char *)text->ptr;
+}
+
 struct result x509_parse(struct span der, struct x509 *ret, struct why *why)
 {
     struct span tbs;
@@ -408,9 +416,9 @@ struct result x509_parse(struct span der, struct x509 *ret, struct why *why)
     if (result_is_ok(r))
         r = read_tbs(tbs, &x, &t);
     buf_free(&t.subject_cn);
-    x.subject = buf_cstr(&t.subject);
-    x.issuer = buf_cstr(&t.issuer);
-    x.issuer_cn = buf_cstr(&t.issuer_cn);
+    x.subject = kept_text(&t.subject);
+    x.issuer = kept_text(&t.issuer);
+    x.issuer_cn = kept_text(&t.issuer_cn);
     if (!result_is_ok(r)) {
         x509_free(&x);
         if (r.code == ERR_TOO_LARGE)

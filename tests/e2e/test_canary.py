@@ -13,7 +13,7 @@ import pytest
 from lib import config
 from lib.cloudflare import Cloudflare
 from lib.httpservice import Answer
-from lib.memory import forms_of, found_beside, found_in, found_in_memory
+from lib.memory import forms_of, found_beside, found_in, found_in_memory, private_scalar
 from lib.proc import PATIENCE_S, HarnessError, descendants, free_port, wait_until
 
 KEEPERS = {  # secret -> processes that may hold it; a provider's: one child alone, and not the others
@@ -35,12 +35,6 @@ def random_token():
 
 def random_key():
     return base64.b64encode(os.urandom(32)).decode()
-
-
-def private_scalar(der):
-    """Of an EC P-256 key (SEC 1 or PKCS #8)."""
-    at = der.index(b"\x02\x01\x01\x04\x20") + 5
-    return der[at:at + 32]
 
 
 class World:

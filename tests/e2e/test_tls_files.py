@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates in files: taken up when they change, without a reload, however they are replaced."""
 
+import base64
 import hashlib
 import os
 import shutil
@@ -10,6 +11,7 @@ import threading
 import pytest
 
 from lib import config
+from lib.memory import forms_of, found_in_memory, private_scalar
 from lib.proc import free_port, wait_until
 from lib.tls import s_client
 
@@ -155,6 +157,28 @@ def test_a_reload_changes_which_files_are_watched(ferrule, origin, authority, fo
     two.rename(fresh)
     wait_until(lambda: shown(proxy, "two.test") == digest(fresh), "the changed file")
     assert shown(proxy, "one.test") == default
+
+
+def test_a_bad_pair_is_refused_at_the_start(ferrule, origin, authority):
+    """The process that reads certificates is not the one that starts: what is wrong with them ends both."""
+    one, two = authority.issue("one.test"), authority.issue("two.test")
+    bad = f'[[tls.certificates]]\ncertFile = "{one.cert_file}"\nkeyFile = "{two.key_file}"\n'
+    proxy = ferrule.https(origin, certificates=[one], extra=bad, start=False)
+    result = proxy.cli("run")
+    said = result.stdout + result.stderr
+    assert result.returncode == 1 and said.count("does not belong to the certificate") == 1, said
+    proxy.write_config(proxy.config_file.read_text().replace(bad, ""))
+    proxy.start()
+    assert shown(proxy, "one.test") == digest(one)
+
+
+def test_the_supervisor_holds_no_key(ferrule, origin, authority, folder):
+    """Only who looks after a pair's files and who serves with them do."""
+    pair = Pair(folder / "pair", authority.issue(HOST))
+    der = base64.b64decode("".join(pair.key_file.read_text().strip().splitlines()[1:-1]))
+    secrets = {"TLS key": forms_of(private_scalar(der))}
+    proxy = ferrule.https(origin, certificates=[pair])
+    assert found_in_memory(proxy.pid_of("control"), secrets) and not found_in_memory(proxy.process.pid, secrets)
 
 
 def test_many_files_at_once_under_load(ferrule, origin, authority, folder):

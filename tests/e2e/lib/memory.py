@@ -30,6 +30,12 @@ def forms_of(secret):
     return forms
 
 
+def private_scalar(der):
+    """Of an EC P-256 key (SEC 1 or PKCS #8)."""
+    at = der.index(b"\x02\x01\x01\x04\x20") + 5
+    return der[at:at + 32]
+
+
 def _pages(pid, begin, end):
     """(begin, end) of what is there of an area of memory."""
     with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:

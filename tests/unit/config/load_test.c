@@ -248,9 +248,41 @@ static void reads_certificates(void **state)
     assert_true(result_is_ok(x509_check_key(&leaf, key, &why)));
     assert_non_null(c->default_certificate);
     assert_true(c->default_certificate->key.len > 0);
+    config_forget_certificates(c);
+    assert_null(c->certificates[0].chain.ptr);
+    assert_null(c->certificates[0].key.ptr);
+    assert_null(c->default_certificate->key.ptr);
+    assert_string_equal(c->certificates[0].cert_file,
+                        TEST_SOURCE_ROOT "/tests/fixtures/certs/a.crt");
     key_free(key);
     x509_free(&leaf);
     config_free(c);
+}
+
+/* The supervisor's: not even whether the files are there is looked at. */
+static void starts_without_certificates(void **state)
+{
+    static const char *const flags[] = {
+        "--entryPoints.web.address=127.0.0.1:8080",
+        "--tls.certificates[0].certFile=/nonexistent/a.crt",
+        "--tls.certificates[0].keyFile=/nonexistent/a.key",
+        "--tls.stores.default.defaultCertificate.certFile=/nonexistent/a.crt",
+        "--tls.stores.default.defaultCertificate.keyFile=/nonexistent/a.key",
+    };
+    struct config_problems problems = {0};
+    struct config *c = NULL;
+    assert_true(result_is_ok(config_load(NULL, flags, 5, CONFIG_START, &c, &problems)));
+    assert_int_equal(problems.count, 0);
+    assert_int_equal(c->entrypoint_count, 1);
+    assert_int_equal(c->certificate_count, 1);
+    assert_string_equal(c->certificates[0].cert_file, "/nonexistent/a.crt");
+    assert_int_equal(c->certificates[0].chain.len + c->certificates[0].key.len, 0);
+    assert_non_null(c->default_certificate);
+    config_forget_secrets(c);
+    config_free(c);
+    assert_false(result_is_ok(config_load(NULL, flags, 5, CONFIG_RUN, &c, &problems)));
+    assert_int_equal(problems.errors, 4);
+    config_problems_free(&problems);
 }
 
 static void flags_win(void **state)
@@ -309,5 +341,5 @@ static void fragments_need_nothing(void **state)
 UNIT_TESTS(cmocka_unit_test(fills_in_defaults), cmocka_unit_test(takes_what_is_written),
            cmocka_unit_test(builds_redirections), cmocka_unit_test(builds_resolvers),
            cmocka_unit_test(builds_propagation), cmocka_unit_test(reads_certificates),
-           cmocka_unit_test(flags_win), cmocka_unit_test(shows_no_secret),
-           cmocka_unit_test(fragments_need_nothing))
+           cmocka_unit_test(starts_without_certificates), cmocka_unit_test(flags_win),
+           cmocka_unit_test(shows_no_secret), cmocka_unit_test(fragments_need_nothing))
