@@ -80,7 +80,7 @@ struct result certificates_put_acme(struct control *c, const struct store_cert *
     if (result_is_ok(r))
         scheduler_know(c->scheduler, cert, added->leaf.not_before_s, added->leaf.not_after_s,
                        added->id, ari_id_of(added, id));
-    if (result_is_ok(r))
+    if (result_is_ok(r) && !added->before)
         r = use_generated(c, slot, why);
     free(slot);
     key_free(key);
@@ -88,6 +88,14 @@ struct result certificates_put_acme(struct control *c, const struct store_cert *
     buf_free(&chain);
     buf_wipe_free(&der);
     return r;
+}
+
+void certificates_release(struct control *c, struct publish_candidate *candidate)
+{
+    struct why why;
+    publish_state_release(c->certificates, candidate);
+    if (!result_is_ok(use_generated(c, candidate->slot, &why)))
+        log_error("the default certificate stays as it was: %s", why.text);
 }
 
 void certificates_load_store(struct control *c, struct store *store)

@@ -94,6 +94,8 @@ void control_generation_destroy(struct generation *g);
 struct result certificates_put_acme(struct control *c, const struct store_cert *cert,
                                     struct why *why);
 void certificates_load_store(struct control *c, struct store *store);
+/* One that waited for its first OCSP answer takes its place. */
+void certificates_release(struct control *c, struct publish_candidate *candidate);
 /* Where publish_state has what a resolver has for this set of names. The caller frees it. */
 char *certificates_slot(const char *resolver, const char *const *names, uint32_t count);
 /* All stores; `but` those of the generation before are left out (NULL = none). */
