@@ -286,7 +286,7 @@ static void run_table(uint32_t number)
 {
     bool is_default;
     struct span name = span_str(hosts[number * 1571 % name_count]);
-    must(table_select(reader, name, (struct span){NULL, 0}, true, true, &is_default));
+    must(table_select(reader, name, (struct span){NULL, 0}, true, true, &is_default, NULL));
     must(!is_default);
 }
 

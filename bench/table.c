@@ -62,7 +62,7 @@ static double lookup_cycles(struct bridge_reader *r, uint64_t names, bool miss)
         reader_online(r);
         uint64_t from = CYCLES();
         for (int i = 0; i < BATCH; i++)
-            must(table_select(r, spans[i], (struct span){NULL, 0}, true, true, &is_default));
+            must(table_select(r, spans[i], (struct span){NULL, 0}, true, true, &is_default, NULL));
         uint64_t spent = CYCLES() - from;
         reader_offline(r);
         must(is_default == miss);

@@ -30,8 +30,8 @@ static void look_around(struct bridge_reader *r)
     reader_online(r);
     for (size_t i = 0; i < 4; i++) {
         bool is_default;
-        const struct table_cert *c =
-            table_select(r, span_str(names[i]), span_str("192.0.2.1"), true, i & 1, &is_default);
+        const struct table_cert *c = table_select(r, span_str(names[i]), span_str("192.0.2.1"),
+                                                  true, i & 1, &is_default, NULL);
         must(!c || (c->id && c->key.len && c->chain.len > 3));
     }
     must(reader_ticket_keys(r)->count <= TICKET_KEY_COUNT);

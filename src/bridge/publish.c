@@ -57,6 +57,27 @@ void publish_name(struct buf *out, struct span name, uint64_t ecdsa, uint64_t rs
     wire_end(out, mark);
 }
 
+void publish_warm_name(struct buf *out, struct span name, uint64_t ecdsa, uint64_t rsa,
+                       uint64_t tag)
+{
+    must(name.len && name.len <= PUBLISH_NAME_MAX && (ecdsa || rsa) && tag);
+    size_t mark = wire_begin(out, WIRE_WARM_NAME);
+    buf_put_be(out, ecdsa, 8);
+    buf_put_be(out, rsa, 8);
+    buf_put_be(out, tag, 8);
+    wire_put_span(out, name);
+    wire_end(out, mark);
+}
+
+void publish_cold_name(struct buf *out, struct span name, uint64_t tag)
+{
+    must(name.len && name.len <= PUBLISH_NAME_MAX && tag);
+    size_t mark = wire_begin(out, WIRE_COLD_NAME);
+    buf_put_be(out, tag, 8);
+    wire_put_span(out, name);
+    wire_end(out, mark);
+}
+
 void publish_name_remove(struct buf *out, struct span name)
 {
     must(name.len <= PUBLISH_NAME_MAX);
@@ -138,4 +159,21 @@ void publish_fence(struct buf *out, uint64_t number)
     size_t mark = wire_begin(out, WIRE_FENCE);
     buf_put_be(out, number, 8);
     wire_end(out, mark);
+}
+
+struct result publish_hear(struct span in, struct publish_heard *ret, size_t *ret_used)
+{
+    struct wire_message m;
+    struct publish_heard heard = {0};
+    TRY(wire_next(in, &m, ret_used));
+    struct reader body = reader_of(m.body);
+    if (m.type == WIRE_FENCE)
+        heard.fence = reader_u64(&body);
+    else if (m.type == WIRE_WANTED)
+        heard.wanted = wire_get_span(&body);
+    if (body.bad || body.left || heard.wanted.len > PUBLISH_NAME_MAX ||
+        (!heard.fence && !heard.wanted.len))
+        return result_fail(ERR_FORMAT);
+    *ret = heard;
+    return result_ok();
 }

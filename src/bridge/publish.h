@@ -62,6 +62,15 @@ void publish_staple(struct buf *out, uint64_t id, struct span response, int64_t 
  * PUBLISH_NAME_DEFAULT; lower case. ecdsa, rsa: ids given before by publish_cert(), 0 = none (not
  * both 0). Insert or replace, at once for every hello that comes after. */
 void publish_name(struct buf *out, struct span name, uint64_t ecdsa, uint64_t rsa, uint32_t flags);
+/* As publish_name(), for a name whose certificates are in a store as well: of these names the
+ * workers keep only so many as the snapshot says (store_keep); the others become cold again.
+ * tag: not 0; another one when the store has other certificates for the name. */
+void publish_warm_name(struct buf *out, struct span name, uint64_t ecdsa, uint64_t rsa,
+                       uint64_t tag);
+/* The store has certificates for this name: a worker whose client asks for it asks control
+ * (publish_heard()) and lets the client wait. What the workers have of the name with the same tag
+ * stays. */
+void publish_cold_name(struct buf *out, struct span name, uint64_t tag);
 /* Nothing happens when it is not there. */
 void publish_name_remove(struct buf *out, struct span name);
 void publish_ticket_keys(struct buf *out, const struct ticket_keys *keys);
@@ -88,9 +97,19 @@ void publish_http_challenge_remove(struct buf *out, struct span token);
 /* name: as hellos bring it, lower case. chain, key: as in publish_cert; an ECDSA certificate. */
 void publish_tls_challenge(struct buf *out, struct span name, struct span chain, struct span key);
 void publish_tls_challenge_remove(struct buf *out, struct span name);
-/* Comes back through the bridge socket, as 8 bytes (big-endian), when everything before it in the
- * stream holds for every lookup of every worker. number: not 0, larger than the one before. */
+/* Comes back through the bridge socket when everything before it in the stream holds for every
+ * lookup of every worker. number: not 0, larger than the one before. */
 void publish_fence(struct buf *out, uint64_t number);
+
+/* What comes back from the data process. */
+struct publish_heard {
+    uint64_t fence;     /* a fence, else 0 */
+    struct span wanted; /* a cold name that a client waits for: publish_warm_name() or
+                           publish_name_remove() answers; inside the bytes that were given */
+};
+/* The first message in `in`. ret_used: its bytes. ERR_AGAIN: incomplete. ERR_FORMAT, ERR_VERSION.
+ */
+struct result publish_hear(struct span in, struct publish_heard *ret, size_t *ret_used);
 
 /* ---- data side: the publisher thread ------------------------------------------------------- */
 
@@ -106,7 +125,8 @@ void publisher_destroy(struct publisher *p);
 /* Called by a worker's thread before its loop; registers it with RCU, offline. worker: 0 up to
  * the count of publisher_create(), each once. wake_fd is an eventfd (or -1) that the publisher
  * writes to when something this worker should look at was published: a snapshot, the end of a
- * sync, a server's state. Certificates and ticket keys are looked up when they are needed. */
+ * sync, a server's state, an answer to reader_ask(). Other certificates and ticket keys are looked
+ * up when they are needed. */
 struct bridge_reader;
 struct bridge_reader *reader_join(struct publisher *p, uint32_t worker, int wake_fd);
 /* By the same thread; it gave up every pin. The caller may close wake_fd afterwards. */
@@ -123,8 +143,13 @@ struct result publisher_feed(struct publisher *p, struct span in, size_t *ret_us
 void publisher_reset_stream(struct publisher *p);
 /* True once the first complete sync has been applied: workers may accept. Any thread. */
 bool publisher_is_ready(const struct publisher *p);
-/* The last fence of this stream, for the publisher's own thread to send back; 0 = none. */
+/* The last fence of this stream, for the publisher's own thread to send back with publish_fence();
+ * 0 = none. */
 uint64_t publisher_fence(const struct publisher *p);
+/* Appends what workers have asked control for since the last call: each name once in
+ * PUBLISH_ASK_AGAIN_MS. out NULL: nobody can be asked; workers ask again after the next sync. */
+#define PUBLISH_ASK_AGAIN_MS 250
+void publisher_take_asked(struct publisher *p, struct buf *out);
 /* The newest snapshot, for the publisher's own thread until the next publisher_feed(); NULL before
  * the first. */
 const struct snapshot *publisher_snapshot(const struct publisher *p);
@@ -135,6 +160,7 @@ void publisher_collect(struct publisher *p);
 
 struct publisher_counts {
     uint64_t names, certs;
+    uint64_t warm; /* names that can become cold again */
     uint64_t challenges;
     uint64_t snapshots; /* alive: the current one, and old ones that exchanges still pin */
     uint64_t dead;      /* objects that wait for publisher_collect() */
@@ -177,10 +203,23 @@ struct span table_staple(const struct table_cert *cert, int64_t now_s);
  * Among two for one name: ECDSA when the client can verify it, else RSA; when it can verify
  * neither, what there is. *ret_default tells that only the default matched. NULL: nothing matches
  * and no default was published (control always publishes one in its first sync).
+ * ret_cold: gets the name in the table, exact or wildcard, when that is a cold one: then NULL is
+ * returned. Else it is empty. NULL: cold names are taken for names that are not there.
  * Valid until offline/quiescent; a TLS session that lives longer copies it. */
 const struct table_cert *table_select(struct bridge_reader *r, struct span name,
-                                      struct span local_ip, bool ecdsa, bool rsa,
-                                      bool *ret_default);
+                                      struct span local_ip, bool ecdsa, bool rsa, bool *ret_default,
+                                      struct span *ret_cold);
+/* Is this name of the table cold still? */
+bool reader_is_cold(struct bridge_reader *r, struct span name);
+/* Asks control for a cold name, of 1 to PUBLISH_NAME_MAX bytes. The caller wakes the publisher's
+ * thread. False: too many questions stand there already. */
+bool reader_ask(struct bridge_reader *r, struct span name);
+/* Changes when a name that was asked for is not cold any more; `stream` when what was asked before
+ * is not answered any more. The worker is woken by its wake_fd. */
+struct reader_answers {
+    uint32_t count, stream;
+};
+struct reader_answers reader_answers(struct bridge_reader *r);
 /* What a CA that comes with this token wants to hear (RFC 8555 section 8.3), or NULL. Valid as
  * above. */
 struct http_challenge {

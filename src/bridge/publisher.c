@@ -2,6 +2,7 @@
 /* The publisher's side of publish.h: decodes, applies, frees. */
 #include "bridge/publisher.h"
 
+#include "base/clock.h"
 #include "base/must.h"
 #include "bridge/wire.h"
 
@@ -169,6 +170,7 @@ static struct result apply_sync_end(struct publisher *p, struct reader *in)
     table_sweep(p->table, &p->pen);
     answers_sweep(p->answers, &p->pen);
     __atomic_store_n(&p->ready, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&p->ask_stream, p->ask_stream + 1, __ATOMIC_RELEASE);
     p->wake_wanted = true;
     return result_ok();
 }
@@ -182,6 +184,7 @@ static struct result apply_snapshot(struct publisher *p, struct reader *in)
         return result_fail(ERR_FORMAT);
     }
     p->last_version = s->version;
+    table_keep_warm(p->table, s->store_keep ? s->store_keep : UINT32_MAX, &p->pen);
     struct published *n = published_create(p, s), *old = p->current;
     take_early(p, n);
     rcu_store(&p->current, n);
@@ -239,6 +242,26 @@ static struct result apply_name(struct publisher *p, struct reader *in)
         return result_fail(ERR_FORMAT);
     struct result r = table_put_name(p->table, name, ecdsa, rsa, &p->pen);
     return result_is_ok(r) ? r : result_fail(ERR_FORMAT);
+}
+
+static struct result apply_warm_name(struct publisher *p, struct reader *in)
+{
+    uint64_t ecdsa = reader_u64(in), rsa = reader_u64(in), tag = reader_u64(in);
+    struct span name = wire_get_span(in);
+    if (!is_whole(in) || !name.len || name.len > PUBLISH_NAME_MAX || (!ecdsa && !rsa) || !tag)
+        return result_fail(ERR_FORMAT);
+    struct result r = table_put_warm(p->table, name, ecdsa, rsa, tag, &p->pen);
+    return result_is_ok(r) ? r : result_fail(ERR_FORMAT);
+}
+
+static struct result apply_cold_name(struct publisher *p, struct reader *in)
+{
+    uint64_t tag = reader_u64(in);
+    struct span name = wire_get_span(in);
+    if (!is_whole(in) || !name.len || name.len > PUBLISH_NAME_MAX || !tag)
+        return result_fail(ERR_FORMAT);
+    table_put_cold(p->table, name, tag, &p->pen);
+    return result_ok();
 }
 
 static struct result apply_name_remove(struct publisher *p, struct reader *in)
@@ -381,9 +404,14 @@ static struct result apply(struct publisher *p, const struct wire_message *m)
         [WIRE_TLS_CHALLENGE_REMOVE] = apply_tls_challenge_remove,
         [WIRE_FENCE] = apply_fence,
         [WIRE_STAPLE] = apply_staple,
+        [WIRE_WARM_NAME] = apply_warm_name,
+        [WIRE_COLD_NAME] = apply_cold_name,
+        [WIRE_TYPE_END] = NULL,
     };
     struct reader in = reader_of(m->body);
-    must(m->type < sizeof appliers / sizeof *appliers && appliers[m->type]);
+    must(m->type < sizeof appliers / sizeof *appliers);
+    if (!appliers[m->type]) /* one that only we say */
+        return result_fail(ERR_FORMAT);
     bool was_online = rcu_is_online(); /* only where a test's one thread is everybody */
     rcu_online();
     struct result r = appliers[m->type](p, &in);
@@ -428,20 +456,82 @@ static struct result feed(struct publisher *p, struct span in, size_t *done, str
     }
 }
 
+/* Workers look again when a name that they wait for has changed. */
+static void look_for_answers(struct publisher *p)
+{
+    uint32_t now = table_answers(p->table);
+    if (now == p->answers_seen)
+        return;
+    p->answers_seen = now;
+    __atomic_store_n(&p->answered, p->answered + 1, __ATOMIC_RELEASE);
+    p->wake_wanted = true;
+}
+
 struct result publisher_feed(struct publisher *p, struct span in, size_t *ret_used, struct why *why)
 {
     size_t done = 0;
     rcu_join();
     struct result r = feed(p, in, &done, why);
     rcu_leave();
+    look_for_answers(p);
     if (p->wake_wanted)
         wake_all(p);
     *ret_used = done;
     return r;
 }
 
+/* ---- what workers ask for ------------------------------------------------------------------- */
+
+static uint64_t now_ms(void)
+{
+    return clock_now_ns() / NS_PER_MS;
+}
+
+static void take_one(struct publisher *p, struct span name, struct buf *out)
+{
+    if (!out)
+        return;
+    enum table_ask what = table_ask(p->table, name, now_ms(), PUBLISH_ASK_AGAIN_MS);
+    if (what == TABLE_ASK_NOW) {
+        size_t mark = wire_begin(out, WIRE_WANTED);
+        wire_put_span(out, name);
+        wire_end(out, mark);
+    } else if (what == TABLE_ASK_OVER) { /* between the lookup and the question */
+        __atomic_store_n(&p->answered, p->answered + 1, __ATOMIC_RELEASE);
+        p->wake_wanted = true;
+    }
+}
+
+void publisher_take_asked(struct publisher *p, struct buf *out)
+{
+    bool joined = false, was_online = rcu_is_online(); /* as in apply() */
+    pthread_mutex_lock(&p->lock);
+    for (uint32_t i = 0; i < p->workers; i++) {
+        struct asks *a = p->readers[i] ? &p->readers[i]->asks : NULL;
+        uint32_t put = a ? __atomic_load_n(&a->put, __ATOMIC_ACQUIRE) : 0;
+        if (!a || a->taken == put)
+            continue;
+        if (!joined) {
+            rcu_join();
+            rcu_online();
+        }
+        joined = true;
+        for (uint32_t at = a->taken; at != put; at++)
+            take_one(p, span_of(a->slots[at % ASKS_MAX].name, a->slots[at % ASKS_MAX].len), out);
+        __atomic_store_n(&a->taken, put, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (joined && !was_online)
+        rcu_offline();
+    if (joined)
+        rcu_leave();
+    if (p->wake_wanted)
+        wake_all(p);
+}
+
 void publisher_reset_stream(struct publisher *p)
 {
+    table_forget_asks(p->table);
     p->stream++;
     p->last_version = p->fence = 0;
     p->in_sync = false;
@@ -481,6 +571,7 @@ struct publisher_counts publisher_count(const struct publisher *p)
     struct publisher_counts c = {
         .names = table_names(p->table),
         .certs = table_certs(p->table),
+        .warm = table_warm(p->table),
         .challenges = answers_count(p->answers),
         .dead = p->pen.count,
         .snapshots = p->current != NULL,

@@ -49,9 +49,21 @@ struct early_server {
     struct server_state state;
 };
 
+/* Names that a worker asks for: it puts, the publisher takes. A power of two. */
+#define ASKS_MAX 256u
+struct asks {
+    _Alignas(64) uint32_t put;
+    _Alignas(64) uint32_t taken;
+    struct {
+        uint8_t len;
+        uint8_t name[PUBLISH_NAME_MAX];
+    } slots[ASKS_MAX];
+};
+
 struct bridge_reader {
     struct publisher *publisher;
     uint32_t worker;
+    struct asks asks;
 };
 
 struct publisher {
@@ -61,6 +73,8 @@ struct publisher {
     struct published *current;
     struct ticket_slot *tickets;
     bool ready;
+    uint32_t answered;   /* grows when names that were asked for are not cold any more */
+    uint32_t ask_stream; /* grows when what was asked is not answered any more */
     uint32_t workers;
 
     /* the publisher's own */
@@ -68,6 +82,7 @@ struct publisher {
     struct published *old;
     uint64_t stream, last_version, fence;
     bool in_sync, wake_wanted;
+    uint32_t answers_seen; /* of the table */
     struct early_server *early;
     size_t early_count, early_cap;
 

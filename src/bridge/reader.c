@@ -8,9 +8,11 @@
 struct bridge_reader *reader_join(struct publisher *p, uint32_t worker, int wake_fd)
 {
     must(worker < p->workers);
-    struct bridge_reader *r = mem_zalloc(sizeof *r);
-    r->publisher = p;
+    struct bridge_reader *r = aligned_alloc(_Alignof(struct bridge_reader), sizeof *r);
+    must(r);
     r->worker = worker;
+    r->asks.put = r->asks.taken = 0;
+    r->publisher = p;
     pthread_mutex_lock(&p->lock);
     must(!p->readers[worker]);
     p->readers[worker] = r;
@@ -78,10 +80,35 @@ void reader_unpin(struct bridge_reader *r, const struct snapshot *s)
 }
 
 const struct table_cert *table_select(struct bridge_reader *r, struct span name,
-                                      struct span local_ip, bool ecdsa, bool rsa, bool *ret_default)
+                                      struct span local_ip, bool ecdsa, bool rsa, bool *ret_default,
+                                      struct span *ret_cold)
 {
     must(rcu_is_online());
-    return table_find_best(r->publisher->table, name, local_ip, ecdsa, rsa, ret_default);
+    return table_find_best(r->publisher->table, name, local_ip, ecdsa, rsa, ret_default, ret_cold);
+}
+
+bool reader_is_cold(struct bridge_reader *r, struct span name)
+{
+    must(rcu_is_online());
+    return table_is_cold(r->publisher->table, name);
+}
+
+bool reader_ask(struct bridge_reader *r, struct span name)
+{
+    struct asks *a = &r->asks;
+    must(name.len && name.len <= PUBLISH_NAME_MAX);
+    if (a->put - __atomic_load_n(&a->taken, __ATOMIC_ACQUIRE) == ASKS_MAX)
+        return false;
+    a->slots[a->put % ASKS_MAX].len = (uint8_t)name.len;
+    memcpy(a->slots[a->put % ASKS_MAX].name, name.ptr, name.len);
+    __atomic_store_n(&a->put, a->put + 1, __ATOMIC_RELEASE);
+    return true;
+}
+
+struct reader_answers reader_answers(struct bridge_reader *r)
+{
+    return (struct reader_answers){__atomic_load_n(&r->publisher->answered, __ATOMIC_ACQUIRE),
+                                   __atomic_load_n(&r->publisher->ask_stream, __ATOMIC_ACQUIRE)};
 }
 
 const struct http_challenge *reader_http_challenge(struct bridge_reader *r, struct span token)

@@ -252,6 +252,8 @@ static void code_head(struct coder *c, struct snapshot *s)
 {
     code_u64(c, &s->version);
     code_u32(c, &s->conns_per_worker);
+    code_u32(c, &s->store_keep);
+    code_u32(c, &s->store_wait_ms);
 #define CODE(type, member, counter, wire_bytes) code_u32(c, &s->counter);
     ARRAYS(CODE)
 #undef CODE

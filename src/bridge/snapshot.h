@@ -242,6 +242,8 @@ struct snapshot {
     uint64_t version; /* grows with each one control publishes */
     void *owner;      /* the bridge's own mark on what it published; NULL in control */
     uint32_t conns_per_worker;
+    uint32_t store_keep;    /* names that may be warm at once; 0 = any number */
+    uint32_t store_wait_ms; /* how long a hello waits for a cold name */
     struct snap_access access;
     struct snap_metrics metrics;
     struct snap_access_header *access_headers;

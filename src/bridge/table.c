@@ -135,9 +135,14 @@ static void ids_remove(struct ids *m, struct cert *c)
 
 struct node {
     struct cds_lfht_node link;
-    struct cert *ecdsa, *rsa; /* constant once linked, as is the name */
+    struct cert *ecdsa, *rsa; /* constant once linked, as are tag and name; both NULL: cold */
+    uint64_t tag;             /* of what a store has for the name; 0 = nothing */
     struct rcu_dead dead;
-    uint32_t mark; /* the publisher's; readers do not look at it */
+    uint32_t mark;     /* the publisher's, as the next two; readers do not look at them */
+    uint32_t warm_at;  /* place among the warm ones, + 1; 0 = not warm */
+    uint32_t asked_ms; /* when control was asked for it, low bits; 0 = never */
+    uint16_t asked_in; /* table.stream then */
+    uint8_t used;      /* a reader's mark: it was looked up */
     uint8_t len;
     uint8_t name[];
 };
@@ -147,7 +152,16 @@ struct table {
     uint64_t seed, buckets, names;
     uint32_t mark;
     struct ids ids;
+    struct node **warm; /* in no order; the hand points at the next to be looked at */
+    uint32_t warm_count, warm_cap, warm_max, hand;
+    uint16_t stream; /* what was asked in another one does not count */
+    uint32_t answers;
 };
+
+static bool is_cold(const struct node *n)
+{
+    return !n->ecdsa && !n->rsa;
+}
 
 /* Folds 8 bytes at a time: names are short and hashed on the path of every handshake. */
 static uint64_t fold(uint64_t a, uint64_t b)
@@ -203,6 +217,7 @@ struct result table_create(uint64_t expected_names, struct table **ret)
     struct table *t = mem_zalloc(sizeof *t);
     t->seed = rand_u64();
     t->buckets = BUCKETS_MIN;
+    t->warm_max = UINT32_MAX;
     while (t->buckets < expected_names && t->buckets < BUCKETS_MAX)
         t->buckets *= 2;
     /* No automatic resize: a bulk insert outruns its thread, and lookups degrade 100 times. */
@@ -228,8 +243,34 @@ static void drop_cert(struct table *t, struct cert *c, struct rcu_pen *pen)
     rcu_retire(pen, &c->dead, cert_destroy);
 }
 
+/* ---- warm names ---------------------------------------------------------------------------- */
+
+static void warm_add(struct table *t, struct node *n)
+{
+    if (t->warm_count == t->warm_cap) {
+        t->warm_cap = t->warm_cap ? 2 * t->warm_cap : 256;
+        t->warm = mem_grow(t->warm, t->warm_cap * sizeof *t->warm);
+    }
+    t->warm[t->warm_count++] = n;
+    n->warm_at = t->warm_count;
+    n->used = 1; /* somebody waits for it */
+}
+
+static void warm_remove(struct table *t, struct node *n)
+{
+    if (!n->warm_at)
+        return;
+    struct node *last = t->warm[--t->warm_count];
+    t->warm[n->warm_at - 1] = last;
+    last->warm_at = n->warm_at;
+    n->warm_at = 0;
+}
+
 static void drop_node(struct table *t, struct node *n, struct rcu_pen *pen)
 {
+    warm_remove(t, n);
+    if (n->asked_ms)
+        t->answers++;
     drop_cert(t, n->ecdsa, pen);
     drop_cert(t, n->rsa, pen);
     rcu_retire(pen, &n->dead, node_destroy);
@@ -244,6 +285,7 @@ void table_destroy(struct table *t)
     rcu_pen_empty(&pen);
     must(cds_lfht_destroy(t->hash, NULL) == 0);
     free(t->ids.slots);
+    free(t->warm);
     free(t);
 }
 
@@ -316,32 +358,22 @@ static void claim(struct cert *c)
     c->fresh = false;
 }
 
-struct result table_put_name(struct table *t, struct span name, uint64_t ecdsa, uint64_t rsa,
-                             struct rcu_pen *pen)
+static struct node *node_create(const struct table *t, struct span name, uint64_t tag)
 {
-    struct cert *certs[2];
-    must(name.len <= NAME_MAX_BYTES && (ecdsa || rsa));
-    TRY(cert_for(t, ecdsa, false, &certs[0]));
-    TRY(cert_for(t, rsa, true, &certs[1]));
-
-    struct node *n = lookup(t, name);
-    if (n && n->ecdsa == certs[0] && n->rsa == certs[1]) {
-        n->mark = t->mark;
-        for (int i = 0; i < 2; i++)
-            if (certs[i])
-                certs[i]->fresh = false;
-        return result_ok();
-    }
-    n = mem_alloc(sizeof *n + name.len);
+    struct node *n = mem_zalloc(sizeof *n + name.len);
     cds_lfht_node_init(&n->link);
-    n->ecdsa = certs[0];
-    n->rsa = certs[1];
+    n->tag = tag;
     n->mark = t->mark;
     n->len = (uint8_t)name.len;
     if (name.len)
         memcpy(n->name, name.ptr, name.len);
-    claim(n->ecdsa);
-    claim(n->rsa);
+    return n;
+}
+
+/* Insert or replace. */
+static void link_node(struct table *t, struct node *n, struct rcu_pen *pen)
+{
+    struct span name = span_of(n->name, n->len);
     RCU_TSAN_RELEASE(n);
     struct cds_lfht_node *old =
         cds_lfht_add_replace(t->hash, hash_of(t, name), node_matches, &name, &n->link);
@@ -353,7 +385,110 @@ struct result table_put_name(struct table *t, struct span name, uint64_t ecdsa, 
         t->buckets *= 2;
         cds_lfht_resize(t->hash, t->buckets);
     }
+}
+
+static struct result put_name(struct table *t, struct span name, uint64_t ecdsa, uint64_t rsa,
+                              uint64_t tag, struct rcu_pen *pen)
+{
+    struct cert *certs[2];
+    must(name.len <= NAME_MAX_BYTES && (ecdsa || rsa));
+    TRY(cert_for(t, ecdsa, false, &certs[0]));
+    TRY(cert_for(t, rsa, true, &certs[1]));
+
+    struct node *n = lookup(t, name);
+    if (n && n->ecdsa == certs[0] && n->rsa == certs[1] && n->tag == tag) {
+        n->mark = t->mark;
+        for (int i = 0; i < 2; i++)
+            if (certs[i])
+                certs[i]->fresh = false;
+        return result_ok();
+    }
+    n = node_create(t, name, tag);
+    n->ecdsa = certs[0];
+    n->rsa = certs[1];
+    claim(n->ecdsa);
+    claim(n->rsa);
+    link_node(t, n, pen);
     return result_ok();
+}
+
+struct result table_put_name(struct table *t, struct span name, uint64_t ecdsa, uint64_t rsa,
+                             struct rcu_pen *pen)
+{
+    return put_name(t, name, ecdsa, rsa, 0, pen);
+}
+
+void table_put_cold(struct table *t, struct span name, uint64_t tag, struct rcu_pen *pen)
+{
+    must(name.len && name.len <= NAME_MAX_BYTES && tag);
+    struct node *n = lookup(t, name);
+    if (n && n->tag == tag)
+        n->mark = t->mark;
+    else
+        link_node(t, node_create(t, name, tag), pen);
+}
+
+/* Names become cold until so many are warm as may be. Each is spared once when it was used. */
+static void cool(struct table *t, struct rcu_pen *pen)
+{
+    while (t->warm_count > t->warm_max) {
+        t->hand = t->hand < t->warm_count ? t->hand : 0;
+        struct node *n = t->warm[t->hand];
+        if (__atomic_exchange_n(&n->used, 0, __ATOMIC_RELAXED)) {
+            t->hand++;
+            continue;
+        }
+        struct node *cold = node_create(t, span_of(n->name, n->len), n->tag);
+        cold->mark = n->mark;
+        link_node(t, cold, pen);
+    }
+}
+
+struct result table_put_warm(struct table *t, struct span name, uint64_t ecdsa, uint64_t rsa,
+                             uint64_t tag, struct rcu_pen *pen)
+{
+    must(name.len && tag);
+    TRY(put_name(t, name, ecdsa, rsa, tag, pen));
+    struct node *n = lookup(t, name);
+    if (!n->warm_at) {
+        warm_add(t, n);
+        cool(t, pen);
+    }
+    return result_ok();
+}
+
+void table_keep_warm(struct table *t, uint32_t max, struct rcu_pen *pen)
+{
+    t->warm_max = max;
+    cool(t, pen);
+}
+
+uint64_t table_warm(const struct table *t)
+{
+    return t->warm_count;
+}
+
+enum table_ask table_ask(struct table *t, struct span name, uint64_t now_ms, uint32_t again_ms)
+{
+    struct node *n = lookup(t, name);
+    uint32_t now = (uint32_t)now_ms;
+    if (!n || !is_cold(n))
+        return TABLE_ASK_OVER;
+    if (n->asked_ms && n->asked_in == t->stream && now - n->asked_ms < again_ms)
+        return TABLE_ASK_AGAIN;
+    n->asked_ms = now ? now : 1;
+    n->asked_in = t->stream;
+    return TABLE_ASK_NOW;
+}
+
+void table_forget_asks(struct table *t)
+{
+    t->stream++;
+}
+
+uint32_t table_answers(const struct table *t)
+{
+    return t->answers;
 }
 
 static void unlink_node(struct table *t, struct node *n, struct rcu_pen *pen)
@@ -421,15 +556,44 @@ struct span table_staple(const struct table_cert *cert, int64_t now_s)
     return s->until_s > now_s ? span_of(s->der, s->len) : (struct span){NULL, 0};
 }
 
+/* What a name has that a store has, too: NULL for a cold one. */
+static __attribute__((noinline)) const struct node *use_stored(struct node *n,
+                                                               struct span *ret_cold)
+{
+    if (is_cold(n)) {
+        if (ret_cold)
+            *ret_cold = span_of(n->name, n->len);
+        return NULL;
+    }
+    if (!__atomic_load_n(&n->used, __ATOMIC_RELAXED))
+        __atomic_store_n(&n->used, 1, __ATOMIC_RELAXED);
+    return n;
+}
+
+/* What the name has; NULL when that is nothing. A cold one is named in *ret_cold, if that is asked
+ * for. */
+static inline const struct node *find_usable(const struct table *t, struct span name,
+                                             struct span *ret_cold)
+{
+    struct node *n = lookup(t, name);
+    return n && n->tag ? use_stored(n, ret_cold) : n;
+}
+
 bool table_find(const struct table *t, struct span name, const struct table_cert **ret_ecdsa,
                 const struct table_cert **ret_rsa)
 {
-    struct node *n = lookup(t, name);
+    const struct node *n = find_usable(t, name, NULL);
     if (!n)
         return false;
     *ret_ecdsa = n->ecdsa ? &n->ecdsa->pub : NULL;
     *ret_rsa = n->rsa ? &n->rsa->pub : NULL;
     return true;
+}
+
+bool table_is_cold(const struct table *t, struct span name)
+{
+    const struct node *n = lookup(t, name);
+    return n && is_cold(n);
 }
 
 /* "a.b.c" -> "*.b.c" */
@@ -444,25 +608,35 @@ static struct span wildcard_of(struct span name, uint8_t out[NAME_MAX_BYTES + 1]
     return span_of(out, rest.len + 1);
 }
 
+/* Exact, then wildcard; or the address. NULL: nothing, or a cold one in *ret_cold. */
+static const struct node *find_entry(const struct table *t, struct span name, struct span local_ip,
+                                     struct span *ret_cold)
+{
+    uint8_t text[NAME_MAX_BYTES + 1];
+    if (!name.len)
+        return local_ip.len ? find_usable(t, local_ip, ret_cold) : NULL;
+    const struct node *n = find_usable(t, name, ret_cold);
+    if (n || (ret_cold && ret_cold->len))
+        return n;
+    struct span wildcard = wildcard_of(name, text);
+    return wildcard.len ? find_usable(t, wildcard, ret_cold) : NULL;
+}
+
 const struct table_cert *table_find_best(const struct table *t, struct span name,
                                          struct span local_ip, bool ecdsa, bool rsa,
-                                         bool *ret_default)
+                                         bool *ret_default, struct span *ret_cold)
 {
-    const struct table_cert *e = NULL, *r = NULL;
-    uint8_t text[NAME_MAX_BYTES + 1];
-    bool found;
-    if (name.len) {
-        found = table_find(t, name, &e, &r);
-        if (!found) {
-            struct span wildcard = wildcard_of(name, text);
-            found = wildcard.len && table_find(t, wildcard, &e, &r);
-        }
-    } else {
-        found = local_ip.len && table_find(t, local_ip, &e, &r);
-    }
-    *ret_default = !found;
-    if (!found && !table_find(t, (struct span){NULL, 0}, &e, &r))
+    *ret_default = false;
+    if (ret_cold)
+        *ret_cold = (struct span){NULL, 0};
+    const struct node *n = find_entry(t, name, local_ip, ret_cold);
+    if (!n && ret_cold && ret_cold->len)
         return NULL;
+    *ret_default = !n;
+    if (!n && !(n = find_usable(t, (struct span){NULL, 0}, NULL)))
+        return NULL;
+    const struct table_cert *e = n->ecdsa ? &n->ecdsa->pub : NULL;
+    const struct table_cert *r = n->rsa ? &n->rsa->pub : NULL;
     if (e && (ecdsa || !rsa || !r))
         return e;
     return r && (rsa || !e) ? r : e;

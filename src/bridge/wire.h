@@ -31,6 +31,9 @@ enum wire_type {
     WIRE_TLS_CHALLENGE_REMOVE,
     WIRE_FENCE,
     WIRE_STAPLE,
+    WIRE_WARM_NAME,
+    WIRE_COLD_NAME,
+    WIRE_WANTED, /* from data to control, as are fences that come back */
     WIRE_TYPE_END
 };
 

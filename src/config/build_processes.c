@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* [workers], [control], [state], [plugins], [admin], [log], [ocsp], tls.prefer. */
+/* [workers], [control], [state], [cache], [plugins], [admin], [log], [ocsp], tls.prefer. */
 #include "config/build.h"
 
 #include "config/value.h"
@@ -145,6 +145,8 @@ void build_processes(struct build *b)
     build_ocsp(b);
     b->config->log_level = build_text(b, b->root, "log.level");
     b->config->tls_prefer_acme = strcmp(build_text(b, b->root, "tls.prefer"), "acme") == 0;
+    b->config->store_keep = (uint32_t)build_int(b->root, "cache.certificates");
+    b->config->store_wait_ms = (uint32_t)build_ms(b->root, "cache.wait");
     b->config->drain_timeout_ms = build_ms(b->root, "upgrade.drainTimeout");
     b->config->duplicate_budget = (uint32_t)build_int(b->root, "control.duplicateBudget");
 }

@@ -340,6 +340,8 @@ struct config {
     uint32_t worker_connections; /* per worker */
     uint32_t control_cpu;        /* UINT32_MAX = not pinned */
     const char *state_directory;
+    uint32_t store_keep;    /* certificates of directories in memory */
+    uint32_t store_wait_ms; /* for one that is not */
     const char **plugin_directories;
     uint32_t plugin_directory_count;
     const char *admin_socket;

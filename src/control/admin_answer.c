@@ -152,6 +152,7 @@ static json_t *status(const struct admin_view *v)
     set(o, "upgrades", upgrades_json(v->upgrades));
     set(o, "lastReload", reload_json(v->last_reload));
     set(o, "certificates", json_integer(publish_state_count(v->certificates)));
+    set(o, "certificatesInStores", json_integer(v->cold ? (json_int_t)v->cold(v->arg) : 0));
     set(orders, "wanted", json_integer(wants->count));
     set(orders, "obtained", json_integer(have));
     set(orders, "running", json_integer(scheduler_running(v->scheduler)));
@@ -269,6 +270,7 @@ static json_t *list(const struct admin_view *v)
         json_array_append_new(wanted, want_json(&wants->items[i], now_s));
     set(o, "certificates", certs);
     set(o, "wanted", wanted);
+    set(o, "inStores", json_integer(v->cold ? (json_int_t)v->cold(v->arg) : 0));
     return o;
 }
 
@@ -433,7 +435,13 @@ void admin_answer(const struct admin_view *view, struct span request, struct buf
 {
     json_t *in = json_loadb((const char *)request.ptr, request.len, 0, NULL);
     *ret_later = (struct admin_later){0};
+    const char *name = text_or_empty(in, "name");
+    name = name[0] ? name : text_or_empty(in, "sni");
+    if (view->visit && name[0])
+        view->visit(view->arg, name);
     json_t *o = answer(view, in, ret_later);
+    if (view->visit && name[0])
+        view->leave(view->arg);
     if (o)
         admin_answer_print(o, out);
     json_decref(in);

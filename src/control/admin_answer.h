@@ -46,6 +46,11 @@ struct admin_view {
     const struct admin_upgrades *upgrades;
     void (*upgrade)(void *arg);    /* begins one; `upgrades` tells how it went */
     uint64_t (*reload)(void *arg); /* loads the configuration again; the number of the run */
+    /* Has what stores know of a name (of its wildcard, too) among `certificates` until leave();
+     * NULL: everything is there anyway. cold: how many certificates are in stores alone. */
+    void (*visit)(void *arg, const char *name);
+    void (*leave)(void *arg);
+    uint64_t (*cold)(void *arg);
     void *arg;
 };
 

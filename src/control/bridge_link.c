@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/secret.h"
+#include "bridge/publish.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -11,11 +12,15 @@
 
 #define BACKLOG_MAX (1ull << 30) /* bytes; a million certificates fit */
 #define COMPACT_AT  (1u << 20)
+#define CROWDED_AT  (1u << 20)
+#define ROOM_AT     (256u << 10)
+/* Taken at a time: some hundred names that clients wait for, each of which costs a look into a
+ * store. */
+#define READ_BYTES 4096
 
-void bridge_link_init(struct bridge_link *l, struct loop *loop,
-                      void (*fenced)(void *arg, uint64_t number), void *arg)
+void bridge_link_init(struct bridge_link *l, struct loop *loop, const struct bridge_events *events)
 {
-    *l = (struct bridge_link){.loop = loop, .w.fd = -1, .fenced = fenced, .arg = arg};
+    *l = (struct bridge_link){.loop = loop, .w.fd = -1, .events = *events};
 }
 
 bool bridge_link_is_open(const struct bridge_link *l)
@@ -32,7 +37,8 @@ void bridge_link_close(struct bridge_link *l)
     l->w.fd = -1;
     buf_wipe_free(&l->out);
     l->sent = 0;
-    l->fence_len = 0;
+    buf_free(&l->in);
+    l->crowded = false;
 }
 
 static void drop_sent(struct bridge_link *l)
@@ -65,37 +71,53 @@ static void flush(struct bridge_link *l)
     loop_watch(l->loop, &l->w, l->out.len ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
-/* Data sends fences back and nothing else. The last one says all that those before it say. */
-static void take_fences(struct bridge_link *l, struct span in)
+/* What it says may end in the middle of a message. */
+static void hear(struct bridge_link *l)
 {
-    uint64_t number = 0;
-    for (size_t i = 0; i < in.len; i++) {
-        l->fence[l->fence_len++] = in.ptr[i];
-        if (l->fence_len < sizeof l->fence)
-            continue;
-        struct reader r = reader_of(span_of(l->fence, sizeof l->fence));
-        number = reader_u64(&r);
-        l->fence_len = 0;
+    struct publish_heard heard;
+    size_t used, done = 0;
+    struct result r = result_ok();
+    while (bridge_link_is_open(l) && result_is_ok(r)) {
+        r = publish_hear(span_skip(buf_span(&l->in), done), &heard, &used);
+        if (!result_is_ok(r))
+            break;
+        done += used;
+        if (heard.fence)
+            l->events.fenced(l->events.arg, heard.fence);
+        else
+            l->events.wanted(l->events.arg, heard.wanted);
     }
-    if (number)
-        l->fenced(l->arg, number);
+    if (!bridge_link_is_open(l))
+        return;
+    if (r.code != ERR_AGAIN) {
+        log_error("what the data process says is broken: closing its bridge");
+        bridge_link_close(l);
+        return;
+    }
+    buf_consume(&l->in, done);
 }
 
 static void ready(struct loop_fd *w, uint32_t events)
 {
     struct bridge_link *l = LIST_ENTRY(w, struct bridge_link, w);
-    uint8_t in[256];
+    uint8_t in[READ_BYTES];
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
         ssize_t n = recv(w->fd, in, sizeof in, MSG_DONTWAIT);
-        if (n > 0)
-            take_fences(l, span_of(in, (size_t)n));
+        if (n > 0) {
+            buf_put(&l->in, in, (size_t)n);
+            hear(l);
+        }
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
             bridge_link_close(l);
             return;
         }
     }
-    if (bridge_link_is_open(l)) /* a fence may have led to its end */
+    if (bridge_link_is_open(l)) /* what was heard may have led to its end */
         flush(l);
+    if (l->crowded && bridge_link_is_open(l) && l->out.len - l->sent <= ROOM_AT) {
+        l->crowded = false;
+        l->events.room(l->events.arg);
+    }
 }
 
 void bridge_link_open(struct bridge_link *l, int fd)
@@ -116,4 +138,10 @@ void bridge_link_send(struct bridge_link *l, struct span messages)
     }
     buf_put_span(&l->out, messages);
     flush(l);
+}
+
+bool bridge_link_is_crowded(struct bridge_link *l)
+{
+    l->crowded = l->crowded || l->out.len - l->sent >= CROWDED_AT;
+    return l->crowded;
 }

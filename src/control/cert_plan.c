@@ -11,6 +11,7 @@ struct look {
     struct cert_plan *plan;
     struct resolver *resolver;
     struct preflight *preflight;
+    const char **names; /* the want goes with a reload, the texts stay with the resolver */
     uint8_t *challenges;
     json_t *entry; /* of the answer; borrowed */
 };
@@ -67,7 +68,9 @@ static void end_look(struct look *l)
         l->resolver->running--;
     l->resolver = NULL;
     l->preflight = NULL;
+    free(l->names);
     free(l->challenges);
+    l->names = NULL;
     l->challenges = NULL;
 }
 
@@ -97,17 +100,18 @@ static void begin_look(struct cert_plan *p, const struct want *w, uint32_t ca, j
         return;
     struct look *l = &p->looks[p->look_count++];
     *l = (struct look){.plan = p, .resolver = r, .entry = entry};
+    l->names = mem_dup(w->names, w->count * sizeof *w->names);
     l->challenges = mem_zalloc(w->count);
     for (uint32_t i = 0; i < w->count; i++) {
         enum order_challenge challenge = ORDER_CHALLENGE_DNS;
         if (order_challenge_of(r, p->o.state, w->names[i], &challenge))
             l->challenges[i] = (uint8_t)challenge;
     }
-    r->running++; /* keeps it and the names over a reload */
+    r->running++; /* keeps it, and with it the names' texts, over a reload */
     struct preflight_subject subject = {.loop = p->o.loop,
                                         .resolver = r,
                                         .ca = &r->cas[ca],
-                                        .names = w->names,
+                                        .names = l->names,
                                         .challenges = l->challenges,
                                         .count = w->count};
     p->open++;

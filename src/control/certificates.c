@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "control/control_impl.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 
 #define DEFAULT_KEY     "default"                 /* in STATE_KEYS */
@@ -30,6 +31,36 @@ static char *slot_of(const struct store_cert *cert)
     return slot;
 }
 
+/* ---- in stores that are not read as a whole -------------------------------------------------- */
+
+/* What a want's certificate is called in its store. */
+static struct store_cert as_stored(const char *resolver, const char *const *names, uint32_t count)
+{
+    return (struct store_cert){.resolver = (char *)resolver,
+                               .main = (char *)names[0],
+                               .sans = (char **)names + 1,
+                               .san_count = count - 1};
+}
+
+/* Finds a certificate in its resolver's store when that is one of those; false: it is not there.
+ * The caller wipes the key. */
+static bool find_cold(struct control *c, const struct store_cert *cert, struct buf *ret_chain,
+                      struct buf *ret_key)
+{
+    const struct resolver *r = resolver_find(&c->now->resolvers, cert->resolver);
+    struct store_place place;
+    struct why why;
+    if (!r || !r->store || !cold_names_has(c->cold, r->store) ||
+        !store_find(r->store, cert, &place))
+        return false;
+    if (result_is_ok(store_read(r->store, place.id, ret_chain, ret_key, &why)))
+        return true;
+    log_error("%s: %s", cert->main, why.text);
+    return false;
+}
+
+/* ---- the default ----------------------------------------------------------------------------- */
+
 /* Serves the certificate that a resolver has obtained for defaultGeneratedCert, once there is one,
  * as the default one. only: when it is that slot's; NULL: in any case. */
 static struct result use_generated(struct control *c, const char *only, struct why *why)
@@ -39,55 +70,200 @@ static struct result use_generated(struct control *c, const char *only, struct w
     const struct publish_candidate *added;
     if (!d)
         return result_ok();
-    char *slot =
-        certificates_slot(config->resolvers[config->default_resolver].name, d->names, d->count);
+    const char *resolver = config->resolvers[config->default_resolver].name;
+    char *slot = certificates_slot(resolver, d->names, d->count);
+    bool wanted = !only || strcmp(only, slot) == 0;
     const struct publish_candidate *found =
-        only && strcmp(only, slot) != 0 ? NULL : publish_state_find(c->certificates, slot);
+        wanted ? publish_state_find(c->certificates, slot) : NULL;
+    struct store_cert cert = as_stored(resolver, d->names, d->count);
+    struct buf chain = {0}, key = {0};
     struct result r = result_ok();
     if (found)
         r = publish_state_put(c->certificates, PUBLISH_SOURCE_DEFAULT, found->origin, "default",
                               buf_span(&found->chain), buf_span(&found->key), &added, why);
+    else if (wanted && find_cold(c, &cert, &chain, &key))
+        r = publish_state_put(c->certificates, PUBLISH_SOURCE_DEFAULT, resolver, "default",
+                              buf_span(&chain), buf_span(&key), &added, why);
+    buf_free(&chain);
+    buf_wipe_free(&key);
     free(slot);
     return r;
 }
 
+/* ---- from resolvers -------------------------------------------------------------------------- */
+
 /* How the CA calls the certificate; "" = it cannot be asked about. */
-static const char *ari_id_of(const struct publish_candidate *candidate, char ret[ARI_ID_MAX + 1])
+static const char *ari_id_of(const struct x509 *leaf, char ret[ARI_ID_MAX + 1])
 {
-    ari_id_make(&candidate->leaf, ret);
+    ari_id_make(leaf, ret);
     return ret;
+}
+
+/* A stored certificate as the workers take it. */
+struct usable {
+    struct buf chain, key;
+    struct x509 leaf;
+};
+
+static void usable_free(struct usable *u)
+{
+    buf_free(&u->chain);
+    buf_wipe_free(&u->key);
+    x509_free(&u->leaf);
+}
+
+/* Afterwards usable_free(), also when it fails. */
+static struct result make_usable(const struct store_cert *cert, struct usable *ret, struct why *why)
+{
+    struct key *key = NULL;
+    struct result r = x509_chain_from_pem(buf_span(&cert->chain_pem), &ret->chain, &ret->leaf, why);
+    if (result_is_ok(r))
+        r = key_from_pem(buf_span(&cert->key_pem), &key, why);
+    if (result_is_ok(r))
+        r = x509_check_key(&ret->leaf, key, why);
+    if (result_is_ok(r))
+        r = key_to_der(key, &ret->key);
+    key_free(key);
+    return r;
+}
+
+/* Is it in a store that is not read as a whole, and nowhere else? */
+static bool is_cold(struct control *c, const struct store_cert *cert, const char *slot,
+                    struct span chain)
+{
+    struct buf stored = {0}, key = {0};
+    bool is = !publish_state_find(c->certificates, slot) && find_cold(c, cert, &stored, &key) &&
+              span_eq(buf_span(&stored), chain);
+    buf_free(&stored);
+    buf_wipe_free(&key);
+    return is;
 }
 
 struct result certificates_put_acme(struct control *c, const struct store_cert *cert,
                                     struct why *why)
 {
-    struct buf chain = {0}, der = {0};
-    struct x509 leaf = {0};
-    struct key *key = NULL;
     const struct publish_candidate *added = NULL;
+    struct usable u = {0};
+    struct buf out = {0};
     char id[ARI_ID_MAX + 1];
     char *slot = slot_of(cert);
-    struct result r = x509_chain_from_pem(buf_span(&cert->chain_pem), &chain, &leaf, why);
-    if (result_is_ok(r))
-        r = key_from_pem(buf_span(&cert->key_pem), &key, why);
-    if (result_is_ok(r))
-        r = x509_check_key(&leaf, key, why);
-    if (result_is_ok(r))
-        r = key_to_der(key, &der);
-    if (result_is_ok(r))
+    struct result r = make_usable(cert, &u, why);
+    if (result_is_ok(r) && is_cold(c, cert, slot, buf_span(&u.chain))) {
+        cold_names_came(c->cold, cert, &out);
+        control_send_and_wipe(c, &out);
+    } else if (result_is_ok(r)) {
         r = publish_state_put(c->certificates, PUBLISH_SOURCE_ACME, cert->resolver, slot,
-                              buf_span(&chain), buf_span(&der), &added, why);
-    if (result_is_ok(r))
-        scheduler_know(c->scheduler, cert, added->leaf.not_before_s, added->leaf.not_after_s,
-                       added->id, ari_id_of(added, id));
-    if (result_is_ok(r) && !added->before)
-        r = use_generated(c, slot, why);
+                              buf_span(&u.chain), buf_span(&u.key), &added, why);
+    }
+    if (result_is_ok(r)) {
+        scheduler_know(c->scheduler, cert, u.leaf.not_before_s, u.leaf.not_after_s,
+                       publish_state_id(buf_span(&u.chain)), ari_id_of(&u.leaf, id));
+        if (!added || !added->before)
+            r = use_generated(c, slot, why);
+    }
     free(slot);
-    key_free(key);
+    usable_free(&u);
+    return r;
+}
+
+void certificates_join(void *arg, const struct store_cert *cert, const char *name)
+{
+    struct control *c = arg;
+    const struct publish_candidate *added = NULL;
+    struct usable u = {0};
+    struct why why;
+    char *slot = slot_of(cert);
+    struct result r = make_usable(cert, &u, &why);
+    if (result_is_ok(r))
+        r = publish_state_put_name(c->certificates, cert->resolver, slot, buf_span(&u.chain),
+                                   buf_span(&u.key), name, &added, &why);
+    if (!result_is_ok(r))
+        log_warn("the stored certificate of %s (%s) cannot be used: %s", cert->main, cert->resolver,
+                 why.text);
+    free(slot);
+    usable_free(&u);
+}
+
+static void visit_one(void *arg, const struct store_cert *cert, const char *name)
+{
+    struct control *c = arg;
+    char *slot = slot_of(cert);
+    if (publish_state_find(c->certificates, slot)) {
+        free(slot);
+        return;
+    }
+    certificates_join(c, cert, name);
+    c->visited = mem_grow(c->visited, (c->visited_count + 1) * sizeof *c->visited);
+    c->visited[c->visited_count++] = slot;
+}
+
+static void visit(struct control *c, const char *name)
+{
+    if (!publish_state_serves(c->certificates, name))
+        cold_names_each(c->cold, name, visit_one, c);
+}
+
+void certificates_visit(struct control *c, const char *name)
+{
+    char *lower = mem_strdup(name);
+    for (char *p = lower; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    visit(c, lower);
+    const char *dot = strchr(lower, '.');
+    char *wildcard = dot && dot > lower ? mem_printf("*%s", dot) : NULL;
+    if (wildcard)
+        visit(c, wildcard);
+    free(wildcard);
+    free(lower);
+}
+
+void certificates_leave(struct control *c)
+{
+    for (uint32_t i = 0; i < c->visited_count; i++) {
+        publish_state_drop(c->certificates, c->visited[i]);
+        free(c->visited[i]);
+    }
+    free(c->visited);
+    c->visited = NULL;
+    c->visited_count = 0;
+}
+
+/* What the scheduler has to know of a want whose certificate nobody has read. */
+static bool know_cold(struct control *c, const struct want *w)
+{
+    struct store_cert cert = as_stored(w->resolver->config->name, w->names, w->count);
+    struct buf chain = {0}, key = {0};
+    struct x509 leaf = {0};
+    struct why why;
+    char id[ARI_ID_MAX + 1];
+    bool found = find_cold(c, &cert, &chain, &key);
+    if (found) {
+        struct reader in = reader_of(buf_span(&chain));
+        found = result_is_ok(x509_parse(reader_bytes(&in, reader_be(&in, 3)), &leaf, &why));
+    }
+    if (found)
+        scheduler_know_want(c->scheduler, w, leaf.not_before_s, leaf.not_after_s,
+                            publish_state_id(buf_span(&chain)), ari_id_of(&leaf, id));
     x509_free(&leaf);
     buf_free(&chain);
-    buf_wipe_free(&der);
-    return r;
+    buf_wipe_free(&key);
+    return found;
+}
+
+/* Only the names of the store are told to the workers. */
+static void use_names(struct control *c, struct store *store)
+{
+    const struct wants *wants = scheduler_wants(c->scheduler);
+    struct why why;
+    cold_names_add(c->cold, store);
+    for (uint32_t i = 0; i < wants->count; i++)
+        if (wants->items[i].resolver->store == store)
+            (void)know_cold(c, &wants->items[i]);
+    if (!result_is_ok(use_generated(c, NULL, &why)))
+        log_error("the default certificate stays as it was: %s", why.text);
+    log_info("%s has %u certificates: they are read when clients ask for them (cache.certificates "
+             "is %u)",
+             store_path(store), store_cert_count(store), c->now->config->store_keep);
 }
 
 void certificates_release(struct control *c, struct publish_candidate *candidate)
@@ -100,6 +276,10 @@ void certificates_release(struct control *c, struct publish_candidate *candidate
 
 void certificates_load_store(struct control *c, struct store *store)
 {
+    if (store_has_index(store) && store_cert_count(store) > c->now->config->store_keep) {
+        use_names(c, store);
+        return;
+    }
     for (uint32_t k = 0; k < store_cert_count(store); k++) {
         struct why why;
         const struct store_cert *cert = store_cert_at(store, k, &why);
@@ -123,6 +303,13 @@ void certificates_drop_stores(struct control *c, const struct resolver_set *old)
 {
     for (uint32_t i = 0; i < old->store_count; i++) {
         struct store *store = old->stores[i];
+        if (cold_names_has(c->cold, store)) {
+            if (resolver_set_has(&c->now->resolvers, store))
+                continue;
+            cold_names_remove(c->cold, store);
+            c->stores_gone = true;
+            continue;
+        }
         for (uint32_t k = 0; k < store_cert_count(store); k++) {
             if (resolver_set_has(&c->now->resolvers, store))
                 break;
@@ -144,11 +331,11 @@ void certificates_know_wants(struct control *c)
         char id[ARI_ID_MAX + 1];
         char *slot = certificates_slot(w->resolver->config->name, w->names, w->count);
         const struct publish_candidate *found = publish_state_find(c->certificates, slot);
-        if (!found)
+        if (!found && !know_cold(c, w))
             scheduler_forget_want(c->scheduler, w);
-        else if (!w->have)
+        else if (found && !w->have)
             scheduler_know_want(c->scheduler, w, found->leaf.not_before_s, found->leaf.not_after_s,
-                                found->id, ari_id_of(found, id));
+                                found->id, ari_id_of(&found->leaf, id));
         free(slot);
     }
 }

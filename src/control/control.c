@@ -126,23 +126,72 @@ static void on_store_opened(void *arg, struct store *store)
 {
     certificates_load_store(arg, store);
     publish_changes(arg);
+    control_tell_new_names(arg);
 }
 
-static void sync_data(struct control *c, int fd)
+static void bridge_wanted(void *arg, struct span name)
+{
+    struct control *c = arg;
+    struct buf out = {0};
+    cold_names_answer(c->cold, name, &out);
+    control_send_and_wipe(c, &out);
+}
+
+/* As many as the link takes at once: the rest when it has room. */
+static void tell_names(void *arg)
+{
+    struct control *c = arg;
+    struct buf out = {0};
+    bool more = c->telling;
+    while (more && bridge_link_is_open(&c->link) && !bridge_link_is_crowded(&c->link)) {
+        more = cold_names_step(c->cold, &out);
+        control_send_and_wipe(c, &out);
+    }
+    if (more || !c->telling || !bridge_link_is_open(&c->link))
+        return;
+    c->telling = false;
+    if (c->telling_all) {
+        publish_sync_end(&out);
+        challenges_sync_end(c->challenges, &out);
+        control_send_and_wipe(c, &out);
+    }
+    c->telling_all = false;
+}
+
+static void begin_to_tell(struct control *c)
+{
+    cold_names_begin(c->cold);
+    c->telling = true;
+    tell_names(c);
+}
+
+void control_tell_new_names(struct control *c)
+{
+    if (cold_names_is_untold(c->cold) && bridge_link_is_open(&c->link))
+        begin_to_tell(c);
+}
+
+void control_sync(struct control *c)
 {
     struct buf out = {0};
-    bridge_link_open(&c->link, fd);
     publish_sync_begin(&out);
     publish_ticket_keys(&out, &c->tickets.keys);
     challenges_sync(c->challenges, &out);
     publish_state_sync(c->certificates, clock_wall_s(), &out);
     publish_snapshot(&out, c->now->snapshot);
     upstreams_sync(c->now->upstreams, &out);
-    publish_sync_end(&out);
-    challenges_sync_end(c->challenges, &out);
     log_debug("full sync with the data process: %zu bytes", out.len);
     control_send_and_wipe(c, &out);
+    c->stores_gone = false;
+    c->telling_all = true;
+    begin_to_tell(c);
     control_plan_housekeeping(c);
+}
+
+static void sync_data(struct control *c, int fd)
+{
+    bridge_link_open(&c->link, fd);
+    control_sync(c);
 }
 
 /* ---- the supervisor ---------------------------------------------------------------------------
@@ -170,6 +219,22 @@ static void ask_to_upgrade(void *arg)
 static uint64_t ask_to_reload(void *arg)
 {
     return reload_request(arg, "asked through the admin socket");
+}
+
+static void visit(void *arg, const char *name)
+{
+    certificates_visit(arg, name);
+}
+
+static void leave(void *arg)
+{
+    certificates_leave(arg);
+}
+
+static uint64_t count_cold(void *arg)
+{
+    const struct control *c = arg;
+    return cold_names_count(c->cold);
 }
 
 static ssize_t receive(int fd, char message[SUPERVISOR_MESSAGE_MAX], int *ret_fd)
@@ -347,6 +412,7 @@ static struct result open_all(struct control *c, struct config *config, struct w
                                         .arg = c};
     c->scheduler = scheduler_create(&options);
     c->certificates = publish_state_create(config->tls_prefer_acme);
+    c->cold = cold_names_create(c->certificates, certificates_join, c);
     struct staples_options staples = {.loop = c->loop,
                                       .state = c->state,
                                       .certificates = c->certificates,
@@ -401,6 +467,9 @@ static void open_admin(struct control *c)
                                   .upgrades = &c->upgrades,
                                   .upgrade = ask_to_upgrade,
                                   .reload = ask_to_reload,
+                                  .visit = visit,
+                                  .leave = leave,
+                                  .cold = count_cold,
                                   .arg = c};
     if (!result_is_ok(admin_open(c->loop, config->admin_socket, &c->view, &c->admin, &why)))
         log_error("no admin socket: %s", why.text);
@@ -425,6 +494,8 @@ static void close_all(struct control *c)
     loop_timer_cancel(c->loop, &c->housekeeping);
     cert_files_destroy(c->cert_files);
     staples_destroy(c->staples);
+    cold_names_destroy(c->cold);
+    buf_free(&c->sweep_at.last);
     publish_state_destroy(c->certificates);
     ticket_store_close(&c->tickets);
     ledger_destroy(c->ledger);
@@ -468,7 +539,9 @@ int control_run(const struct control_config *args)
     pin(config);
     struct result r = loop_create(&c.loop, &why);
     must(result_is_ok(r));
-    bridge_link_init(&c.link, c.loop, bridge_fenced, &c);
+    struct bridge_events events = {
+        .fenced = bridge_fenced, .wanted = bridge_wanted, .room = tell_names, .arg = &c};
+    bridge_link_init(&c.link, c.loop, &events);
     loop_timer_init(&c.housekeeping, keep_house);
     list_init(&c.retired);
     r = open_all(&c, config, &why);

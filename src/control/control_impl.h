@@ -8,6 +8,7 @@
 #include "control/bridge_link.h"
 #include "control/cert_files.h"
 #include "control/challenges.h"
+#include "control/cold_names.h"
 #include "control/control.h"
 #include "control/scrape.h"
 #include "control/staples.h"
@@ -59,6 +60,12 @@ struct control {
     struct challenges *challenges;
     struct scheduler *scheduler;
     struct publish_state *certificates;
+    struct cold_names *cold;
+    char **visited; /* slots of certificates that are here for one answer */
+    uint32_t visited_count;
+    bool stores_gone; /* names have to be told anew from the beginning */
+    bool telling;     /* the workers are being told of cold names */
+    bool telling_all; /* ... within a full sync */
     struct cert_files *cert_files;
     struct staples *staples;
     struct cert_admin *cert_admin;
@@ -72,6 +79,7 @@ struct control {
     struct scrape *scrape; /* NULL: it could not be opened, or nothing asks for it */
     struct loop_timer housekeeping;
     int64_t sweep_s; /* when old certificates are looked for again; wall clock */
+    struct cold_walk sweep_at;
 };
 
 /* ---- control.c ------------------------------------------------------------------------------ */
@@ -80,6 +88,11 @@ struct control {
 bool control_tell_supervisor(struct control *c, struct span message);
 /* To the workers; wipes `out`. */
 void control_send_and_wipe(struct control *c, struct buf *out);
+/* Tells the workers everything, on a link that is open. */
+void control_sync(struct control *c);
+/* Tells them of the names in stores that are not read as a whole and have come since. Without a
+ * link the next sync does. */
+void control_tell_new_names(struct control *c);
 /* The next change by time alone. */
 void control_plan_housekeeping(struct control *c);
 /* Prints problems to the log, one a line. */
@@ -93,9 +106,17 @@ void control_generation_destroy(struct generation *g);
 /* A stored certificate becomes one that is served; the scheduler is told. */
 struct result certificates_put_acme(struct control *c, const struct store_cert *cert,
                                     struct why *why);
+/* Reads a store, or only its names when it has more certificates than are kept in memory: then
+ * control_tell_new_names() follows. */
 void certificates_load_store(struct control *c, struct store *store);
 /* One that waited for its first OCSP answer takes its place. */
 void certificates_release(struct control *c, struct publish_candidate *candidate);
+/* For cold_names_create(). */
+void certificates_join(void *arg, const struct store_cert *cert, const char *name);
+/* What stores alone have of a name and of its wildcard becomes candidates, until it leaves: before
+ * the workers are told of anything. */
+void certificates_visit(struct control *c, const char *name);
+void certificates_leave(struct control *c);
 /* Where publish_state has what a resolver has for this set of names. The caller frees it. */
 char *certificates_slot(const char *resolver, const char *const *names, uint32_t count);
 /* All stores; `but` those of the generation before are left out (NULL = none). */

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #define FINALIZES_MAX 3
-#define STORE_AGAIN_S 10
+#define STORE_AGAIN_S 5
 
 /* ---- key: made in the helper thread ------------------------------------------------------------
  */

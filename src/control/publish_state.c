@@ -15,6 +15,7 @@ struct table_entry {
     struct publish_candidate **list;
     uint32_t count;
     uint64_t ecdsa, rsa; /* as the workers know it */
+    bool joined;         /* candidates from elsewhere are in the list */
     struct list dirty;   /* linked while its list has changed */
 };
 
@@ -30,6 +31,7 @@ struct publish_state {
     struct publish_candidate *fallback;
     uint64_t fallback_sent;
     struct publish_watch watch;
+    struct publish_cold cold; /* functions NULL: nothing is elsewhere */
 };
 
 static int compare_entries(const void *a, const void *b)
@@ -177,21 +179,27 @@ static void candidate_free(struct publish_candidate *c)
     free(c);
 }
 
-static void link_names(struct publish_state *ps, struct publish_candidate *c)
+/* is_new: the candidate; it stands last in the list of a name that it has twice. */
+static void link_name(struct publish_state *ps, struct publish_candidate *c, const char *name,
+                      bool is_new)
+{
+    struct table_entry *e = take_entry(ps, name);
+    for (uint32_t i = is_new && e->count ? e->count - 1 : 0; i < e->count; i++)
+        if (e->list[i] == c)
+            return;
+    e->list = mem_grow(e->list, (e->count + 1) * sizeof *e->list);
+    e->list[e->count++] = c;
+    mark(ps, e);
+}
+
+static void link_names(struct publish_state *ps, struct publish_candidate *c, bool is_new)
 {
     if (c->source == PUBLISH_SOURCE_DEFAULT) {
         ps->fallback = c;
         return;
     }
-    for (uint32_t i = 0; i < c->leaf.name_count; i++) {
-        struct table_entry *e = take_entry(ps, c->leaf.names[i]);
-        bool known = e->count && e->list[e->count - 1] == c; /* the same name twice in one */
-        if (known)
-            continue;
-        e->list = mem_grow(e->list, (e->count + 1) * sizeof *e->list);
-        e->list[e->count++] = c;
-        mark(ps, e);
-    }
+    for (uint32_t i = 0; i < c->leaf.name_count; i++)
+        link_name(ps, c, c->leaf.names[i], is_new);
 }
 
 static void unlink_names(struct publish_state *ps, struct publish_candidate *c)
@@ -203,6 +211,7 @@ static void unlink_names(struct publish_state *ps, struct publish_candidate *c)
         for (uint32_t k = 0; e && k < e->count; k++)
             if (e->list[k] == c) {
                 e->list[k] = e->list[--e->count];
+                e->joined = e->joined && e->count;
                 mark(ps, e);
                 break;
             }
@@ -281,8 +290,11 @@ void publish_state_release(struct publish_state *ps, struct publish_candidate *c
         return;
     c->before = NULL;
     drop(ps, before);
-    for (uint32_t i = 0; i < c->leaf.name_count; i++)
-        mark(ps, take_entry(ps, c->leaf.names[i]));
+    for (uint32_t i = 0; i < c->leaf.name_count; i++) {
+        struct table_entry *e = find_entry(ps, c->leaf.names[i]);
+        if (e)
+            mark(ps, e);
+    }
 }
 
 /* The earlier of the two, of times that are still to come. */
@@ -296,7 +308,7 @@ static void note_change(struct publish_state *ps, const struct x509 *leaf, int64
 }
 
 /* Of the whole chain: a file may be mended without its leaf being another. */
-static uint64_t id_of(struct span chain)
+uint64_t publish_state_id(struct span chain)
 {
     uint8_t digest[32];
     digest_once(DIGEST_SHA256, chain, digest);
@@ -305,14 +317,16 @@ static uint64_t id_of(struct span chain)
     return id ? id : 1;
 }
 
-struct result publish_state_put(struct publish_state *ps, enum publish_source source,
-                                const char *origin, const char *slot, struct span chain,
-                                struct span key, const struct publish_candidate **ret,
-                                struct why *why)
+/* A certificate in a slot, not yet linked to names. *ret_new: it was not there. */
+static struct result put_slot(struct publish_state *ps, enum publish_source source,
+                              const char *origin, const char *slot, struct span chain,
+                              struct span key, struct publish_candidate **ret, bool *ret_new,
+                              struct why *why)
 {
     struct reader r = reader_of(chain);
     struct span der = reader_bytes(&r, reader_be(&r, 3));
     struct publish_candidate *old = find_slot(ps, slot);
+    *ret_new = false;
     if (old && old->source == source && span_eq(buf_span(&old->chain), chain) &&
         span_eq(buf_span(&old->key), key) && !strcmp(old->origin, origin)) {
         *ret = old;
@@ -325,7 +339,7 @@ struct result publish_state_put(struct publish_state *ps, enum publish_source so
         free(c);
         return result;
     }
-    c->id = id_of(chain);
+    c->id = publish_state_id(chain);
     c->source = source;
     c->origin = mem_strdup(origin);
     c->slot = mem_strdup(slot);
@@ -341,12 +355,50 @@ struct result publish_state_put(struct publish_state *ps, enum publish_source so
     c->index = ps->count;
     ps->items[ps->count++] = c;
     must(tsearch(c, &ps->slots, compare_slots));
-    link_names(ps, c);
     note_change(ps, &c->leaf, clock_wall_s());
-    if (ps->watch.added)
+    *ret = c;
+    *ret_new = true;
+    return result_ok();
+}
+
+struct result publish_state_put(struct publish_state *ps, enum publish_source source,
+                                const char *origin, const char *slot, struct span chain,
+                                struct span key, const struct publish_candidate **ret,
+                                struct why *why)
+{
+    struct publish_candidate *c;
+    bool is_new;
+    TRY(put_slot(ps, source, origin, slot, chain, key, &c, &is_new, why));
+    link_names(ps, c, is_new);
+    if (is_new && ps->watch.added)
         ps->watch.added(ps->watch.arg, c);
     *ret = c;
     return result_ok();
+}
+
+struct result publish_state_put_name(struct publish_state *ps, const char *origin, const char *slot,
+                                     struct span chain, struct span key, const char *name,
+                                     const struct publish_candidate **ret, struct why *why)
+{
+    struct publish_candidate *c;
+    bool is_new;
+    TRY(put_slot(ps, PUBLISH_SOURCE_ACME, origin, slot, chain, key, &c, &is_new, why));
+    link_name(ps, c, name, is_new);
+    if (is_new && ps->watch.added)
+        ps->watch.added(ps->watch.arg, c);
+    *ret = c;
+    return result_ok();
+}
+
+bool publish_state_serves(struct publish_state *ps, const char *name)
+{
+    const struct table_entry *e = find_entry(ps, name);
+    return e && e->count;
+}
+
+void publish_state_use_cold(struct publish_state *ps, const struct publish_cold *cold)
+{
+    ps->cold = *cold;
 }
 
 void publish_state_watch(struct publish_state *ps, const struct publish_watch *watch)
@@ -402,10 +454,40 @@ struct walk {
     struct buf certs, names; /* certificates go out before the names that use them */
 };
 
+static bool is_apart(const struct table_entry *e)
+{
+    return e->count && !e->joined;
+}
+
+/* Where a name has candidates, all of its certificates are to be among them. What joins marks names
+ * anew, also some whose turn has not come. */
+static void join_dirty(struct publish_state *ps)
+{
+    bool again = ps->cold.join;
+    while (again) {
+        struct list left, *node;
+        list_init(&left);
+        while ((node = list_pop(&ps->dirty)))
+            list_append(&left, node);
+        while ((node = list_pop(&left))) {
+            struct table_entry *e = LIST_ENTRY(node, struct table_entry, dirty);
+            list_append(&ps->dirty, node);
+            if (!is_apart(e))
+                continue;
+            e->joined = true;
+            ps->cold.join(ps->cold.arg, e->name);
+        }
+        again = false;
+        for (node = ps->dirty.next; node != &ps->dirty && !again; node = node->next)
+            again = is_apart(LIST_ENTRY(node, struct table_entry, dirty));
+    }
+}
+
 /* The workers drop a certificate with its last name, so each walk sends those that it names. */
 static struct walk walk_begin(struct publish_state *ps, int64_t now_s)
 {
     ps->walks++;
+    join_dirty(ps);
     return (struct walk){.ps = ps, .now_s = now_s};
 }
 
@@ -433,10 +515,15 @@ static void emit(struct walk *w, struct table_entry *e)
         return;
     send_cert(w, ecdsa);
     send_cert(w, rsa);
-    if (ecdsa_id || rsa_id)
+    if (ecdsa_id || rsa_id) {
         publish_name(&w->names, span_str(e->name), ecdsa_id, rsa_id, 0);
-    else
-        publish_name_remove(&w->names, span_str(e->name));
+    } else {
+        uint64_t tag = w->ps->cold.tag ? w->ps->cold.tag(w->ps->cold.arg, e->name) : 0;
+        if (tag)
+            publish_cold_name(&w->names, span_str(e->name), tag);
+        else
+            publish_name_remove(&w->names, span_str(e->name));
+    }
     e->ecdsa = ecdsa_id;
     e->rsa = rsa_id;
 }

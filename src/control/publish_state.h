@@ -61,6 +61,24 @@ void publish_state_watch(struct publish_state *ps, const struct publish_watch *w
  * as a message. */
 void publish_state_staple(struct publish_candidate *candidate, struct span response,
                           int64_t until_s, struct buf *out);
+/* Names that have certificates elsewhere, too: in stores that are not read as a whole. */
+struct publish_cold {
+    /* Tells another certificate from those before; 0 = there is none of this name. */
+    uint64_t (*tag)(void *arg, const char *name);
+    /* The name has candidates here: puts those from elsewhere with publish_state_put_name(). */
+    void (*join)(void *arg, const char *name);
+    void *arg;
+};
+void publish_state_use_cold(struct publish_state *ps, const struct publish_cold *cold);
+/* As publish_state_put() of PUBLISH_SOURCE_ACME, but the certificate serves this one of its names
+ * alone, and those that it was put for before. */
+struct result publish_state_put_name(struct publish_state *ps, const char *origin, const char *slot,
+                                     struct span chain, struct span key, const char *name,
+                                     const struct publish_candidate **ret, struct why *why);
+/* True when there is a candidate for this very name. */
+bool publish_state_serves(struct publish_state *ps, const char *name);
+/* The id of a certificate with this chain. */
+uint64_t publish_state_id(struct span chain);
 /* The candidate in a slot, or NULL. */
 const struct publish_candidate *publish_state_find(struct publish_state *ps, const char *slot);
 /* Removes what is in a slot; nothing happens when there is none. */

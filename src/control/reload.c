@@ -90,6 +90,10 @@ void reload_collect(struct control *c)
 static void publish(struct control *c)
 {
     struct buf out = {0};
+    if (c->stores_gone) {
+        control_sync(c);
+        return;
+    }
     publish_state_reorder(c->certificates, clock_wall_s(), &out);
     upstreams_sync(c->now->upstreams, &out);
     publish_snapshot(&out, c->now->snapshot);
@@ -115,6 +119,7 @@ static void use(struct control *c, struct config *config)
     certificates_load_stores(c, &old->resolvers);
     certificates_know_wants(c);
     publish(c);
+    control_tell_new_names(c);
     c->view.config = config;
     c->view.upstreams = c->now->upstreams;
     c->view.snapshot = c->now->snapshot;

@@ -30,7 +30,7 @@ struct resolver {
     uint32_t running;           /* orders */
 };
 
-#define RESOLVER_STORE_AGAIN_S 10 /* between tries to open a store */
+#define RESOLVER_STORE_AGAIN_S 5 /* between tries to open a store */
 
 struct resolver_set {
     struct resolver *items;
@@ -49,7 +49,7 @@ struct resolver_set {
 
 /* Opens the stores and makes a client and a provider for each resolver. What is missing (a plug-in,
  * a CA file, a store) is logged and becomes that resolver's `problem`. A store that another process
- * holds, of the wrong owner or on a full disk is tried again every 10 s; `opened` tells then.
+ * holds, of the wrong owner or on a full disk is tried again every 5 s; `opened` tells then.
  * Everything is borrowed; *ret keeps its place until resolver_set_close(). */
 void resolver_set_open(struct loop *loop, const struct config *config, struct provider_host *host,
                        struct store_pool *pool, void (*opened)(void *arg, struct store *store),

@@ -314,6 +314,8 @@ struct snapshot *snapshot_build(const struct config *config, uint64_t version)
     struct snapshot *s = mem_zalloc(sizeof *s);
     s->version = version;
     s->conns_per_worker = config->worker_connections;
+    s->store_keep = config->store_keep;
+    s->store_wait_ms = config->store_wait_ms;
     uint32_t *middlewares = mem_zalloc((config->middleware_count + 1) * sizeof *middlewares);
     snapshot_build_middlewares(s, config, middlewares);
     build_entrypoints(s, config, middlewares);

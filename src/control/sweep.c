@@ -11,6 +11,9 @@
 #define KEEP_S    (30 * 86400)  /* in the store, after its end */
 #define ARCHIVE_S (365 * 86400) /* in the archive, after its end */
 #define MOVES_MAX 200           /* in one run: nobody else is answered meanwhile */
+#define LOOK_MAX  50000         /* names of large stores, in one run */
+#define LOOK_STEP 50
+#define VISIT_MAX 100 /* certificates of theirs */
 
 /* What one run takes out of a store. */
 struct leftovers {
@@ -39,7 +42,71 @@ static bool is_likely(struct control *c, int64_t now_s)
             now_s <= found->leaf.not_after_s)
             return true;
     }
-    return scheduler_wants(c->scheduler)->count == 0;
+    const struct wants *wants = scheduler_wants(c->scheduler);
+    for (uint32_t i = 0; i < wants->count; i++) { /* of which nobody may have read anything */
+        const struct want *w = &wants->items[i];
+        if (w->have && w->not_before_s <= now_s && now_s <= w->not_after_s)
+            return true;
+    }
+    return wants->count == 0;
+}
+
+/* ---- of stores that are not read as a whole ---------------------------------------------------
+ */
+
+/* A name of each certificate that ended long ago. */
+struct ended {
+    int64_t before_s;
+    uint32_t count;
+    uint64_t ids[VISIT_MAX];
+    char *names[VISIT_MAX];
+};
+
+static bool is_noted(const struct ended *e, uint64_t id)
+{
+    for (uint32_t i = e->count; i-- > 0;)
+        if (e->ids[i] == id)
+            return true;
+    return false;
+}
+
+static void note_ended(void *arg, struct span name, const struct store_place *places,
+                       uint32_t count)
+{
+    struct ended *e = arg;
+    for (uint32_t i = 0; i < count && e->count < VISIT_MAX; i++)
+        if (places[i].not_after_s < e->before_s && !is_noted(e, places[i].id)) {
+            e->ids[e->count] = places[i].id;
+            e->names[e->count++] = mem_strndup((const char *)name.ptr, name.len);
+        }
+}
+
+/* Makes candidates of such certificates, as many as one run takes: until certificates_leave().
+ * False: those were the last. */
+static bool visit_ended(struct control *c, int64_t now_s)
+{
+    struct ended e = {.before_s = now_s - KEEP_S};
+    bool more = true;
+    for (uint32_t looked = 0; more && looked < LOOK_MAX && e.count + LOOK_STEP <= VISIT_MAX;
+         looked += LOOK_STEP)
+        more = cold_names_walk(c->cold, &c->sweep_at, LOOK_STEP, note_ended, &e);
+    for (uint32_t i = 0; i < e.count; i++) {
+        certificates_visit(c, e.names[i]);
+        free(e.names[i]);
+    }
+    return more;
+}
+
+/* The workers know these names: each ends with a 0. */
+static void tell_gone(struct control *c, struct span names)
+{
+    struct buf out = {0};
+    while (names.len) {
+        const char *name = (const char *)names.ptr;
+        cold_names_went(c->cold, name, &out);
+        names = span_skip(names, strlen(name) + 1);
+    }
+    control_send_and_wipe(c, &out);
 }
 
 /* ---- into the archive ----------------------------------------------------------------------- */
@@ -141,8 +208,9 @@ static struct result remove_all(const struct leftovers *l, struct store *store, 
 }
 
 /* Moves what a resolver has left over: into the archive before it is gone from the store. Returns
- * how many. */
-static uint32_t sweep_resolver(struct control *c, struct resolver *r, int64_t now_s)
+ * how many. gone: gets names that workers know without their certificates. */
+static uint32_t sweep_resolver(struct control *c, struct resolver *r, int64_t now_s,
+                               struct buf *gone)
 {
     struct leftovers l = {0};
     struct why why = {""};
@@ -160,6 +228,9 @@ static uint32_t sweep_resolver(struct control *c, struct resolver *r, int64_t no
         log_info("%s: the certificate of resolver %s ended long ago and nothing asks for it: moved "
                  "to the archive beside %s",
                  l.items[i]->leaf.names[0], r->config->name, r->config->storage);
+        for (uint32_t k = 0; cold_names_has(c->cold, r->store) && k < l.items[i]->leaf.name_count;
+             k++)
+            buf_put(gone, l.items[i]->leaf.names[k], strlen(l.items[i]->leaf.names[k]) + 1);
         char *slot = mem_strdup(l.items[i]->slot);
         publish_state_drop(c->certificates, slot);
         free(slot);
@@ -243,18 +314,22 @@ static void sweep_archive_at(const char *storage, int64_t now_s)
 bool sweep_run(struct control *c, int64_t now_s)
 {
     struct resolver_set *set = &c->now->resolvers;
+    struct buf gone = {0};
     uint32_t count = 0;
-    bool more = false;
     /* A later time than a day from now is of a clock that was set back since. */
     if ((now_s < c->sweep_s && c->sweep_s <= now_s + EVERY_S) || !is_likely(c, now_s))
         return false;
+    bool more = visit_ended(c, now_s);
     for (uint32_t i = 0; i < set->count; i++)
         if (set->items[i].store) {
-            uint32_t moved = sweep_resolver(c, &set->items[i], now_s);
+            uint32_t moved = sweep_resolver(c, &set->items[i], now_s, &gone);
             sweep_archive_at(set->items[i].config->storage, now_s);
             more = more || moved == MOVES_MAX;
             count += moved;
         }
+    certificates_leave(c);
+    tell_gone(c, buf_span(&gone));
+    buf_free(&gone);
     c->sweep_s = more ? now_s : now_s + EVERY_S;
     return count > 0;
 }

@@ -2,6 +2,7 @@
 #include "data/conn.h"
 
 #include "base/clock.h"
+#include "data/cold_wait.h"
 #include "data/exchange.h"
 #include "data/h2_conn.h"
 #include "data/handshake.h"
@@ -186,6 +187,8 @@ struct sink conn_sink(struct worker *w, struct conn *conn)
 void conn_settle(struct worker *w, struct conn *conn, enum wire_want want)
 {
     const struct snap_entrypoint *ep = conn_entrypoint(w, conn);
+    if (conn->cold_at && conn->wire.received.first->next)
+        want = WIRE_WANT_NOTHING; /* nothing follows a hello: it would keep the kernel's buffers */
     conn->wire.want = (uint8_t)want;
     wire_settle(w, &conn->wire);
     /* Each send has the idle time to get on; the whole response may have its own limit. */
@@ -360,6 +363,7 @@ void conn_close_begin(struct worker *w, struct conn *conn)
     limit_remove(&conn->in);
     limit_remove(&conn->out);
     list_remove(&conn->hello);
+    cold_wait_end(w, conn);
     decrypt_end(w, &conn->secure);
     wire_close_begin(w, &conn->wire);
     worker_ready(w, &conn->wire);
@@ -442,7 +446,7 @@ static bool proxy_turn(struct worker *w, struct conn *conn)
 static bool hello_turn(struct worker *w, struct conn *conn)
 {
     if (conn->wire.received.first) {
-        if (list_is_empty(&conn->hello))
+        if (list_is_empty(&conn->hello) && !conn->cold_at)
             list_append(&w->hellos, &conn->hello);
     } else if (conn->wire.eof) {
         conn_close_begin(w, conn);

@@ -59,6 +59,8 @@ struct conn {
     struct limit out;         /* the client takes what we send */
     uint64_t send_limit_ns;   /* when the present response must be out; TIMER_NO_LIMIT = never */
     struct list hello;        /* in worker.hellos */
+    uint64_t cold_until_ns;   /* how long it may wait for a cold name; 0 = it has not */
+    uint16_t cold_at;         /* its place while it waits, + 1 */
     struct series_cell *open; /* where it is counted as open, or NULL */
     struct net_addr peer;
 };

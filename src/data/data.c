@@ -26,6 +26,9 @@
 
 /* How often what no worker sees any more is freed, at least. */
 #define COLLECT_MS 200
+/* What may wait until control takes it; clients whose name control does not hear of wait in vain.
+ */
+#define BRIDGE_OUT_MAX 262144u
 /* Bytes taken off the bridge at a time. */
 #define BRIDGE_READ_BYTES 262144u
 /* The certificate table is made for so many names; it holds more, a little slower. */
@@ -58,8 +61,8 @@ struct data {
     char host_name[256];
     uint32_t conns; /* per worker */
     int epoll_fd, signal_fd, bridge_fd;
-    uint64_t fence; /* the last one that was sent back on this bridge */
-    struct buf in;
+    uint64_t fence;     /* the last one that was sent back on this bridge */
+    struct buf in, out; /* of the bridge */
     bool told_ready, draining, retiring, deaf;
     uint64_t drain_at_ns; /* 0: nobody has asked to stop */
     _Atomic bool failed;
@@ -291,6 +294,7 @@ static void bridge_drop(struct data *d)
     if (d->bridge_fd >= 0)
         (void)close(d->bridge_fd); /* epoll forgets it */
     d->bridge_fd = -1;
+    d->out.len = 0;
     consume(&d->in, d->in.len);
 }
 
@@ -452,20 +456,22 @@ static bool bridge_hear(struct data *d)
     return true;
 }
 
-/* Control hears how far its stream holds. It is tried again should there be no room. */
-static void tell_fence(struct data *d)
+/* Control hears how far its stream holds, and which names clients wait for. What has no room goes
+ * with the next turn. */
+static void tell_control(struct data *d)
 {
     uint64_t fence = publisher_fence(d->publisher);
-    uint8_t bytes[8];
-    struct writer out = writer_of(bytes, sizeof bytes);
-    if (d->bridge_fd < 0 || fence == d->fence)
+    bool good = d->bridge_fd >= 0;
+    publisher_take_asked(d->publisher, good && d->out.len < BRIDGE_OUT_MAX ? &d->out : NULL);
+    if (!good)
         return;
-    writer_be(&out, fence, sizeof bytes);
-    ssize_t n = send(d->bridge_fd, bytes, sizeof bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n == (ssize_t)sizeof bytes)
-        d->fence = fence;
-    else if (n >= 0) /* a part: what follows would be read wrongly */
-        bridge_drop(d);
+    if (fence != d->fence)
+        publish_fence(&d->out, fence);
+    d->fence = fence;
+    ssize_t n =
+        d->out.len ? send(d->bridge_fd, d->out.ptr, d->out.len, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
+    if (n > 0)
+        buf_consume(&d->out, (size_t)n);
 }
 
 static void tell_ready(struct data *d)
@@ -533,7 +539,7 @@ static bool loop(struct data *d)
         if (d->drain_at_ns && clock_now_ns() >= d->drain_at_ns)
             drain(d);
         configure_access(d);
-        tell_fence(d);
+        tell_control(d);
         tell_ready(d);
         close_listeners(d);
         publisher_collect(d->publisher);
@@ -562,6 +568,7 @@ static void tear_down(struct data *d)
     free(d->threads);
     bridge_drop(d);
     buf_free(&d->in);
+    buf_free(&d->out);
     close_fd(d->signal_fd);
     close_fd(d->shared.notify_fd);
     close_fd(d->epoll_fd);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "data/challenge.h"
+#include "data/cold_wait.h"
 #include "data/tcp.h"
 #include "data/tls/session.h"
 
@@ -48,14 +49,21 @@ static void show_staple(struct conn *conn, const struct hello *hello, const stru
         (void)!result_is_ok(session_staple(conn->secure.tls, response));
 }
 
-/* Certificate and policy for the hello; opens the session.
- *   router   the TCP router that has the connection, or NULL */
-static bool open_session(struct worker *w, struct conn *conn, const struct hello *hello,
-                         const struct snap_router *router)
+/* What a connection's handshake is made with. */
+struct choice {
+    const struct snap_router *router; /* the TCP router that has the connection, or NULL */
+    uint32_t tls;                     /* index in snapshot.tls */
+    struct tls_policy *policy;
+    const struct table_cert *cert;
+};
+
+/* Certificate and policy for the hello. False: it is refused, or waits. */
+static bool choose(struct worker *w, struct conn *conn, const struct hello *hello,
+                   struct choice *ret)
 {
     char ip[NET_ADDR_TEXT_MAX] = "";
     struct net_addr local;
-    struct span name = span_of(hello->name, hello->name_len);
+    struct span name = span_of(hello->name, hello->name_len), cold = {NULL, 0};
     if (hello->alpn_acme) { /* of no name of ours: no other certificate may answer it */
         report_add(w->report, REPORT_CHALLENGES_UNKNOWN, 1);
         refuse(w, conn, ALERT_NO_APPLICATION_PROTOCOL);
@@ -64,30 +72,44 @@ static bool open_session(struct worker *w, struct conn *conn, const struct hello
     if (name.len == 0 && result_is_ok(ring_address(w->ring, conn->wire.fd, false, &local)))
         net_addr_print_ip(&local, ip);
     uint32_t entrypoint = w->listeners[conn->listener].entrypoint_index;
-    uint32_t tls = router ? router->tls : snapshot_tls(w->snapshot, entrypoint, name);
-    struct tls_policy *policy = policy_get(&w->policies, w->snapshot, tls);
+    ret->tls = ret->router ? ret->router->tls : snapshot_tls(w->snapshot, entrypoint, name);
+    ret->policy = policy_get(&w->policies, w->snapshot, ret->tls);
     bool is_default = false, ecdsa = hello->ecdsa, rsa = hello->rsa;
-    if (policy)
-        tls_policy_narrow(policy, hello, &ecdsa, &rsa);
-    const struct table_cert *cert =
-        table_select(w->reader, name, span_str(ip), ecdsa, rsa, &is_default);
+    if (ret->policy)
+        tls_policy_narrow(ret->policy, hello, &ecdsa, &rsa);
+    ret->cert = table_select(w->reader, name, span_str(ip), ecdsa, rsa, &is_default, &cold);
+    if (cold.len && cold_wait_begin(w, conn, cold))
+        return false;
+    if (cold.len)
+        ret->cert = table_select(w->reader, name, span_str(ip), ecdsa, rsa, &is_default, NULL);
     if (is_default) {
         report_add(w->report, REPORT_DEFAULT_CERT, 1);
-        if (w->snapshot->tls[tls].sni_strict) {
+        if (w->snapshot->tls[ret->tls].sni_strict) {
             refuse(w, conn, ALERT_UNRECOGNIZED_NAME);
             return false;
         }
     }
-    struct result r =
-        cert && policy
-            ? session_open(policy, hello, cert, reader_ticket_keys(w->reader), &conn->secure.tls)
-            : result_fail(ERR_CRYPTO);
+    return true;
+}
+
+/* Opens the session. */
+static bool open_session(struct worker *w, struct conn *conn, const struct hello *hello,
+                         const struct choice *c)
+{
+    if (c->router && !tcp_open(w, conn, c->router, span_of(hello->name, hello->name_len))) {
+        conn_close_begin(w, conn);
+        return false;
+    }
+    struct result r = c->cert && c->policy
+                          ? session_open(c->policy, hello, c->cert, reader_ticket_keys(w->reader),
+                                         &conn->secure.tls)
+                          : result_fail(ERR_CRYPTO);
     if (!result_is_ok(r)) {
         refuse(w, conn, r.code == ERR_PEER_TLS ? ALERT_HANDSHAKE_FAILURE : ALERT_INTERNAL_ERROR);
         return false;
     }
-    show_staple(conn, hello, cert);
-    conn->policy_tag = w->policies.entries[tls].tag;
+    show_staple(conn, hello, c->cert);
+    conn->policy_tag = w->policies.entries[c->tls].tag;
     return true;
 }
 
@@ -99,10 +121,6 @@ static bool route(struct worker *w, struct conn *conn, const struct hello *hello
     *ret = tcp_route(w, conn, hello);
     if (*ret && (*ret)->passthrough) {
         conn_tcp_begin(w, conn, *ret, name);
-        return false;
-    }
-    if (*ret && !tcp_open(w, conn, *ret, name)) {
-        conn_close_begin(w, conn);
         return false;
     }
     if (!*ret && !conn_entrypoint(w, conn)->tls) {
@@ -149,15 +167,15 @@ void handshake_hello(struct worker *w, struct conn *conn)
             refuse(w, conn, ALERT_DECODE_ERROR);
         return;
     }
-    const struct snap_router *router = NULL;
+    struct choice c = {.router = NULL};
     const struct table_cert *proof = challenge_certificate(w, &hello);
-    if (!proof && !route(w, conn, &hello, &router))
+    if (!proof && !(route(w, conn, &hello, &c.router) && choose(w, conn, &hello, &c)))
         return;
     if (hello.records > 1)
         block_queue_take(
             &w->blocks, in,
             (uint32_t)hello_join(in->first->data + in->first->start, block_len(in->first)));
-    if (proof ? open_challenge(w, conn, &hello, proof) : open_session(w, conn, &hello, router))
+    if (proof ? open_challenge(w, conn, &hello, proof) : open_session(w, conn, &hello, &c))
         conn_handshake_begin(w, conn);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "data/cold_wait.h"
 #include "data/conn.h"
 #include "data/exchange.h"
 #include "data/h2_conn.h"
@@ -101,7 +102,8 @@ static struct result open_memory(struct worker *w)
     w->lines = map_scratch(WORKER_LINES_BYTES);
     w->listeners = calloc(LISTENERS_MAX, sizeof *w->listeners);
     w->held = calloc(HELD_MAX, sizeof *w->held);
-    if (!w->stage || !w->flight || !w->lines || !w->listeners || !w->held)
+    w->cold.places = calloc(COLD_WAIT_MAX, sizeof *w->cold.places);
+    if (!w->stage || !w->flight || !w->lines || !w->listeners || !w->held || !w->cold.places)
         return result_fail(ERR_NO_MEMORY);
     return result_ok();
 }
@@ -130,6 +132,7 @@ struct result worker_open(const struct worker_config *config, struct worker **re
     for (int g = 0; g < RING_GROUPS; g++)
         list_init(&w->starved[g]);
     limit_init(&w->grace, WORKER_LIMIT_GRACE);
+    limit_init(&w->cold.limit, WORKER_LIMIT_COLD);
     struct result r = open_ring(w, why);
     if (result_is_ok(r) && !result_is_ok(r = open_memory(w)))
         (void)why_fail(why, r.code, "no memory for %u connections", config->conns);
@@ -163,6 +166,7 @@ void worker_close(struct worker *w)
     middleware_set_destroy(w->middleware_set);
     middleware_tables_fini(&w->middlewares);
     free(w->held);
+    free(w->cold.places);
     if (w->reader)
         reader_leave(w->reader);
     session_thread_end();
@@ -328,6 +332,9 @@ static void run_timers(struct worker *w)
             break;
         case WORKER_LIMIT_GRACE:
             break; /* look_at_phase() sees that it is over */
+        case WORKER_LIMIT_COLD:
+            cold_wait_limit(w);
+            break;
         }
     }
     run_ready(w);
@@ -561,6 +568,7 @@ bool worker_step(struct worker *w, uint64_t deadline_ns)
     look_at_listeners(w);
     drain_completions(w);
     held_settle(w);
+    cold_wait_settle(w);
     run_ready(w);
     run_hellos(w);
     run_timers(w);

@@ -66,8 +66,18 @@ struct worker_config {
     const char *host_name;      /* for X-Forwarded-Server; must outlive the worker */
 };
 
+struct cold_place;
 struct held;
 struct verify_lane;
+
+/* Hellos that wait for a certificate. */
+struct cold_waits {
+    struct cold_place *places; /* COLD_WAIT_MAX, the first `count` in use */
+    uint32_t count;
+    bool asked;                    /* in this step */
+    struct reader_answers answers; /* that were looked at */
+    struct limit limit;            /* not later than the first one's */
+};
 
 enum worker_phase {
     WORKER_PHASE_WAITING = 0, /* for the first sync */
@@ -89,6 +99,7 @@ enum worker_limit {
     WORKER_LIMIT_EXCHANGE,
     WORKER_LIMIT_LISTENER,
     WORKER_LIMIT_GRACE,
+    WORKER_LIMIT_COLD,
 };
 
 struct worker {
@@ -110,6 +121,7 @@ struct worker {
     struct middleware_tables middlewares;
     struct held *held; /* HELD_MAX places for requests whose password is being judged */
     uint32_t held_count;
+    struct cold_waits cold;
     struct pool pool;
 
     struct slab conns, exchanges, upconns;

@@ -40,7 +40,7 @@ CASES = [
         "ferrule.toml:8:2: error: unknown key entryPoint; did you mean entryPoints?",
         "ferrule.toml:10:7: error: unknown key http.router; did you mean routers?",
         "ferrule.toml:11:2: error: unknown key zzz; known here: entryPoints, certificatesResolvers, acme, core, http, "
-        "serversTransport, tcp, tls, providers, log, accessLog, metrics, ping, ocsp, workers, control, upgrade, state, plugins, admin",
+        "serversTransport, tcp, tls, providers, log, accessLog, metrics, ping, ocsp, workers, control, upgrade, state, cache, plugins, admin",
         "ferrule.toml:13:1: error: unknown key http.services.s.servers; there is http.services.<name>.loadBalancer.servers"),
     one("types", BASE + """\
 [workers]

@@ -54,7 +54,7 @@ def test_the_window_is_asked_for_and_told(ferrule, origin, bind, pebble):
 
 @needs_ari
 def test_a_window_of_the_past_renews_and_names_what_is_replaced(ferrule, origin, bind, make_pebble):
-    pebble = make_pebble(bind.address, validity_s=90)
+    pebble = make_pebble(bind.address, validity_s=45)
     proxy = ferrule.acme(pebble, bind, origin, domains=NAMES)
     first = wait_certificate(proxy)
     wait_clean(bind)
@@ -64,7 +64,7 @@ def test_a_window_of_the_past_renews_and_names_what_is_replaced(ferrule, origin,
     proxy.write_config(proxy.config_file.read_text())
     proxy.start()
     proxy.wait_log("see https://ca.test/incident")
-    # A certificate of 90 s is replaced 30 s after its beginning; the time table would wait for another 30 s.
+    # A certificate of 45 s is replaced 15 s after its beginning; the time table would wait for another 15 s.
     wait_until(lambda: certificates(proxy, "demo.edge.test")[0]["id"] != first["id"], "a renewed certificate", 50)
     assert "which replaces" in proxy.log
     # Replacements cost nothing of the budget for duplicates.

@@ -76,7 +76,7 @@ class Tree:
         try:
             result = run(command, ROOT, NOTICE_S * max(1, len(cases) // 10), FERRULE_BUILD=str(self.folder / "build"))
         except subprocess.TimeoutExpired:
-            end_leftovers()
+            end_leftovers(leaving_s=0)
             return {"cases": "do not end"}
         assert result.returncode in (0, 1), f"{cases} cannot run:\n{result.stdout[-3000:]}{result.stderr[-1000:]}"
         return {"cases": result.stdout[-6000:]} if result.returncode else {}

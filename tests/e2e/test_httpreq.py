@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from lib.ferrule import run_cli
+from lib.hastyca import HastyCa
 from lib.httpreq import PASSWORD, USER, Server
 from lib.httpservice import Answer
 from lib.proc import wait_until
@@ -175,11 +176,16 @@ def lego_requests(folder, bind, pebble, env):
     lego = shutil.which("lego")
     if not lego:
         pytest.skip("lego is not installed")
-    words = [lego, "--server", pebble.directory_url, "--accept-tos", "--email", "a@edge.test", "--path", folder / "lego",
+    with HastyCa(pebble) as ca:
+        run_lego(lego, folder, bind, ca, env)
+
+
+def run_lego(lego, folder, bind, ca, env):
+    words = [lego, "--server", ca.directory_url, "--accept-tos", "--email", "a@edge.test", "--path", folder / "lego",
              "--dns", "httpreq", "--dns.disable-cp", "--dns.resolvers", bind.address,
              *(word for domain in DOMAINS for word in ("--domains", domain)), "run"]
     result = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=120,
-                            env={**os.environ, **env, "LEGO_CA_CERTIFICATES": str(pebble.ca_file)})
+                            env={**os.environ, **env, "LEGO_CA_CERTIFICATES": str(ca.ca_file)})
     assert result.returncode == 0, result.stdout + result.stderr
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from lib import aws, dnswire
 from lib.connectproxy import ConnectProxy
+from lib.hastyca import HastyCa
 from lib.proc import wait_until
 
 DOMAINS = ["demo.edge.test", "*.demo.edge.test"]
@@ -29,6 +30,10 @@ def lego(folder, bind, pebble):
         pytest.skip("lego is not installed")
 
     def run(provider, env, ca=pebble):
+        with HastyCa(ca) as hasty:
+            obtained(hasty, provider, env)
+
+    def obtained(ca, provider, env):
         words = [program, "--server", ca.directory_url, "--accept-tos", "--email", "a@edge.test", "--path", folder / "lego",
                  "--dns", provider, "--dns.disable-cp", "--dns.resolvers", bind.address,
                  *(word for domain in DOMAINS for word in ("--domains", domain)), "run"]

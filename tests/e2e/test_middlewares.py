@@ -10,7 +10,7 @@ import time
 import pytest
 
 from lib import config
-from lib.proc import free_port, wait_until
+from lib.proc import cpu_s, free_port, wait_until
 
 TRUST = '[entryPoints.web.forwardedHeaders]\ntrustedIPs = ["127.0.0.1"]\n'
 
@@ -239,7 +239,7 @@ priority = 100
 
 # password "pw" each; bcrypt at cost 12 takes about a quarter of a second
 USERS = {
-    "bcrypt": "$2b$12$abcdefghijklmnopqrstuunYdhHrPrQsWwVD7FJZar2U048CuDd2m",
+    "bcrypt": "$2b$10$abcdefghijklmnopqrstuuj7m4XYqbm74SxoBcXyw8to0CQ061DVG",
     "quick": "$2y$05$abcdefghijklmnopqrstuuHIrMEWpUCQe2YqFR3sXwQ75u4od..9q",
     "sha1": "{SHA}GpHWL3ymc5liWkNopqtdSjuqYHM=",
     "sha512": "$6$abcd$uQZaz9xQBejvX2R1u2x93SXlAvfV3SAU2qoX20YNobk9HllUTM5ihgzh9nmhQnkHDvkSvQvuOa/KGMUZf6XR6/",
@@ -304,13 +304,14 @@ def test_a_password_is_judged_once_and_nobody_waits_for_it(guarded):
     for client in slow:
         assert client.read_response().status == 401
         client.close()
-    began = time.monotonic()
+    data = guarded.pid_of("data")
+    began = cpu_s(data)
     assert guarded.get("/", "a.test", headers=basic("bcrypt")).status == 200
-    judging_s, began = time.monotonic() - began, time.monotonic()
+    judging_s, began = cpu_s(data) - began, cpu_s(data)
     with guarded.connect() as client:
         for _ in range(100):
             assert client.exchange("GET", "/", "a.test", headers=basic("bcrypt")).status == 200
-    assert time.monotonic() - began < 50 * judging_s
+    assert cpu_s(data) - began < 50 * judging_s
 
 
 @pytest.mark.asan

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What would make an order fail is found before the CA is asked, and told by `ferrule cert plan`."""
 
+import threading
+
 import pytest
 
 from lib import config
@@ -67,6 +69,30 @@ def test_names_that_lead_elsewhere(edge, fake):
     shown = proxy.cli("cert", "plan").stdout
     assert "  address: away.edge.test leads to 192.0.2.7" in shown and "(stop)" in shown
     assert "caa is not known: the CA has not told its name" in shown
+
+
+@pytest.mark.asan
+def test_a_plan_lives_through_reloads(edge, make_dns_relay, zone):
+    """What it looks at belongs to a configuration that is not in use any more when the answers come."""
+    relay, gate = make_dns_relay(zone.address), threading.Event()
+    relay.change = lambda query, answer, is_tcp: gate.wait(60) and answer
+    gate.set()
+    names = ["away.edge.test", "both.edge.test"]
+    proxy = edge(names, f'preflight.address = "stop"\npreflight.resolvers = ["127.0.0.2:{zone.port}"]')
+    for name in names:
+        wait_failure(proxy, name, f"{name} leads to")
+    gate.clear()
+    before, found = relay.queries, []
+    asking = threading.Thread(target=lambda: found.append(planned(proxy)))
+    asking.start()
+    wait_until(lambda: relay.queries >= before + len(names), "the plan asks")
+    for old, new in (names, names[::-1], names):
+        proxy.config_file.write_text(proxy.config_file.read_text().replace(f'main = "{old}"', f'main = "{new}"'))
+        assert proxy.cli("reload").returncode == 0
+    gate.set()
+    asking.join()
+    for name in names:
+        assert found[0][name]["address"]["text"].startswith(f"{name} leads to"), found
 
 
 def test_addresses_of_a_router_in_front(edge, fake):

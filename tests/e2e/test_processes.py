@@ -15,7 +15,7 @@ import pytest
 from lib import activate, config, seccomp
 from lib.http1 import Closed, connect
 from lib.origin import body_of
-from lib.proc import accepts, free_port, is_alive, wait_until
+from lib.proc import accepts, cpu_s, free_port, is_alive, wait_until
 from lib.wrk import Wrk
 
 HOST = "example.test"
@@ -209,11 +209,6 @@ def test_stop_under_load_fails_no_request(ferrule, nginx):
 
 
 # --- the admin socket -------------------------------------------------------------------------------------------
-
-
-def cpu_s(pid):
-    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_admin_socket_without_descriptors(ferrule, origin):

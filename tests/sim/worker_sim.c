@@ -93,6 +93,56 @@ static void stale(void)
                        world.clients[i].failures);
 }
 
+/* Control answers, now and then, that there is a certificate or that there is none, or is another
+ * one that has not heard of the question. Every hello goes on, at the latest when its time is over,
+ * and every request is answered. */
+static void cold_names(void)
+{
+    world.cold = 1 + (uint32_t)world_random(&world, 4);
+    world_open(&world);
+    world_make_cold(&world);
+    add_clients(WORLD_CLIENTS, KIND_GOOD);
+    for (uint32_t i = 0; i < WORLD_CLIENTS; i++)
+        world.clients[i].aborts = world_chance(&world, 6);
+    world_run(&world);
+    if (!world.page.values[REPORT_COLD_HELLOS])
+        world_fail(&world, "no hello met the cold name");
+}
+
+/* Control is gone: when the time of each hello is over its name counts as unknown, so it gets the
+ * default certificate, here the same. */
+static void cold_without_control(void)
+{
+    world.cold = 1;
+    world.no_control = true;
+    world_open(&world);
+    world_make_cold(&world);
+    add_clients(WORLD_CLIENTS, KIND_GOOD);
+    world_run(&world);
+    all_answered();
+    if (!world.page.values[REPORT_COLD_HELLOS] ||
+        world.page.values[REPORT_COLD_HELLOS] != world.page.values[REPORT_COLD_FAILED])
+        world_fail(&world, "%llu hellos met the cold name, %llu in vain",
+                   (unsigned long long)world.page.values[REPORT_COLD_HELLOS],
+                   (unsigned long long)world.page.values[REPORT_COLD_FAILED]);
+}
+
+/* The worker is to end while hellos wait, also when nobody answers any more. */
+static void cold_drain(void)
+{
+    world.cold = 1000;
+    world_open(&world);
+    world_make_cold(&world);
+    add_clients(WORLD_CLIENTS, KIND_GOOD);
+    for (uint32_t i = 0; !world.page.values[REPORT_COLD_WAITING_NOW]; i++) {
+        if (i == 1000)
+            world_fail(&world, "no hello waits");
+        world_turn(&world);
+    }
+    world.shared.retire_ms = 1000;
+    world.shared.retire = world_chance(&world, 2);
+}
+
 static void bad_origins(void)
 {
     world_open(&world);
@@ -327,6 +377,9 @@ static const struct {
 } scenarios[] = {
     {"good", good, 30},
     {"good_tls", good, 13, true},
+    {"cold_names", cold_names, 30, true},
+    {"cold_without_control", cold_without_control, 10, true},
+    {"cold_drain", cold_drain, 20, true},
     {"bad_origins_tls", bad_origins, 13, true},
     {"clients_leave_tls", clients_leave, 13, true},
     {"short_of_buffers_tls", short_of_buffers, 13, true},

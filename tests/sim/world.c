@@ -93,6 +93,8 @@ static void put_snapshot(struct world *world, struct buf *out)
     }
     struct snapshot s = {.version = ++world->version,
                          .conns_per_worker = world->conns,
+                         .store_keep = 1,
+                         .store_wait_ms = 500,
                          .entrypoints = entrypoints,
                          .routers = routers,
                          .rule_nodes = &node,
@@ -115,10 +117,18 @@ static void put_snapshot(struct world *world, struct buf *out)
     }
 }
 
+static struct buf chain, key_der;
+
+static void put_cert(struct buf *out)
+{
+    struct publish_cert cert = {
+        .id = 1, .not_after_s = INT32_MAX, .chain = buf_span(&chain), .key = buf_span(&key_der)};
+    publish_cert(out, &cert);
+}
+
 /* Made once: all worlds have the same. */
 static void put_certificate(struct world *world, struct buf *out)
 {
-    static struct buf chain, key_der;
     if (!chain.len) {
         struct why why = {0};
         struct key *key;
@@ -134,9 +144,7 @@ static void put_certificate(struct world *world, struct buf *out)
         buf_free(&der);
         key_free(key);
     }
-    struct publish_cert cert = {
-        .id = 1, .not_after_s = INT32_MAX, .chain = buf_span(&chain), .key = buf_span(&key_der)};
-    publish_cert(out, &cert);
+    put_cert(out);
     publish_name(out, SPAN_LITERAL("a.test"), 1, 0, 0);
     publish_name(out, SPAN_LITERAL(""), 1, 0, PUBLISH_NAME_DEFAULT);
 }
@@ -147,6 +155,51 @@ void world_publish(struct world *world)
     put_snapshot(world, &out);
     feed(world, &out);
     publisher_collect(world->publisher);
+}
+
+/* The part of control: answers questions for a cold name, or is restarted and forgets them; the
+ * certificate may be gone from the workers again before they have looked. */
+static void control_turn(struct world *world)
+{
+    struct buf asked = {0}, out = {0};
+    struct publish_heard heard;
+    size_t used, done = 0;
+    if (world->no_control) {
+        publisher_take_asked(world->publisher, NULL);
+        return;
+    }
+    publisher_take_asked(world->publisher, &asked);
+    while (result_is_ok(publish_hear(span_skip(buf_span(&asked), done), &heard, &used))) {
+        done += used;
+        if (!world_chance(world, world->cold))
+            continue;
+        if (world_chance(world, 4)) {
+            publish_name_remove(&out, heard.wanted);
+        } else {
+            put_cert(&out);
+            publish_warm_name(&out, heard.wanted, 1, 0, 1 + world_random(world, 3));
+        }
+    }
+    if (world_chance(world, 20))
+        publish_cold_name(&out, SPAN_LITERAL("a.test"), 1 + world_random(world, 3));
+    if (world_chance(world, 60)) {
+        publisher_reset_stream(world->publisher);
+        publish_sync_begin(&out);
+        put_certificate(world, &out);
+        publish_cold_name(&out, SPAN_LITERAL("a.test"), 1 + world_random(world, 3));
+        put_snapshot(world, &out);
+        publish_sync_end(&out);
+    }
+    feed(world, &out);
+    publisher_collect(world->publisher);
+    buf_free(&asked);
+}
+
+void world_make_cold(struct world *world)
+{
+    struct buf out = {0};
+    publish_cold_name(&out, SPAN_LITERAL("a.test"), 1);
+    feed(world, &out);
 }
 
 void world_open(struct world *world)
@@ -213,6 +266,8 @@ void world_turn(struct world *world)
     uint64_t wait_ns = world_random(world, 4) ? 0 : NS_PER_MS;
     if (world->w)
         (void)worker_step(world->w, world->w->now_ns + wait_ns);
+    if (world->cold)
+        control_turn(world);
     take_origins(world);
     for (uint32_t i = 0; i < world->origin_count; i++)
         origin_turn(world, &world->origins[i]);
@@ -264,7 +319,7 @@ void world_close(struct world *world)
         world_fail(world, "%u descriptors are left", ring_sim_open_fds(world->sim));
     if (world->page.values[REPORT_SLOTS_NOW] || world->page.values[REPORT_BLOCKS_NOW] ||
         world->page.values[REPORT_CONNS_NOW] || world->page.values[REPORT_UPCONNS_NOW] ||
-        world->page.values[REPORT_TUNNELS_NOW])
+        world->page.values[REPORT_TUNNELS_NOW] || world->page.values[REPORT_COLD_WAITING_NOW])
         world_fail(world, "gauges are not back at 0");
     worker_close(w);
     publisher_destroy(world->publisher);

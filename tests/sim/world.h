@@ -115,7 +115,9 @@ struct world {
     /* what the scenario sets before world_open() */
     uint32_t ring_small, ring_large, blocks[BLOCK_KINDS], conns;
     uint32_t max_idle, head_max;
-    bool may_close; /* any connection may end at any time */
+    bool may_close;  /* any connection may end at any time */
+    uint32_t cold;   /* 1 in so many questions for the cold name is answered; 0 = it is not cold */
+    bool no_control; /* nobody answers them */
 };
 
 uint64_t world_random(struct world *world, uint64_t below);
@@ -129,6 +131,8 @@ struct client *world_client(struct world *world, const struct request *requests,
                             bool tls);
 /* Runs until every client has its outcome; fails when that takes too long. */
 void world_run(struct world *world);
+/* Says that the name of all clients is cold. */
+void world_make_cold(struct world *world);
 /* One turn of everything. */
 void world_turn(struct world *world);
 /* Drains, checks that nothing is left, frees all. */

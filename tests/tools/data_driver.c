@@ -385,6 +385,7 @@ static void *play(void *arg)
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         die("socketpair");
     give_bridge(d->supervisor, pair[0]);
+    (void)close(pair[0]); /* else a full one would be waited for when data has ended */
     publish_sync_begin(&out);
     put_certificate(&out);
     put_snapshot(d, &out);

@@ -19,7 +19,7 @@ struct caa {
     char name[DNSMSG_NAME_BYTES];
     const char *at; /* in name: whose records are asked for */
     bool wildcard;
-    const char *const *identities;
+    const char **identities; /* copies: what a CA has told is told anew now and then */
     uint32_t identity_count;
     enum propagation_caa_verdict verdict;
     char text[512];
@@ -32,6 +32,9 @@ static void destroy(struct propagation *p)
     struct caa *c = (struct caa *)p;
     ask_cancel(c->ask);
     loop_timer_cancel(p->loop, &c->turn);
+    for (uint32_t i = 0; i < c->identity_count; i++)
+        free((char *)c->identities[i]);
+    free(c->identities);
     free(c);
 }
 
@@ -166,8 +169,10 @@ struct propagation *propagation_caa(struct loop *loop, const struct propagation_
     struct why why = {"the name is empty or too long"};
     c->task = (struct propagation){destroy, loop};
     c->wildcard = !strncmp(name, "*.", 2);
-    c->identities = identities;
+    c->identities = mem_zalloc(identity_count * sizeof *c->identities);
     c->identity_count = identity_count;
+    for (uint32_t i = 0; i < identity_count; i++)
+        c->identities[i] = mem_strdup(identities[i]);
     c->done = done;
     c->arg = arg;
     loop_timer_init(&c->turn, fail_turn);

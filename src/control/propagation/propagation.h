@@ -52,7 +52,7 @@ struct propagation *propagation_check(struct loop *loop, const struct propagatio
  * success only. */
 void propagation_look_now(struct propagation *p);
 /* Do the CAA records that hold for `name` ("*." in front of a wildcard) let the CA issue that goes
- * by one of these identities (RFC 8659)? Borrowed for the whole question; at least one. */
+ * by one of these identities (RFC 8659)? Borrowed for this call only; at least one. */
 enum propagation_caa_verdict {
     PROPAGATION_CAA_ALLOWED = 0,
     PROPAGATION_CAA_FORBIDDEN,

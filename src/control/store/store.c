@@ -12,7 +12,9 @@ struct result store_open(const char *path, struct store **ret, struct why *why)
 {
     size_t len = strlen(path);
     bool is_file = len >= 5 && strcmp(path + len - 5, ".json") == 0;
-    return is_file ? store_file_open(path, ret, why) : store_lmdb_open(path, ret, why);
+    TRY(is_file ? store_file_open(path, ret, why) : store_lmdb_open(path, ret, why));
+    (*ret)->path = mem_strdup(path);
+    return result_ok();
 }
 
 /* ---- written by another thread -------------------------------------------------------------- */
@@ -162,7 +164,13 @@ void store_close(struct store *s)
         return;
     if (s->loop)
         write_rest(s);
+    free(s->path);
     s->ops->close(s);
+}
+
+const char *store_path(const struct store *s)
+{
+    return s->path;
 }
 
 const struct store_account *store_account(struct store *s, const char *resolver)
@@ -219,6 +227,42 @@ struct result store_begin(struct store *s, struct why *why)
 struct result store_end(struct store *s, bool keep, struct why *why)
 {
     return s->ops->end(s, keep, why);
+}
+
+/* ---- the index ------------------------------------------------------------------------------ */
+
+bool store_has_index(const struct store *s)
+{
+    return s->ops->places != NULL;
+}
+
+struct result store_places(struct store *s, struct span name,
+                           struct store_place ret[STORE_PLACES_MAX], uint32_t *ret_count,
+                           struct why *why)
+{
+    return s->ops->places(s, name, ret, ret_count, why);
+}
+
+struct result store_walk(struct store *s, struct buf *last, uint32_t max, store_each_name *each,
+                         void *arg, bool *ret_end, struct why *why)
+{
+    return s->ops->walk(s, last, max, each, arg, ret_end, why);
+}
+
+struct result store_read(struct store *s, uint64_t id, struct buf *ret_chain, struct buf *ret_key,
+                         struct why *why)
+{
+    return s->ops->read(s, id, ret_chain, ret_key, why);
+}
+
+const struct store_cert *store_cert_of(struct store *s, uint64_t id, struct why *why)
+{
+    return s->ops->cert_of(s, id, why);
+}
+
+bool store_find(struct store *s, const struct store_cert *cert, struct store_place *ret)
+{
+    return s->ops->find(s, cert, ret);
 }
 
 /* ---- copying -------------------------------------------------------------------------------- */

@@ -41,6 +41,9 @@ struct result store_open(const char *path, struct store **ret, struct why *why);
 /* What is on its way is written first. NULL is fine. */
 void store_close(struct store *store);
 
+/* As it was given to store_open(). */
+const char *store_path(const struct store *store);
+
 /* The account of a resolver; NULL when there is none, or it is damaged (the log says so). One that
  * is there but cannot be read is `unreadable`. Borrowed until the next store_ call. */
 const struct store_account *store_account(struct store *store, const char *resolver);
@@ -81,6 +84,38 @@ bool store_has_cert(struct store *store, const struct store_cert *cert);
  * one change alone; or (keep false, or a failure) not at all. Not within one another. */
 struct result store_begin(struct store *store, struct why *why);
 struct result store_end(struct store *store, bool keep, struct why *why);
+
+/* ---- the index: of directories only ---------------------------------------------------------- */
+
+/* What is known of a certificate without reading it. */
+struct store_place {
+    uint64_t id; /* never used twice in this store */
+    int64_t not_before_s, not_after_s;
+    bool is_rsa;
+};
+/* Of a name that has more certificates, the newest count. */
+#define STORE_PLACES_MAX 8
+
+/* Can it be asked for names without reading all certificates? */
+bool store_has_index(const struct store *store);
+/* The certificates of one name, the oldest first. ERR_STORE. */
+struct result store_places(struct store *store, struct span name,
+                           struct store_place ret[STORE_PLACES_MAX], uint32_t *ret_count,
+                           struct why *why);
+typedef void store_each_name(void *arg, struct span name, const struct store_place *places,
+                             uint32_t count);
+/* Calls `each` with up to `max` names in their order, from behind *last on (empty: from the first),
+ * and leaves the last one there; *ret_end: there are no more. `each` must not call this store. */
+struct result store_walk(struct store *store, struct buf *last, uint32_t max, store_each_name *each,
+                         void *arg, bool *ret_end, struct why *why);
+/* Certificates (DER, each behind a 3-byte length) and key (DER) as they are stored, appended;
+ * the caller wipes the key. ERR_NOT_FOUND; ERR_FORMAT: damaged; ERR_STORE. */
+struct result store_read(struct store *store, uint64_t id, struct buf *ret_chain,
+                         struct buf *ret_key, struct why *why);
+/* As store_cert_at(), by id. */
+const struct store_cert *store_cert_of(struct store *store, uint64_t id, struct why *why);
+/* The certificate of the same resolver and set of names. False: none, or it cannot be told. */
+bool store_find(struct store *store, const struct store_cert *cert, struct store_place *ret);
 
 /* What a copy has come to. */
 struct store_copied {

@@ -29,6 +29,16 @@ struct store_ops {
     bool (*has_cert)(struct store *s, const struct store_cert *cert);
     struct result (*begin)(struct store *s, struct why *why);
     struct result (*end)(struct store *s, bool keep, struct why *why);
+    /* The index; all NULL where there is none. */
+    struct result (*places)(struct store *s, struct span name,
+                            struct store_place ret[STORE_PLACES_MAX], uint32_t *ret_count,
+                            struct why *why);
+    struct result (*walk)(struct store *s, struct buf *last, uint32_t max, store_each_name *each,
+                          void *arg, bool *ret_end, struct why *why);
+    struct result (*read)(struct store *s, uint64_t id, struct buf *ret_chain, struct buf *ret_key,
+                          struct why *why);
+    const struct store_cert *(*cert_of)(struct store *s, uint64_t id, struct why *why);
+    bool (*find)(struct store *s, const struct store_cert *cert, struct store_place *ret);
     /* For what is put soon. From lend() to take_back() write() runs in another thread, and the
      * functions above that change something are not called. It writes struct store_items. */
     void (*lend)(struct store *s);
@@ -39,6 +49,7 @@ struct store_ops {
 /* The first member of every kind. */
 struct store {
     const struct store_ops *ops;
+    char *path;
     struct loop *loop; /* NULL: nothing was put soon yet */
     struct list filling, writing;
     bool lent;

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/must.h"
 #include "control/store/lmdb_dir.h"
+#include "control/store/lmdb_index.h"
 #include "control/store/store_impl.h"
 #include "control/store/store_record.h"
 
@@ -15,16 +16,15 @@
 
 #define MAP_BYTES    (64ull << 30)
 #define FORM         1 /* of the whole directory */
-#define KEY_BYTES    511
+#define KEY_BYTES    LMDB_INDEX_NAME_MAX
 #define ID_BYTES     8
 #define META_FORM    "form"
 #define META_LAST_ID "last id"
 
 enum table { NAMES = 0, CERTS, ACCOUNTS, META, TABLES };
 
-/* names: name -> id (8), not before (8), not after (8), RSA or not (1), one for each certificate.
- * certs: id (8) -> record. accounts: resolver -> record. meta: text -> number (8). All big-endian.
- * An id is never used twice. */
+/* names: lmdb_index.h. certs: id (8) -> record. accounts: resolver -> record. meta: text -> number
+ * (8). All big-endian. An id is never used twice. */
 static const struct lmdb_dir_kind kind = {
     .what = "storage directory",
     .option = "storage",
@@ -32,7 +32,7 @@ static const struct lmdb_dir_kind kind = {
                "an empty store",
     .map_bytes = MAP_BYTES,
     .table_count = TABLES,
-    .tables = {{"names", MDB_DUPSORT}, {"certs", 0}, {"accounts", 0}, {"meta", 0}},
+    .tables = {{"names", LMDB_INDEX_FLAGS}, {"certs", 0}, {"accounts", 0}, {"meta", 0}},
 };
 
 struct store_lmdb {
@@ -40,8 +40,9 @@ struct store_lmdb {
     struct lmdb_dir dir;
     int lock_fd;
     MDB_txn *batch; /* between begin and end; else NULL */
-    uint64_t *ids;  /* of all certificates, ascending */
+    uint64_t *ids;  /* of all certificates, ascending; only once somebody asks for all */
     uint32_t count, cap;
+    bool ids_known;
     struct store_cert cert; /* what is lent */
     struct store_account account;
     char name[KEY_BYTES + 1];
@@ -93,8 +94,8 @@ static int put(const struct store_lmdb *s, MDB_txn *txn, enum table table, struc
                struct span value)
 {
     MDB_val k = val_of(key), v = val_of(value);
-    int rc = mdb_put(txn, s->dir.tables[table], &k, &v, table == NAMES ? MDB_NODUPDATA : 0);
-    return rc == MDB_KEYEXIST ? 0 : rc;
+    /* Ids ascend: told so, LMDB fills its pages instead of halving them. */
+    return mdb_put(txn, s->dir.tables[table], &k, &v, table == CERTS ? MDB_APPEND : 0);
 }
 
 static int get_cert_bytes(const struct store_lmdb *s, MDB_txn *txn, uint64_t id, struct span *ret)
@@ -133,23 +134,6 @@ static int find(const struct store_lmdb *s, MDB_txn *txn, const struct store_cer
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-/* Takes one certificate out of those of a name. */
-static int remove_place(const struct store_lmdb *s, MDB_txn *txn, struct span name, uint64_t id)
-{
-    MDB_cursor *cursor;
-    MDB_val k = val_of(name), v;
-    int rc = mdb_cursor_open(txn, s->dir.tables[NAMES], &cursor);
-    if (rc)
-        return rc;
-    rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_KEY);
-    while (!rc && number_get(&v) != id)
-        rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT_DUP);
-    if (!rc)
-        rc = mdb_cursor_del(cursor, 0);
-    mdb_cursor_close(cursor);
-    return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
 static int remove_id(const struct store_lmdb *s, MDB_txn *txn, uint64_t id)
 {
     struct span bytes;
@@ -162,7 +146,7 @@ static int remove_id(const struct store_lmdb *s, MDB_txn *txn, uint64_t id)
     if (store_record_read(buf_span(&copy), &record)) {
         struct span names = record.names;
         for (uint32_t i = 0; i < record.name_count && !rc; i++)
-            rc = remove_place(s, txn, store_record_name(&names), id);
+            rc = lmdb_index_remove(txn, s->dir.tables[NAMES], store_record_name(&names), id);
     }
     buf_wipe_free(&copy);
     struct number key = number_of(id);
@@ -170,22 +154,60 @@ static int remove_id(const struct store_lmdb *s, MDB_txn *txn, uint64_t id)
     return rc ? rc : mdb_del(txn, s->dir.tables[CERTS], &k, NULL);
 }
 
+/* The largest id that a certificate has; 0 = there are none. */
+static int last_id(const struct store_lmdb *s, MDB_txn *txn, uint64_t *ret)
+{
+    MDB_cursor *cursor;
+    MDB_val k, v;
+    *ret = 0;
+    int rc = mdb_cursor_open(txn, s->dir.tables[CERTS], &cursor);
+    if (rc)
+        return rc;
+    rc = mdb_cursor_get(cursor, &k, &v, MDB_LAST);
+    if (!rc)
+        *ret = number_get(&k);
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 static int next_id(const struct store_lmdb *s, MDB_txn *txn, uint64_t *ret)
 {
     MDB_val v;
+    uint64_t used;
     int rc = get(s, txn, META, SPAN_LITERAL(META_LAST_ID), &v);
     if (rc && rc != MDB_NOTFOUND)
         return rc;
-    uint64_t used = s->count ? s->ids[s->count - 1] : 0, noted = rc ? 0 : number_get(&v);
+    uint64_t noted = rc ? 0 : number_get(&v);
+    if ((rc = last_id(s, txn, &used)))
+        return rc;
     *ret = (noted > used ? noted : used) + 1; /* what is noted may be damaged */
     struct number last = number_of(*ret);
     return put(s, txn, META, SPAN_LITERAL(META_LAST_ID), span_of(last.bytes, ID_BYTES));
+}
+
+/* A transaction to read in: the batch's, or one of its own, which end_reading() ends. */
+static int begin_reading(struct store_lmdb *s, MDB_txn **ret)
+{
+    *ret = s->batch;
+    int rc = s->batch ? 0 : lmdb_dir_begin(&s->dir, MDB_RDONLY, ret);
+    if (rc != EBUSY || !s->base.lent)
+        return rc;
+    store_settle(&s->base);
+    return lmdb_dir_begin(&s->dir, MDB_RDONLY, ret);
+}
+
+static void end_reading(const struct store_lmdb *s, MDB_txn *txn)
+{
+    if (!s->batch)
+        mdb_txn_abort(txn);
 }
 
 /* ---- the list of ids ------------------------------------------------------------------------ */
 
 static void ids_add(struct store_lmdb *s, uint64_t id)
 {
+    if (!s->ids_known)
+        return;
     must(!s->count || s->ids[s->count - 1] < id);
     if (s->count == s->cap) {
         s->cap = s->cap ? 2 * s->cap : 64;
@@ -196,6 +218,8 @@ static void ids_add(struct store_lmdb *s, uint64_t id)
 
 static void ids_remove(struct store_lmdb *s, uint64_t id)
 {
+    if (!s->ids_known)
+        return;
     uint32_t low = 0, high = s->count;
     while (low < high) {
         uint32_t mid = low + (high - low) / 2;
@@ -214,10 +238,15 @@ static int ids_load(struct store_lmdb *s)
     MDB_txn *txn;
     MDB_cursor *cursor;
     MDB_val k, v;
+    if (s->ids_known)
+        return 0;
+    if (s->base.lent) /* what is being written comes into the list when it is taken back */
+        store_settle(&s->base);
     s->count = 0;
-    int rc = lmdb_dir_begin(&s->dir, MDB_RDONLY, &txn);
+    int rc = begin_reading(s, &txn);
     if (rc)
         return rc;
+    s->ids_known = true;
     rc = mdb_cursor_open(txn, s->dir.tables[CERTS], &cursor);
     if (!rc) {
         while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0) {
@@ -230,8 +259,10 @@ static int ids_load(struct store_lmdb *s)
         }
         mdb_cursor_close(cursor);
     }
-    mdb_txn_abort(txn);
-    return rc == MDB_NOTFOUND ? 0 : rc;
+    end_reading(s, txn);
+    rc = rc == MDB_NOTFOUND ? 0 : rc;
+    s->ids_known = !rc;
+    return rc;
 }
 
 /* ---- changes -------------------------------------------------------------------------------- */
@@ -263,7 +294,6 @@ struct addition {
 static int apply_addition(const struct store_lmdb *s, MDB_txn *txn, void *arg)
 {
     struct addition *a = arg;
-    struct buf place = {0};
     int rc = find(s, txn, a->cert, &a->replaced);
     if (!rc && a->replaced)
         rc = remove_id(s, txn, a->replaced);
@@ -272,15 +302,14 @@ static int apply_addition(const struct store_lmdb *s, MDB_txn *txn, void *arg)
     if (rc)
         return rc;
     struct number key = number_of(a->id);
-    buf_put(&place, key.bytes, ID_BYTES);
-    buf_put_be(&place, (uint64_t)a->leaf->not_before_s, 8);
-    buf_put_be(&place, (uint64_t)a->leaf->not_after_s, 8);
-    buf_put_be(&place, a->leaf->is_rsa, 1);
+    struct store_place place = {.id = a->id,
+                                .not_before_s = a->leaf->not_before_s,
+                                .not_after_s = a->leaf->not_after_s,
+                                .is_rsa = a->leaf->is_rsa};
     rc = put(s, txn, CERTS, span_of(key.bytes, ID_BYTES), a->record);
     for (uint32_t i = 0; i <= a->cert->san_count && !rc; i++)
-        rc = put(s, txn, NAMES, span_str(i ? a->cert->sans[i - 1] : a->cert->main),
-                 buf_span(&place));
-    buf_free(&place);
+        rc = lmdb_index_put(txn, s->dir.tables[NAMES],
+                            span_str(i ? a->cert->sans[i - 1] : a->cert->main), &place);
     return rc;
 }
 
@@ -426,7 +455,7 @@ static struct result begin(struct store *store, struct why *why)
 static struct result end(struct store *store, bool keep, struct why *why)
 {
     struct store_lmdb *s = lmdb_of(store);
-    int rc = 0, again = 0;
+    int rc = 0;
     must(s->batch);
     if (keep)
         rc = mdb_txn_commit(s->batch);
@@ -434,29 +463,11 @@ static struct result end(struct store *store, bool keep, struct why *why)
         mdb_txn_abort(s->batch);
     s->batch = NULL;
     if (rc || !keep)
-        again = ids_load(s);
-    return rc || again ? lmdb_dir_fail(&s->dir, why, rc ? rc : again, "cannot write to")
-                       : result_ok();
+        s->ids_known = false;
+    return rc ? lmdb_dir_fail(&s->dir, why, rc, "cannot write to") : result_ok();
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
-
-/* A transaction to read in: the batch's, or one of its own, which end_reading() ends. */
-static int begin_reading(struct store_lmdb *s, MDB_txn **ret)
-{
-    *ret = s->batch;
-    int rc = s->batch ? 0 : lmdb_dir_begin(&s->dir, MDB_RDONLY, ret);
-    if (rc != EBUSY || !s->base.lent)
-        return rc;
-    store_settle(&s->base);
-    return lmdb_dir_begin(&s->dir, MDB_RDONLY, ret);
-}
-
-static void end_reading(const struct store_lmdb *s, MDB_txn *txn)
-{
-    if (!s->batch)
-        mdb_txn_abort(txn);
-}
 
 static const struct store_account *get_account(struct store *store, const char *resolver)
 {
@@ -507,34 +518,125 @@ static const char *account_name(struct store *store, uint32_t index)
     return rc ? NULL : s->name;
 }
 
-static uint32_t cert_count(const struct store *s)
+static uint32_t cert_count(const struct store *store)
 {
-    return ((const struct store_lmdb *)s)->count;
+    struct store_lmdb *s = lmdb_of((struct store *)store);
+    MDB_txn *txn;
+    MDB_stat stat = {0};
+    if (s->ids_known || begin_reading(s, &txn))
+        return s->count;
+    int rc = mdb_stat(txn, s->dir.tables[CERTS], &stat);
+    end_reading(s, txn);
+    return rc ? 0 : (uint32_t)stat.ms_entries;
+}
+
+static struct result find_record(struct store_lmdb *s, MDB_txn *txn, uint64_t id,
+                                 struct store_record *ret, struct why *why)
+{
+    struct span bytes;
+    int rc = get_cert_bytes(s, txn, id, &bytes);
+    if (rc == MDB_NOTFOUND)
+        return why_fail(why, ERR_NOT_FOUND, "certificate %llu is not in %s any more",
+                        (unsigned long long)id, s->dir.directory);
+    if (rc)
+        return lmdb_dir_fail(&s->dir, why, rc, "cannot read");
+    return store_record_read(bytes, ret)
+               ? result_ok()
+               : why_fail(why, ERR_FORMAT,
+                          "certificate %llu in %s is damaged: another one is obtained",
+                          (unsigned long long)id, s->dir.directory);
+}
+
+/* As DER, or (ret_chain NULL) as what is lent. */
+static struct result read_cert(struct store *store, uint64_t id, struct buf *ret_chain,
+                               struct buf *ret_key, struct why *why)
+{
+    struct store_lmdb *s = lmdb_of(store);
+    struct store_record record;
+    MDB_txn *txn;
+    int rc = begin_reading(s, &txn);
+    if (rc)
+        return lmdb_dir_fail(&s->dir, why, rc, "cannot read");
+    struct result r = find_record(s, txn, id, &record, why);
+    if (result_is_ok(r) && ret_chain) {
+        buf_put_span(ret_chain, record.chain);
+        buf_put_span(ret_key, record.key);
+    } else if (result_is_ok(r)) {
+        r = store_record_get_cert(&record, &s->cert, why);
+    }
+    end_reading(s, txn);
+    return r;
+}
+
+static const struct store_cert *cert_of(struct store *store, uint64_t id, struct why *why)
+{
+    store_free_cert(&lmdb_of(store)->cert);
+    return result_is_ok(read_cert(store, id, NULL, NULL, why)) ? &lmdb_of(store)->cert : NULL;
 }
 
 static const struct store_cert *cert_at(struct store *store, uint32_t index, struct why *why)
 {
     struct store_lmdb *s = lmdb_of(store);
-    struct store_record record;
-    struct span bytes;
-    MDB_txn *txn;
+    int rc = ids_load(s);
+    if (rc) {
+        (void)!result_is_ok(lmdb_dir_fail(&s->dir, why, rc, "cannot read"));
+        return NULL;
+    }
     must(index < s->count);
-    store_free_cert(&s->cert);
+    return cert_of(store, s->ids[index], why);
+}
+
+/* ---- the index ------------------------------------------------------------------------------ */
+
+static struct result get_places(struct store *store, struct span name,
+                                struct store_place ret[STORE_PLACES_MAX], uint32_t *ret_count,
+                                struct why *why)
+{
+    struct store_lmdb *s = lmdb_of(store);
+    MDB_txn *txn;
     int rc = begin_reading(s, &txn);
-    bool reading = !rc;
-    struct result r;
-    if (!rc)
-        rc = get_cert_bytes(s, txn, s->ids[index], &bytes);
     if (rc)
-        r = lmdb_dir_fail(&s->dir, why, rc, "cannot read");
-    else if (!store_record_read(bytes, &record))
-        r = why_fail(why, ERR_FORMAT, "certificate %llu in %s is damaged: another one is obtained",
-                     (unsigned long long)s->ids[index], s->dir.directory);
-    else
-        r = store_record_get_cert(&record, &s->cert, why);
-    if (reading)
-        end_reading(s, txn);
-    return result_is_ok(r) ? &s->cert : NULL;
+        return lmdb_dir_fail(&s->dir, why, rc, "cannot read");
+    rc = lmdb_index_get(txn, s->dir.tables[NAMES], name, ret, ret_count);
+    end_reading(s, txn);
+    return rc ? lmdb_dir_fail(&s->dir, why, rc, "cannot read") : result_ok();
+}
+
+static struct result walk_names(struct store *store, struct buf *last, uint32_t max,
+                                store_each_name *each, void *arg, bool *ret_end, struct why *why)
+{
+    struct store_lmdb *s = lmdb_of(store);
+    MDB_txn *txn;
+    int rc = begin_reading(s, &txn);
+    if (rc)
+        return lmdb_dir_fail(&s->dir, why, rc, "cannot read");
+    rc = lmdb_index_walk(txn, s->dir.tables[NAMES], last, max, each, arg);
+    end_reading(s, txn);
+    *ret_end = rc == MDB_NOTFOUND;
+    return rc && rc != MDB_NOTFOUND ? lmdb_dir_fail(&s->dir, why, rc, "cannot read") : result_ok();
+}
+
+static bool find_place(struct store *store, const struct store_cert *cert, struct store_place *ret)
+{
+    struct store_lmdb *s = lmdb_of(store);
+    struct store_place places[STORE_PLACES_MAX];
+    MDB_txn *txn;
+    uint64_t id = 0;
+    uint32_t count;
+    struct why ignored;
+    if (begin_reading(s, &txn))
+        return false;
+    int rc = find(s, txn, cert, &id);
+    end_reading(s, txn);
+    if (rc || !id ||
+        !result_is_ok(get_places(store, span_str(cert->main), places, &count, &ignored)))
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (places[i].id == id) {
+            *ret = places[i];
+            return true;
+        }
+    return false;
 }
 
 static bool has_cert(struct store *store, const struct store_cert *cert)
@@ -604,6 +706,11 @@ static const struct store_ops lmdb_ops = {
     .has_cert = has_cert,
     .begin = begin,
     .end = end,
+    .places = get_places,
+    .walk = walk_names,
+    .read = read_cert,
+    .cert_of = cert_of,
+    .find = find_place,
     .lend = lend,
     .write = write_items,
     .take_back = take_back,
@@ -643,9 +750,6 @@ struct result store_lmdb_open(const char *path, struct store **ret, struct why *
         r = lmdb_dir_open(&s->dir, &kind, path, why);
     if (result_is_ok(r))
         r = check_form(s, why);
-    int rc = result_is_ok(r) ? ids_load(s) : 0;
-    if (rc)
-        r = lmdb_dir_fail(&s->dir, why, rc, "cannot read");
     if (!result_is_ok(r)) {
         close_lmdb(&s->base);
         return r;

@@ -3,26 +3,26 @@
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
-# Ports outside the kernel's own range. Each of the pytest processes that run at a time has its part of them.
-PORTS = range(10000, 32000)
-_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-_own_ports = PORTS[_worker::_workers]
+PORTS = range(10000, 32000)  # outside the kernel's own range
 
 # Long enough for a machine that stalls for seconds; a test that passes never waits so long.
 PATIENCE_S = 30
+LEAVING_S = 5  # for what was ended and is not gone yet
 PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None)
 _ports_given = set()
+_ports_file = None
 kept = set()  # pids of processes that outlive a test: those of the fixtures that a whole file shares
 
 
@@ -42,11 +42,25 @@ def wait_until(condition, what, timeout_s=PATIENCE_S, interval_s=0.02):
         time.sleep(interval_s)
 
 
+def _claim_port(port):
+    """True if the port is this process's from now to its end: no other that runs tests at the same time gets it, in
+    this run or another one. (A byte of a file is locked for each; the locks go with the process.)"""
+    global _ports_file
+    if _ports_file is None:
+        path = Path(tempfile.gettempdir()) / f"ferrule-test-ports-{os.getuid()}"
+        _ports_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.lockf(_ports_file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
+
+
 def free_port(address="127.0.0.1"):
     """A port free for TCP and UDP, outside the kernel's own range and not given to anybody before."""
     for _ in range(1000):
-        port = random.choice(_own_ports)
-        if port in _ports_given:
+        port = random.choice(PORTS)
+        if port in _ports_given or not _claim_port(port):
             continue
         try:
             for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
@@ -110,14 +124,29 @@ def state_of(pid):
         return None
 
 
+def cpu_s(pid):
+    """Processor time that a process has used, in seconds: what a stalled machine does not change."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def is_alive(pid):
     return state_of(pid) not in (None, "Z", "X")
 
 
-def end_leftovers():
-    """Kills every child and grandchild this process still has, by pid, but those of `kept`; returns their commands."""
+def _own_family():
+    """Every child and grandchild that this process still has, but those of `kept`."""
+    return [pid for child in children() if child not in kept for pid in (child, *descendants(child))]
+
+
+def end_leftovers(leaving_s=LEAVING_S):
+    """Kills every process of the family that goes on running, by pid; returns their commands. What was killed a moment
+    ago has its time to end: a process that dies with its parent, or with much to give back, is there for a while."""
+    deadline = time.monotonic() + leaving_s
+    while any(map(is_alive, _own_family())) and time.monotonic() < deadline:
+        time.sleep(0.01)
     left = []
-    for pid in [each for child in children() if child not in kept for each in [child, *descendants(child)]]:
+    for pid in _own_family():
         if is_alive(pid):
             left.append(command_of(pid) or f"pid {pid}")
             try:

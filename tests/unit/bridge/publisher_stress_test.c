@@ -43,7 +43,7 @@ static void look(struct bridge_reader *r, struct seen *seen)
         bool is_default;
         size_t len = name_of(rand_below(NAMES), text);
         held[i] = table_select(r, span_of(text, len), (struct span){NULL, 0}, rand_u64() & 1,
-                               rand_u64() & 1, &is_default);
+                               rand_u64() & 1, &is_default, NULL);
         must(held[i]);
         seen->defaults += is_default;
         staples[i] = table_staple(held[i], 0);

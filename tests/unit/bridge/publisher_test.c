@@ -56,7 +56,7 @@ static uint64_t selected(const char *name)
     bool is_default;
     reader_online(reader);
     const struct table_cert *c =
-        table_select(reader, span_str(name), (struct span){NULL, 0}, true, true, &is_default);
+        table_select(reader, span_str(name), (struct span){NULL, 0}, true, true, &is_default, NULL);
     uint64_t id = c ? c->id : 0;
     reader_offline(reader);
     return id;
@@ -480,6 +480,101 @@ static void challenges_are_bounded(void **state)
     assert_int_equal(feed_all().code, ERR_FORMAT);
 }
 
+/* The names in what the publisher says to control, each with a comma. */
+static const char *asked(void)
+{
+    static char text[1024];
+    struct buf said = {0};
+    size_t used, done = 0;
+    struct publish_heard heard;
+    publisher_take_asked(publisher, &said);
+    text[0] = 0;
+    while (done < said.len) {
+        assert_true(result_is_ok(publish_hear(span_skip(buf_span(&said), done), &heard, &used)));
+        done += used;
+        size_t len = strlen(text);
+        snprintf(text + len, sizeof text - len, "%.*s,", SPAN_FMT(heard.wanted));
+    }
+    buf_free(&said);
+    return text;
+}
+
+static bool ask(const char *name)
+{
+    reader_online(reader);
+    bool good = reader_ask(reader, span_str(name));
+    reader_offline(reader);
+    return good;
+}
+
+static void cold_names_are_asked_for(void **state)
+{
+    publish_sync_begin(&out);
+    publish_cold_name(&out, span_str("a.test"), 7);
+    publish_cold_name(&out, span_str("b.test"), 7);
+    publish_sync_end(&out);
+    good();
+    (void)woken();
+    struct reader_answers before = reader_answers(reader), now;
+    assert_true(ask("a.test") && ask("b.test") && ask("a.test"));
+    assert_string_equal(asked(), "a.test,b.test,");
+    assert_string_equal(asked(), "");
+    assert_false(woken());
+    publish_name_remove(&out, span_str("b.test"));
+    good();
+    assert_true(woken());
+    sample_publish(&out, 2, false);
+    publish_warm_name(&out, span_str("a.test"), 2, 0, 7);
+    good();
+    assert_true(woken());
+    now = reader_answers(reader);
+    assert_true(now.count != before.count && now.stream == before.stream);
+    assert_int_equal(selected("a.test"), 2);
+    assert_int_equal(publisher_count(publisher).warm, 1);
+    assert_true(ask("b.test")); /* it is over: who asked is to look */
+    assert_string_equal(asked(), "");
+    assert_true(woken());
+}
+
+static void asking_has_bounds(void **state)
+{
+    publish_cold_name(&out, span_str("a.test"), 7);
+    good();
+    for (uint32_t i = 0; i < ASKS_MAX; i++)
+        assert_true(ask("a.test"));
+    assert_false(ask("a.test"));
+    publisher_take_asked(publisher, NULL); /* nobody to ask */
+    assert_true(ask("a.test"));
+    assert_string_equal(asked(), "a.test,");
+    publisher_reset_stream(publisher);
+    struct reader_answers before = reader_answers(reader);
+    publish_sync_begin(&out);
+    publish_cold_name(&out, span_str("a.test"), 7);
+    publish_sync_end(&out);
+    good();
+    assert_true(reader_answers(reader).stream != before.stream);
+    assert_true(ask("a.test"));
+    assert_string_equal(asked(), "a.test,");
+}
+
+static void what_control_hears(void **state)
+{
+    struct publish_heard heard;
+    size_t used;
+    publish_fence(&out, 77);
+    struct span all = buf_span(&out);
+    assert_int_equal(publish_hear(span_first(all, all.len - 1), &heard, &used).code, ERR_AGAIN);
+    assert_true(result_is_ok(publish_hear(all, &heard, &used)));
+    assert_int_equal(used, all.len);
+    assert_int_equal(heard.fence, 77);
+    out.len = 0;
+    publish_sync_begin(&out); /* nothing that data says */
+    assert_int_equal(publish_hear(buf_span(&out), &heard, &used).code, ERR_FORMAT);
+    out.len = 0;
+    wire_end(&out, wire_begin(&out, WIRE_WANTED)); /* nothing that control says */
+    assert_int_equal(feed_all().code, ERR_FORMAT);
+}
+
 /* A fence is what control may rely on: all before it holds, and it belongs to its stream. */
 static void fences(void **state)
 {
@@ -503,4 +598,6 @@ UNIT_TESTS(PUBLISHER_TEST(whole_sync), PUBLISHER_TEST(every_cut_is_waited_for),
            PUBLISHER_TEST(versions_grow), PUBLISHER_TEST(pins_keep_snapshots),
            PUBLISHER_TEST(server_states), PUBLISHER_TEST(ticket_keys_change),
            PUBLISHER_TEST(refuses_bad_bodies), PUBLISHER_TEST(challenges_come_and_go),
-           PUBLISHER_TEST(challenges_are_bounded), PUBLISHER_TEST(fences))
+           PUBLISHER_TEST(challenges_are_bounded), PUBLISHER_TEST(fences),
+           PUBLISHER_TEST(cold_names_are_asked_for), PUBLISHER_TEST(asking_has_bounds),
+           PUBLISHER_TEST(what_control_hears))

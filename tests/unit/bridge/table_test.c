@@ -46,7 +46,7 @@ static int64_t select_id(const char *name, const char *ip, bool ecdsa, bool rsa)
 {
     bool is_default;
     const struct table_cert *c =
-        table_find_best(table, span_str(name), span_str(ip), ecdsa, rsa, &is_default);
+        table_find_best(table, span_str(name), span_str(ip), ecdsa, rsa, &is_default, NULL);
     if (!c)
         return 0;
     sample_check(c);
@@ -267,9 +267,131 @@ static void id_index_is_a_map(void **state)
     free(m.slots);
 }
 
+/* ---- cold and warm names -------------------------------------------------------------------- */
+
+static void put_warm(const char *name, uint64_t id, uint64_t tag)
+{
+    put_cert(id, false);
+    assert_true(result_is_ok(table_put_warm(table, span_str(name), id, 0, tag, &pen)));
+}
+
+/* The cold name that a hello meets; "" = none. *ret_id: what is selected when cold ones count as
+ * missing. */
+static const char *cold_of(const char *name, int64_t *ret_id)
+{
+    static char text[NAME_MAX_BYTES + 1];
+    bool is_default;
+    struct span cold;
+    *ret_id = select_id(name, "", true, true);
+    const struct table_cert *c = table_find_best(table, span_str(name), (struct span){NULL, 0},
+                                                 true, true, &is_default, &cold);
+    assert_true(!cold.len || !c);
+    snprintf(text, sizeof text, "%.*s", SPAN_FMT(cold));
+    return text;
+}
+
+static void cold_names_are_told_apart(void **state)
+{
+    int64_t id;
+    put("", 1, 0);
+    put("*.a.test", 2, 0);
+    table_put_cold(table, SPAN_LITERAL("x.a.test"), 7, &pen);
+    table_put_cold(table, SPAN_LITERAL("*.b.test"), 7, &pen);
+    assert_string_equal(cold_of("x.a.test", &id), "x.a.test");
+    assert_int_equal(id, 2); /* as if it were not there: the wildcard */
+    assert_string_equal(cold_of("y.a.test", &id), "");
+    assert_string_equal(cold_of("y.b.test", &id), "*.b.test");
+    assert_int_equal(id, -1);
+    assert_true(table_is_cold(table, SPAN_LITERAL("*.b.test")));
+    assert_false(table_is_cold(table, SPAN_LITERAL("*.a.test")));
+    assert_false(table_is_cold(table, SPAN_LITERAL("none.test")));
+    put_warm("*.b.test", 3, 7);
+    assert_string_equal(cold_of("y.b.test", &id), "");
+    assert_int_equal(id, 3);
+    table_put_cold(table, SPAN_LITERAL("*.b.test"), 7, &pen); /* it is what is there */
+    assert_int_equal(select_id("y.b.test", "", true, true), 3);
+    table_put_cold(table, SPAN_LITERAL("*.b.test"), 8, &pen);
+    assert_string_equal(cold_of("y.b.test", &id), "*.b.test");
+    assert_int_equal(table_warm(table), 0);
+    assert_int_equal(table_certs(table), 2);
+    put("x.a.test", 4, 0); /* neither cold nor warm any more */
+    assert_int_equal(select_id("x.a.test", "", true, true), 4);
+    assert_int_equal(table_warm(table), 0);
+}
+
+static void least_used_become_cold(void **state)
+{
+    int64_t id;
+    char name[32];
+    table_keep_warm(table, 4, &pen);
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "n%d.test", i);
+        put_warm(name, 10 + i, 7);
+    }
+    assert_int_equal(table_warm(table), 4);
+    put_warm("n4.test", 14, 7); /* all were used: the hand goes round once */
+    assert_int_equal(table_warm(table), 4);
+    for (int round = 0; round < 20; round++) { /* what is used all the time stays */
+        assert_int_equal(select_id("n4.test", "", true, true), 14);
+        snprintf(name, sizeof name, "r%d.test", round);
+        put_warm(name, 100 + round, 7);
+        assert_string_equal(cold_of(name, &id), "");
+        assert_int_equal(id, 100 + round);
+        assert_int_equal(table_warm(table), 4);
+    }
+    assert_int_equal(select_id("n4.test", "", true, true), 14);
+    assert_int_equal(table_names(table), 25);
+    assert_int_equal(table_certs(table), 4);
+    table_keep_warm(table, 1, &pen);
+    assert_int_equal(table_warm(table), 1);
+    assert_int_equal(table_certs(table), 1);
+}
+
+static void sync_keeps_what_is_warm(void **state)
+{
+    int64_t id;
+    put_warm("a.test", 1, 7);
+    put_warm("b.test", 2, 7);
+    put_warm("c.test", 3, 7);
+    table_put_cold(table, SPAN_LITERAL("d.test"), 7, &pen);
+    table_mark_begin(table);
+    table_put_cold(table, SPAN_LITERAL("a.test"), 7, &pen);
+    table_put_cold(table, SPAN_LITERAL("b.test"), 9, &pen);
+    table_sweep(table, &pen);
+    assert_int_equal(select_id("a.test", "", true, true), 1);
+    assert_string_equal(cold_of("b.test", &id), "b.test");
+    assert_int_equal(table_names(table), 2);
+    assert_int_equal(table_warm(table), 1);
+    assert_int_equal(table_certs(table), 1);
+}
+
+static void asking(void **state)
+{
+    struct span name = SPAN_LITERAL("a.test");
+    assert_int_equal(table_ask(table, name, 1000, 250), TABLE_ASK_OVER);
+    table_put_cold(table, name, 7, &pen);
+    assert_int_equal(table_answers(table), 0);
+    assert_int_equal(table_ask(table, name, 1000, 250), TABLE_ASK_NOW);
+    assert_int_equal(table_ask(table, name, 1249, 250), TABLE_ASK_AGAIN);
+    assert_int_equal(table_ask(table, name, 1250, 250), TABLE_ASK_NOW);
+    table_forget_asks(table); /* control is another one */
+    assert_int_equal(table_ask(table, name, 1250, 250), TABLE_ASK_NOW);
+    assert_int_equal(table_ask(table, name, 1252, 250), TABLE_ASK_AGAIN);
+    put_warm("a.test", 1, 7);
+    assert_int_equal(table_answers(table), 1);
+    assert_int_equal(table_ask(table, name, 1252, 250), TABLE_ASK_OVER);
+    table_put_cold(table, name, 8, &pen);
+    assert_int_equal(table_answers(table), 1);
+    assert_int_equal(table_ask(table, name, 0x100000000ull, 250), TABLE_ASK_NOW);
+    assert_true(table_remove(table, name, &pen));
+    assert_int_equal(table_answers(table), 2);
+}
+
 #define TABLE_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 UNIT_TESTS(TABLE_TEST(precedence), TABLE_TEST(two_algorithms), TABLE_TEST(replace_and_remove),
            TABLE_TEST(ids_must_be_there), TABLE_TEST(fresh_certs_stay),
            TABLE_TEST(staples_come_and_go), TABLE_TEST(sync_removes_staples),
            TABLE_TEST(same_id_other_content), TABLE_TEST(sweep_removes_the_unnamed),
-           TABLE_TEST(grows), cmocka_unit_test(id_index_is_a_map))
+           TABLE_TEST(grows), TABLE_TEST(cold_names_are_told_apart),
+           TABLE_TEST(least_used_become_cold), TABLE_TEST(sync_keeps_what_is_warm),
+           TABLE_TEST(asking), cmocka_unit_test(id_index_is_a_map))

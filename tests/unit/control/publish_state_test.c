@@ -35,6 +35,12 @@ void publish_staple(struct buf *out, uint64_t id, struct span response, int64_t 
     tell("staple %.*s %d\n", SPAN_FMT(response), (int)until_s);
 }
 
+void publish_cold_name(struct buf *out, struct span name, uint64_t tag)
+{
+    buf_put_str(out, "f");
+    tell("cold %.*s %d\n", SPAN_FMT(name), (int)tag);
+}
+
 void publish_name_remove(struct buf *out, struct span name)
 {
     buf_put_str(out, "r");
@@ -322,6 +328,63 @@ static void test_what_is_put_again_stays(void **state)
     assert_string_equal(told, "remove r.test\n");
 }
 
+/* ---- certificates elsewhere ------------------------------------------------------------------ */
+
+static char joined[256];
+
+static uint64_t tag_elsewhere(void *arg, const char *name)
+{
+    return strstr(arg, name) ? 7 : 0;
+}
+
+static void join_elsewhere(void *arg, const char *name)
+{
+    strncat(joined, name, sizeof joined - strlen(joined) - 1);
+    if (strstr(arg, name)) { /* one of two names */
+        const char *names[] = {name, "second.test"};
+        const struct publish_candidate *c = NULL;
+        struct buf der = {0}, chain = {0}, key_der = {0};
+        assert_true(result_is_ok(x509_self_signed(ec, names, 2, 90, &der, &why)));
+        buf_put_be(&chain, der.len, 3);
+        buf_put_span(&chain, buf_span(&der));
+        assert_true(result_is_ok(key_to_der(ec, &key_der)));
+        assert_true(result_is_ok(publish_state_put_name(ps, "r", "elsewhere", buf_span(&chain),
+                                                        buf_span(&key_der), name, &c, &why)));
+        buf_free(&der);
+        buf_free(&chain);
+        buf_free(&key_der);
+    }
+}
+
+/* All certificates of a name are compared, wherever they are; a name that only another place has is
+ * left to it. */
+static void test_joins_what_is_elsewhere(void **state)
+{
+    struct publish_cold cold = {tag_elsewhere, join_elsewhere, (void *)"both.test second.test"};
+    joined[0] = 0;
+    publish_state_use_cold(ps, &cold);
+    ps->prefer_acme = true;
+    put(PUBLISH_SOURCE_PROVIDED, "f", ec, 10, "both.test", "only.test");
+    assert_true(publish_state_serves(ps, "both.test"));
+    assert_false(publish_state_serves(ps, "second.test"));
+    update();
+    assert_int_equal(strlen(joined), strlen("both.testonly.test"));
+    assert_string_equal(served("both.test", now)->slot, "elsewhere");
+    assert_string_equal(served("only.test", now)->slot, "f");
+    assert_false(publish_state_serves(ps, "second.test"));
+    assert_null(strstr(told, "second.test"));
+    joined[0] = 0;
+    update();
+    assert_string_equal(joined, "");
+    publish_state_drop(ps, "f");
+    update();
+    assert_string_equal(told, "remove only.test\n");
+    assert_string_equal(served("both.test", now)->slot, "elsewhere");
+    publish_state_drop(ps, "elsewhere");
+    update();
+    assert_string_equal(told, "cold both.test 7\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +400,7 @@ int main(void)
         TEST(test_staples_go_with_certificates),
         TEST(test_many_slots),
         TEST(test_bad_chain),
+        TEST(test_joins_what_is_elsewhere),
         cmocka_unit_test_setup_teardown(test_sources_take_turns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_put_again_stays, set_up, tear_down),
     };

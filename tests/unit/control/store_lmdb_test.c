@@ -593,6 +593,87 @@ static void copies_both_ways(void **unused)
     store_close(to);
 }
 
+/* ---- the index ------------------------------------------------------------------------------ */
+
+static char walked[4096];
+
+static void note_name(void *arg, struct span name, const struct store_place *places, uint32_t count)
+{
+    size_t len = strlen(walked);
+    assert_true(count >= 1 && places[0].id && places[0].not_before_s < places[0].not_after_s);
+    snprintf(walked + len, sizeof walked - len, "%.*s:%u ", SPAN_FMT(name), count);
+}
+
+static void names_are_walked_in_pieces(void **state)
+{
+    struct store *s = open_good();
+    struct why why = {""};
+    struct buf last = {0};
+    bool end = false;
+    put_new(s, "le", "a.test", "www.a.test");
+    put_new(s, "le", "b.test", "www.a.test");
+    put_new(s, "other", "b.test", NULL);
+    put_new(s, "le", "c.test", NULL);
+    walked[0] = 0;
+    assert_true(result_is_ok(store_walk(s, &last, 2, note_name, NULL, &end, &why)));
+    assert_string_equal(walked, "a.test:1 b.test:2 ");
+    assert_false(end);
+    put_new(s, "le", "b.test", NULL); /* changes between the steps are met or not, none twice */
+    put_new(s, "le", "bb.test", NULL);
+    while (!end)
+        assert_true(result_is_ok(store_walk(s, &last, 2, note_name, NULL, &end, &why)));
+    assert_string_equal(walked, "a.test:1 b.test:2 bb.test:1 c.test:1 www.a.test:2 ");
+    buf_free(&last);
+    store_close(s);
+}
+
+static void certificates_are_found_by_name(void **state)
+{
+    struct store *s = open_good();
+    struct store_place places[STORE_PLACES_MAX], place;
+    struct why why = {""};
+    struct buf chain = {0}, key = {0};
+    uint32_t count;
+    put_new(s, "le", "a.test", NULL);
+    put_new(s, "le", "a.test", "www.a.test");
+    assert_true(result_is_ok(store_places(s, SPAN_LITERAL("a.test"), places, &count, &why)));
+    assert_int_equal(count, 2);
+    assert_true(places[0].id < places[1].id && !places[0].is_rsa);
+    assert_true(places[0].not_after_s > clock_wall_s() + 9 * 86400);
+    assert_true(result_is_ok(store_places(s, SPAN_LITERAL("none.test"), places, &count, &why)));
+    assert_int_equal(count, 0);
+    char *sans[] = {(char *)"a.test"};
+    struct store_cert asked = {
+        .resolver = (char *)"le", .main = (char *)"www.a.test", .sans = sans};
+    assert_false(store_find(s, &asked, &place));
+    asked.san_count = 1;
+    assert_true(store_find(s, &asked, &place));
+    assert_int_equal(place.id, places[1].id);
+    const struct store_cert *c = store_cert_of(s, place.id, &why);
+    assert_non_null(c);
+    assert_string_equal(c->main, "a.test");
+    assert_true(result_is_ok(store_read(s, place.id, &chain, &key, &why)));
+    struct buf pem = {0};
+    assert_true(result_is_ok(x509_chain_to_pem(buf_span(&chain), &pem)));
+    assert_true(span_eq(buf_span(&pem), buf_span(&c->chain_pem)));
+    assert_true(key.len > 0);
+    assert_int_equal(store_read(s, place.id + 1, &chain, &key, &why).code, ERR_NOT_FOUND);
+    for (uint32_t i = 0; i < STORE_PLACES_MAX + 2; i++) {
+        char resolver[16];
+        snprintf(resolver, sizeof resolver, "r%u", i);
+        put_new(s, resolver, "many.test", NULL);
+    }
+    assert_true(result_is_ok(store_places(s, SPAN_LITERAL("many.test"), places, &count, &why)));
+    assert_int_equal(count, STORE_PLACES_MAX);
+    for (uint32_t i = 1; i < count; i++)
+        assert_int_equal(places[i].id, places[i - 1].id + 1);
+    assert_int_equal(places[count - 1].id, store_cert_count(s) + place.id - 2);
+    buf_free(&pem);
+    buf_free(&chain);
+    buf_wipe_free(&key);
+    store_close(s);
+}
+
 /* Certificates that are put soon, reading and writing meanwhile; one that cannot be read fails
  * alone. */
 static void certificates_put_soon(void **unused)
@@ -648,4 +729,5 @@ UNIT_TESTS(CASE(certificates_survive_as_they_were), CASE(a_renewal_replaces_only
            CASE(a_full_disk_loses_nothing), CASE(a_cut_file_never_ends_the_process),
            CASE(bytes_that_changed_are_noticed),
            CASE(a_process_killed_at_any_time_leaves_a_whole_store), CASE(copies_both_ways),
+           CASE(names_are_walked_in_pieces), CASE(certificates_are_found_by_name),
            CASE(certificates_put_soon))

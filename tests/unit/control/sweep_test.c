@@ -19,6 +19,9 @@ static struct control c = {.now = &generation};
 static struct key *key;
 static int64_t now_s;
 static int syncs;
+static struct buf told;
+static char visited[VISIT_MAX][80]; /* slots */
+static uint32_t visited_count;
 
 __attribute__((visibility("default"))) int fsync(int fd)
 {
@@ -44,6 +47,45 @@ char *certificates_slot(const char *name, const char *const *names, uint32_t cou
     return mem_printf("acme:%s", id);
 }
 
+void control_send_and_wipe(struct control *control, struct buf *out)
+{
+    buf_put_span(&told, buf_span(out));
+    buf_wipe_free(out);
+}
+
+static void visit_one(void *arg, const struct store_cert *cert, const char *name)
+{
+    const struct publish_candidate *added;
+    struct buf chain = {0}, key_der = {0};
+    struct x509 leaf = {0};
+    struct why why = {""};
+    char *slot = certificates_slot(cert->resolver, (const char *const *)&cert->main, 1);
+    assert_int_equal(cert->san_count, 0);
+    assert_true(result_is_ok(x509_chain_from_pem(buf_span(&cert->chain_pem), &chain, &leaf, &why)));
+    assert_true(result_is_ok(key_to_der(key, &key_der)));
+    assert_true(
+        result_is_ok(publish_state_put_name(c.certificates, cert->resolver, slot, buf_span(&chain),
+                                            buf_span(&key_der), name, &added, &why)));
+    assert_true(visited_count < VISIT_MAX);
+    snprintf(visited[visited_count++], sizeof visited[0], "%s", slot);
+    free(slot);
+    x509_free(&leaf);
+    buf_free(&chain);
+    buf_free(&key_der);
+}
+
+void certificates_visit(struct control *control, const char *name)
+{
+    cold_names_each(control->cold, name, visit_one, NULL);
+}
+
+void certificates_leave(struct control *control)
+{
+    for (uint32_t i = 0; i < visited_count; i++)
+        publish_state_drop(control->certificates, visited[i]);
+    visited_count = 0;
+}
+
 /* A certificate of these names, stored under the first `stored` of them, and in use. */
 static void add(const char *const *names, uint32_t count, uint32_t stored, uint32_t days)
 {
@@ -61,10 +103,11 @@ static void add(const char *const *names, uint32_t count, uint32_t stored, uint3
     assert_true(result_is_ok(key_to_pem(key, &cert.key_pem)));
     assert_true(result_is_ok(key_to_der(key, &key_der)));
     assert_true(result_is_ok(store_put_cert(resolver.store, &cert, &why)));
+    bool cold = cold_names_has(c.cold, resolver.store);
     char *slot = certificates_slot("le", names, stored);
-    assert_true(
-        result_is_ok(publish_state_put(c.certificates, PUBLISH_SOURCE_ACME, "le", slot,
-                                       buf_span(&chain), buf_span(&key_der), &added, &why)));
+    assert_true(cold || result_is_ok(publish_state_put(c.certificates, PUBLISH_SOURCE_ACME, "le",
+                                                       slot, buf_span(&chain), buf_span(&key_der),
+                                                       &added, &why)));
     free(slot);
     buf_free(&der);
     buf_free(&chain);
@@ -81,6 +124,7 @@ static void add_one(const char *name, uint32_t days)
 static void want(const char *const *names, uint32_t count)
 {
     static struct want item;
+    item = (struct want){0};
     order_id_make(config.name, config.ca_server, names, count, item.id);
     wants = (struct wants){.items = &item, .count = 1};
 }
@@ -112,6 +156,7 @@ static int set_up_at(const char *name)
     resolver = (struct resolver){.config = &config};
     c.sweep_s = 0;
     c.certificates = publish_state_create(false);
+    c.cold = cold_names_create(c.certificates, NULL, NULL);
     now_s = clock_wall_s() + 50 * DAY;
     if (!key && !result_is_ok(key_generate(KEY_EC256, &key, &why)))
         return -1;
@@ -136,7 +181,10 @@ static int tear_down(void **state)
         "acme",          "acme.archive"};
     char path[128];
     store_close(resolver.store);
+    cold_names_destroy(c.cold);
     publish_state_destroy(c.certificates);
+    buf_free(&c.sweep_at.last);
+    buf_free(&told);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         snprintf(path, sizeof path, "%s/%s", directory, files[i]);
         (void)remove(path);
@@ -220,6 +268,50 @@ static void the_archive_is_emptied_a_year_later(void **state)
     assert_int_equal(archived(), 0);
 }
 
+static void messages(struct buf *ret, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "n%03u.test", i);
+        publish_name_remove(ret, span_str(name));
+    }
+}
+
+/* Of a store whose certificates nobody has read, too; and the workers hear that they are gone. */
+static void what_nobody_has_read_goes_as_well(void **state)
+{
+    static const char *const wanted[] = {"wanted.test"};
+    struct why why = {""};
+    want(wanted, 1);
+    cold_names_add(c.cold, resolver.store);
+    assert_true(result_is_ok(store_begin(resolver.store, &why)));
+    for (uint32_t i = 0; i < VISIT_MAX + KEPT; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "n%03u.test", i);
+        add_one(name, 10);
+    }
+    add_one("later.test", 30);
+    add_one("valid.test", 100);
+    add_one("wanted.test", 10);
+    assert_true(result_is_ok(store_end(resolver.store, true, &why)));
+    assert_false(sweep_run(&c, now_s)); /* nothing that is wanted is valid */
+    wants.items[0].have = true;
+    wants.items[0].not_after_s = now_s;
+    struct buf gone = {0};
+    assert_true(sweep_run(&c, now_s));
+    assert_in_range(archived(), VISIT_MAX - LOOK_STEP, VISIT_MAX);
+    assert_int_equal(c.sweep_s, now_s);
+    while (sweep_run(&c, now_s)) {
+    }
+    assert_int_equal(archived(), VISIT_MAX + KEPT);
+    messages(&gone, VISIT_MAX + KEPT);
+    assert_int_equal(told.len, gone.len);
+    assert_int_equal(store_cert_count(resolver.store), 3);
+    assert_int_equal(publish_state_count(c.certificates), 0);
+    assert_int_equal(c.sweep_s, now_s + EVERY_S);
+    buf_free(&gone);
+}
+
 static void the_archive_stands_beside_the_storage(void **state)
 {
     static const char *const paths[][2] = {{"/x/acme.json", "/x/acme.archive.json"},
@@ -238,4 +330,6 @@ static void the_archive_stands_beside_the_storage(void **state)
 UNIT_TESTS(BOTH(many_go_a_part_at_a_time), BOTH(a_clock_that_is_ahead_removes_nothing),
            BOTH(a_clock_that_was_set_back_delays_nothing),
            BOTH(names_that_the_ca_added_do_not_matter), BOTH(the_archive_is_emptied_a_year_later),
+           cmocka_unit_test_setup_teardown(what_nobody_has_read_goes_as_well, in_a_directory,
+                                           tear_down),
            cmocka_unit_test(the_archive_stands_beside_the_storage))

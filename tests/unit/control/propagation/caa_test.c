@@ -4,7 +4,7 @@
 
 #include "unit.h"
 
-static const char *const us[] = {"ca.test", "other-name.test"};
+static const char *us[] = {"ca.test", "other-name.test"};
 
 /* A message of CAA records, each a tag and a value. */
 static void put_message(struct buf *out, const char *const (*properties)[2], uint32_t count,
