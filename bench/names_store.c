@@ -77,7 +77,6 @@ static int add(const struct store_lmdb *s, MDB_txn *txn, struct maker *m, uint64
 {
     char name[32];
     uint64_t id;
-    struct buf place = {0};
     int64_t now_s = clock_wall_s();
     snprintf(name, sizeof name, "host-%07llu.names.test", (unsigned long long)i);
     make_record(m, name);
@@ -85,15 +84,10 @@ static int add(const struct store_lmdb *s, MDB_txn *txn, struct maker *m, uint64
     if (rc)
         return rc;
     struct number key = number_of(id);
-    buf_put(&place, key.bytes, ID_BYTES);
-    buf_put_be(&place, (uint64_t)now_s - 3600, 8);
-    buf_put_be(&place, (uint64_t)now_s + 89 * 86400, 8);
-    buf_put_be(&place, 0, 1);
+    struct store_place place = {
+        .id = id, .not_before_s = now_s - 3600, .not_after_s = now_s + 89 * 86400};
     rc = put(s, txn, CERTS, span_of(key.bytes, ID_BYTES), buf_span(&m->record));
-    if (!rc)
-        rc = put(s, txn, NAMES, span_str(name), buf_span(&place));
-    buf_free(&place);
-    return rc;
+    return rc ? rc : lmdb_index_put(txn, s->dir.tables[NAMES], span_str(name), &place);
 }
 
 int main(int argc, char **argv)

@@ -50,13 +50,17 @@ static bool find_cold(struct control *c, const struct store_cert *cert, struct b
     const struct resolver *r = resolver_find(&c->now->resolvers, cert->resolver);
     struct store_place place;
     struct why why;
-    if (!r || !r->store || !cold_names_has(c->cold, r->store) ||
-        !store_find(r->store, cert, &place))
+    struct result found = result_fail(ERR_NOT_FOUND);
+    if (!r || !r->store || !cold_names_has(c->cold, r->store))
         return false;
-    if (result_is_ok(store_read(r->store, place.id, ret_chain, ret_key, &why)))
-        return true;
-    log_error("%s: %s", cert->main, why.text);
-    return false;
+    for (int i = 0; i < 2 && found.code == ERR_NOT_FOUND; i++) { /* see store_read() */
+        if (!store_find(r->store, cert, &place))
+            return false;
+        found = store_read(r->store, place.id, ret_chain, ret_key, &why);
+    }
+    if (!result_is_ok(found))
+        log_error("%s: %s", cert->main, why.text);
+    return result_is_ok(found);
 }
 
 /* ---- the default ----------------------------------------------------------------------------- */

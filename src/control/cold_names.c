@@ -277,9 +277,9 @@ static void loaded_free(struct loaded *l)
     *l = (struct loaded){0};
 }
 
-/* False: the disk fails. What is damaged is passed over. */
-static bool load(struct cold_names *c, struct found *found, uint32_t count, bool rsa, int64_t now_s,
-                 struct loaded *ret)
+/* ERR_STORE: the disk fails. ERR_NOT_FOUND: see store_read(). What is damaged is passed over. */
+static struct result load(struct found *found, uint32_t count, bool rsa, int64_t now_s,
+                          struct loaded *ret)
 {
     struct found *f;
     while ((f = best(found, count, rsa, now_s))) {
@@ -293,15 +293,17 @@ static bool load(struct cold_names *c, struct found *found, uint32_t count, bool
         if (result_is_ok(r)) {
             l.id = publish_state_id(buf_span(&l.chain));
             *ret = l;
-            return true;
+            return r;
         }
         loaded_free(&l);
+        if (r.code == ERR_NOT_FOUND)
+            return r;
         log_error("%s", why.text);
         f->bad = true;
         if (r.code == ERR_STORE)
-            return false;
+            return r;
     }
-    return true;
+    return result_ok();
 }
 
 static void put(struct buf *out, const struct loaded *l, bool rsa, int64_t not_after_s)
@@ -315,20 +317,18 @@ static void put(struct buf *out, const struct loaded *l, bool rsa, int64_t not_a
         publish_cert(out, &cert);
 }
 
-void cold_names_answer(struct cold_names *c, struct span name, struct buf *out)
+static struct result answer_once(struct cold_names *c, struct span name, struct buf *out)
 {
     struct found found[FOUND_MAX];
     struct loaded ecdsa = {0}, rsa = {0};
-    char text[PUBLISH_NAME_MAX + 1];
     uint32_t count = 0;
     int64_t now_s = clock_wall_s();
-    if (!fits(name))
-        return;
-    memcpy(text, name.ptr, name.len);
-    text[name.len] = '\0';
-    if (publish_state_serves(c->certificates, text) || !find(c, name, found, &count))
-        return; /* it was told of others, or is */
-    if (load(c, found, count, false, now_s, &ecdsa) && load(c, found, count, true, now_s, &rsa)) {
+    if (!find(c, name, found, &count))
+        return result_fail(ERR_STORE);
+    struct result result = load(found, count, false, now_s, &ecdsa);
+    if (result_is_ok(result))
+        result = load(found, count, true, now_s, &rsa);
+    if (result_is_ok(result)) {
         /* No expired one is served because of a client's algorithms. */
         if (ecdsa.id && rsa.id && ecdsa.valid != rsa.valid)
             loaded_free(ecdsa.valid ? &rsa : &ecdsa);
@@ -343,6 +343,20 @@ void cold_names_answer(struct cold_names *c, struct span name, struct buf *out)
     }
     loaded_free(&ecdsa);
     loaded_free(&rsa);
+    return result;
+}
+
+void cold_names_answer(struct cold_names *c, struct span name, struct buf *out)
+{
+    char text[PUBLISH_NAME_MAX + 1];
+    if (!fits(name))
+        return;
+    memcpy(text, name.ptr, name.len);
+    text[name.len] = '\0';
+    if (publish_state_serves(c->certificates, text)) /* it was told of others, or is */
+        return;
+    if (answer_once(c, name, out).code == ERR_NOT_FOUND)
+        (void)!result_is_ok(answer_once(c, name, out));
 }
 
 /* ---- changes -------------------------------------------------------------------------------- */

@@ -201,7 +201,11 @@ void loop_watch(struct loop *loop, struct loop_fd *w, uint32_t events)
     if (events == w->events)
         return;
     int op = !events ? EPOLL_CTL_DEL : w->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    must(epoll_ctl(loop->epoll_fd, op, w->fd, &e) == 0);
+    int r = epoll_ctl(loop->epoll_fd, op, w->fd, &e);
+    /* A library may have closed it and opened another one, which has got its number. */
+    if (r == -1 && op == EPOLL_CTL_MOD && errno == ENOENT)
+        r = epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, w->fd, &e);
+    must(r == 0);
     w->events = events;
     if (!events)
         drop_events(loop, w);

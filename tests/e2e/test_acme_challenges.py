@@ -291,7 +291,7 @@ address = "{address}"
 @pytest.mark.parametrize("role", ["data", "control"])
 def test_death_between_answer_and_look(held_http, held_tls, ca, challenge, role):
     """kill -9 before the CA is told: the answers are there again before anybody connects."""
-    proxy = (held_http if challenge == "http" else held_tls)(delay_s=8)
+    proxy = (held_http if challenge == "http" else held_tls)(delay_s=3)
     old = proxy.kill(role)
     proxy.wait_respawn(role, old)
     wait_certificate(proxy)
@@ -301,7 +301,7 @@ def test_death_between_answer_and_look(held_http, held_tls, ca, challenge, role)
 
 @pytest.mark.parametrize("challenge", ["http", "tls"])
 def test_reload_in_an_order(held_http, held_tls, ca, challenge):
-    proxy = (held_http if challenge == "http" else held_tls)(delay_s=6)
+    proxy = (held_http if challenge == "http" else held_tls)(delay_s=3)
     proxy.write_config(proxy.config_file.read_text() + config.router("more", "origins", "Host(`more.test`)"))
     assert proxy.cli("reload").returncode == 0
     wait_certificate(proxy)
@@ -313,7 +313,7 @@ def test_upgrade_in_an_order(held_http, held_tls, ca, folder, challenge):
     binary = folder / "program" / "ferrule"
     binary.parent.mkdir()
     shutil.copy(program(), binary)
-    proxy = (held_http if challenge == "http" else held_tls)(delay_s=10, binary=binary)
+    proxy = (held_http if challenge == "http" else held_tls)(delay_s=5, binary=binary)
     result = proxy.cli("upgrade", timeout_s=120)
     assert result.returncode == 0, result.stdout + result.stderr
     wait_certificate(proxy)

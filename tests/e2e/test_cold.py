@@ -225,19 +225,24 @@ def test_reload_and_upgrade(cold, stock, authority):
     text = proxy.config_file.read_text()
     proxy.config_file.write_text(text + f'[[tls.certificates]]\ncertFile = "{provided.cert_file}"\nkeyFile = "{provided.key_file}"\n')
     assert proxy.cli("reload").returncode == 0
-    with connect(proxy.port(), server_name=name_of(5), ca_file=authority.cert_file):
-        pass
+    wait_until(lambda: names_of(proxy, name_of(5)) == [name_of(5), name_of(6)], "the file's certificate is served")
     explained = proxy.json("cert", "explain", "--sni", name_of(5))["candidates"]
     assert [one["source"] for one in explained] == ["provided", "acme"] and explained[0]["served"]
     assert is_served(proxy, stock, name_of(4))
     proxy.config_file.write_text(text)
     assert proxy.cli("reload").returncode == 0
-    assert is_served(proxy, stock, name_of(5)) and is_served(proxy, stock, name_of(6))
+    for i in (5, 6):
+        wait_until(lambda i=i: is_served(proxy, stock, name_of(i)), "the store's certificate is served")
     assert proxy.counters()["cold_failed"] == 0
     result = proxy.cli("upgrade", timeout_s=120)
     assert result.returncode == 0, result.stdout + result.stderr
     for i in (0, 1, 502, 603):
         wait_until(lambda i=i: is_served(proxy, stock, name_of(i)), "the name is served")
+
+
+def names_of(proxy, name):
+    with connect(proxy.port(), server_name=name) as client:
+        return client.certificate["names"]
 
 
 def test_asking_about_a_cold_name(cold, stock):
@@ -255,8 +260,7 @@ def test_asking_about_a_cold_name(cold, stock):
     done = proxy.cli("cert", "import", "--cert", mine.cert_file, "--key", mine.key_file)
     assert done.returncode == 0, done.stderr
     for name in (name_of(303), "new.cold.test"):
-        with connect(proxy.port(), server_name=name, ca_file=stock[0].cert_file) as client:
-            assert client.certificate["names"] == sorted([name_of(303), "new.cold.test"])
+        wait_until(lambda name=name: names_of(proxy, name) == sorted([name_of(303), "new.cold.test"]), f"{name} has the new one")
     assert proxy.json("cert", "list")["inStores"] == CERTIFICATES + 1
 
 

@@ -38,11 +38,12 @@ def test_idle_client_that_has_not_asked_has_a_moment(ferrule, origin):
     proxy = ferrule.http(origin, workers=1, entry="[entryPoints.web.transport.lifeCycle]\ngraceTimeOut = \"20s\"")
     with proxy.connect() as fresh, proxy.connect() as served, proxy.connect() as busy:
         assert served.exchange("GET", "/").status == 200
-        busy.request("GET", "/slow/40?ms=100")
+        busy.request("GET", "/held/bytes/40")
         wait_until(lambda: len(origin.requests) == 2, "a request is being answered")
         proxy.process.send_signal(signal.SIGTERM)
         assert served.is_closed()
         fresh.send(head())
         assert fresh.read_response().status == 200 and fresh.is_closed()
+        origin.let_go()
         assert busy.read_response().body == body_of(40)
     proxy.stop()

@@ -536,7 +536,7 @@ def test_idle_upstream_connections_are_bounded(ferrule, make_origin):
                          extra="[http.serversTransports.small]\nmaxIdleConnsPerHost = 2\n")
     clients = [proxy.connect() for _ in range(6)]
     for client in clients:
-        client.request("GET", "/delay/100/echo")
+        client.request("GET", "/with/6/echo")
     for client in clients:
         assert client.read_response().status == 200
     assert origin.connection_count == 6

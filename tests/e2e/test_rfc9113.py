@@ -230,21 +230,21 @@ def case_5_1_idle_priority(client, proxy):
 
 
 def case_5_1_half_closed_data(client, proxy):
-    headers(client, GET[:3] + [(":path", "/delay/300/bytes/10")])
+    headers(client, GET[:3] + [(":path", "/never")])
     client.data(1, b"abc", end=True)
     response = reset_or_closed(client, 1)
     assert h.STREAM_CLOSED in (response.reset, client.goaway)
 
 
 def case_5_1_half_closed_headers(client, proxy):
-    headers(client, GET[:3] + [(":path", "/delay/300/bytes/10")])
+    headers(client, GET[:3] + [(":path", "/never")])
     headers(client, GET)
     response = reset_or_closed(client, 1)
     assert h.STREAM_CLOSED in (response.reset, client.goaway)
 
 
 def case_5_1_half_closed_continuation(client, proxy):
-    headers(client, GET[:3] + [(":path", "/delay/300/bytes/10")])
+    headers(client, GET[:3] + [(":path", "/never")])
     client.send_frame(h.CONTINUATION, h.END_HEADERS, 1, client.encode([("x", "y")]))
     connection_error(client, h.STREAM_CLOSED, h.PROTOCOL_ERROR)
 
@@ -492,7 +492,7 @@ def case_6_3_priority_on_stream_0(client, proxy):
 
 
 def case_6_3_priority_of_a_wrong_size(client, proxy):
-    headers(client, GET[:3] + [(":path", "/delay/300/bytes/10")])
+    headers(client, GET[:3] + [(":path", "/never")])
     client.send_frame(h.PRIORITY, 0, 1, bytes(4))
     response = reset_or_closed(client, 1)
     assert h.FRAME_SIZE_ERROR in (response.reset, client.goaway)

@@ -159,7 +159,7 @@ def test_a_reload_changes_which_files_are_watched(ferrule, origin, authority, fo
 
 def test_many_files_at_once_under_load(ferrule, origin, authority, folder):
     """No handshake fails while all certificates are replaced again and again."""
-    names = [f"h{n}.test" for n in range(20)]
+    names = [f"h{n}.test" for n in range(10)]
     versions = [[authority.issue(name) for name in names] for _ in range(2)]
     pairs = [Pair(folder / name, certificate) for name, certificate in zip(names, versions[0])]
     proxy = ferrule.https(origin, certificates=pairs)
@@ -170,7 +170,7 @@ def test_many_files_at_once_under_load(ferrule, origin, authority, folder):
         while not stop.is_set():
             turn += 1
             try:
-                if proxy.get_tls("/bytes/10", names[turn % 20], ca_file=authority.cert_file).status != 200:
+                if proxy.get_tls("/bytes/10", names[turn % 10], ca_file=authority.cert_file).status != 200:
                     failures.append("status")
             except Exception as error:  # noqa: BLE001 - whatever it was, it is a failure
                 failures.append(repr(error))

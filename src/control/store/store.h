@@ -109,7 +109,9 @@ typedef void store_each_name(void *arg, struct span name, const struct store_pla
 struct result store_walk(struct store *store, struct buf *last, uint32_t max, store_each_name *each,
                          void *arg, bool *ret_end, struct why *why);
 /* Certificates (DER, each behind a 3-byte length) and key (DER) as they are stored, appended;
- * the caller wipes the key. ERR_NOT_FOUND; ERR_FORMAT: damaged; ERR_STORE. */
+ * the caller wipes the key. ERR_NOT_FOUND: not there, or not any more: what was put soon may have
+ * taken its place since the place was asked for, so that is to be asked for once more. ERR_FORMAT:
+ * damaged; ERR_STORE. */
 struct result store_read(struct store *store, uint64_t id, struct buf *ret_chain,
                          struct buf *ret_key, struct why *why);
 /* As store_cert_at(), by id. */

@@ -577,6 +577,8 @@ static const struct store_cert *cert_of(struct store *store, uint64_t id, struct
 static const struct store_cert *cert_at(struct store *store, uint32_t index, struct why *why)
 {
     struct store_lmdb *s = lmdb_of(store);
+    if (s->base.lent) /* else the list changes under who goes through it */
+        store_settle(&s->base);
     int rc = ids_load(s);
     if (rc) {
         (void)!result_is_ok(lmdb_dir_fail(&s->dir, why, rc, "cannot read"));
@@ -622,16 +624,14 @@ static bool find_place(struct store *store, const struct store_cert *cert, struc
     struct store_place places[STORE_PLACES_MAX];
     MDB_txn *txn;
     uint64_t id = 0;
-    uint32_t count;
-    struct why ignored;
+    uint32_t count = 0;
     if (begin_reading(s, &txn))
         return false;
     int rc = find(s, txn, cert, &id);
+    if (!rc && id)
+        rc = lmdb_index_get(txn, s->dir.tables[NAMES], span_str(cert->main), places, &count);
     end_reading(s, txn);
-    if (rc || !id ||
-        !result_is_ok(get_places(store, span_str(cert->main), places, &count, &ignored)))
-        return false;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; !rc && i < count; i++)
         if (places[i].id == id) {
             *ret = places[i];
             return true;

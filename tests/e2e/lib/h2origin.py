@@ -7,6 +7,7 @@
     /hints              103, then 200
     /status/CODE        that status, nothing else
     /delay/MS/REST      waits before doing REST; other streams go on
+    /with/N/REST        waits until N requests for /with are here at a time, then does REST
     /never              no answer
     /reset/CODE         RST_STREAM with this error, once the request is in
     /cut/N              N bytes, then RST_STREAM with INTERNAL_ERROR
@@ -63,6 +64,7 @@ class H2Origin:
         self.complaints = []  # what the client did against the protocol
         self.seen = set()
         self.most_at_once = 0
+        self.waiting = 0  # of /with
         self.stalled = 0  # responses that waited for a window when last nothing came for a while
         self._lock = threading.Lock()
         self._open = set()
@@ -143,6 +145,7 @@ class _Stream:
         self.out = None  # bytes to send
         self.tunnel = False
         self.then = None
+        self.counted = False
 
 
 class _Connection:
@@ -288,6 +291,14 @@ class _Connection:
         elif word == "delay":
             ms, _, rest = rest.partition("/")
             self.later.append((time.monotonic() + int(ms) / 1000, number, "/" + rest))
+        elif word == "with":
+            count, _, rest = rest.partition("/")
+            stream = self.streams[number]
+            with self.origin._lock:
+                self.origin.waiting += not stream.counted
+                stream.counted = True
+            here = self.origin.waiting >= int(count)
+            self.later.append((time.monotonic() + 0.02, number, "/" + rest if here else target))
         elif word == "never":
             pass
         elif word == "reset":

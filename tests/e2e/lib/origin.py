@@ -7,6 +7,8 @@
     /to-close/N            N bytes that end with the connection (no length)
     /status/CODE           that status with a short body (none for 1xx, 204, 304)
     /delay/MS/REST         waits before doing REST (a path of this list)
+    /held/REST             waits for origin.let_go() before doing REST
+    /with/N/REST           waits until N requests for /with have come, then does REST
     /slow/N?piece=K&ms=M   N bytes, K every M milliseconds
     /cut/N?sent=K          Content-Length N, closes after K bytes; &chunked=1: chunked, no last chunk
     /reset                 resets the connection instead of answering
@@ -98,6 +100,7 @@ class Origin:
         self._lock = threading.Lock()
         self._open = set()
         self._stopped = False
+        self._gate = threading.Event()
         self.port = port
         self.start()
 
@@ -120,6 +123,7 @@ class Origin:
     def stop(self):
         """Closes the listener and every connection."""
         self._stopped = True
+        self.let_go()
         try:
             self._listener.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -135,6 +139,10 @@ class Origin:
                     sock.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     pass
+
+    def let_go(self):
+        """Requests for /held, those that are there and those to come, wait no more."""
+        self._gate.set()
 
     def clear(self):
         with self._lock:
@@ -285,6 +293,17 @@ class _Exchange:
         delay_ms, _, rest = rest.partition("/")
         self.read_body()
         time.sleep(int(delay_ms) / 1000)
+        self.dispatch(rest)
+
+    def do_held(self, rest, query):
+        self.read_body()
+        self.origin._gate.wait(300)
+        self.dispatch(rest)
+
+    def do_with(self, rest, query):
+        count, _, rest = rest.partition("/")
+        self.read_body()
+        wait_until(lambda: sum(r.path.startswith("/with/") for r in list(self.origin.requests)) >= int(count), "others")
         self.dispatch(rest)
 
     def do_slow(self, rest, query):

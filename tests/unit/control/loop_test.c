@@ -60,6 +60,32 @@ static void unwatched_descriptors_stay_silent(void **state)
     }
 }
 
+/* As a library does it that tries one address after the other. */
+static void another_descriptor_of_the_same_number_is_watched(void **state)
+{
+    struct probe p = {0};
+    struct why why;
+    int a[2], b[2];
+    assert_true(result_is_ok(loop_create(&p.loop, &why)));
+    assert_int_equal(pipe(a), 0);
+    assert_int_equal(pipe(b), 0);
+    p.in = (struct loop_fd){.fd = a[0], .ready = read_one};
+    loop_watch(p.loop, &p.in, EPOLLIN | EPOLLOUT);
+    assert_int_equal(close(a[0]), 0);
+    assert_int_equal(dup2(b[0], a[0]), a[0]);
+    loop_watch(p.loop, &p.in, EPOLLIN);
+    assert_int_equal(write(b[1], "x", 1), 1);
+    loop_timer_init(&p.timer, stop_soon);
+    loop_timer_set(p.loop, &p.timer, clock_now_ns() + 20 * NS_PER_MS);
+    assert_true(result_is_ok(loop_run(p.loop)));
+    assert_int_equal(p.reads, 1);
+    loop_destroy(p.loop);
+    for (int i = 0; i < 2; i++) {
+        close(a[i]);
+        close(b[i]);
+    }
+}
+
 static void work_elsewhere(void *arg)
 {
     struct probe *p = arg;
@@ -208,4 +234,5 @@ static void turns_are_counted(void **state)
 UNIT_TESTS(cmocka_unit_test(jobs_run_elsewhere_and_again), cmocka_unit_test(a_job_is_settled),
            cmocka_unit_test(jobs_are_dropped_at_the_end), cmocka_unit_test(turns_are_counted),
            cmocka_unit_test(unwatched_descriptors_stay_silent),
+           cmocka_unit_test(another_descriptor_of_the_same_number_is_watched),
            cmocka_unit_test(work_runs_in_the_helper_and_returns))
