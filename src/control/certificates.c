@@ -162,7 +162,8 @@ struct result certificates_put_acme(struct control *c, const struct store_cert *
     if (result_is_ok(r)) {
         scheduler_know(c->scheduler, cert, u.leaf.not_before_s, u.leaf.not_after_s,
                        publish_state_id(buf_span(&u.chain)), ari_id_of(&u.leaf, id));
-        r = use_generated(c, slot, why);
+        if (!added || !added->before)
+            r = use_generated(c, slot, why);
     }
     free(slot);
     usable_free(&u);
@@ -267,6 +268,14 @@ static void use_names(struct control *c, struct store *store)
     log_info("%s has %u certificates: they are read when clients ask for them (cache.certificates "
              "is %u)",
              store_path(store), store_cert_count(store), c->now->config->store_keep);
+}
+
+void certificates_release(struct control *c, struct publish_candidate *candidate)
+{
+    struct why why;
+    publish_state_release(c->certificates, candidate);
+    if (!result_is_ok(use_generated(c, candidate->slot, &why)))
+        log_error("the default certificate stays as it was: %s", why.text);
 }
 
 void certificates_load_store(struct control *c, struct store *store)

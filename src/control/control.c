@@ -94,6 +94,12 @@ static void publish_changes(void *arg)
     control_plan_housekeeping(c);
 }
 
+static void take_ready(void *arg, struct publish_candidate *cert)
+{
+    certificates_release(arg, cert);
+    publish_changes(arg);
+}
+
 static void on_new_certificate(void *arg, const struct store_cert *cert)
 {
     struct control *c = arg;
@@ -422,6 +428,7 @@ static struct result open_all(struct control *c, struct config *config, struct w
                                       .certificates = c->certificates,
                                       .config = config,
                                       .send = send_messages,
+                                      .ready = take_ready,
                                       .revoked = take_revoked,
                                       .arg = c};
     TRY(staples_create(&staples, &c->staples, why));

@@ -111,6 +111,8 @@ struct result certificates_put_acme(struct control *c, const struct store_cert *
 /* Reads a store, or only its names when it has more certificates than are kept in memory: then
  * control_tell_new_names() follows. */
 void certificates_load_store(struct control *c, struct store *store);
+/* One that waited for its first OCSP answer takes its place. */
+void certificates_release(struct control *c, struct publish_candidate *candidate);
 /* For cold_names_create(). */
 void certificates_join(void *arg, const struct store_cert *cert, const char *name);
 /* What stores alone have of a name and of its wildcard becomes candidates, until it leaves: before

@@ -93,6 +93,10 @@ static int compare(const struct publish_state *ps, const struct publish_candidat
     int by = is_valid(a, now_s) - is_valid(b, now_s);
     *ret_why = "valid before expired";
     if (!by) {
+        by = !a->before - !b->before;
+        *ret_why = "the other one waits for its OCSP answer (must-staple)";
+    }
+    if (!by) {
         by = is_preferred(ps, a) - is_preferred(ps, b);
         *ret_why = ps->prefer_acme ? "ACME before provided (tls.prefer)"
                                    : "provided before ACME (tls.prefer)";
@@ -133,7 +137,8 @@ static void choose(const struct publish_state *ps, const struct table_entry *e, 
     struct publish_candidate *a = best(ps, e, false, now_s), *b = best(ps, e, true, now_s);
     const char *why;
     if (a && b &&
-        (is_valid(a, now_s) != is_valid(b, now_s) || is_preferred(ps, a) != is_preferred(ps, b))) {
+        (is_valid(a, now_s) != is_valid(b, now_s) || !a->before != !b->before ||
+         is_preferred(ps, a) != is_preferred(ps, b))) {
         if (compare(ps, a, b, now_s, &why) > 0)
             b = NULL;
         else
@@ -233,18 +238,65 @@ const struct publish_candidate *publish_state_find(struct publish_state *ps, con
     return find_slot(ps, slot);
 }
 
+/* One that is in no slot any more. */
+static void drop(struct publish_state *ps, struct publish_candidate *c)
+{
+    if (ps->watch.dropped)
+        ps->watch.dropped(ps->watch.arg, c);
+    unlink_names(ps, c);
+    ps->items[c->index] = ps->items[--ps->count];
+    ps->items[c->index]->index = c->index;
+    candidate_free(c);
+}
+
 void publish_state_drop(struct publish_state *ps, const char *slot)
 {
     struct publish_candidate *c = find_slot(ps, slot);
     if (!c)
         return;
-    if (ps->watch.dropped)
-        ps->watch.dropped(ps->watch.arg, c);
     tdelete(c, &ps->slots, compare_slots);
-    unlink_names(ps, c);
-    ps->items[c->index] = ps->items[--ps->count];
-    ps->items[c->index]->index = c->index;
-    candidate_free(c);
+    if (c->before)
+        drop(ps, c->before);
+    drop(ps, c);
+}
+
+/* Would clients be worse off with c at once than with what is served now? */
+static bool has_to_wait(const struct publish_state *ps, const struct publish_candidate *served,
+                        const struct publish_candidate *c)
+{
+    return ps->watch.added && c->source != PUBLISH_SOURCE_DEFAULT && c->leaf.must_staple &&
+           c->leaf.ocsp_url && is_valid(served, clock_wall_s()) && !served->revoked &&
+           (!served->leaf.must_staple || served->staple.len);
+}
+
+/* Empties the slot for c. */
+static void replace(struct publish_state *ps, struct publish_candidate *old,
+                    struct publish_candidate *c)
+{
+    struct publish_candidate *served = old->before ? old->before : old;
+    tdelete(old, &ps->slots, compare_slots);
+    if (old != served)
+        drop(ps, old);
+    if (!has_to_wait(ps, served, c)) {
+        drop(ps, served);
+        return;
+    }
+    c->before = served;
+    served->slot[0] = '\0';
+}
+
+void publish_state_release(struct publish_state *ps, struct publish_candidate *c)
+{
+    struct publish_candidate *before = c->before;
+    if (!before)
+        return;
+    c->before = NULL;
+    drop(ps, before);
+    for (uint32_t i = 0; i < c->leaf.name_count; i++) {
+        struct table_entry *e = find_entry(ps, c->leaf.names[i]);
+        if (e)
+            mark(ps, e);
+    }
 }
 
 /* The earlier of the two, of times that are still to come. */
@@ -296,7 +348,8 @@ static struct result put_slot(struct publish_state *ps, enum publish_source sour
     c->identifier = make_identifier(&c->leaf);
     c->chain = buf_copy(chain);
     c->key = buf_copy(key);
-    publish_state_drop(ps, slot);
+    if (old)
+        replace(ps, old, c);
     if (ps->count == ps->cap) {
         ps->cap = ps->cap ? ps->cap * 2 : 64;
         ps->items = mem_grow(ps->items, ps->cap * sizeof *ps->items);

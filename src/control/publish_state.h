@@ -27,7 +27,11 @@ struct publish_candidate {
     struct buf chain, key; /* as in struct publish_cert */
     struct buf staple;     /* what an OCSP responder says of it; empty = nothing to show */
     int64_t staple_until_s;
-    void *watcher;  /* of publish_state_watch() */
+    bool revoked;  /* so says its CA */
+    void *watcher; /* of publish_state_watch() */
+    /* Not NULL: what it replaces, which is served until publish_state_release(), because clients
+     * that follow must-staple refuse this one as long as it has no staple. In no slot. */
+    struct publish_candidate *before;
     uint64_t sent;  /* by which walk over the names it was sent last */
     uint32_t index; /* in the list */
 };
@@ -35,13 +39,16 @@ struct publish_candidate {
 struct publish_state *publish_state_create(bool prefer_acme);
 void publish_state_destroy(struct publish_state *ps);
 
-/* Adds a certificate, or replaces the one in the same slot; the same one again changes nothing.
- * chain: DER behind 3-byte lengths. Both copied. *ret is borrowed until the slot is replaced. One
- * of PUBLISH_SOURCE_DEFAULT at most. ERR_FORMAT. */
+/* Adds a certificate, or replaces the one in the same slot; the same one again changes nothing. One
+ * that has to be stapled keeps a good one before it in its place, if somebody watches: see
+ * `before`. chain: DER behind 3-byte lengths. Both copied. *ret is borrowed until the slot is
+ * replaced. One of PUBLISH_SOURCE_DEFAULT at most. ERR_FORMAT. */
 struct result publish_state_put(struct publish_state *ps, enum publish_source source,
                                 const char *origin, const char *slot, struct span chain,
                                 struct span key, const struct publish_candidate **ret,
                                 struct why *why);
+/* Serves a certificate instead of the one before it, whatever is known of it. */
+void publish_state_release(struct publish_state *ps, struct publish_candidate *candidate);
 /* Who looks after what is shown with certificates: hears of each one that comes, and before it goes
  * (not at the end of all). May keep a pointer in `watcher`. Before the first put. */
 struct publish_watch {

@@ -29,13 +29,13 @@ struct staple_record {
     struct staples *owner;
     struct publish_candidate *cert;
     struct loop_timer timer;
+    struct loop_timer first; /* while another certificate is served until this one has an answer */
     struct http_call *call;
     int64_t due_s;         /* wall seconds */
     int64_t planned_s;     /* when `timer` was set */
     int64_t this_update_s; /* of the newest answer that counts */
     uint32_t failures;     /* in a row */
     bool wanted;
-    bool told_revoked;
 };
 
 /* Where questions go to, while there are some. */
@@ -114,6 +114,18 @@ static void show_answer(struct staple_record *r, const struct ocsp_answer *a)
     show(r, buf_span(&shown), a->until_s);
     r->this_update_s = a->this_update_s;
     buf_free(&shown);
+    if (r->cert->before)
+        loop_timer_set(r->owner->o.loop, &r->first, clock_now_ns());
+}
+
+static void first_is_over(struct loop_timer *t)
+{
+    struct staple_record *r = LIST_ENTRY(t, struct staple_record, first);
+    if (!r->cert->staple.len)
+        log_warn("%s: the new certificate is served without the OCSP answer that it demands "
+                 "(must-staple): none came within %u s",
+                 label(r), STAPLES_FIRST_S);
+    r->owner->o.ready(r->owner->o.arg, r->cert);
 }
 
 /* Leaf and issuer out of the chain; false when the issuer is not in it. */
@@ -195,10 +207,10 @@ static void take_good(struct staple_record *r, const struct ocsp_answer *a, int6
     r->failures = 0;
     /* Of several caches one may be behind: an older answer never replaces a newer one, nor one that
      * says revoked. */
-    if (a->this_update_s > r->this_update_s || (!r->cert->staple.len && !r->told_revoked)) {
+    if (a->this_update_s > r->this_update_s || (!r->cert->staple.len && !r->cert->revoked)) {
         show_answer(r, a);
         keep(r);
-        r->told_revoked = false;
+        r->cert->revoked = false;
     }
     bool has = r->cert->staple.len > 0;
     r->due_s = staples_due_s(has ? r->this_update_s : a->this_update_s,
@@ -208,11 +220,11 @@ static void take_good(struct staple_record *r, const struct ocsp_answer *a, int6
 
 static void take_revoked(struct staple_record *r, const struct ocsp_answer *a, int64_t now_s)
 {
-    if (!r->told_revoked)
+    if (!r->cert->revoked)
         log_error("%s: its certificate %s (%s) is revoked, says its CA%s", label(r),
                   r->cert->leaf.serial, r->cert->origin,
                   r->cert->source == PUBLISH_SOURCE_ACME ? "" : ": get another one");
-    r->told_revoked = true;
+    r->cert->revoked = true;
     r->failures = 0;
     if (a->this_update_s > r->this_update_s)
         r->this_update_s = a->this_update_s;
@@ -236,6 +248,7 @@ static void fail(struct staple_record *r, uint32_t retry_after_s, const char *te
              r->cert->leaf.ocsp_url, text, wait_s,
              r->cert->staple.len && r->cert->staple_until_s >= r->due_s
                  ? ", until then the one from before is shown"
+             : r->cert->before ? "; until then the certificate before is served"
              : r->cert->leaf.must_staple && !r->cert->staple.len
                  ? "; clients that follow must-staple refuse the certificate"
                  : "");
@@ -450,12 +463,19 @@ static void added(void *arg, struct publish_candidate *candidate)
     list_init(&r->due);
     list_append(&s->all, &r->node);
     loop_timer_init(&r->timer, fired);
+    loop_timer_init(&r->first, first_is_over);
     decide(r);
+    if (!candidate->before || timer_is_set(&r->first.timer))
+        return;
+    log_info("%s: the new certificate waits for its first OCSP answer (must-staple), up to %u s",
+             label(r), STAPLES_FIRST_S);
+    loop_timer_set(s->o.loop, &r->first, clock_now_ns() + STAPLES_FIRST_S * NS_PER_S);
 }
 
 static void record_free(struct staple_record *r)
 {
     stop_asking(r);
+    loop_timer_cancel(r->owner->o.loop, &r->first);
     list_remove(&r->node);
     free(r);
 }

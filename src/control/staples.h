@@ -18,6 +18,7 @@
 #define STAPLES_BACKOFF_MAX_S 3600
 #define STAPLES_RETRY_MAX_S   21600 /* a longer Retry-After is taken as this */
 #define STAPLES_WAIT_MIN_S    5
+#define STAPLES_FIRST_S       60 /* what has to be stapled waits so long for its first answer */
 
 struct staples;
 
@@ -27,6 +28,8 @@ struct staples_options {
     struct publish_state *certificates; /* no certificate is in it yet */
     const struct config *config;
     void (*send)(void *arg, struct span messages); /* to the workers */
+    /* A certificate that another one was kept for (`before`) need not wait any more. */
+    void (*ready)(void *arg, struct publish_candidate *cert);
     /* Its CA says that it is revoked; told again whenever it says so. */
     void (*revoked)(void *arg, const struct publish_candidate *cert);
     void *arg;

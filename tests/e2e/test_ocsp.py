@@ -190,6 +190,25 @@ def test_refusal_of_must_staple_is_remembered(ferrule, origin, bind, authority, 
     assert proxy.log.count("the CA refuses a certificate with must-staple") == 1
 
 
+def test_renewed_certificate_waits_for_its_answer(ferrule, origin, bind, authority, fake, responder):
+    """Must-staple: the certificate before is served, with its answer, until the new one has one as well."""
+    fake.ocsp, name = responder, "a.edge.test"
+    proxy = ferrule.acme(fake, bind, origin, domains=[(name, [])], resolver={"more": "mustStaple = true"})
+    wait_until(lambda: shown_name(proxy, name), "the certificate", timeout_s=60)
+    wait_until(lambda: shown(proxy, authority, name=name) == "good", "its answer")
+    first = certificate_of(proxy, name)
+    responder.open.clear()
+    assert proxy.cli("cert", "renew", name, "--force").returncode == 0
+    proxy.wait_log("waits for its first OCSP answer")
+    served = proxy.json("cert", "explain", "--sni", name)["candidates"]
+    assert [(c["served"], c["stapledUntil"] is None) for c in served] == [(True, False), (False, True)]
+    assert "waits for its OCSP answer" in served[0]["why"]
+    assert shown(proxy, authority, name=name) == "good" and certificate_of(proxy, name) == first
+    responder.open.set()
+    wait_until(lambda: certificate_of(proxy, name) != first, "the new certificate", timeout_s=90)
+    wait_until(lambda: shown(proxy, authority, name=name) == "good", "its answer", timeout_s=90)
+
+
 @pytest.mark.long
 def test_revoked_certificate_is_replaced(ferrule, origin, bind, authority, fake, responder):
     """The first one was obtained a moment ago: what is revoked again and again is replaced ever more rarely."""
@@ -206,3 +225,8 @@ def test_revoked_certificate_is_replaced(ferrule, origin, bind, authority, fake,
 def shown_name(proxy, name):
     with proxy.connect_tls(name) as client:
         return name in client.certificate["names"]
+
+
+def certificate_of(proxy, name):
+    with proxy.connect_tls(name) as client:
+        return client.certificate_der

@@ -16,6 +16,7 @@ Further paths for GET: /redirects/N/dir is the directory behind N redirects. `re
 """
 
 import base64
+import itertools
 import json
 import re
 import ssl
@@ -30,6 +31,7 @@ ERRORS = {name.lower(): name for name in (
     "unauthorized", "unsupportedContact", "unsupportedIdentifier", "userActionRequired")}
 STATUS = {"rateLimited": 429, "serverInternal": 500, "unauthorized": 403, "caa": 403, "orderNotReady": 403}
 PLAN = re.compile(r"([a-z0-9]+)-at-([a-z]+)(?:-(\d+))?\.")
+_serials = itertools.count(0x100000)  # an authority may be that of several
 
 
 def _decode(text):
@@ -195,14 +197,15 @@ class FakeCa:
     def issue(self, number, csr):
         stem = self.folder / f"fake{number}"
         stem.with_suffix(".csr").write_bytes(csr)
+        serial = next(_serials)
         command = ["openssl", "x509", "-req", "-inform", "der", "-in", f"{stem}.csr", "-CA", str(self.authority.cert_file), "-CAkey",
-                   str(self.authority.folder / "ca.key"), "-set_serial", str(1000 + number), "-days", "90",
+                   str(self.authority.folder / "ca.key"), "-set_serial", str(serial), "-days", "90",
                    "-copy_extensions", "copy"]
         if self.ocsp:
             stem.with_suffix(".ext").write_text(f"authorityInfoAccess=OCSP;URI:{self.ocsp.url}\n")
             command += ["-extfile", f"{stem}.ext"]
             with (self.authority.folder / "index").open("a") as index:
-                index.write(f"V\t400101000000Z\t\t{1000 + number:04X}\tunknown\t/CN=fake{number}\n")
+                index.write(f"V\t400101000000Z\t\t{serial:06X}\tunknown\t/CN=fake{number}\n")
         leaf = subprocess.run(command, check=True, capture_output=True).stdout
         self.orders[number]["cert"] = leaf + self.authority.cert_file.read_bytes()
         with self.lock:

@@ -25,6 +25,7 @@ class _Handler(BaseHTTPRequestHandler):
         if owner.mode == "slow":
             owner.woken.wait()
             return
+        owner.open.wait()
         if owner.mode == "error":
             self.send_error(503)
             return
@@ -38,12 +39,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 class Responder:
     """authority: whose certificates it knows. mode: good, revoked, unknown, slow, error, garbage, frozen (the same answer
-    again and again). signer: authority or delegate certificate; minutes: how long an answer is good, 0 = no nextUpdate."""
+    again and again). While `open` is not set the answers are held back. signer: authority or delegate certificate; minutes: how long an answer is good, 0 = no nextUpdate."""
 
     def __init__(self, folder, authority):
         self.folder, self.authority = folder / "ocsp", authority
         self.folder.mkdir()
-        self.lock, self.woken = threading.Lock(), threading.Event()
+        self.lock, self.woken, self.open = threading.Lock(), threading.Event(), threading.Event()
+        self.open.set()
         self.asked, self.mode, self.minutes = 0, "good", 10
         self.signer = (authority.cert_file, authority.folder / "ca.key")
         self.kept = None
@@ -55,6 +57,7 @@ class Responder:
 
     def stop(self):
         self.woken.set()
+        self.open.set()
         self.server.shutdown()
         self.server.server_close()
 

@@ -69,12 +69,18 @@ static struct {
     struct staples *staples;
     struct staple_record *record;
     struct config config;
-    uint32_t sent, revoked;
+    uint32_t sent, revoked, ready;
 } t;
 
 static void count_sent(void *arg, struct span messages)
 {
     t.sent++;
+}
+
+static void take_ready(void *arg, struct publish_candidate *cert)
+{
+    t.ready++;
+    publish_state_release(t.certificates, cert);
 }
 
 static void count_revoked(void *arg, const struct publish_candidate *cert)
@@ -96,6 +102,7 @@ static void open_staples(void)
                                 .certificates = t.certificates,
                                 .config = &t.config,
                                 .send = count_sent,
+                                .ready = take_ready,
                                 .revoked = count_revoked};
     assert_true(result_is_ok(staples_create(&o, &t.staples, &why)));
     buf_put_be(&chain, leaf_der.len, 3);
@@ -121,7 +128,7 @@ static void close_staples(void)
 static int set_up(void **state)
 {
     wall_s = OCSP_MADE_S + 60;
-    t.sent = 0;
+    t.sent = t.ready = 0;
     strncpy(t.directory, "/tmp/ferrule-staples-XXXXXX", sizeof t.directory - 1);
     if (!mkdtemp(t.directory))
         return -1;
@@ -138,11 +145,16 @@ static int tear_down(void **state)
     return rmdir(t.directory);
 }
 
-static void say(struct span response)
+static void reply_to_record(struct staple_record *r, struct span response)
 {
     struct http_reply reply = {.answered = true, .status = 200, .body = response, .text = ""};
-    judge(t.record, &reply);
-    plan(t.record);
+    judge(r, &reply);
+    plan(r);
+}
+
+static void say(struct span response)
+{
+    reply_to_record(t.record, response);
 }
 
 static bool is_shown(struct span response)
@@ -255,6 +267,109 @@ static void test_stale_ones_are_removed(void **state)
     buf_free(&found);
 }
 
+/* ---- a certificate that has to be stapled takes another one's place ---------------------------
+ */
+
+/* The same leaf with some more behind it is another certificate. */
+static struct publish_candidate *renew(uint32_t more)
+{
+    struct why why;
+    struct buf chain = {0};
+    const struct publish_candidate *c;
+    buf_put_span(&chain, buf_span(&t.record->cert->chain));
+    for (uint32_t i = 0; i < more; i++) {
+        buf_put_be(&chain, ca_der.len, 3);
+        buf_put_span(&chain, ca_der);
+    }
+    assert_true(
+        result_is_ok(publish_state_put(t.certificates, PUBLISH_SOURCE_PROVIDED, "x", "file:x",
+                                       buf_span(&chain), SPAN_LITERAL("key"), &c, &why)));
+    buf_free(&chain);
+    return ((struct staple_record *)c->watcher)->cert;
+}
+
+/* The one that is served; there are no others but those in its slot. */
+static const struct publish_candidate *served(void)
+{
+    struct publish_rank rank;
+    struct buf ignored = {0};
+    assert_int_equal(
+        publish_state_explain(t.certificates, t.record->cert->leaf.names[0], wall_s, &rank, 1), 1);
+    assert_true(rank.served);
+    publish_state_update(t.certificates, wall_s, &ignored);
+    buf_free(&ignored);
+    return rank.candidate;
+}
+
+static void test_the_one_before_stays_until_the_first_answer(void **state)
+{
+    say(bare_response);
+    forget(t.record); /* the leaf is the same, here */
+    const struct publish_candidate *old = t.record->cert;
+    struct publish_candidate *c = renew(1);
+    struct staple_record *r = c->watcher;
+    assert_ptr_equal(c->before, old);
+    assert_ptr_equal(served(), old);
+    assert_true(timer_is_set(&r->first.timer));
+    struct publish_candidate *next = renew(2); /* another one before it had an answer */
+    r = next->watcher;
+    assert_ptr_equal(next->before, old);
+    assert_int_equal(publish_state_count(t.certificates), 2);
+    reply_to_record(r, bare_response);
+    assert_ptr_equal(served(), old); /* until the loop's next turn */
+    first_is_over(&r->first);
+    t.record = r;
+    assert_int_equal(t.ready, 1);
+    assert_ptr_equal(served(), next);
+    assert_int_equal(publish_state_count(t.certificates), 1);
+    assert_true(is_shown(bare_response));
+}
+
+static void test_the_one_before_stays_for_a_time(void **state)
+{
+    say(bare_response);
+    forget(t.record); /* the leaf is the same, here */
+    struct publish_candidate *c = renew(1);
+    struct staple_record *r = c->watcher;
+    assert_in_range(r->first.timer.at_ns, clock_now_ns() + STAPLES_FIRST_S * NS_PER_S,
+                    clock_now_ns() + (STAPLES_FIRST_S + 1) * NS_PER_S);
+    first_is_over(&r->first);
+    t.record = r;
+    assert_ptr_equal(served(), c);
+    assert_int_equal(publish_state_count(t.certificates), 1);
+    first_is_over(&r->first); /* changes nothing more */
+    assert_ptr_equal(served(), c);
+}
+
+/* What clients would refuse as well keeps nothing from its place. */
+static void test_the_one_before_is_no_better(void **state)
+{
+    struct publish_candidate *c = renew(1); /* it had no answer either */
+    t.record = c->watcher;
+    assert_null(c->before);
+    say(bare_response);
+    say(revoked_response);
+    c = renew(1);
+    t.record = c->watcher;
+    assert_null(c->before);
+    say(bare_response);
+    wall_s = c->leaf.not_after_s + 1;
+    c = renew(1);
+    t.record = c->watcher;
+    assert_null(c->before);
+    assert_int_equal(publish_state_count(t.certificates), 1);
+}
+
+static void test_both_leave_together(void **state)
+{
+    say(bare_response);
+    (void)renew(1);
+    assert_int_equal(publish_state_count(t.certificates), 2);
+    publish_state_drop(t.certificates, "file:x");
+    assert_int_equal(publish_state_count(t.certificates), 0);
+    assert_true(list_is_empty(&t.staples->all));
+}
+
 /* ---- many certificates, several responders ----------------------------------------------------
  */
 
@@ -363,6 +478,10 @@ int main(void)
         CASE(test_retry_after_has_an_end),
         CASE(test_ended_certificates_are_left_alone),
         CASE(test_stale_ones_are_removed),
+        CASE(test_the_one_before_stays_until_the_first_answer),
+        CASE(test_the_one_before_stays_for_a_time),
+        CASE(test_the_one_before_is_no_better),
+        CASE(test_both_leave_together),
         CASE(test_a_silent_responder_keeps_nobody_waiting),
         CASE(test_responders_take_turns),
         CASE(test_hosts_go_when_they_are_idle),
