@@ -233,8 +233,8 @@ def run_pytest(title, folder, build_path, markers, arguments, totals, limit_s):
         env["FERRULE_BUILD"] = str(build_path)
     command = [PYTHON, "-m", "pytest", str(folder), "-v", "-p", "no:cacheprovider", "--tb=short", "--color=no",
                f"--junitxml={results}", "-o", "junit_family=xunit2", "-m", markers]
-    if arguments.jobs > 1:  # they mostly wait: two for each processor
-        command += ["-n", str(2 * arguments.jobs), "--dist", "loadfile"]
+    if arguments.jobs > 1:  # they mostly wait: three for each processor
+        command += ["-n", str(3 * arguments.jobs), "--dist", "loadfile"]
     if arguments.only:
         command += ["-k", only_to_pytest(arguments.only)]
     say(f"{title}")

@@ -281,7 +281,7 @@ static void loop(struct supervisor *s)
             fds[1 + i] = (struct pollfd){.fd = s->children[i].fd, .events = POLLIN};
         fds[1 + CHILD_COUNT] = (struct pollfd){.fd = upgrade_pipe(s), .events = POLLIN};
         fds[2 + CHILD_COUNT] = (struct pollfd){.fd = terminal_fd(), .events = POLLIN};
-        int n = poll(fds, 3 + CHILD_COUNT, wait_ms(s));
+        int n = poll(fds, 3 + CHILD_COUNT, terminal_wait_ms(wait_ms(s)));
         s->now_ns = clock_now_ns();
         for (int i = 0; n > 0 && i < CHILD_COUNT; i++)
             if (fds[1 + i].revents && s->children[i].fd != -1)

@@ -191,8 +191,10 @@ struct result build_read(const char *path, size_t max, struct buf *out, struct w
     /* One byte more than the file has: the end is seen without more room. */
     size_t piece =
         st.st_size > 0 && st.st_size < PIECE_BYTES ? (size_t)st.st_size + 1 : PIECE_BYTES;
+    (void)buf_reserve(out, piece);
     while (result_is_ok(r)) {
-        ssize_t n = read(fd, buf_reserve(out, piece), piece);
+        size_t room = out->cap - out->len;
+        ssize_t n = read(fd, buf_reserve(out, room ? room : piece), room ? room : piece);
         if (n == 0)
             break;
         if (n < 0 && errno == EINTR)

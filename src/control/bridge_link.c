@@ -53,6 +53,12 @@ static void drop_sent(struct bridge_link *l)
     }
 }
 
+/* Room is told of by the descriptor itself, also when all has gone meanwhile. */
+static void watch_link(struct bridge_link *l)
+{
+    loop_watch(l->loop, &l->w, l->out.len || l->crowded ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
 static void flush(struct bridge_link *l)
 {
     while (l->sent < l->out.len) {
@@ -68,7 +74,7 @@ static void flush(struct bridge_link *l)
         l->sent += (size_t)n;
     }
     drop_sent(l);
-    loop_watch(l->loop, &l->w, l->out.len ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    watch_link(l);
 }
 
 /* What it says may end in the middle of a message. */
@@ -116,6 +122,7 @@ static void ready(struct loop_fd *w, uint32_t events)
         flush(l);
     if (l->crowded && bridge_link_is_open(l) && l->out.len - l->sent <= ROOM_AT) {
         l->crowded = false;
+        watch_link(l);
         l->events.room(l->events.arg);
     }
 }
@@ -142,6 +149,7 @@ void bridge_link_send(struct bridge_link *l, struct span messages)
 
 bool bridge_link_is_crowded(struct bridge_link *l)
 {
-    l->crowded = l->crowded || l->out.len - l->sent >= CROWDED_AT;
+    size_t waiting = l->out.len - l->sent;
+    l->crowded = waiting >= CROWDED_AT || (l->crowded && waiting > ROOM_AT);
     return l->crowded;
 }

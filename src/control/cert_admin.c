@@ -167,7 +167,13 @@ static json_t *nothing_waits(struct cert_admin *a, const char *name)
     return failure(why.text);
 }
 
-/* The first order that waits, of this name ("" = any), and the main names of all that do. */
+/* Does an order of this name ("" = any) wait? */
+static bool waits(const struct want *w, const char *name)
+{
+    return w->order && order_waits_for_person(w->order) && (!name[0] || has_name(w, name));
+}
+
+/* The first order that waits, and the main names of all that do. */
 static const struct want *find_waiting(struct cert_admin *a, const char *name, struct buf *ret_list,
                                        uint32_t *ret_count)
 {
@@ -176,12 +182,21 @@ static const struct want *find_waiting(struct cert_admin *a, const char *name, s
     *ret_count = 0;
     for (uint32_t i = 0; i < wants->count; i++) {
         const struct want *w = &wants->items[i];
-        if (!w->order || !order_waits_for_person(w->order) || (name[0] && !has_name(w, name)))
+        if (!waits(w, name))
             continue;
         found = found ? found : w;
         buf_printf(ret_list, "%s%s", (*ret_count)++ ? ", " : "", w->names[0]);
     }
     return found;
+}
+
+/* One that was told already waits still, until its values are seen: so all of the name are. */
+static void continue_all(struct cert_admin *a, const char *name)
+{
+    const struct wants *wants = scheduler_wants(a->o.scheduler);
+    for (uint32_t i = 0; i < wants->count; i++)
+        if (waits(&wants->items[i], name))
+            (void)order_continue(wants->items[i].order);
 }
 
 static json_t *go_on(struct cert_admin *a, const char *name, uint32_t *ret_count)
@@ -199,7 +214,7 @@ static json_t *go_on(struct cert_admin *a, const char *name, uint32_t *ret_count
                        *ret_count, buf_cstr(&list));
         answer = failure(why.text);
     } else {
-        (void)order_continue(w->order);
+        continue_all(a, name);
         answer = json_pack("{s:b, s:o}", "ok", 1, "names", names_of(w->names, w->count));
     }
     buf_free(&list);
@@ -387,6 +402,7 @@ static void on_revoked(void *arg, const struct acme_answer *answer)
         return;
     }
     log_warn("%s: the certificate was revoked: asked through the admin socket", t->name);
+    publish_state_revoked(a->o.certificates, buf_span(&t->der));
     const struct want *w = find_want(a, t->name);
     bool again = w && scheduler_renew(a->o.scheduler, w, true, &why);
     task_end(t, json_pack("{s:b, s:b}", "ok", 1, "ordered", again));

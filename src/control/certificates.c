@@ -48,15 +48,15 @@ static bool find_cold(struct control *c, const struct store_cert *cert, struct b
                       struct buf *ret_key)
 {
     const struct resolver *r = resolver_find(&c->now->resolvers, cert->resolver);
-    struct store_place place;
+    uint64_t id;
     struct why why;
     struct result found = result_fail(ERR_NOT_FOUND);
     if (!r || !r->store || !cold_names_has(c->cold, r->store))
         return false;
     for (int i = 0; i < 2 && found.code == ERR_NOT_FOUND; i++) { /* see store_read() */
-        if (!store_find(r->store, cert, &place))
+        if (!result_is_ok(store_find(r->store, cert, &id)))
             return false;
-        found = store_read(r->store, place.id, ret_chain, ret_key, &why);
+        found = store_read(r->store, id, ret_chain, ret_key, &why);
     }
     if (!result_is_ok(found))
         log_error("%s: %s", cert->main, why.text);
@@ -79,6 +79,8 @@ static struct result use_generated(struct control *c, const char *only, struct w
     bool wanted = !only || strcmp(only, slot) == 0;
     const struct publish_candidate *found =
         wanted ? publish_state_find(c->certificates, slot) : NULL;
+    if (found && found->before) /* it waits behind that one still */
+        found = found->before;
     struct store_cert cert = as_stored(resolver, d->names, d->count);
     struct buf chain = {0}, key = {0};
     struct result r = result_ok();
@@ -327,6 +329,16 @@ void certificates_drop_stores(struct control *c, const struct resolver_set *old)
     }
 }
 
+/* Whether a certificate that the scheduler knows of stands in a store that is read name by name. A
+ * disk that fails for a moment takes none away. */
+static bool is_kept(struct control *c, const struct want *w)
+{
+    struct store_cert cert = as_stored(w->resolver->config->name, w->names, w->count);
+    uint64_t id;
+    return w->resolver->store && cold_names_has(c->cold, w->resolver->store) &&
+           store_find(w->resolver->store, &cert, &id).code != ERR_NOT_FOUND;
+}
+
 void certificates_know_wants(struct control *c)
 {
     const struct wants *wants = scheduler_wants(c->scheduler);
@@ -335,7 +347,7 @@ void certificates_know_wants(struct control *c)
         char id[ARI_ID_MAX + 1];
         char *slot = certificates_slot(w->resolver->config->name, w->names, w->count);
         const struct publish_candidate *found = publish_state_find(c->certificates, slot);
-        if (!found && !know_cold(c, w))
+        if (!found && !(w->have ? is_kept(c, w) : know_cold(c, w)))
             scheduler_forget_want(c->scheduler, w);
         else if (found && !w->have)
             scheduler_know_want(c->scheduler, w, found->leaf.not_before_s, found->leaf.not_after_s,

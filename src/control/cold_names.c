@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#define STEP_NAMES 4096
+#define STEP_NAMES 1024
 /* Certificates of one name that are compared: of a name that has more, those of the first stores.
  */
 #define FOUND_MAX (4 * STORE_PLACES_MAX)

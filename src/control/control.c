@@ -23,6 +23,7 @@
 #define LARGE_BYTES            (256 << 10) /* memory that the kernel gives and gets back by itself */
 #define HOUSEKEEPING_S         600         /* at the latest; the wall clock may be set meanwhile */
 #define SUPERVISOR_MESSAGE_MAX 4096
+#define TELL_NS                (10 * NS_PER_MS) /* of telling names in one turn */
 
 /* ---- the bridge -------------------------------------------------------------------------------
  */
@@ -139,13 +140,19 @@ static void bridge_wanted(void *arg, struct span name)
     control_send_and_wipe(c, &out);
 }
 
-/* As many as the link takes at once: the rest when it has room. */
+/* As many as the link takes and one turn of the loop has time for: the rest when it has room, or in
+ * the next turn. */
 static void tell_names(void *arg)
 {
     struct control *c = arg;
     struct buf out = {0};
     bool more = c->telling;
+    uint64_t until_ns = clock_now_ns() + TELL_NS;
     while (more && bridge_link_is_open(&c->link) && !bridge_link_is_crowded(&c->link)) {
+        if (clock_now_ns() >= until_ns) {
+            loop_timer_set(c->loop, &c->tell_on, clock_now_ns());
+            return;
+        }
         more = cold_names_step(c->cold, &out);
         control_send_and_wipe(c, &out);
     }
@@ -158,6 +165,11 @@ static void tell_names(void *arg)
         control_send_and_wipe(c, &out);
     }
     c->telling_all = false;
+}
+
+static void tell_on(struct loop_timer *t)
+{
+    tell_names(LIST_ENTRY(t, struct control, tell_on));
 }
 
 static void begin_to_tell(struct control *c)
@@ -502,6 +514,7 @@ static void close_all(struct control *c)
     store_pool_fini(&c->stores);
     bridge_link_close(&c->link);
     loop_timer_cancel(c->loop, &c->housekeeping);
+    loop_timer_cancel(c->loop, &c->tell_on);
     cert_files_destroy(c->cert_files);
     staples_destroy(c->staples);
     cold_names_destroy(c->cold);
@@ -554,6 +567,7 @@ int control_run(const struct control_config *args)
         .fenced = bridge_fenced, .wanted = bridge_wanted, .room = tell_names, .arg = &c};
     bridge_link_init(&c.link, c.loop, &events);
     loop_timer_init(&c.housekeeping, keep_house);
+    loop_timer_init(&c.tell_on, tell_on);
     list_init(&c.retired);
     r = open_all(&c, config, &why);
     if (!result_is_ok(r))

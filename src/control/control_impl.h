@@ -78,7 +78,8 @@ struct control {
     struct admin *admin;
     struct scrape *scrape; /* NULL: it could not be opened, or nothing asks for it */
     struct loop_timer housekeeping;
-    int64_t sweep_s; /* when old certificates are looked for again; wall clock */
+    struct loop_timer tell_on; /* telling names goes on in another turn */
+    int64_t sweep_s;           /* when old certificates are looked for again; wall clock */
     struct cold_walk sweep_at;
 };
 

@@ -194,6 +194,14 @@ static void link_name(struct publish_state *ps, struct publish_candidate *c, con
     mark(ps, e);
 }
 
+static bool has_name(const struct x509 *leaf, const char *name)
+{
+    for (uint32_t i = 0; i < leaf->name_count; i++)
+        if (!strcmp(leaf->names[i], name))
+            return true;
+    return false;
+}
+
 static void link_names(struct publish_state *ps, struct publish_candidate *c, bool is_new)
 {
     if (c->source == PUBLISH_SOURCE_DEFAULT) {
@@ -299,6 +307,15 @@ void publish_state_release(struct publish_state *ps, struct publish_candidate *c
     }
 }
 
+void publish_state_revoked(struct publish_state *ps, struct span leaf)
+{
+    for (uint32_t i = 0; i < ps->count; i++) {
+        struct reader r = reader_of(buf_span(&ps->items[i]->chain));
+        if (span_eq(reader_bytes(&r, reader_be(&r, 3)), leaf))
+            ps->items[i]->revoked = true;
+    }
+}
+
 /* The earlier of the two, of times that are still to come. */
 static void note_change(struct publish_state *ps, const struct x509 *leaf, int64_t now_s)
 {
@@ -385,7 +402,8 @@ struct result publish_state_put_name(struct publish_state *ps, const char *origi
     struct publish_candidate *c;
     bool is_new;
     TRY(put_slot(ps, PUBLISH_SOURCE_ACME, origin, slot, chain, key, &c, &is_new, why));
-    link_name(ps, c, name, is_new);
+    if (has_name(&c->leaf, name)) /* a store may say what is not so */
+        link_name(ps, c, name, is_new);
     if (is_new && ps->watch.added)
         ps->watch.added(ps->watch.arg, c);
     *ret = c;

@@ -49,6 +49,8 @@ struct result publish_state_put(struct publish_state *ps, enum publish_source so
                                 struct why *why);
 /* Serves a certificate instead of the one before it, whatever is known of it. */
 void publish_state_release(struct publish_state *ps, struct publish_candidate *candidate);
+/* A person has had it revoked: nothing waits behind it from now on. leaf: DER. */
+void publish_state_revoked(struct publish_state *ps, struct span leaf);
 /* Who looks after what is shown with certificates: hears of each one that comes, and before it goes
  * (not at the end of all). May keep a pointer in `watcher`. Before the first put. */
 struct publish_watch {

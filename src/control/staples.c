@@ -495,6 +495,7 @@ void staples_use(struct staples *s, const struct config *config)
     s->o.config = config;
     for (struct list *n = s->all.next; n != &s->all; n = n->next)
         decide(LIST_ENTRY(n, struct staple_record, node));
+    pump(s); /* questions that were called off make room for others */
 }
 
 struct result staples_create(const struct staples_options *options, struct staples **ret,

@@ -260,9 +260,9 @@ const struct store_cert *store_cert_of(struct store *s, uint64_t id, struct why 
     return s->ops->cert_of(s, id, why);
 }
 
-bool store_find(struct store *s, const struct store_cert *cert, struct store_place *ret)
+struct result store_find(struct store *s, const struct store_cert *cert, uint64_t *ret_id)
 {
-    return s->ops->find(s, cert, ret);
+    return s->ops->find(s, cert, ret_id);
 }
 
 /* ---- copying -------------------------------------------------------------------------------- */

@@ -116,8 +116,9 @@ struct result store_read(struct store *store, uint64_t id, struct buf *ret_chain
                          struct buf *ret_key, struct why *why);
 /* As store_cert_at(), by id. */
 const struct store_cert *store_cert_of(struct store *store, uint64_t id, struct why *why);
-/* The certificate of the same resolver and set of names. False: none, or it cannot be told. */
-bool store_find(struct store *store, const struct store_cert *cert, struct store_place *ret);
+/* The id of the certificate of the same resolver and set of names. ERR_NOT_FOUND; ERR_STORE: it
+ * cannot be told. */
+struct result store_find(struct store *store, const struct store_cert *cert, uint64_t *ret_id);
 
 /* What a copy has come to. */
 struct store_copied {

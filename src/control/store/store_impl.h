@@ -38,7 +38,7 @@ struct store_ops {
     struct result (*read)(struct store *s, uint64_t id, struct buf *ret_chain, struct buf *ret_key,
                           struct why *why);
     const struct store_cert *(*cert_of)(struct store *s, uint64_t id, struct why *why);
-    bool (*find)(struct store *s, const struct store_cert *cert, struct store_place *ret);
+    struct result (*find)(struct store *s, const struct store_cert *cert, uint64_t *ret_id);
     /* For what is put soon. From lend() to take_back() write() runs in another thread, and the
      * functions above that change something are not called. It writes struct store_items. */
     void (*lend)(struct store *s);

@@ -618,25 +618,17 @@ static struct result walk_names(struct store *store, struct buf *last, uint32_t 
     return rc && rc != MDB_NOTFOUND ? lmdb_dir_fail(&s->dir, why, rc, "cannot read") : result_ok();
 }
 
-static bool find_place(struct store *store, const struct store_cert *cert, struct store_place *ret)
+static struct result find_id(struct store *store, const struct store_cert *cert, uint64_t *ret)
 {
     struct store_lmdb *s = lmdb_of(store);
-    struct store_place places[STORE_PLACES_MAX];
     MDB_txn *txn;
-    uint64_t id = 0;
-    uint32_t count = 0;
     if (begin_reading(s, &txn))
-        return false;
-    int rc = find(s, txn, cert, &id);
-    if (!rc && id)
-        rc = lmdb_index_get(txn, s->dir.tables[NAMES], span_str(cert->main), places, &count);
+        return result_fail(ERR_STORE);
+    int rc = find(s, txn, cert, ret);
     end_reading(s, txn);
-    for (uint32_t i = 0; !rc && i < count; i++)
-        if (places[i].id == id) {
-            *ret = places[i];
-            return true;
-        }
-    return false;
+    if (rc)
+        return result_fail(ERR_STORE);
+    return *ret ? result_ok() : result_fail(ERR_NOT_FOUND);
 }
 
 static bool has_cert(struct store *store, const struct store_cert *cert)
@@ -710,7 +702,7 @@ static const struct store_ops lmdb_ops = {
     .walk = walk_names,
     .read = read_cert,
     .cert_of = cert_of,
-    .find = find_place,
+    .find = find_id,
     .lend = lend,
     .write = write_items,
     .take_back = take_back,

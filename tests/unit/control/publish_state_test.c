@@ -385,6 +385,31 @@ static void test_joins_what_is_elsewhere(void **state)
     assert_string_equal(told, "cold both.test 7\n");
 }
 
+/* A store may list a certificate under a name that is not in it. */
+static void test_takes_no_name_that_a_leaf_has_not(void **state)
+{
+    const char *names[] = {"own.test"};
+    const struct publish_candidate *c = NULL;
+    struct buf der = {0}, chain = {0}, key_der = {0};
+    assert_true(result_is_ok(x509_self_signed(ec, names, 1, 90, &der, &why)));
+    buf_put_be(&chain, der.len, 3);
+    buf_put_span(&chain, buf_span(&der));
+    assert_true(result_is_ok(key_to_der(ec, &key_der)));
+    assert_true(result_is_ok(publish_state_put_name(ps, "r", "slot", buf_span(&chain),
+                                                    buf_span(&key_der), "other.test", &c, &why)));
+    assert_false(publish_state_serves(ps, "other.test"));
+    publish_state_revoked(ps, SPAN_LITERAL("another"));
+    assert_false(c->revoked);
+    publish_state_revoked(ps, buf_span(&der));
+    assert_true(c->revoked);
+    publish_state_drop(ps, "slot");
+    update();
+    assert_string_equal(told, "");
+    buf_free(&der);
+    buf_free(&chain);
+    buf_free(&key_der);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -397,6 +422,7 @@ int main(void)
         TEST(test_replaced_slot_takes_its_names_along),
         TEST(test_reorder_at_the_end),
         TEST(test_sync_sends_everything_again),
+        TEST(test_takes_no_name_that_a_leaf_has_not),
         TEST(test_staples_go_with_certificates),
         TEST(test_many_slots),
         TEST(test_bad_chain),
