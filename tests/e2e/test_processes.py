@@ -47,7 +47,7 @@ def test_processes_have_names(ferrule, origin):
 
 
 def test_data_killed_under_load(ferrule, nginx, certificate):
-    """Service is back within two seconds (two of three kills may hit a machine that stalls)."""
+    """Service is back within two seconds (one of three kills may hit a machine that stalls)."""
     proxy = ferrule.both(nginx, certificates=[certificate])
     load = Wrk(f"http://127.0.0.1:{proxy.port('web')}/64")
     took = []
@@ -57,7 +57,7 @@ def test_data_killed_under_load(ferrule, nginx, certificate):
         took.append(answers_again(proxy))
         assert proxy.wait_respawn("data", pid) != pid
     requests, _ = load.finish()
-    assert min(took) < 2, f"service after {took} s"
+    assert sorted(took)[1] < 2, f"service after {took} s"
     assert requests > 300
     assert proxy.get_tls("/64", HOST, "websecure").body == body_of(64)  # the certificates are there, too
     assert "was killed by signal 9" in proxy.log
