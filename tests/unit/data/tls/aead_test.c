@@ -73,6 +73,30 @@ static void both_make_the_same(void **state)
     }
 }
 
+/* Not wolfSSL's own code under another name. */
+static void long_records_are_ours(void **state)
+{
+    static struct sealed s;
+    Aes aes;
+    if (aead_device() == INVALID_DEVID)
+        skip(); /* set_up() has said why */
+    open_aes(&aes, 16, aead_device());
+    wc_CryptoCb_AesAuthEnc op = {.aes = &aes,
+                                 .out = s.bytes,
+                                 .in = plain,
+                                 .sz = AEAD_BYTES_MIN,
+                                 .iv = iv,
+                                 .ivSz = sizeof iv,
+                                 .authTag = s.tag,
+                                 .authTagSz = TAG,
+                                 .authIn = aad,
+                                 .authInSz = AAD};
+    assert_int_equal(encrypt(&op), 0);
+    op.sz--;
+    assert_int_equal(encrypt(&op), CRYPTOCB_UNAVAILABLE);
+    wc_AesFree(&aes);
+}
+
 static void what_was_changed_is_refused_and_not_shown(void **state)
 {
     static struct sealed s;
@@ -114,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_make_the_same),
+        cmocka_unit_test(long_records_are_ours),
         cmocka_unit_test(what_was_changed_is_refused_and_not_shown),
         cmocka_unit_test(records_are_opened_in_place),
     };

@@ -38,6 +38,7 @@ static struct tls_dialer *make_dialer(void)
     struct why why;
     if (!result_is_ok(tls_dialer_create(&snapshot, &transport, &d, &why)))
         fail_msg("%s", why.text);
+    assert_int_equal(wolfSSL_CTX_GetDevId(d->ctx, NULL), aead_device());
     return d;
 }
 

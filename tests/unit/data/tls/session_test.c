@@ -10,6 +10,8 @@
 
 static void versions_and_keys(void **state)
 {
+    assert_int_equal(wolfSSL_CTX_GetDevId(policy->tickets, NULL), aead_device());
+    assert_int_equal(wolfSSL_CTX_GetDevId(policy->plain, NULL), aead_device());
     for (int tls13 = 0; tls13 < 2; tls13++) {
         for (int type = PAIR_P256; type <= PAIR_RSA; type++) {
             struct pair p;
