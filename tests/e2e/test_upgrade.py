@@ -230,10 +230,15 @@ def control_processes(proxy):
     return [pid for pid in children(proxy.process.pid) if is_alive(pid) and " control-run" in command_of(pid)]
 
 
+def listening_sockets(port):
+    """The sockets that listen on the IPv4 port, as their descriptors' links name them."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
+
+
 def listening_fds(pid, port):
     """How many descriptors of the process are sockets that listen on the IPv4 port."""
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
+    sockets = listening_sockets(port)
     return sum(link in sockets for link in open_files(pid))
 
 
@@ -277,6 +282,7 @@ def test_way_back_after_sockets_and_processes_have_gone(ferrule, origin, ends):
     more = config.entrypoint("more", second) + config.router("more", "origins", entrypoints=["more"])
     proxy = ferrule.http(origin, extra=more)
     good = proxy.config_file.read_text()
+    listening = listening_sockets(second)
     with proxy.connect() as loading:
         loading.request("GET", "/slow/100000?piece=10&ms=50")
         loading.read_head()
@@ -292,10 +298,12 @@ def test_way_back_after_sockets_and_processes_have_gone(ferrule, origin, ends):
             os.kill(previous[0], signal.SIGKILL)
             wait_until(lambda: previous[0] not in children(proxy.process.pid), "the previous data process is gone")
         let_control_commit(proxy, control)
+        proxy.config_file.write_text(good)  # or the control of the program from before has the entry point go
         os.kill(new, signal.SIGKILL)
         proxy.wait_log("the program from before goes on after a failed upgrade")
-        wait_until(lambda: new not in children(proxy.process.pid) and accepts(second), "the way back")
+        wait_until(lambda: new not in children(proxy.process.pid), "the way back")
         wait_until(lambda: proxy.cli("status").returncode == 0, "control is back")
+        assert accepts(second) and listening_sockets(second) == listening != set()  # the same ones
         assert proxy.status()["upgrades"]["generation"] == 1
         assert proxy.get("/bytes/1").status == 200
         if ends == "previous data process":
@@ -303,7 +311,6 @@ def test_way_back_after_sockets_and_processes_have_gone(ferrule, origin, ends):
         else:
             assert previous[0] in data_processes(proxy)
         assert (older[0] in data_processes(proxy)) == (ends != "older data process")
-    proxy.config_file.write_text(good)
     wait_until(lambda: proxy.cli("reload").returncode == 0, "it reloads")
     with connect(second) as client:
         assert client.exchange("GET", "/bytes/3", HOST).status == 200

@@ -4,6 +4,7 @@ wire. (For ordinary requests curl is as good.)"""
 
 import socket
 import ssl
+import time
 
 TIMEOUT_S = 30
 
@@ -123,13 +124,21 @@ class Connection:
         assert version in ("HTTP/1.1", "HTTP/1.0") and len(status) == 3, f"not a status line: {version} {status}"
         return Response(version, int(status), reason.strip(), self.read_fields())
 
-    def read_chunks(self):
-        """Reads a chunked body to its end; returns (body, trailers)."""
+    def read_chunks(self, piece=None, pause_s=0):
+        """Reads a chunked body to its end, if asked piece by piece with a pause behind each; returns (body, trailers)."""
         body = []
         while size := int(self.read_line("a chunk size").split(b";")[0], 16):
-            body.append(self.read_exactly(size, "a chunk"))
+            body += self.read_pieces(size, piece, pause_s, "a chunk")
             assert self.read_exactly(2, "a chunk's end") == b"\r\n"
         return b"".join(body), self.read_fields()
+
+    def read_pieces(self, count, piece, pause_s, what):
+        """As read_exactly(), in pieces with a pause behind each; yields them."""
+        while count:
+            size = min(count, piece or count)
+            yield self.read_exactly(size, what)
+            count -= size
+            time.sleep(pause_s)
 
     def read_response(self, method="GET"):
         """Reads the next response whole. 1xx responses are returned like any other.

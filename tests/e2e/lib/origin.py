@@ -217,15 +217,10 @@ class _Exchange:
         if (request.header("Expect") or "").lower() == "100-continue":
             self.connection.send("HTTP/1.1 100 Continue\r\n\r\n")
         if "chunked" in (request.header("Transfer-Encoding") or ""):
-            request.body, request.trailers = self.connection.read_chunks()
+            request.body, request.trailers = self.connection.read_chunks(piece, pause_s)
         else:
-            left, parts = int(request.header("Content-Length") or 0), []
-            while left:
-                size = min(left, piece or left)
-                parts.append(self.connection.read_exactly(size, "a request body"))
-                left -= size
-                time.sleep(pause_s)
-            request.body = b"".join(parts)
+            length = int(request.header("Content-Length") or 0)
+            request.body = b"".join(self.connection.read_pieces(length, piece, pause_s, "a request body"))
         request.complete = True
 
     # --- answers ------------------------------------------------------------------------------------------
