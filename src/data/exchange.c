@@ -7,15 +7,12 @@
 #include "data/log/access.h"
 #include "data/http/rules.h"
 #include "data/passage.h"
+#include "data/shunt.h"
 #include "data/tcp.h"
 #include "data/upstream/dial.h"
 
-/* A body of which more than this is to come is received into large buffers. */
-#define LARGE_REST 32768u
 /* How long a piece of a body may take where the entry point has no idle limit. */
 #define STALL_MS 180000u
-/* A body of unknown length counts as large from here on. */
-#define LARGE_SO_FAR 16384u
 
 static const uint8_t allowed[EXCHANGE_PHASES] = {
 #define TO(phase) (1u << EXCHANGE_PHASE_##phase)
@@ -463,15 +460,18 @@ static bool pump_request(struct worker *w, struct exchange *x, struct stream *s,
     struct sink sink = lease_sink(w, l);
     enum relay_state state;
     uint64_t passed = x->up.bytes;
+    struct source from;
     uint32_t before, after;
     do { /* filling stops at a bound, so there may be more behind what was used up */
         if (!stream_fill(w, s))
             return false; /* closing the conn cancelled the exchange */
-        struct source from = stream_source(w, s);
+        from = stream_source(w, s);
         before = from.in->bytes;
         state = relay_pump(&x->up, &from, &sink);
         after = from.in->bytes;
     } while (state == RELAY_MORE && after != before && stream_fills_again(s));
+    if (state == RELAY_MORE && shunt_body(w, &x->up, &from, stream_wire(s), lease_wire(l)))
+        state = relay_pump(&x->up, &from, &sink);
     sink_flush(&sink);
     if (x->up.bytes != passed)
         stream_took(w, s, x->up.bytes - passed);
@@ -657,9 +657,10 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
     }
     if (state == RELAY_MORE) {
         bool was_relay = x->phase == EXCHANGE_PHASE_RELAY;
+        bool moved = was_relay && shunt_body(w, &x->down, &from, lease_wire(l), stream_wire(s));
         if (!upstream_ended(w, x, l, &from))
             return false;
-        if (was_relay && x->down.ended)
+        if (was_relay && (x->down.ended || moved))
             state = relay_pump(&x->down, &from, &sink);
     }
     if (x->down.bytes != passed)
@@ -688,9 +689,9 @@ static enum stream_want want_of_client(const struct exchange *x, const struct le
         return STREAM_WANT_WATCH;
     if (x->up.full || lease_is_full(l) || lease_is_deaf(l))
         return STREAM_WANT_NOTHING;
-    uint64_t rest = x->body_bytes == UINT64_MAX ? x->up.bytes > LARGE_SO_FAR ? UINT64_MAX : 0
-                                                : x->body_bytes - x->up.bytes;
-    return rest > LARGE_REST ? STREAM_WANT_LARGE : STREAM_WANT_SMALL;
+    if (x->up.shunted)
+        return STREAM_WANT_POLL;
+    return relay_is_large(&x->up, x->body_bytes) ? STREAM_WANT_LARGE : STREAM_WANT_SMALL;
 }
 
 static enum wire_want want_of_upstream(struct worker *w, const struct exchange *x, struct stream *s,
@@ -700,11 +701,10 @@ static enum wire_want want_of_upstream(struct worker *w, const struct exchange *
         return lease_want_head(l);
     if (x->down.full || stream_is_full(w, s))
         return WIRE_WANT_NOTHING;
-    if (x->server->large >= POOL_LARGE)
-        return WIRE_WANT_LARGE;
-    uint64_t rest = x->answer_bytes == UINT64_MAX ? x->down.bytes > LARGE_SO_FAR ? UINT64_MAX : 0
-                                                  : x->answer_bytes - x->down.bytes;
-    return rest > LARGE_REST ? WIRE_WANT_LARGE : WIRE_WANT_SMALL;
+    if (x->down.shunted)
+        return WIRE_WANT_POLL;
+    bool large = x->server->large >= POOL_LARGE || relay_is_large(&x->down, x->answer_bytes);
+    return large ? WIRE_WANT_LARGE : WIRE_WANT_SMALL;
 }
 
 /* The client sends nothing more. Behind a whole request that may be a half-close: its answer is

@@ -17,6 +17,7 @@
 #include "data/policy.h"
 #include "data/route/middleware.h"
 #include "data/route/router.h"
+#include "data/shunt.h"
 #include "data/upstream/pool.h"
 #include "data/wire.h"
 #include "ring/ring.h"
@@ -53,6 +54,7 @@ struct worker_config {
     uint32_t conns;                  /* client connections, 1..2^22 */
     uint32_t ring_small, ring_large; /* provided buffers, powers of two */
     uint32_t blocks[BLOCK_KINDS];    /* pool blocks; 0 = from conns. The ring's are not used */
+    uint32_t pipes; /* for bodies that the kernel moves, two descriptors each; 0: none */
     bool one_shot_accept, one_shot_recv;
     struct listener_config *listeners; /* of this worker; must outlive it */
     uint32_t listener_count;
@@ -130,6 +132,7 @@ struct worker {
     struct list kept;              /* idle upconns of all servers, the longest idle first */
     uint32_t kept_count;
     struct blocks blocks;
+    struct shunt shunt;
     uint64_t blocks_seen; /* blocks.given_back when `hungry` was last woken */
     struct list ready;    /* wires that something happened to */
     struct list hellos;   /* conns with a ClientHello to look at */

@@ -106,8 +106,9 @@ void upconn_release(struct worker *w, struct upconn *upconn, bool reuse, uint32_
 
 enum wire_want upconn_want(const struct upconn *upconn)
 {
-    if (upconn->wire.armed != WIRE_WANT_NOTHING && !upconn->wire.cancelling)
-        return (enum wire_want)upconn->wire.armed;
+    uint8_t armed = upconn->wire.armed;
+    if (armed != WIRE_WANT_NOTHING && armed != WIRE_WANT_POLL && !upconn->wire.cancelling)
+        return (enum wire_want)armed;
     return upconn->server->large >= POOL_LARGE ? WIRE_WANT_LARGE : WIRE_WANT_SMALL;
 }
 
