@@ -74,9 +74,10 @@ static bool open_pipe(struct worker *w)
     return true;
 }
 
-static bool has_pipe(struct worker *w)
+/* One for `out`: the one that it has, or another. */
+static bool has_pipe(struct worker *w, const struct wire *out)
 {
-    return w->shunt.free || open_pipe(w);
+    return out->pipe || w->shunt.free || open_pipe(w);
 }
 
 bool shunt_send(struct worker *w, struct wire *wire)
@@ -193,7 +194,7 @@ bool shunt_body(struct worker *w, struct relay *r, const struct source *from, st
     uint64_t rest = from->h1 ? h1_rest(from->h1) : 0;
     bool was = r->shunted;
     r->shunted = in && out && rest >= (was ? 1 : SHUNT_MIN) && r->meagre < MEAGRE_TIMES &&
-                 r->framing == HTTP_BODY_LENGTH && has_pipe(w);
+                 r->framing == HTTP_BODY_LENGTH && has_pipe(w, out);
     if (!r->shunted)
         return false;
     uint32_t n = turn(w, r, rest, in, out);
@@ -203,14 +204,16 @@ bool shunt_body(struct worker *w, struct relay *r, const struct source *from, st
     return n > 0;
 }
 
-void shunt_tunnel(struct worker *w, struct relay *r, bool *large, struct wire *in, struct wire *out)
+bool shunt_tunnel(struct worker *w, struct relay *r, bool *large, struct wire *in, struct wire *out)
 {
-    r->shunted = in && out && *large && has_pipe(w);
+    r->shunted = in && out && *large && has_pipe(w, out);
     if (!r->shunted)
-        return;
-    (void)turn(w, r, UINT64_MAX, in, out);
+        return false;
+    uint32_t left = out->pipe ? out->pipe->bytes : 0;
+    uint32_t n = turn(w, r, UINT64_MAX, in, out);
     if (!r->shunted) { /* until much has come at once again */
         r->meagre = 0;
         *large = false;
     }
+    return n > 0 || left != (out->pipe ? out->pipe->bytes : 0);
 }

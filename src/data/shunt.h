@@ -53,8 +53,9 @@ void shunt_fini(struct worker *w);
 bool shunt_body(struct worker *w, struct relay *r, const struct source *from, struct wire *in,
                 struct wire *out);
 /* The same for one direction of a tunnel, of which `*large` says that much comes at once. It is
- * cleared when that is no longer so. */
-void shunt_tunnel(struct worker *w, struct relay *r, bool *large, struct wire *in,
+ * cleared when that is no longer so. True: something got on, be it that the receiver took some of
+ * what it was given before. */
+bool shunt_tunnel(struct worker *w, struct relay *r, bool *large, struct wire *in,
                   struct wire *out);
 
 /* For wire.c: sends what wire->pipe holds. True: it has none any more, or the wire failed; false:

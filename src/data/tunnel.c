@@ -103,7 +103,7 @@ static enum tunnel_state pump_up(struct worker *w, struct tunnel *t, struct stre
     } while (state == RELAY_MORE && after != before && stream_fills_again(s));
     sink_flush(&sink);
     if (state == RELAY_MORE)
-        shunt_tunnel(w, &t->up, &t->up_large, stream_wire(s), lease_wire(l));
+        t->got_on |= shunt_tunnel(w, &t->up, &t->up_large, stream_wire(s), lease_wire(l));
     passed = t->up.bytes - passed;
     if (passed) {
         stream_took(w, s, passed);
@@ -133,7 +133,7 @@ static enum tunnel_state pump_down(struct worker *w, struct tunnel *t, struct st
     } while (state == RELAY_MORE && after != before && lease_fills_again(l));
     sink_flush(&sink);
     if (state == RELAY_MORE)
-        shunt_tunnel(w, &t->down, &t->down_large, lease_wire(l), stream_wire(s));
+        t->got_on |= shunt_tunnel(w, &t->down, &t->down_large, lease_wire(l), stream_wire(s));
     passed = t->down.bytes - passed;
     if (passed) {
         lease_took(w, l, passed);
@@ -149,6 +149,7 @@ static enum tunnel_state pump_both(struct worker *w, struct tunnel *t, struct st
     enum tunnel_state state = TUNNEL_GOES_ON;
     uint64_t passed = t->up.bytes + t->down.bytes;
     bool half = t->up_over || t->down_over;
+    t->got_on = false;
     if (!t->up_over)
         state = pump_up(w, t, s, l);
     if (state == TUNNEL_GOES_ON && !t->down_over)
@@ -156,7 +157,8 @@ static enum tunnel_state pump_both(struct worker *w, struct tunnel *t, struct st
     if (state != TUNNEL_GOES_ON)
         return state;
     bool ends = half != (t->up_over || t->down_over);
-    bool passes = t->up.bytes + t->down.bytes != passed && !(t->end_ms && is_ending(t));
+    t->got_on |= t->up.bytes + t->down.bytes != passed;
+    bool passes = t->got_on && !(t->end_ms && is_ending(t));
     if (passes || ends)
         watch(w, t, s);
     return state;
