@@ -219,6 +219,7 @@ void world_open(struct world *world)
         .conns = world->conns ? world->conns : 64,
         .ring_small = world->ring_small ? world->ring_small : 64,
         .ring_large = world->ring_large ? world->ring_large : 16,
+        .pipes = world->pipes ? world->pipes : (uint32_t)(world->seed % 4),
         .one_shot_accept = world->seed % 5 == 2,
         .one_shot_recv = world->seed % 5 == 3,
         .listeners = world->listeners,
@@ -322,6 +323,8 @@ void world_close(struct world *world)
         world->page.values[REPORT_TUNNELS_NOW] || world->page.values[REPORT_COLD_WAITING_NOW])
         world_fail(world, "gauges are not back at 0");
     worker_close(w);
+    if (ring_sim_open_pipes(world->sim) || world->page.values[REPORT_PIPES_NOW])
+        world_fail(world, "%u pipes are left", ring_sim_open_pipes(world->sim));
     publisher_destroy(world->publisher);
     ring_sim_destroy(world->sim);
     for (uint32_t i = 0; i < world->client_count; i++) {

@@ -113,7 +113,7 @@ struct world {
     uint64_t version;
     uint32_t servers;
     /* what the scenario sets before world_open() */
-    uint32_t ring_small, ring_large, blocks[BLOCK_KINDS], conns;
+    uint32_t ring_small, ring_large, blocks[BLOCK_KINDS], conns, pipes;
     uint32_t max_idle, head_max;
     bool may_close;  /* any connection may end at any time */
     uint32_t cold;   /* 1 in so many questions for the cold name is answered; 0 = it is not cold */
