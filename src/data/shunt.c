@@ -9,7 +9,8 @@
 #include <stdlib.h>
 
 /* Moving less than this at once is dearer than a buffer; so often in a row, and the rest of the
- * body goes through buffers: its source has only small fragments to give. */
+ * body goes through buffers: its source has only small fragments to give, or none at all although
+ * it can be read (splice stands still before urgent data of TCP, which a receive skips). */
 #define MEAGRE_BYTES 8192
 #define MEAGRE_TIMES 16
 /* How long no pipe is asked for after the kernel had none. */
@@ -184,7 +185,7 @@ static uint32_t turn(struct worker *w, struct relay *r, uint64_t rest, struct wi
     bool fit = true;
     uint32_t n = move(w, in, out, rest, &fit);
     r->bytes += n;
-    r->shunted = fit && (n == 0 || pays(r, n, rest));
+    r->shunted = fit && pays(r, n, rest);
     return n;
 }
 

@@ -138,6 +138,7 @@ static void arm(struct worker *w, struct wire *wire)
         wire->inflight++;
         return;
     }
+    wire->readable = false;
     bool large = wire->want == WIRE_WANT_LARGE;
     ring_recv(w->ring, wire->fd, large ? RING_LARGE : RING_SMALL, !large, op_of(wire, OP_RECV));
     wire->armed = wire->want;

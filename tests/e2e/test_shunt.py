@@ -252,6 +252,20 @@ def test_uploads(proxy, origin):
     assert origin.connection_count == 1
 
 
+def test_request_behind_an_upload(proxy, origin):
+    """What follows a body is not taken with it."""
+    with proxy.connect(timeout_s=WAIT_S) as client:
+        body = body_of(8 * MB)
+        sender = threading.Thread(target=client.send, args=(
+            f"POST /echo HTTP/1.1\r\nHost: example.test\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+            + b"GET /bytes/7 HTTP/1.1\r\nHost: example.test\r\n\r\n",))
+        sender.start()
+        assert client.read_response().json()["body_sha256"] == hashlib.sha256(body).hexdigest()
+        assert client.read_response().body == body_of(7)
+        sender.join()
+    assert spliced(proxy) > 0
+
+
 def test_upload_that_ends_early(proxy, origin):
     with proxy.connect(timeout_s=WAIT_S) as client:
         client.send(f"POST /echo HTTP/1.1\r\nHost: example.test\r\nContent-Length: {20 * MB}\r\n\r\n")
@@ -316,6 +330,29 @@ def test_tcp_both_ways(ferrule, peer):
     both_ways(client, server, 4 * MB)
     client.sock.shutdown(socket.SHUT_WR)
     assert server.is_closed()
+    client.close()
+    server.close()
+    wait_no_connection(proxy)
+
+
+def test_urgent_data(ferrule, peer):
+    """A byte that is not part of the stream stops splice for good: the tunnel goes on all the same, without turning in circles."""
+    proxy = tcp(ferrule, peer)
+    client = slow_client(proxy)
+    server = peer.accept()
+    server.sock.settimeout(WAIT_S)
+
+    def send():
+        server.send(body_of(32 * MB))
+        server.sock.send(b"!", socket.MSG_OOB)
+        server.send(body_of(8 * MB))
+    sender = threading.Thread(target=send)
+    sender.start()
+    wait_settled(proxy, held=1)
+    begun = proxy.counters()["steps"]
+    assert client.read_exactly(40 * MB) == body_of(32 * MB) + body_of(8 * MB)
+    sender.join()
+    assert proxy.counters()["steps"] - begun < 40 * MB // 1448  # as if each packet had come alone
     client.close()
     server.close()
     wait_no_connection(proxy)

@@ -270,6 +270,12 @@ static void small_pieces_go_back_to_buffers(void **state)
     assert_false(body(&left));
     end();
     begin(1);
+    in_result = -EAGAIN; /* and so do none at all, though they are announced */
+    for (int i = 0; i < MEAGRE_TIMES; i++)
+        assert_false(body(&left));
+    assert_false(r.shunted);
+    end();
+    begin(1);
     in_result = MEAGRE_BYTES - 1;
     for (int i = 0; i < MEAGRE_TIMES; i++) {
         from.readable = true;
