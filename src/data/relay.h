@@ -60,7 +60,8 @@ enum relay_state relay_pump(struct relay *r, const struct source *from, struct s
 bool relay_eof(struct relay *r, const struct source *from);
 /* With HTTP_BODY_FRAMES, behind RELAY_END: gives the trailers to the caller; NULL: none. */
 struct block *relay_trailers(struct relay *r);
-/* Much of the body of `bytes` is still to come; of an unknown length (UINT64_MAX): much has come. */
+/* Much of the body of `bytes` is still to come; of an unknown length (UINT64_MAX): much has come.
+ */
 static inline bool relay_is_large(const struct relay *r, uint64_t bytes)
 {
     return bytes == UINT64_MAX ? r->bytes > RELAY_LARGE_SO_FAR

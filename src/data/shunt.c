@@ -6,7 +6,6 @@
 #include "data/worker.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 /* Moving less than this at once is dearer than a buffer; so often in a row, and the rest of the
  * body goes through buffers: its source has only small fragments to give, or none at all although
@@ -16,19 +15,16 @@
 /* How long no pipe is asked for after the kernel had none. */
 #define REST_NS (10 * NS_PER_S)
 
-struct result shunt_init(struct worker *w, uint32_t count)
+void shunt_init(struct worker *w, uint32_t count)
 {
     struct shunt *s = &w->shunt;
-    if (count == 0 || !ring_features(w->ring)->splice)
-        return result_ok();
-    s->pipes = calloc(count, sizeof *s->pipes);
-    if (!s->pipes)
-        return result_fail(ERR_NO_MEMORY);
+    must(count <= SHUNT_PIPES);
+    if (!ring_features(w->ring)->splice)
+        return;
     for (uint32_t i = count; i-- > 0;) {
         s->pipes[i].next = s->closed;
         s->closed = &s->pipes[i];
     }
-    return result_ok();
 }
 
 static void close_pipe(struct worker *w, struct pipe *pipe)
@@ -49,8 +45,6 @@ void shunt_fini(struct worker *w)
         s->free = pipe->next;
         close_pipe(w, pipe);
     }
-    free(s->pipes);
-    *s = (struct shunt){0};
 }
 
 static bool open_pipe(struct worker *w)

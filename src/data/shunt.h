@@ -7,8 +7,6 @@
  * socket than belongs to the body, waits: what cannot be moved now is told by polls of the ring. */
 #pragma once
 
-#include "base/result.h"
-
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -34,14 +32,14 @@ struct pipe {
 };
 
 struct shunt {
-    struct pipe *pipes;
+    struct pipe pipes[SHUNT_PIPES];
     struct pipe *free;      /* open and empty; last given back first */
     struct pipe *closed;    /* places without a pipe */
     uint64_t rest_until_ns; /* no more can be opened before */
 };
 
-/* Room for `count` pipes, none of them open yet; 0: nothing is ever shunted. ERR_NO_MEMORY. */
-struct result shunt_init(struct worker *w, uint32_t count);
+/* Room for `count` (<= SHUNT_PIPES) pipes, none of them open yet; 0: nothing is ever shunted. */
+void shunt_init(struct worker *w, uint32_t count);
 /* No wire may have a pipe any more. */
 void shunt_fini(struct worker *w);
 

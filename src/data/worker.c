@@ -97,7 +97,7 @@ static struct result open_memory(struct worker *w)
     TRY(slab_init(&w->upconns, c->conns * 2 + streams + 64, sizeof(struct upconn)));
     TRY(slab_init(&w->multis, c->conns + 64, sizeof(struct multi)));
     TRY(slab_init(&w->leases, w->exchanges.count, sizeof(struct multi_lease)));
-    TRY(shunt_init(w, c->pipes));
+    shunt_init(w, c->pipes);
     w->stage = map_scratch(WORKER_STAGE_BYTES);
     w->flight = map_scratch(WORKER_FLIGHT_BYTES);
     w->lines = map_scratch(WORKER_LINES_BYTES);
