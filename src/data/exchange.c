@@ -683,26 +683,27 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
 
 /* ---- both ----------------------------------------------------------------------------------- */
 
-static enum stream_want want_of_client(const struct exchange *x, const struct lease *l)
+static enum stream_want want_of_client(const struct exchange *x, struct stream *s,
+                                       const struct lease *l)
 {
     if (x->request_done || x->phase <= EXCHANGE_PHASE_CONNECT)
         return STREAM_WANT_WATCH;
     if (x->up.full || lease_is_full(l) || lease_is_deaf(l))
         return STREAM_WANT_NOTHING;
     if (x->up.shunted)
-        return STREAM_WANT_POLL;
+        return shunt_waits(stream_wire(s)) ? STREAM_WANT_NOTHING : STREAM_WANT_POLL;
     return relay_is_large(&x->up, x->body_bytes) ? STREAM_WANT_LARGE : STREAM_WANT_SMALL;
 }
 
 static enum wire_want want_of_upstream(struct worker *w, const struct exchange *x, struct stream *s,
-                                       const struct lease *l)
+                                       struct lease *l)
 {
     if (x->phase == EXCHANGE_PHASE_WAIT)
         return lease_want_head(l);
     if (x->down.full || stream_is_full(w, s))
         return WIRE_WANT_NOTHING;
     if (x->down.shunted)
-        return WIRE_WANT_POLL;
+        return shunt_waits(lease_wire(l)) ? WIRE_WANT_NOTHING : WIRE_WANT_POLL;
     bool large = x->server->large >= POOL_LARGE || relay_is_large(&x->down, x->answer_bytes);
     return large ? WIRE_WANT_LARGE : WIRE_WANT_SMALL;
 }
@@ -782,7 +783,7 @@ void exchange_turn(struct worker *w, struct exchange *x)
         want = want_of_upstream(w, x, s, l);
         limit_progress(w, x, l, moved, want);
     }
-    enum stream_want want_up = want_of_client(x, l);
+    enum stream_want want_up = want_of_client(x, s, l);
     limit_body(w, x, s, moved_up, want_up);
     if (stream_is_half_closed(w, s) && !client_may_wait(w, x, s)) {
         rules_count(w->report, rules_reject(HTTP_RULE_truncated), false);

@@ -7,13 +7,10 @@
  * socket than belongs to the body, waits: what cannot be moved now is told by polls of the ring. */
 #pragma once
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "data/wire.h"
 
 struct relay;
 struct source;
-struct wire;
-struct worker;
 
 /* Bytes of a body of which at least so many are to come are shunted: from there on it pays. */
 #define SHUNT_MIN 131072u
@@ -55,6 +52,11 @@ bool shunt_body(struct worker *w, struct relay *r, const struct source *from, st
  * what it was given before. */
 bool shunt_tunnel(struct worker *w, struct relay *r, bool *large, struct wire *in,
                   struct wire *out);
+/* What a shunted side has sent waits for the other: it is not the one to be waited for. */
+static inline bool shunt_waits(const struct wire *in)
+{
+    return in->readable;
+}
 
 /* For wire.c: sends what wire->pipe holds. True: it has none any more, or the wire failed; false:
  * the socket takes no more at present. */

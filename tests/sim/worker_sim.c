@@ -249,6 +249,38 @@ static void shunts(void)
     all_answered();
 }
 
+/* One that takes nothing for longer than the other side has to get on: the other side, which has
+ * sent as much as it could, is not blamed. */
+static void receivers_pause(void)
+{
+    bool up = world.seed % 2;
+    struct request r = {.kind = KIND_LEN, .size = up ? 10 : 300000, .body = up ? 300000 : 0};
+    world.pipes = 2;
+    world.body_ms = 1000;
+    world.origins_pause = up;
+    world_open(&world);
+    struct client *c = world_client(&world, &r, 1, false);
+    if (!up)
+        ring_sim_set_window(world.sim, c->peer, 500);
+    for (int i = 0; i < 200; i++) {
+        world_turn(&world);
+        if (!up && c->sent && !c->out.len)
+            c->outcome = OUTCOME_CLOSED; /* nobody plays it now */
+    }
+    ring_sim_sleep(world.sim, (up ? 12 : 2) * NS_PER_S);
+    for (int i = 0; i < 40; i++)
+        world_turn(&world);
+    world.origins_pause = false;
+    for (uint32_t i = 0; i < world.origin_count; i++)
+        ring_sim_set_window(world.sim, world.origins[i].peer, SIZE_MAX);
+    ring_sim_set_window(world.sim, c->peer, SIZE_MAX);
+    c->outcome = OUTCOME_OPEN;
+    world_run(&world);
+    all_answered();
+    if (c->failures || world.page.values[REPORT_UPSTREAM_FAILED])
+        world_fail(&world, "the side that waited was blamed");
+}
+
 static void snapshots_change(void)
 {
     world.servers = 2;
@@ -409,6 +441,7 @@ static const struct {
     {"kernel_fails_tls", kernel_fails, 13, true},
     {"drain_under_load_tls", drain_under_load, 13, true},
     {"shunts", shunts, 20},
+    {"receivers_pause", receivers_pause, 20},
     {"stale", stale, 30},
     {"bad_origins", bad_origins, 30},
     {"clients_leave", clients_leave, 50},

@@ -55,7 +55,7 @@ static void put_snapshot(struct world *world, struct buf *out)
     struct snap_server servers[WORLD_SERVERS] = {0};
     struct snap_entrypoint entrypoints[2] = {{
         .name = SPAN_LITERAL("web"),
-        .read_timeout_ms = 20000,
+        .read_timeout_ms = world->body_ms ? 0 : 20000,
         .head_timeout_ms = 3000,
         .idle_timeout_ms = 10000,
         .handshake_timeout_ms = 5000,
@@ -79,6 +79,7 @@ static void put_snapshot(struct world *world, struct buf *out)
                                    .pass_host_header = true,
                                    .dial_timeout_ms = 2000,
                                    .response_header_timeout_ms = 4000,
+                                   .body_timeout_ms = world->body_ms,
                                    .idle_timeout_ms = 8000,
                                    .max_idle_per_server = world->max_idle};
     struct snap_transport transport = {.id = 1, .roots = SNAP_NONE};
@@ -259,6 +260,8 @@ static void take_origins(struct world *world)
         world->origins =
             mem_grow(world->origins, (world->origin_count + 1) * sizeof *world->origins);
         world->origins[world->origin_count++] = (struct origin){.peer = peer, .port = port};
+        if (world->origins_pause)
+            ring_sim_set_window(world->sim, peer, 500);
     }
 }
 
@@ -270,7 +273,7 @@ void world_turn(struct world *world)
     if (world->cold)
         control_turn(world);
     take_origins(world);
-    for (uint32_t i = 0; i < world->origin_count; i++)
+    for (uint32_t i = 0; i < world->origin_count && !world->origins_pause; i++)
         origin_turn(world, &world->origins[i]);
     for (uint32_t i = 0; i < world->client_count; i++)
         if (world->clients[i].outcome == OUTCOME_OPEN)

@@ -115,7 +115,10 @@ struct world {
     /* what the scenario sets before world_open() */
     uint32_t ring_small, ring_large, blocks[BLOCK_KINDS], conns, pipes;
     uint32_t max_idle, head_max;
-    bool may_close;  /* any connection may end at any time */
+    uint32_t body_ms;   /* how long an answer's body may stand still, one of a request 10 s; 0 = no
+                           limit */
+    bool origins_pause; /* they take little and say nothing */
+    bool may_close;     /* any connection may end at any time */
     uint32_t cold;   /* 1 in so many questions for the cold name is answered; 0 = it is not cold */
     bool no_control; /* nobody answers them */
 };
