@@ -139,9 +139,8 @@ static uint32_t move(struct worker *w, struct wire *in, struct wire *out, uint64
         read_failed(w, in, -n, ret_fit);
         return 0;
     }
-    if (n == 0) {
-        in->eof = true;
-        worker_ready(w, in);
+    if (n == 0) { /* the end, or urgent data with the end behind it: a receive tells which */
+        *ret_fit = false;
         return 0;
     }
     must((uint32_t)n <= want);

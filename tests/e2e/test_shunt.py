@@ -358,6 +358,28 @@ def test_urgent_data(ferrule, peer):
     wait_no_connection(proxy)
 
 
+def test_urgent_data_before_the_end(ferrule, peer):
+    """Where urgent data stands, splice sees the end when that has come, though there is more before it."""
+    proxy = tcp(ferrule, peer)
+    client = slow_client(proxy)
+    server = peer.accept()
+    server.sock.settimeout(WAIT_S)
+    server.send(b"hello")
+    assert client.read_exactly(5) == b"hello"
+
+    def send():
+        server.send(body_of(32 * MB))
+        server.sock.send(b"!", socket.MSG_OOB)
+        server.send(body_of(100 << 10))
+        server.sock.shutdown(socket.SHUT_WR)
+    threads(send, lambda: client.read_exactly(32 * MB))
+    assert client.read_exactly(100 << 10) == body_of(100 << 10)
+    assert client.is_closed()
+    client.close()
+    server.close()
+    wait_no_connection(proxy)
+
+
 def test_half_closed(ferrule, peer):
     """The end arrives behind the last byte, each way."""
     proxy = tcp(ferrule, peer)
