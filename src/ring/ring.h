@@ -103,7 +103,8 @@ void ring_tune_tcp(struct ring *ring, int fd, uint32_t probe_ms);
 void ring_set_reset(struct ring *ring, int fd);
 /* Address of this (peer == false) or the other end. ERR_SYSTEM, e.g. when it is gone already. */
 struct result ring_address(struct ring *ring, int fd, bool peer, struct net_addr *ret);
-/* A connection waits at this listening socket, for anybody who accepts there. */
+/* A connection waits at this listening socket, for anybody who accepts there; or bytes, or the end,
+ * at a connection, for who receives from it. */
 bool ring_has_waiting(struct ring *ring, int fd);
 /* A pipe for ring_splice(), not inherited, of `bytes` where the kernel allows that, else of less;
  * ret[0] is read from. Its size in bytes, or -errno. */

@@ -317,7 +317,11 @@ struct result ring_address(struct ring *ring, int fd, bool peer, struct net_addr
 
 bool ring_has_waiting(struct ring *ring, int fd)
 {
-    return sim_fd_at(ring->sim, fd)->waiting.len > 0;
+    const struct sim_fd *f = sim_fd_at(ring->sim, fd);
+    if (f->kind != SIM_FD_CONN)
+        return f->waiting.len > 0;
+    const struct sim_conn *c = sim_conn_at(ring->sim, f->conn);
+    return c->in.len > 0 || c->in_ended || c->reset;
 }
 
 int ring_pipe_open(struct ring *ring, uint32_t bytes, int ret[2])

@@ -281,6 +281,26 @@ static void receivers_pause(void)
         world_fail(&world, "the side that waited was blamed");
 }
 
+/* Behind a shunted body stands an answer that nobody asked for: no other request, least of all one
+ * that comes in the same step, gets it. */
+static void surplus(void)
+{
+    struct request first = {.kind = KIND_SURPLUS, .size = 200000 + 10000 * (uint32_t)world.seed};
+    struct request other = {.kind = KIND_LEN, .size = 100};
+    world.pipes = 2;
+    world.calm = true;
+    world_open(&world);
+    world_client(&world, &first, 1, false);
+    for (uint32_t i = 1; i < WORLD_CLIENTS; i++) {
+        world_turn(&world);
+        world_client(&world, &other, 1, false);
+    }
+    world_run(&world);
+    all_answered();
+    if (!world.page.values[REPORT_BYTES_SPLICED])
+        world_fail(&world, "nothing was shunted");
+}
+
 static void snapshots_change(void)
 {
     world.servers = 2;
@@ -442,6 +462,7 @@ static const struct {
     {"drain_under_load_tls", drain_under_load, 13, true},
     {"shunts", shunts, 20},
     {"receivers_pause", receivers_pause, 20},
+    {"surplus", surplus, 20},
     {"stale", stale, 30},
     {"bad_origins", bad_origins, 30},
     {"clients_leave", clients_leave, 50},

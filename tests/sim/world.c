@@ -208,7 +208,7 @@ void world_open(struct world *world)
     struct why why = {0};
     struct buf out = {0};
     world->random = world->seed * 0x9e3779b97f4a7c15ull | 1;
-    world->sim = ring_sim_create(world->seed);
+    world->sim = ring_sim_create(world->calm ? 0 : world->seed);
     ring_sim_set_current(world->sim);
     if (!result_is_ok(publisher_create(1, 16, &world->publisher, &why)))
         world_fail(world, "publisher: %s", why.text);
