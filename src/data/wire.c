@@ -147,6 +147,10 @@ static void arm(struct worker *w, struct wire *wire)
 
 static void settle_receive(struct worker *w, struct wire *wire)
 {
+    if (wire->starved && wire->want == WIRE_WANT_POLL) { /* that needs no buffer */
+        list_remove(&wire->parked);
+        wire->starved = false;
+    }
     if (wire->armed == WIRE_WANT_NOTHING) {
         if (wire->starved) {
             if (list_is_empty(&wire->parked))
