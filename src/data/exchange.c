@@ -221,7 +221,7 @@ static void finish_tunnel(struct worker *w, struct exchange *x)
 {
     struct stream *s = stream_of(w, x);
     exchange_cancel(w, x);
-    stream_done(w, s, true, NULL);
+    stream_done(w, s, false, NULL); /* what comes of it still must not undo what is sent */
 }
 
 /* Neither side has ended: both are let see that it was cut. */

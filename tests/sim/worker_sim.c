@@ -442,6 +442,35 @@ static void tunnels_end(void)
         world_turn(&world);
 }
 
+/* The server has ended its side of a tunnel and takes nothing more of the client, which still
+ * sends: when the time for that is over, what the client got stays. */
+static void tunnel_times_out(void)
+{
+    struct request r = {.kind = KIND_TUNNEL, .size = 600000};
+    world.pipes = (uint32_t)(world.seed % 2);
+    world_open(&world);
+    struct client *c = world_client(&world, &r, 1, false);
+    while (!world.origin_count || !world.origins[0].switched || world.origins[0].out.len) {
+        world_turn(&world);
+        if (c->sent && !c->out.len)
+            c->outcome = OUTCOME_CLOSED; /* nobody plays it until the server is ready */
+    }
+    struct origin *o = &world.origins[0];
+    world.origins_pause = true;
+    ring_sim_set_window(world.sim, o->peer, 100);
+    ring_sim_end(world.sim, o->peer);
+    c->outcome = OUTCOME_OPEN;
+    world_run(&world);
+    ring_sim_sleep(world.sim, 61 * NS_PER_S);
+    for (int i = 0; !ring_sim_is_closed(world.sim, c->peer); i++) {
+        world_turn(&world);
+        if (i == 100000)
+            world_fail(&world, "the client's connection is still there");
+    }
+    if (c->got != r.size || ring_sim_saw_reset(world.sim, c->peer))
+        world_fail(&world, "%llu bytes of the tunnel, then a reset", (unsigned long long)c->got);
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -480,6 +509,7 @@ static const struct {
     {"tunnels_tls", tunnels, 10, true},
     {"tunnels_end", tunnels_end, 20},
     {"tunnels_end_tls", tunnels_end, 10, true},
+    {"tunnel_times_out", tunnel_times_out, 20},
     {"good_h2", good, 30, false, true},
     {"bad_origins_h2", bad_origins, 20, false, true},
     {"clients_leave_h2", clients_leave, 20, false, true},
