@@ -220,6 +220,9 @@ static void finish(struct worker *w, struct exchange *x, struct stream *s, struc
 static void finish_tunnel(struct worker *w, struct exchange *x)
 {
     struct stream *s = stream_of(w, x);
+    struct lease *l = lease_of(w, x);
+    if (l && !l->shared && x->tunnel.up_over && !x->tunnel.up_shut) /* it has not got all */
+        lease_reset(l);
     exchange_cancel(w, x);
     stream_done(w, s, false, NULL); /* what comes of it still must not undo what is sent */
 }

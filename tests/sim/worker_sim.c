@@ -442,6 +442,37 @@ static void tunnels_end(void)
         world_turn(&world);
 }
 
+/* The client has ended its side of a tunnel, and the server takes no more of what it sent: when the
+ * time for that is over, the server is let see that it has not got all. */
+static void tunnel_is_cut(void)
+{
+    struct request r = {.kind = KIND_TUNNEL, .size = 5000};
+    world_open(&world);
+    struct client *c = world_client(&world, &r, 1, false);
+    while (!world.origin_count || !world.origins[0].switched) {
+        world_turn(&world);
+        if (c->sent && !c->out.len)
+            c->outcome = OUTCOME_CLOSED; /* nobody plays it until the server is ready */
+    }
+    struct origin *o = &world.origins[0];
+    while (o->out.len)
+        world_turn(&world);
+    world.origins_pause = true;
+    ring_sim_set_window(world.sim, o->peer, 500);
+    c->outcome = OUTCOME_OPEN;
+    world_run(&world);
+    if (!c->gone)
+        ring_sim_end(world.sim, c->peer);
+    for (int i = 0; !ring_sim_is_closed(world.sim, o->peer); i++) {
+        world_turn(&world);
+        ring_sim_sleep(world.sim, NS_PER_S);
+        if (i == 1000)
+            world_fail(&world, "the server's connection is still there");
+    }
+    if (!ring_sim_saw_reset(world.sim, o->peer))
+        world_fail(&world, "the server saw a clean end");
+}
+
 /* The server has ended its side of a tunnel and takes nothing more of the client, which still
  * sends: when the time for that is over, what the client got stays. */
 static void tunnel_times_out(void)
@@ -509,6 +540,7 @@ static const struct {
     {"tunnels_tls", tunnels, 10, true},
     {"tunnels_end", tunnels_end, 20},
     {"tunnels_end_tls", tunnels_end, 10, true},
+    {"tunnel_is_cut", tunnel_is_cut, 20},
     {"tunnel_times_out", tunnel_times_out, 20},
     {"good_h2", good, 30, false, true},
     {"bad_origins_h2", bad_origins, 20, false, true},
