@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/exchange.h"
 
-#include "base/rand.h"
 #include "data/conn.h"
 #include "data/held.h"
 #include "data/log/access.h"
@@ -281,21 +280,13 @@ static void send_head(struct worker *w, struct exchange *x, struct lease *l)
         limit_answer(w, x, l);
 }
 
-/* The middleware `retry`: from the plain interval to twice that, spread by half either way. */
-static uint32_t pause_ms(const struct exchange *x)
-{
-    uint32_t ms = x->notes.retry_ms;
-    ms += (uint32_t)((uint64_t)ms * (x->tries - 1u) / (x->notes.attempts - 1u));
-    return ms ? ms / 2 + (uint32_t)rand_below(ms + 1ull) : 0;
-}
-
 /* One more try. True: at once; else exchange_again() follows. */
 static bool start_over(struct worker *w, struct exchange *x)
 {
     x->tries++;
     report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
     dial_restart(w, x);
-    uint32_t ms = pause_ms(x);
+    uint32_t ms = middleware_retry_pause(&x->notes, x->tries);
     limit_set_ms(&w->wheel, &x->again, w->now_ns, ms);
     return ms == 0;
 }
@@ -725,10 +716,12 @@ static bool client_may_wait(struct worker *w, const struct exchange *x, struct s
 }
 
 /* While the client takes more, the upstream has to get on: with its response, or with the request.
- */
+ * Its time for a head begins anew with each piece that it takes of a request's end in a pipe. */
 static void limit_progress(struct worker *w, const struct exchange *x, struct lease *l,
                            uint64_t moved, enum wire_want want)
 {
+    if (x->phase == EXCHANGE_PHASE_WAIT && x->request_done && shunt_takes_rest(lease_wire(l)))
+        limit_answer(w, x, l);
     if (x->phase != EXCHANGE_PHASE_RELAY)
         return;
     bool known = x->answer_bytes != UINT64_MAX;

@@ -58,6 +58,12 @@ static inline bool shunt_waits(const struct wire *in)
     return in->readable;
 }
 
+/* There is room for more of what was left in a pipe. NULL is fine. */
+static inline bool shunt_takes_rest(const struct wire *out)
+{
+    return out && out->pipe && out->writable;
+}
+
 /* For wire.c: sends what wire->pipe holds. True: it has none any more, or the wire failed; false:
  * the socket takes no more at present. */
 bool shunt_send(struct worker *w, struct wire *wire);

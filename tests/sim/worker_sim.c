@@ -281,6 +281,38 @@ static void receivers_pause(void)
         world_fail(&world, "the side that waited was blamed");
 }
 
+/* The end of a request stands in a pipe, and its server takes that slowly: its time for an answer
+ * begins with the last of it. One that stops has no more time than that. */
+static void slow_taker(void)
+{
+    bool stops = world.seed % 2;
+    struct request r = {.kind = KIND_LEN, .size = 10, .body = 400000};
+    world.pipes = 2;
+    world.calm = true;
+    world_open(&world);
+    struct client *c = world_client(&world, &r, 1, false);
+    while (!world.origin_count)
+        world_turn(&world);
+    int peer = world.origins[0].peer;
+    ring_sim_set_window(world.sim, peer, 40000);
+    while (!c->sent || c->out.len || ring_sim_unread(world.sim, c->peer))
+        world_turn(&world);
+    ring_sim_set_window(world.sim, peer, 10000);
+    world.origins_pause = stops;
+    for (int i = 0; i < 8 && c->outcome == OUTCOME_OPEN; i++) {
+        world_turn(&world);
+        ring_sim_sleep(world.sim, NS_PER_S);
+    }
+    if ((c->outcome == OUTCOME_OPEN) == stops)
+        world_fail(&world, "it has the wrong time");
+    ring_sim_set_window(world.sim, peer, SIZE_MAX);
+    world_run(&world);
+    if (c->failures != stops)
+        world_fail(&world, "%u failures", c->failures);
+    if (!world.page.values[REPORT_BYTES_SPLICED])
+        world_fail(&world, "nothing was shunted");
+}
+
 /* Behind a shunted body stands an answer that nobody asked for: no other request, least of all one
  * that comes in the same step, gets it. */
 static void surplus(void)
@@ -522,6 +554,7 @@ static const struct {
     {"drain_under_load_tls", drain_under_load, 13, true},
     {"shunts", shunts, 20},
     {"receivers_pause", receivers_pause, 20},
+    {"slow_taker", slow_taker, 20},
     {"surplus", surplus, 20},
     {"stale", stale, 30},
     {"bad_origins", bad_origins, 30},
