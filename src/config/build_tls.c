@@ -235,7 +235,9 @@ static const char *part_of(struct build *b, struct place p, const char *option,
     return *ret_name = build_path(b, p, option);
 }
 
-bool build_pair(struct build *b, struct place p, struct config_certificate *ret)
+/* may_be_cold: its chain and key need not stay in memory. */
+static bool read_pair(struct build *b, struct place p, bool may_be_cold,
+                      struct config_certificate *ret)
 {
     struct pair_place place = {.b = b};
     struct pair_source source = {.now_s = clock_wall_s(), .say = report, .arg = &place};
@@ -255,20 +257,33 @@ bool build_pair(struct build *b, struct place p, struct config_certificate *ret)
         return true;
     if (!pair_read(&source, &pair))
         return false;
+    if (may_be_cold && ret->cert_file[0] == '/' && ret->key_file[0] == '/' &&
+        pair_may_be_cold(&pair.leaf, b->config->ocsp.on)) {
+        ret->facts = mem_alloc(sizeof *ret->facts);
+        pair_facts_take(&pair, ret->facts);
+        pair_free(&pair);
+        return true;
+    }
     ret->chain = pair.chain;
     ret->key = pair.key;
     x509_free(&pair.leaf);
     return true;
 }
 
+bool build_pair(struct build *b, struct place p, struct config_certificate *ret)
+{
+    return read_pair(b, p, false, ret);
+}
+
 static void build_certificates(struct build *b)
 {
     struct place list = build_at(b->root, "tls.certificates");
     struct config *c = b->config;
+    bool cold = build_count(list) > c->files_keep;
     c->certificates = arena_alloc(b->arena, (build_count(list) + 1) * sizeof *c->certificates);
     for (const struct node *n = NULL; (n = build_next(list, n));) {
         struct place p = {n, list.schema};
-        c->certificate_count += build_pair(b, p, &c->certificates[c->certificate_count]);
+        c->certificate_count += read_pair(b, p, cold, &c->certificates[c->certificate_count]);
     }
 }
 

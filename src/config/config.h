@@ -12,6 +12,7 @@
 #include "config/rule.h"
 
 struct arena;
+struct pair_facts; /* config/pair.h */
 
 /* Where a value was written. Line 0: the command line, `file` is the flag without its value and
  * column its number; file NULL: nowhere, a default. */
@@ -220,6 +221,7 @@ struct config_certificate {           /* [[tls.certificates]] and the default ce
     const char *cert_file, *key_file; /* absolute; "(in the configuration)" for PEM text there */
     struct buf chain;                 /* DER, each behind a 3-byte length */
     struct buf key;                   /* DER */
+    struct pair_facts *facts;         /* not NULL: it is cold, and chain and key are empty */
     struct config_where where;
 };
 
@@ -341,6 +343,7 @@ struct config {
     uint32_t control_cpu;        /* UINT32_MAX = not pinned */
     const char *state_directory;
     uint32_t store_keep;    /* certificates of directories in memory */
+    uint32_t files_keep;    /* pairs of files in memory: of more than that none is */
     uint32_t store_wait_ms; /* for one that is not */
     const char **plugin_directories;
     uint32_t plugin_directory_count;
@@ -406,8 +409,9 @@ void config_free(struct config *config);
 /* For a process that only needs the rest: wipes API tokens and all else in `env`, the keys of
  * external accounts, and private keys with their certificates. */
 void config_forget_secrets(struct config *config);
-/* For a process that has copies of them: frees the certificates of [[tls.certificates]] and the
- * default one, and wipes their keys. Where they came from stays known. */
+/* For a process that has taken what it needs of them: frees the certificates of
+ * [[tls.certificates]] and the default one, and wipes their keys. Where they came from stays known.
+ */
 void config_forget_certificates(struct config *config);
 void config_problems_free(struct config_problems *problems);
 /* "file:line:column: error: text" */

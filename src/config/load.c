@@ -4,6 +4,7 @@
 #include "config/fixed.h"
 #include "config/flags.h"
 #include "config/judge.h"
+#include "config/pair.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -254,6 +255,10 @@ static void free_pair(struct config_certificate *c)
         return;
     buf_free(&c->chain);
     buf_wipe_free(&c->key);
+    if (c->facts)
+        pair_facts_free(c->facts);
+    free(c->facts);
+    c->facts = NULL;
 }
 
 void config_forget_certificates(struct config *config)

@@ -231,6 +231,25 @@ bool pair_read(const struct pair_source *source, struct pair *ret)
     return good;
 }
 
+void pair_facts_take(struct pair *pair, struct pair_facts *ret)
+{
+    *ret = (struct pair_facts){.leaf = pair->leaf, .id = x509_chain_id(buf_span(&pair->chain))};
+    pair->leaf = (struct x509){0};
+    buf_free(&ret->leaf.spki);
+    buf_free(&ret->leaf.aki);
+    buf_free(&ret->leaf.serial_der);
+}
+
+void pair_facts_free(struct pair_facts *facts)
+{
+    x509_free(&facts->leaf);
+}
+
+bool pair_may_be_cold(const struct x509 *leaf, bool ocsp)
+{
+    return !leaf->must_staple && !(ocsp && leaf->ocsp_url);
+}
+
 void pair_free(struct pair *pair)
 {
     x509_free(&pair->leaf);

@@ -28,6 +28,19 @@ struct pair {
     struct x509 leaf;
 };
 
+/* What is known of a pair without its bytes. */
+struct pair_facts {
+    struct x509 leaf; /* without its public key and what only its CA is asked about */
+    uint64_t id;      /* x509_chain_id() */
+};
+
+/* Takes what is in pair->leaf; the rest stays. */
+void pair_facts_take(struct pair *pair, struct pair_facts *ret);
+/* Zero-initialised facts are fine. */
+void pair_facts_free(struct pair_facts *facts);
+/* Can it be served without being in memory all the time? Not when its OCSP responder is asked.
+ * ocsp: that of all is, where the certificate names one. */
+bool pair_may_be_cold(const struct x509 *leaf, bool ocsp);
 /* Whether an option's value is PEM text and not a path. */
 bool pair_is_text(const char *value);
 /* False when the pair cannot be used; then something was said, and there is nothing to free. */

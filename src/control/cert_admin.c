@@ -324,14 +324,18 @@ static const struct publish_candidate *find_cert(struct cert_admin *a, const cha
 json_t *cert_admin_export(struct cert_admin *a, const char *name)
 {
     const struct publish_candidate *c = find_cert(a, name);
-    struct buf chain = {0}, key_pem = {0};
+    struct buf chain_der = {0}, key_der = {0}, chain = {0}, key_pem = {0};
     struct key *key = NULL;
     struct why why = {"the certificate cannot be written"};
     if (!c)
         return failure("there is no certificate for this name");
-    struct result r = x509_chain_to_pem(buf_span(&c->chain), &chain);
+    if (publish_state_read(a->o.certificates, c, &chain_der, &key_der) != PUBLISH_READ_DONE)
+        return failure("the certificate's files are being changed: try again");
+    struct result r = x509_chain_to_pem(buf_span(&chain_der), &chain);
     if (result_is_ok(r))
-        r = key_from_der(buf_span(&c->key), &key, &why);
+        r = key_from_der(buf_span(&key_der), &key, &why);
+    buf_free(&chain_der);
+    buf_wipe_free(&key_der);
     if (result_is_ok(r))
         r = key_to_pem(key, &key_pem);
     key_free(key);

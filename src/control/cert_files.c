@@ -6,18 +6,22 @@
 #include "base/log.h"
 #include "config/pair.h"
 #include "control/watch.h"
-#include "crypto/digest.h"
 
 #include <stdlib.h>
+
+#define SLOT_PREFIX "file:"
 
 /* A certificate of the configuration. */
 struct item {
     char *paths[2]; /* by enum pair_part; "(...)" when the text stands in the configuration */
     char *slot;
     enum publish_source source;
-    uint8_t digest[32]; /* of what was published last */
-    bool dirty;         /* a file has changed */
-    bool doubtful;      /* could not be used, but may be half written */
+    uint64_t id;   /* of the chain that was put last; 0 = none */
+    bool is_cold;  /* neither chain nor key is kept here */
+    bool dirty;    /* a file has changed */
+    bool doubtful; /* could not be used, but may be half written */
+    bool asked;    /* a client waited for it while it was */
+    bool given_up; /* cold, and cannot be used */
 };
 
 struct path_ref {
@@ -33,16 +37,9 @@ struct cert_files {
     uint32_t count;
     struct path_ref *refs; /* sorted by path */
     uint32_t ref_count;
+    bool cold; /* there are more than are kept */
+    bool ocsp; /* responders are asked */
 };
-
-static void digest_pair(struct span chain, struct span key, uint8_t ret[32])
-{
-    struct buf both = {0};
-    buf_put_span(&both, chain);
-    buf_put_span(&both, key);
-    digest_once(DIGEST_SHA256, buf_span(&both), ret);
-    buf_wipe_free(&both);
-}
 
 static bool put(struct cert_files *f, struct item *it, struct span chain, struct span key)
 {
@@ -53,7 +50,34 @@ static bool put(struct cert_files *f, struct item *it, struct span chain, struct
         log_error("%s cannot be used: %s", it->paths[PAIR_CERT], why.text);
         return false;
     }
-    digest_pair(chain, key, it->digest);
+    it->id = added->id;
+    it->is_cold = it->given_up = false;
+    return true;
+}
+
+static void put_cold(struct cert_files *f, struct item *it, struct pair_facts *facts)
+{
+    publish_state_put_cold(f->options.certificates, it->paths[PAIR_CERT], it->slot, facts->id,
+                           &facts->leaf);
+    it->id = facts->id;
+    it->is_cold = true;
+    it->given_up = false;
+}
+
+/* Both are files, whose changes are noticed. */
+static bool is_watched(const struct item *it)
+{
+    return it->paths[PAIR_CERT][0] == '/' && it->paths[PAIR_KEY][0] == '/';
+}
+
+static bool put_pair(struct cert_files *f, struct item *it, struct pair *pair)
+{
+    struct pair_facts facts;
+    if (!f->cold || it->source != PUBLISH_SOURCE_PROVIDED || !is_watched(it) ||
+        !pair_may_be_cold(&pair->leaf, f->ocsp))
+        return put(f, it, buf_span(&pair->chain), buf_span(&pair->key));
+    pair_facts_take(pair, &facts);
+    put_cold(f, it, &facts);
     return true;
 }
 
@@ -79,40 +103,74 @@ static void tell(struct findings *found)
     }
 }
 
-/* True when something new was put. `last`: what does not fit now will not be waited for. */
-static bool read_again(struct cert_files *f, struct item *it, bool last)
+static bool read_item(struct item *it, struct findings *found, struct pair *ret)
 {
-    struct findings found = {0};
     struct pair_source source = {.text = {it->paths[PAIR_CERT], it->paths[PAIR_KEY]},
                                  .name = {it->paths[PAIR_CERT], it->paths[PAIR_KEY]},
                                  .now_s = clock_wall_s(),
                                  .say = collect,
-                                 .arg = &found};
+                                 .arg = found};
+    struct pair pair;
+    if (!pair_read(&source, &pair))
+        return false;
+    if (pair.chain.len + pair.key.len <= PUBLISH_CERT_BYTES_MAX) {
+        *ret = pair;
+        return true;
+    }
+    buf_printf(&found->lines, "E%s has too many certificates\n", it->paths[PAIR_CERT]);
+    pair_free(&pair);
+    return false;
+}
+
+/* Puts a pair that was read, when it is another one than that before. */
+static bool use_read(struct cert_files *f, struct item *it, struct findings *found,
+                     struct pair *pair)
+{
+    it->doubtful = false;
+    if (x509_chain_id(buf_span(&pair->chain)) == it->id && !it->given_up)
+        return false;
+    tell(found);
+    char *name = mem_strdup(pair->leaf.name_count ? pair->leaf.names[0] : pair->leaf.subject);
+    bool is_new = put_pair(f, it, pair);
+    if (is_new)
+        log_info("%s has changed: its certificate of %s is served now", it->paths[PAIR_CERT], name);
+    free(name);
+    return is_new;
+}
+
+static void give_up(struct cert_files *f, struct item *it, struct findings *found)
+{
+    tell(found);
+    log_error("%s and %s cannot be used: %s", it->paths[PAIR_CERT], it->paths[PAIR_KEY],
+              it->is_cold ? "the certificate from before is served while it is in memory"
+                          : "the certificate from before goes on being served");
+    if (!it->is_cold)
+        return;
+    it->given_up = true;
+    publish_state_unreadable(f->options.certificates, it->slot);
+}
+
+/* True when something new was put. `last`: what does not fit now will not be waited for. */
+static bool read_again(struct cert_files *f, struct item *it, bool last)
+{
+    struct findings found = {0};
     struct pair pair;
     bool is_new = false;
     it->dirty = false;
-    bool good = pair_read(&source, &pair);
-    it->doubtful = !good && !last;
-    if (good) {
-        uint8_t digest[32];
-        digest_pair(buf_span(&pair.chain), buf_span(&pair.key), digest);
-        if (memcmp(digest, it->digest, sizeof digest) != 0) {
-            tell(&found);
-            is_new = put(f, it, buf_span(&pair.chain), buf_span(&pair.key));
-            if (is_new)
-                log_info("%s has changed: its certificate of %s is served now",
-                         it->paths[PAIR_CERT],
-                         pair.leaf.name_count ? pair.leaf.names[0] : pair.leaf.subject);
-        }
+    if (read_item(it, &found, &pair)) {
+        is_new = use_read(f, it, &found, &pair);
         pair_free(&pair);
-    } else if (last) {
-        tell(&found);
-        log_error("%s and %s cannot be used: the certificate from before goes on being served",
-                  it->paths[PAIR_CERT], it->paths[PAIR_KEY]);
+    } else {
+        it->doubtful = !last;
+        if (last)
+            give_up(f, it, &found);
     }
     buf_free(&found.lines);
     return is_new;
 }
+
+/* ---- waiting ----------------------------------------------------------------------------------
+ */
 
 static bool is_doubtful(const struct cert_files *f)
 {
@@ -122,6 +180,35 @@ static bool is_doubtful(const struct cert_files *f)
     return false;
 }
 
+/* Clients that wait have the one or the other now. */
+static void answer(struct cert_files *f, struct item *it)
+{
+    const struct publish_candidate *c = publish_state_find(f->options.certificates, it->slot);
+    char **names = NULL;
+    uint32_t count = 0;
+    if (!it->asked || it->doubtful)
+        return;
+    it->asked = false;
+    if (c) { /* which an answer may replace */
+        names = mem_alloc((c->leaf.name_count + 1) * sizeof *names);
+        for (; count < c->leaf.name_count; count++)
+            names[count] = mem_strdup(c->leaf.names[count]);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        f->options.answer(f->options.arg, names[i]);
+        free(names[i]);
+    }
+    free(names);
+}
+
+static void settle(struct cert_files *f, bool any)
+{
+    if (any)
+        f->options.changed(f->options.arg);
+    for (uint32_t i = 0; i < f->count; i++)
+        answer(f, &f->items[i]);
+}
+
 static void out_of_patience(struct loop_timer *t)
 {
     struct cert_files *f = LIST_ENTRY(t, struct cert_files, patience);
@@ -129,8 +216,48 @@ static void out_of_patience(struct loop_timer *t)
     for (uint32_t i = 0; i < f->count; i++)
         if (f->items[i].doubtful)
             any = read_again(f, &f->items[i], true) || any;
-    if (any)
-        f->options.changed(f->options.arg);
+    settle(f, any);
+}
+
+static void be_patient(struct cert_files *f)
+{
+    loop_timer_set(f->options.loop, &f->patience,
+                   clock_now_ns() + f->options.patience_ms * NS_PER_MS);
+}
+
+/* A client waits. */
+static enum publish_read read_cold(void *arg, const struct publish_candidate *candidate,
+                                   struct buf *ret_chain, struct buf *ret_key)
+{
+    struct cert_files *f = arg;
+    struct findings found = {0};
+    struct pair pair;
+    enum publish_read ret = PUBLISH_READ_LATER;
+    uint32_t index = (uint32_t)strtoul(candidate->slot + strlen(SLOT_PREFIX), NULL, 10);
+    struct item *it = index < f->count ? &f->items[index] : NULL;
+    bool waits = is_doubtful(f);
+    if (!it || !it->is_cold || it->given_up)
+        return PUBLISH_READ_LATER;
+    if (it->doubtful) {
+        it->asked = true;
+    } else if (!read_item(it, &found, &pair)) {
+        it->doubtful = it->asked = true;
+        if (!waits)
+            be_patient(f);
+    } else if (x509_chain_id(buf_span(&pair.chain)) == candidate->id) {
+        *ret_chain = pair.chain;
+        *ret_key = pair.key;
+        x509_free(&pair.leaf);
+        ret = PUBLISH_READ_DONE;
+    } else {
+        if (use_read(f, it, &found, &pair)) {
+            f->options.changed(f->options.arg);
+            ret = PUBLISH_READ_CHANGED;
+        }
+        pair_free(&pair);
+    }
+    buf_free(&found.lines);
+    return ret;
 }
 
 static int by_path(const void *a, const void *b)
@@ -165,10 +292,8 @@ static void hear_change(void *arg, const char *const *paths, uint32_t count)
         if (f->items[i].dirty)
             any = read_again(f, &f->items[i], false) || any;
     if (is_doubtful(f))
-        loop_timer_set(f->options.loop, &f->patience,
-                       clock_now_ns() + f->options.patience_ms * NS_PER_MS);
-    if (any)
-        f->options.changed(f->options.arg);
+        be_patient(f);
+    settle(f, any);
 }
 
 /* ---- what the configuration has ---------------------------------------------------------------
@@ -182,6 +307,8 @@ struct cert_files *cert_files_create(const struct cert_files_options *options)
     struct why why;
     f->options = *options;
     loop_timer_init(&f->patience, out_of_patience);
+    publish_state_use_reader(options->certificates,
+                             &(struct publish_reader){.read = read_cold, .arg = f});
     if (!result_is_ok(watch_create(&watch, &f->watch, &why)))
         log_warn("%s: changed certificate files are not noticed", why.text);
     return f;
@@ -211,34 +338,40 @@ void cert_files_destroy(struct cert_files *f)
     free(f);
 }
 
-static void add_item(struct cert_files *f, const struct config_certificate *c,
-                     enum publish_source source, char *slot)
+static void add_item(struct cert_files *f, struct config_certificate *c, enum publish_source source,
+                     char *slot)
 {
     struct item *it = &f->items[f->count++];
     *it = (struct item){.paths = {mem_strdup(c->cert_file), mem_strdup(c->key_file)},
                         .slot = slot,
                         .source = source};
-    put(f, it, buf_span(&c->chain), buf_span(&c->key));
+    if (c->facts)
+        put_cold(f, it, c->facts);
+    else
+        put(f, it, buf_span(&c->chain), buf_span(&c->key));
 }
 
-static bool is_watched(const struct item *it)
+void cert_files_set(struct cert_files *f, struct config *config, int64_t read_ns)
 {
-    return it->paths[PAIR_CERT][0] == '/' && it->paths[PAIR_KEY][0] == '/';
-}
-
-void cert_files_set(struct cert_files *f, const struct config *config, int64_t read_ns)
-{
-    uint32_t before = f->count;
+    uint32_t before = f->count, cold = 0;
     free_items(f);
     loop_timer_cancel(f->options.loop, &f->patience);
+    f->cold = config->certificate_count > config->files_keep;
+    f->ocsp = config->ocsp.on;
     f->items = mem_zalloc((config->certificate_count + 1) * sizeof *f->items);
     for (uint32_t i = 0; i < config->certificate_count; i++)
-        add_item(f, &config->certificates[i], PUBLISH_SOURCE_PROVIDED, mem_printf("file:%u", i));
+        add_item(f, &config->certificates[i], PUBLISH_SOURCE_PROVIDED,
+                 mem_printf(SLOT_PREFIX "%u", i));
     for (uint32_t i = config->certificate_count; i < before; i++) {
-        char *slot = mem_printf("file:%u", i);
+        char *slot = mem_printf(SLOT_PREFIX "%u", i);
         publish_state_drop(f->options.certificates, slot);
         free(slot);
     }
+    for (uint32_t i = 0; i < f->count; i++)
+        cold += f->items[i].is_cold;
+    if (cold)
+        log_info("%u pairs of files are read when clients ask for them (cache.files is %u)", cold,
+                 config->files_keep);
     if (config->default_certificate)
         add_item(f, config->default_certificate, PUBLISH_SOURCE_DEFAULT, mem_strdup("default"));
     f->refs = mem_alloc((2 * f->count + 1) * sizeof *f->refs);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control/cert_files.h - certificates that people keep in files: publishes those of the
- * configuration, watches their files, and publishes each again when its files have changed.
- * Thread: control's main thread.   Owns: its watch, copies of the paths.
- * Never: takes a bad pair of files for a good one (the certificate before stays, and the log says
- * so); takes part in what the configuration says (a reload does that, with cert_files_set()). */
+ * configuration, watches their files, and publishes each again when its files have changed. Of very
+ * many only names are published: each pair is read when a client asks for it. Thread: control's
+ * main thread.   Owns: its watch, copies of the paths. Never: takes a bad pair of files for a good
+ * one (the certificate before stays, and the log says so); takes part in what the configuration
+ * says (a reload does that, with cert_files_set()). */
 #pragma once
 
 #include "config/config.h"
@@ -20,6 +21,8 @@ struct cert_files_options {
     struct publish_state *certificates;
     uint32_t patience_ms;       /* CERT_FILES_PATIENCE_MS, but in tests */
     void (*changed)(void *arg); /* some were put into `certificates`: publish them */
+    /* Clients have waited for this name: publish_state_answer(). */
+    void (*answer)(void *arg, const char *name);
     void *arg;
 };
 
@@ -28,6 +31,7 @@ struct cert_files *cert_files_create(const struct cert_files_options *options);
 /* NULL is fine. */
 void cert_files_destroy(struct cert_files *f);
 /* Takes over the certificates of a configuration, the default one too when it has one: puts them
- * into `certificates` and drops those of the configuration before. read_ns: the wall clock when the
- * configuration began to be read; files that have changed since are read again. */
-void cert_files_set(struct cert_files *f, const struct config *config, int64_t read_ns);
+ * into `certificates` and drops those of the configuration before. Facts are moved out of it.
+ * read_ns: the wall clock when the configuration began to be read; files that have changed since
+ * are read again. */
+void cert_files_set(struct cert_files *f, struct config *config, int64_t read_ns);

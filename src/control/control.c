@@ -140,6 +140,11 @@ static void bridge_wanted(void *arg, struct span name)
     control_send_and_wipe(c, &out);
 }
 
+static void answer_name(void *arg, const char *name)
+{
+    bridge_wanted(arg, span_str(name));
+}
+
 /* As many as the link takes and one turn of the loop has time for: the rest when it has room, or in
  * the next turn. */
 static void tell_names(void *arg)
@@ -458,6 +463,7 @@ static struct result open_all(struct control *c, struct config *config, struct w
                                        .certificates = c->certificates,
                                        .patience_ms = CERT_FILES_PATIENCE_MS,
                                        .changed = publish_changes,
+                                       .answer = answer_name,
                                        .arg = c};
     c->cert_files = cert_files_create(&files);
     control_use_files(c, config);

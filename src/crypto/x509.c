@@ -500,6 +500,15 @@ struct result x509_chain_from_pem(struct span pem, struct buf *ret_chain, struct
     return r;
 }
 
+uint64_t x509_chain_id(struct span chain)
+{
+    uint8_t digest[32];
+    digest_once(DIGEST_SHA256, chain, digest);
+    struct reader r = reader_of(span_of(digest, sizeof digest));
+    uint64_t id = reader_u64(&r);
+    return id ? id : 1;
+}
+
 struct result x509_chain_to_pem(struct span chain, struct buf *out)
 {
     size_t start = out->len;

@@ -19,11 +19,18 @@ static struct cert_files *files;
 static struct config config;
 static struct config_certificate given[2];
 static int told;
+static char answered[64];
 static bool late;
 
 static void note_told(void *arg)
 {
     told++;
+    loop_stop(loop);
+}
+
+static void note_answer(void *arg, const char *name)
+{
+    snprintf(answered, sizeof answered, "%s", name);
     loop_stop(loop);
 }
 
@@ -73,15 +80,19 @@ static int set_up(void **state)
     assert_true(result_is_ok(loop_create(&loop, &why)));
     loop_timer_init(&deadline, too_late);
     ps = publish_state_create(false);
-    files = cert_files_create(&(struct cert_files_options){
-        .loop = loop, .certificates = ps, .patience_ms = PATIENCE_MS, .changed = note_told});
+    files = cert_files_create(&(struct cert_files_options){.loop = loop,
+                                                           .certificates = ps,
+                                                           .patience_ms = PATIENCE_MS,
+                                                           .changed = note_told,
+                                                           .answer = note_answer});
     for (int i = 0; i < 2; i++) {
         given[i] = (struct config_certificate){.cert_file = mem_printf("%s/%d.crt", folder, i),
                                                .key_file = mem_printf("%s/%d.key", folder, i)};
         issue(i ? "b.test" : "a.test", &given[i], true, true);
     }
-    config = (struct config){.certificates = given, .certificate_count = 2};
+    config = (struct config){.certificates = given, .certificate_count = 2, .files_keep = 2};
     told = 0;
+    answered[0] = '\0';
     late = false;
     return 0;
 }
@@ -101,6 +112,7 @@ static int tear_down(void **state)
         free((char *)given[i].key_file);
         buf_free(&given[i].chain);
         buf_wipe_free(&given[i].key);
+        free(given[i].facts);
     }
     nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return 0;
@@ -191,7 +203,7 @@ static void changes_while_the_configuration_was_read_are_seen(void **state)
 static void another_configuration_takes_their_place(void **state)
 {
     cert_files_set(files, &config, 0);
-    struct config one = {.certificates = &given[1], .certificate_count = 1};
+    struct config one = {.certificates = &given[1], .certificate_count = 1, .files_keep = 2};
     cert_files_set(files, &one, 0);
     assert_int_equal(publish_state_count(ps), 1);
     assert_true(serves("b.test", &given[1]));
@@ -203,7 +215,137 @@ static void another_configuration_takes_their_place(void **state)
     assert_true(serves("unknown.test", &given[0]));
 }
 
+/* ---- more than are kept -----------------------------------------------------------------------
+ */
+
+static void set_cold(void)
+{
+    config.files_keep = 1;
+    for (int i = 0; i < 2; i++) {
+        struct pair pair = {.chain = given[i].chain};
+        struct why why;
+        struct reader in = reader_of(buf_span(&given[i].chain));
+        struct span der = reader_bytes(&in, reader_be(&in, 3));
+        assert_true(result_is_ok(x509_parse(der, &pair.leaf, &why)));
+        given[i].facts = mem_alloc(sizeof *given[i].facts);
+        pair_facts_take(&pair, given[i].facts);
+    }
+    cert_files_set(files, &config, 0);
+    struct buf out = {0};
+    publish_state_update(ps, clock_wall_s(), &out); /* the workers know the names */
+    buf_free(&out);
+}
+
+/* What workers are told who ask for a name. */
+static struct buf ask(const char *name)
+{
+    struct buf out = {0};
+    publish_state_answer(ps, name, clock_wall_s(), &out);
+    return out;
+}
+
+static bool is_answered(const char *name, const struct config_certificate *c)
+{
+    struct buf out = ask(name);
+    bool chain = memmem(out.ptr, out.len, c->chain.ptr, c->chain.len);
+    bool key = memmem(out.ptr, out.len, c->key.ptr, c->key.len);
+    buf_wipe_free(&out);
+    assert_int_equal(chain, key);
+    return chain;
+}
+
+static void cold_ones_are_read_when_asked_for(void **state)
+{
+    set_cold();
+    struct publish_rank rank;
+    assert_int_equal(publish_state_explain(ps, "a.test", clock_wall_s(), &rank, 1), 1);
+    assert_true(rank.candidate->is_cold && !rank.candidate->chain.len && !rank.candidate->key.len);
+    assert_true(is_answered("a.test", &given[0]));
+    assert_true(is_answered("b.test", &given[1]));
+    assert_false(is_answered("a.test", &given[1]));
+}
+
+static void changed_cold_ones_are_put(void **state)
+{
+    set_cold();
+    issue("c.test", &given[0], true, true);
+    expect_change();
+    struct buf out = {0};
+    publish_state_update(ps, clock_wall_s(), &out);
+    buf_free(&out);
+    assert_true(is_answered("c.test", &given[0]));
+    assert_false(is_answered("a.test", &given[0]));
+}
+
+/* The client comes before the kernel says that they have changed. */
+static void cold_one_changes_unheard(void **state)
+{
+    set_cold();
+    issue("a.test", &given[0], true, true);
+    assert_int_equal(told, 0);
+    assert_true(is_answered("a.test", &given[0]));
+    assert_int_equal(told, 1);
+    expect_none();
+}
+
+static void half_a_cold_pair_is_waited_for(void **state)
+{
+    set_cold();
+    issue("a.test", &given[0], true, false);
+    assert_false(is_answered("a.test", &given[0]));
+    assert_false(is_answered("a.test", &given[0]));
+    issue("a.test", &given[0], true, true);
+    run_for(ROUND_S * NS_PER_S); /* as soon as it is whole, or given up for now: the first stops */
+    for (int i = 0; i < 100 && told == 0; i++)
+        run_for(ROUND_S * NS_PER_S);
+    assert_int_equal(told, 1);
+    assert_true(is_answered("a.test", &given[0]));
+}
+
+static void bad_cold_pair_is_given_up(void **state)
+{
+    struct buf pem = {0};
+    set_cold();
+    assert_int_equal(unlink(given[0].key_file), 0);
+    assert_false(is_answered("a.test", &given[0]));
+    while (!answered[0])
+        run_for(ROUND_S * NS_PER_S);
+    assert_string_equal(answered, "a.test");
+    struct buf out = ask("a.test");
+    assert_true(out.len > 0); /* that there is none */
+    buf_free(&out);
+    out = (struct buf){0};
+    assert_true(is_answered("b.test", &given[1]));
+    struct key *key;
+    struct why why;
+    assert_true(result_is_ok(key_from_der(buf_span(&given[0].key), &key, &why)));
+    assert_true(result_is_ok(key_to_pem(key, &pem)));
+    key_free(key);
+    put_file(given[0].key_file, buf_span(&pem));
+    buf_wipe_free(&pem);
+    expect_change();
+    assert_int_equal(out.len, 0);
+    publish_state_update(ps, clock_wall_s(), &out);
+    buf_free(&out);
+    assert_true(is_answered("a.test", &given[0]));
+}
+
+/* What cannot be cold is not, whatever its number. */
+static void few_again(void **state)
+{
+    set_cold();
+    for (int i = 0; i < 2; i++) {
+        free(given[i].facts);
+        given[i].facts = NULL;
+    }
+    config.files_keep = 2;
+    cert_files_set(files, &config, 0);
+    assert_true(serves("a.test", &given[0]) && serves("b.test", &given[1]));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 UNIT_TESTS(TEST(changed_files_are_put), TEST(what_says_the_same_is_not_told),
            TEST(half_a_pair_is_waited_for), TEST(changes_while_the_configuration_was_read_are_seen),
-           TEST(another_configuration_takes_their_place))
+           TEST(another_configuration_takes_their_place), TEST(cold_ones_are_read_when_asked_for),
+           TEST(changed_cold_ones_are_put), TEST(cold_one_changes_unheard),
+           TEST(half_a_cold_pair_is_waited_for), TEST(bad_cold_pair_is_given_up), TEST(few_again))
