@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Certificates in more files than are kept in memory: each pair is read when the first client asks for it, and what
+happens to its files before and after that is noticed."""
+
+import datetime
+import hashlib
+import os
+import shutil
+import signal
+import ssl
+import threading
+
+import pytest
+
+from lib import config
+from lib.proc import wait_until
+
+
+class Pair:
+    """A certificate and its key in files of the test's own."""
+
+    def __init__(self, folder, name, certificate):
+        folder.mkdir(exist_ok=True)
+        self.cert_file, self.key_file = folder / f"{name}.pem", folder / f"{name}.key"
+        self.write(certificate)
+
+    def write(self, certificate):
+        for source, target in ((certificate.cert_file, self.cert_file), (certificate.key_file, self.key_file)):
+            shutil.copyfile(source, f"{target}.new")
+            os.replace(f"{target}.new", target)
+
+
+def digest(certificate):
+    text = certificate.cert_file.read_text()
+    first = text[text.index("-----BEGIN"):text.index("-----END CERTIFICATE-----")] + "-----END CERTIFICATE-----"
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).hexdigest()
+
+
+def shown(proxy, name):
+    """Digest of the certificate that a client gets for this name."""
+    with proxy.connect_tls(name) as client:
+        return hashlib.sha256(client.certificate_der).hexdigest()
+
+
+def wait_shown(proxy, name, certificate):
+    wait_until(lambda: shown(proxy, name) == digest(certificate), f"{name} has its certificate")
+
+
+def issue_for(authority, folder, *names):
+    issued = [authority.issue(name) for name in names]
+    return issued, [Pair(folder / "pairs", f"p{i}", each) for i, each in enumerate(issued)]
+
+
+@pytest.fixture
+def cold(ferrule, origin, authority, folder):
+    """ferrule with these pairs, none of them in memory, and a default certificate: cold(pairs, wait=...)."""
+    fallback = authority.issue("default.test")
+
+    def make(pairs, wait="10s", keep=1, extra="", **options):
+        text = f"""
+[cache]
+files = {keep}
+wait = "{wait}"
+[tls.stores.default.defaultCertificate]
+certFile = "{fallback.cert_file}"
+keyFile = "{fallback.key_file}"
+{extra}"""
+        proxy = ferrule.https(origin, certificates=pairs, extra=text, **options)
+        proxy.fallback = fallback
+        return proxy
+
+    return make
+
+
+@pytest.mark.asan
+def test_pairs_are_read_when_they_are_asked_for(cold, authority, folder):
+    issued, pairs = issue_for(authority, folder, "a.test", "b.test", "*.wild.test")
+    proxy = cold(pairs)
+    assert "3 pairs of files are read when clients ask for them (cache.files is 1)" in proxy.log
+    status = proxy.status()
+    assert (status["certificates"], status["certificatesInFiles"]) == (4, 3)
+    for name, certificate in zip(("a.test", "b.test", "x.wild.test"), issued):
+        assert shown(proxy, name) == digest(certificate)
+    assert proxy.counters()["cold_hellos"] == 3
+    for name, certificate in (("a.test", issued[0]), ("y.wild.test", issued[2]), ("other.test", proxy.fallback)):
+        assert shown(proxy, name) == digest(certificate)
+    counters = proxy.counters()
+    assert counters["cold_hellos"] == 3 and counters["cold_failed"] == 0
+    listed = {tuple(one["names"]): one for one in proxy.json("cert", "list")["certificates"]}
+    assert listed[("a.test",)]["valid"] and listed[("a.test",)]["keyType"] == "EC"
+    done = proxy.cli("cert", "export", "b.test", "--cert", folder / "out.pem", "--key", folder / "out.key")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "out.pem").read_text().split() == issued[1].cert_file.read_text().split()
+    assert "PRIVATE KEY" in (folder / "out.key").read_text()
+
+
+@pytest.mark.asan
+def test_choice_is_that_of_all_certificates(cold, authority, folder):
+    """Exact before wildcard, the later end first, and each kind of key to whom it suits; whether they are kept or not."""
+    issued, pairs = issue_for(authority, folder, "a.wild.test", "two.test")
+    later = authority.issue("two.test", ends=datetime.timedelta(days=60))
+    rsa = authority.issue("two.test", key="RSA2048")
+    pairs += [Pair(folder / "pairs", "later", later), Pair(folder / "pairs", "rsa", rsa)]
+    wildcard = authority.issue("*.wild.test")
+    in_place = f"""[[tls.certificates]]
+certFile = '''{wildcard.cert_file.read_text()}'''
+keyFile = '''{wildcard.key_file.read_text()}'''
+"""
+    proxy = cold(pairs, extra=in_place)
+    assert proxy.status()["certificatesInFiles"] == 4
+    for name, certificate in (("a.wild.test", issued[0]), ("b.wild.test", wildcard), ("two.test", later)):
+        assert shown(proxy, name) == digest(certificate)
+    explained = proxy.json("cert", "explain", "--sni", "two.test")["candidates"]
+    assert [one["served"] for one in explained] == [True, False, True] and len({one["origin"] for one in explained}) == 3
+
+
+@pytest.mark.asan
+def test_changed_files_are_served(cold, authority, folder):
+    issued, pairs = issue_for(authority, folder, "a.test", "b.test", "c.test")
+    proxy = cold(pairs)
+    assert shown(proxy, "a.test") == digest(issued[0])
+    newer = authority.issue("a.test"), authority.issue("b.test"), authority.issue("d.test")
+    for pair, certificate in zip(pairs, newer):
+        pair.write(certificate)
+    wait_shown(proxy, "a.test", newer[0])  # the workers had the one before
+    wait_shown(proxy, "b.test", newer[1])  # they had nothing
+    wait_shown(proxy, "d.test", newer[2])
+    wait_shown(proxy, "c.test", proxy.fallback)
+    assert "cannot be used" not in proxy.log
+
+
+@pytest.mark.asan
+def test_files_that_cannot_be_used(cold, authority, folder):
+    """Who has the certificate keeps it; others get the next best one, until the files are whole again."""
+    issued, pairs = issue_for(authority, folder, "a.test", "b.test", "c.test")
+    proxy = cold(pairs, wait="100ms")
+    assert shown(proxy, "a.test") == digest(issued[0])
+    shutil.copyfile(pairs[2].key_file, pairs[0].key_file)
+    pairs[1].key_file.unlink()
+    for pair in pairs[:2]:
+        proxy.wait_log(f"{pair.cert_file} and {pair.key_file} cannot be used: the certificate from before is served while it is in memory")
+    assert "does not belong to the certificate of a.test" in proxy.log
+    assert shown(proxy, "a.test") == digest(issued[0])
+    wait_shown(proxy, "b.test", proxy.fallback)
+    assert shown(proxy, "c.test") == digest(issued[2])
+    pairs[0].write(authority.issue("a.test"))
+    pairs[1].write(issued[1])
+    wait_shown(proxy, "a.test", pairs[0])
+    wait_shown(proxy, "b.test", issued[1])
+
+
+def test_client_waits_for_a_pair_that_is_being_written(cold, authority, folder):
+    issued, pairs = issue_for(authority, folder, "a.test", "b.test")
+    proxy = cold(pairs)
+    newer = authority.issue("b.test")
+    shutil.copyfile(newer.cert_file, pairs[1].cert_file)
+    got = []
+    client = threading.Thread(target=lambda: got.append(shown(proxy, "b.test")))
+    client.start()
+    proxy.wait_counter("cold_hellos", 1)
+    shutil.copyfile(newer.key_file, pairs[1].key_file)
+    client.join()
+    assert got == [digest(newer)]
+
+
+def test_bad_pair_is_told_at_the_start(cold, authority, folder):
+    issued, pairs = issue_for(authority, folder, "a.test", "b.test")
+    shutil.copyfile(pairs[0].key_file, pairs[1].key_file)
+    proxy = cold(pairs, start=False)
+    proxy.start(wait=False)
+    proxy.process.wait_exit()
+    assert proxy.process.exit_code == 1
+    assert "does not belong to the certificate of b.test" in proxy.log
+    proxy.stop(expect=1)
+
+
+@pytest.mark.asan
+def test_reloads_and_a_control_that_dies(cold, authority, folder):
+    """Few pairs become many, and few again; what control has told is told again by the next one."""
+    issued, pairs = issue_for(authority, folder, "a.test", "b.test", "c.test")
+    proxy = cold(pairs[:2], keep=2)
+    assert proxy.status()["certificatesInFiles"] == 0
+    few = proxy.config_file.read_text()
+    proxy.config_file.write_text(few + config.certificate(pairs[2]))
+    assert proxy.cli("reload").returncode == 0
+    assert proxy.status()["certificatesInFiles"] == 3
+    for name, certificate in zip(("a.test", "b.test"), issued):
+        assert shown(proxy, name) == digest(certificate)
+    old = proxy.pid_of("control")
+    os.kill(old, signal.SIGKILL)
+    proxy.wait_respawn("control", old)
+    for name, certificate in zip(("a.test", "b.test", "c.test"), issued):
+        wait_shown(proxy, name, certificate)
+    proxy.config_file.write_text(few)
+    assert proxy.cli("reload").returncode == 0
+    assert proxy.status()["certificatesInFiles"] == 0
+    hellos = proxy.counters()["cold_hellos"]
+    for name, certificate in (("a.test", issued[0]), ("b.test", issued[1]), ("c.test", proxy.fallback)):
+        wait_shown(proxy, name, certificate)
+    assert proxy.counters()["cold_hellos"] == hellos
