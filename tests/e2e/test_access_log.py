@@ -121,11 +121,11 @@ def test_what_ferrule_answers_itself(ferrule, origin, folder):
 @pytest.mark.asan
 def test_filters(ferrule, origin, folder):
     proxy = ferrule.http(origin, workers=1, extra=log_of(
-        folder, '[accessLog.filters]\nstatusCodes = ["404", "500-599"]\nminDuration = "1s"'))
-    for target in ("/bytes/1", "/early/404", "/delay/1300/bytes/2", "/early/503"):
+        folder, '[accessLog.filters]\nstatusCodes = ["404", "500-599"]\nminDuration = "3s"'))
+    for target in ("/bytes/1", "/early/404", "/delay/3300/bytes/2", "/early/503"):
         proxy.get(target)
     lines = [COMMON.fullmatch(line).group(5, 7) for line in lines_of(folder / "access.log", 3)]
-    assert lines == [("/early/404", "404"), ("/delay/1300/bytes/2", "200"), ("/early/503", "503")]
+    assert lines == [("/early/404", "404"), ("/delay/3300/bytes/2", "200"), ("/early/503", "503")]
 
 
 def test_control_bytes_and_wrong_names(ferrule, origin, folder):

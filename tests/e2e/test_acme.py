@@ -34,7 +34,7 @@ def test_apex_and_wildcard(ferrule, origin, bind, pebble):
     cert = wait_certificate(proxy)
     assert sorted(cert["names"]) == ["*.demo.edge.test", "demo.edge.test"]
     for host in ("demo.edge.test", "a.demo.edge.test"):
-        assert proxy.get_tls("/bytes/64", host=host, ca_file=pebble.roots_file()).status == 200
+        proxy.wait_served(host, pebble.roots_file())
     wait_clean(bind)
     assert pebble.issued() == 1
     for text in ("TXT value added", "TXT values visible", "the CA accepted", "certificate stored", "TXT value removed"):
@@ -45,6 +45,7 @@ def test_restart_orders_nothing(ferrule, origin, bind, pebble):
     proxy = ferrule.acme(pebble, bind, origin, domains=NAMES)
     wait_certificate(proxy)
     wait_clean(bind)
+    wait_until(lambda: proxy.status()["orders"]["running"] == 0, "the order to be over")
     proxy.restart()
     assert proxy.get_tls("/bytes/64", host="a.demo.edge.test", ca_file=pebble.roots_file()).status == 200
     assert pebble.issued() == 1
@@ -67,7 +68,7 @@ def test_key_types(ferrule, origin, bind, pebble, key_type, kind, bits):
     proxy = ferrule.acme(pebble, bind, origin, domains=[("k.edge.test", [])], resolver={"more": f'keyType = "{key_type}"'})
     cert = wait_certificate(proxy, "k.edge.test")
     assert (cert["keyType"], cert["keyBits"]) == (kind, bits)
-    assert proxy.get_tls("/bytes/64", host="k.edge.test", ca_file=pebble.roots_file()).status == 200
+    proxy.wait_served("k.edge.test", pebble.roots_file())
 
 
 def test_external_account(ferrule, origin, bind, make_pebble):
@@ -99,8 +100,8 @@ def test_provided_comes_first_unless_it_expired(ferrule, origin, bind, pebble, a
     wait_certificate(proxy)
     ranks = proxy.json("cert", "explain", "--sni", "demo.edge.test")["candidates"]
     assert [(r["source"], r["served"]) for r in ranks] == [("provided", True), ("acme", False)]
-    assert proxy.get_tls("/bytes/64", host="demo.edge.test", ca_file=authority.cert_file).status == 200
-    assert proxy.get_tls("/bytes/64", host="x.demo.edge.test", ca_file=pebble.roots_file()).status == 200
+    proxy.wait_served("demo.edge.test", authority.cert_file)
+    proxy.wait_served("x.demo.edge.test", pebble.roots_file())
 
 
 def test_forgotten_account_is_registered_again(ferrule, origin, bind, pebble):
@@ -121,7 +122,7 @@ def test_renewal_of_a_short_lived_certificate(ferrule, origin, bind, make_pebble
     proxy = ferrule.acme(pebble, bind, origin, domains=NAMES)
     first = wait_certificate(proxy)
     wait_until(lambda: certificates(proxy, "demo.edge.test")[0]["id"] != first["id"], "a renewed certificate", 90)
-    assert proxy.get_tls("/bytes/64", host="demo.edge.test", ca_file=pebble.roots_file()).status == 200
+    proxy.wait_served("demo.edge.test", pebble.roots_file())
     assert len(certificates(proxy, "demo.edge.test")) == 1
 
 
@@ -134,7 +135,7 @@ def test_preferred_chain(ferrule, origin, bind, make_pebble, folder):
     wait_certificate(proxy)
     only = folder / "root1.pem"
     only.write_bytes(roots)
-    assert proxy.get_tls("/bytes/64", host="demo.edge.test", ca_file=only).status == 200
+    proxy.wait_served("demo.edge.test", only)
 
 
 def test_admin_socket_and_cli(ferrule, origin, bind, pebble):

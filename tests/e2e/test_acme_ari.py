@@ -76,5 +76,6 @@ def test_an_older_ca_without_it(ferrule, origin, bind, make_pebble):
     proxy = ferrule.acme(pebble, bind, origin, domains=NAMES)
     wait_certificate(proxy)
     wait_clean(bind)
+    wait_until(lambda: proxy.status()["orders"]["running"] == 0, "the order to be over")
     want = wanted(proxy)
     assert want["state"] == "valid" and want["renewAt"] < want["notAfter"]

@@ -43,13 +43,13 @@ def test_the_next_ca_takes_over(ferrule, origin, bind, pebble):
     wait_certificate(proxy)
     wait_clean(bind)
     assert "no answer from the CA" in proxy.log and pebble.issued() == 1
-    assert proxy.get_tls("/bytes/64", host="demo.edge.test", ca_file=pebble.roots_file()).status == 200
+    proxy.wait_served("demo.edge.test", pebble.roots_file())
     accounts = stored(proxy)
     assert f"test (127.0.0.1:{pebble.port})" in accounts
     # The first CA's failure has a back-off of its own; the second one's account is found again.
     assert proxy.json("cert", "show", "demo.edge.test")["wanted"][0]["ledger"]["failures"] == 1
     proxy.restart()
-    assert proxy.get_tls("/bytes/64", host="demo.edge.test", ca_file=pebble.roots_file()).status == 200
+    proxy.wait_served("demo.edge.test", pebble.roots_file())
     assert pebble.issued() == 1
 
 
@@ -65,7 +65,7 @@ def test_the_ca_comes_back(ferrule, origin, bind, pebble):
     pid = proxy.process.pid
     assert proxy.cli("cert", "renew", "demo.edge.test", "--force").returncode == 0  # without it the back-off is a minute
     wait_certificate(proxy)
-    assert proxy.get_tls("/bytes/64", host="demo.edge.test", ca_file=pebble.roots_file()).status == 200
+    proxy.wait_served("demo.edge.test", pebble.roots_file())
     assert proxy.process.pid == pid
 
 
@@ -200,7 +200,7 @@ def test_import_and_export(ferrule, origin, bind, pebble, authority, folder):
     assert proxy.cli("cert", "import", "--cert", mine.cert_file).returncode == 2
     done = proxy.cli("cert", "import", "--cert", mine.cert_file, "--key", mine.key_file)
     assert done.returncode == 0 and "imported: demo.edge.test" in done.stdout, done.stderr
-    assert proxy.get_tls("/bytes/64", host="demo.edge.test", ca_file=authority.cert_file).status == 200
+    proxy.wait_served("demo.edge.test", authority.cert_file)
     assert proxy.json("cert", "show", "demo.edge.test")["wanted"][0]["state"] == "valid"
     cert, key = folder / "out.crt", folder / "out.key"
     assert proxy.cli("cert", "export", "demo.edge.test", "--cert", cert, "--key", key).returncode == 0

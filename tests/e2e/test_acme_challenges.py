@@ -83,7 +83,7 @@ def acme_hello(port, name, **options):
 def test_obtains(edge, ca, challenges):
     proxy = edge(challenges)
     wait_certificate(proxy)
-    assert proxy.get_tls("/bytes/64", host="a.edge.test", entrypoint="websecure", ca_file=ca.roots_file()).status == 200
+    proxy.wait_served("a.edge.test", ca.roots_file(), "websecure")
     counters = proxy.counters()
     assert counters["challenges_http" if challenges == "http" else "challenges_tls"] >= 1
     assert "every worker answers 1 challenge " in proxy.log
@@ -125,8 +125,12 @@ def test_addresses(edge, ca, ports, challenges):
     """RFC 8738: a certificate for an address, served to clients that name none."""
     proxy = edge(challenges, [("127.0.0.1", [])])
     wait_certificate(proxy, "127.0.0.1")
-    with tls.connect(ports["websecure"], None) as connection:
-        assert connection.certificate["names"] == ["127.0.0.1"]
+
+    def names_without_sni():
+        with tls.connect(ports["websecure"], None) as connection:
+            return connection.certificate["names"]
+
+    wait_until(lambda: names_without_sni() == ["127.0.0.1"], "the workers have it")
 
 
 def test_the_next_challenge_is_tried(edge, ports, make_pebble, names):

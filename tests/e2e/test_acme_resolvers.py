@@ -32,7 +32,7 @@ def test_two_resolvers(ferrule, origin, bind, make_pebble, folder):
     wait_clean(bind)
     assert (one.issued(), two.issued()) == (1, 1)
     for ca, host in ((one, "a.edge.test"), (two, "b.edge.test")):
-        assert proxy.get_tls("/bytes/64", host=host, ca_file=ca.roots_file()).status == 200
+        proxy.wait_served(host, ca.roots_file())
     accounts = set()
     for name, ca in (("one", one), ("two", two)):
         file = folder / f"{name}.json"
@@ -97,7 +97,7 @@ def test_rsa8192(ferrule, origin, bind, pebble):
     assert proxy.status()["orders"]["running"] == 1
     cert = wait_certificate(proxy, timeout_s=500)
     assert (cert["keyType"], cert["keyBits"]) == ("RSA", 8192)
-    assert proxy.get_tls("/bytes/64", host="demo.edge.test", ca_file=pebble.roots_file()).status == 200
+    proxy.wait_served("demo.edge.test", pebble.roots_file())
 
 
 def test_the_older_form(ferrule, origin, bind, pebble, folder):

@@ -354,8 +354,9 @@ def test_a_certificate(ferrule, origin, zone_in_bind, pebble, api):
     wait_until(lambda: pebble.issued() == 1, "a certificate", timeout_s=90)
     wait_until(lambda: not api.records, "both values are removed", timeout_s=60)
     wait_until(lambda: proxy.status()["orders"]["obtained"] == 1, "the order is done", timeout_s=60)
-    assert proxy.get_tls("/64", host="a.demo.edge.test", ca_file=pebble.roots_file()).status == 200
-    assert zone_in_bind.all_txt() == {} and DNS_TOKEN not in proxy.log
+    proxy.wait_served("a.demo.edge.test", pebble.roots_file())
+    wait_until(lambda: zone_in_bind.all_txt() == {}, "no TXT value left")
+    assert DNS_TOKEN not in proxy.log
     bodies = [request.json()["name"] for request in api.requests if request.method == "POST"]
     assert set(bodies) == {"_acme-challenge.demo.edge.test"} and len(bodies) == 3
 

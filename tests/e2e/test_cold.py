@@ -138,8 +138,9 @@ def test_control_dies_while_clients_wait(cold, stock):
         thread.join()
     assert results == [True] * 4
     before = wait_until(lambda: counters_of(proxy), "control answers")
-    assert before["cold_hellos"] == 5 and before["cold_failed"] == 0
-    assert is_served(proxy, stock, name_of(1)) and proxy.counters()["cold_hellos"] == 5
+    # The second client of one name may come when the name is warm already.
+    assert before["cold_hellos"] in (4, 5) and before["cold_failed"] == 0
+    assert is_served(proxy, stock, name_of(1)) and proxy.counters()["cold_hellos"] == before["cold_hellos"]
     for i in (3, 304, 405):
         assert is_served(proxy, stock, name_of(i))
 

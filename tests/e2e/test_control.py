@@ -35,6 +35,7 @@ def test_new_data_process_gets_everything(ferrule, origin, bind, pebble):
 def test_death_of_control_costs_no_request(ferrule, origin, bind, pebble):
     proxy = ferrule.acme(pebble, bind, origin, domains=NAMES)
     wait_certificate(proxy)
+    proxy.wait_served("demo.edge.test", pebble.roots_file())
     with proxy.connect_tls("demo.edge.test", ca_file=pebble.roots_file()) as kept:
         assert kept.exchange("GET", "/bytes/64", "demo.edge.test").status == 200
         old = proxy.kill("control")

@@ -146,7 +146,8 @@ def test_storage_file_that_is_a_mount_point(ferrule, origin, bind, pebble):
 
 @pytest.mark.asan
 def test_storage_full_when_the_certificate_comes(ferrule, origin, bind, pebble):
-    proxy = ferrule.acme(pebble, bind, origin, domains=NAMES, start=False)
+    # The disk is full before the CA asks for the values.
+    proxy = ferrule.acme(pebble, bind, origin, domains=NAMES, start=False, resolver={"dns_more": 'delayBeforeCheck = "3s"'})
     folder = proxy.folder.parent / "storage0"
     proxy.wrapper = disk.wrapper(folder, 64)
     proxy.start()

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a stop owes to clients that came just before it."""
 
+import contextlib
 import os
 import signal
+import time
 
 import pytest
 
 from lib.hostile import head
+from lib.http1 import Closed
 from lib.origin import body_of
 from lib.proc import state_of, wait_until
 
@@ -40,10 +43,16 @@ def test_idle_client_that_has_not_asked_has_a_moment(ferrule, origin):
         assert served.exchange("GET", "/").status == 200
         busy.request("GET", "/held/bytes/40")
         wait_until(lambda: len(origin.requests) == 2, "a request is being answered")
+        began = time.monotonic()
         proxy.process.send_signal(signal.SIGTERM)
         assert served.is_closed()
-        fresh.send(head())
-        assert fresh.read_response().status == 200 and fresh.is_closed()
+        with contextlib.suppress(OSError):
+            fresh.send(head())
+        asked_s = time.monotonic() - began
+        try:
+            assert fresh.read_response().status == 200 and fresh.is_closed()
+        except (Closed, OSError):
+            assert asked_s > 0.9  # the moment is a second, and this machine stalled
         origin.let_go()
         assert busy.read_response().body == body_of(40)
     proxy.stop()

@@ -111,7 +111,7 @@ def test_version_3(run, names, make_pebble, ports, form):
     for name in ("a.edge.test", "b.edge.test", "tcp.edge.test"):
         cert = wait_certificate(proxy, name)
     assert acme_names(proxy) == [["a.edge.test"], ["b.edge.test", "c.edge.test"], ["tcp.edge.test"]]
-    assert proxy.get_tls("/bytes/64", host="c.edge.test", entrypoint="websecure", ca_file=pebble.roots_file()).status == 200
+    proxy.wait_served("c.edge.test", pebble.roots_file(), "websecure")
     content = stored(proxy)["myresolver"]
     assert content["Account"]["Registration"]["body"]["contact"] == ["mailto:your-email@example.com"]
     assert {c["domain"]["main"] for c in content["Certificates"]} == {"a.edge.test", "b.edge.test", "tcp.edge.test"}

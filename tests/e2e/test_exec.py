@@ -246,7 +246,7 @@ def wait_gone(pids):
 def test_hanging_program(tool, script, folder):
     path = script('echo asking the service; echo $$ >"$OUT"; setsid sleep 600 & echo $! >>"$OUT"; sleep 600')
     started = time.monotonic()
-    answer = call(tool, EXEC_PATH=path, OUT=folder / "out", LIMIT_S="2")
+    answer = call(tool, EXEC_PATH=path, OUT=folder / "out", LIMIT_S="5")
     assert answer["verdict"] == "RETRY" and "did not end in time and was killed" in answer["text"], answer
     assert "its last line: asking the service" in answer["text"]
     assert time.monotonic() - started < 60

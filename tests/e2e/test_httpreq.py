@@ -192,8 +192,8 @@ def run_lego(lego, folder, bind, ca, env):
 def test_the_same_requests_as_lego(ferrule, origin, folder, zone_in_bind, pebble, server):
     env = server.env()
     proxy = ferrule_requests(ferrule, origin, zone_in_bind, pebble, server, env)
-    assert proxy.get_tls("/64", host="a.demo.edge.test", ca_file=pebble.roots_file()).status == 200
-    assert zone_in_bind.all_txt() == {}
+    proxy.wait_served("a.demo.edge.test", pebble.roots_file())
+    wait_until(lambda: zone_in_bind.all_txt() == {}, "no TXT value left")
     ours = golden(server)
     lego_requests(folder, zone_in_bind, pebble, env)
     assert golden(server) == ours

@@ -72,4 +72,4 @@ def test_order(ferrule, origin, make_powerdns, make_pebble):
                          resolver={"env": {"RFC2136_POLLING_INTERVAL": "1"}})
     wait_until(lambda: proxy.status()["orders"]["obtained"] == 1, "the certificate", 90)
     wait_until(lambda: powerdns.all_txt() == {BARE: ["foreign"], "other.edge.test": ["one"]}, "no value of ours left")
-    assert proxy.get_tls("/bytes/64", host="a.demo.edge.test", ca_file=pebble.roots_file()).status == 200
+    proxy.wait_served("a.demo.edge.test", pebble.roots_file())

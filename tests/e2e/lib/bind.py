@@ -165,7 +165,7 @@ class Bind:
 
     def dig(self, name, kind, *options, address=None):
         """The answer's rdata lines (dig +short); [] also when nobody answers."""
-        command = ["dig", f"@{address or '127.0.0.1'}", "-p", str(self.port), "+short", "+tries=1", "+time=2",
+        command = ["dig", f"@{address or '127.0.0.1'}", "-p", str(self.port), "+short", "+tries=1", "+time=5",
                    "+norecurse", *options, name, kind]
         result = subprocess.run(command, capture_output=True, text=True)
         return [line for line in result.stdout.splitlines() if line and not line.startswith(";")]

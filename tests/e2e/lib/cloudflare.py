@@ -142,7 +142,7 @@ class Cloudflare(HttpService):
 
 class Subject(providerkit.Subject):
     code = "cloudflare"
-    hurry = {"CLOUDFLARE_HTTP_TIMEOUT": "1"}
+    hurry = {"CLOUDFLARE_HTTP_TIMEOUT": "2"}
     secrets = (DNS_TOKEN,)
 
     def __init__(self):

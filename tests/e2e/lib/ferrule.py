@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 from pathlib import Path
 
@@ -234,6 +235,16 @@ class Ferrule:
     def get_tls(self, target="/", host="example.test", entrypoint=None, ca_file=None, **options):
         with self.connect_tls(host, entrypoint, ca_file=ca_file) as connection:
             return connection.exchange("GET", target, host, **options)
+
+    def wait_served(self, host, ca_file, entrypoint=None):
+        """Waits until a strict client gets an answer: the workers have a certificate a moment after control has said so."""
+        def is_served():
+            try:
+                return self.get_tls("/bytes/64", host, entrypoint, ca_file=ca_file).status == 200
+            except ssl.SSLCertVerificationError:
+                return False
+
+        wait_until(is_served, f"the workers have the certificate of {host}")
 
 
 class Factory:

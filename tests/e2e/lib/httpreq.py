@@ -42,7 +42,7 @@ class Server(HttpService):
 
 class Subject(providerkit.Subject):
     code = "httpreq"
-    hurry = {"HTTPREQ_HTTP_TIMEOUT": "1"}
+    hurry = {"HTTPREQ_HTTP_TIMEOUT": "2"}
     secrets = (PASSWORD, base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode())
     lacks = {
         "zone not found": "zones are the server's business: the protocol does not name them",

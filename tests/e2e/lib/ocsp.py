@@ -46,7 +46,7 @@ class Responder:
         self.folder.mkdir()
         self.lock, self.woken, self.open = threading.Lock(), threading.Event(), threading.Event()
         self.open.set()
-        self.asked, self.mode, self.minutes = 0, "good", 10
+        self.asked, self.answers, self.mode, self.minutes = 0, 0, "good", 10
         self.signer = (authority.cert_file, authority.folder / "ca.key")
         self.kept = None
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -77,7 +77,8 @@ class Responder:
         if self.mode == "frozen" and self.kept:
             return self.kept
         with self.lock:
-            stem = self.folder / f"answer{self.asked}"
+            self.answers += 1
+            stem = self.folder / f"answer{self.answers}"
         stem.with_suffix(".req").write_bytes(request)
         stem.with_suffix(".index").write_text(self.index())
         stem.with_suffix(".index.attr").write_text("unique_subject = no\n")

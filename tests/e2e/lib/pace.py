@@ -43,7 +43,7 @@ class Pace:
         try:
             body = self.connections[name].exchange("GET", "/bytes/1000", self.host).body
         except (http1.Closed, OSError):
-            if began - self.last[name] < IDLE_S:
+            if time.monotonic() - self.last[name] < IDLE_S:
                 raise
             self.connections[name] = self.connect[name]()  # this machine stalled: it was idle for too long
             body = self.connections[name].exchange("GET", "/bytes/1000", self.host).body

@@ -11,7 +11,7 @@ import ssl
 import urllib.request
 from pathlib import Path
 
-from .proc import HarnessError, Process, free_port
+from .proc import HarnessError, Process, free_port, wait_until
 
 
 def newer_pebble():
@@ -121,6 +121,7 @@ class Pebble:
     def roots_file(self):
         """A PEM file with the roots that the issued certificates chain to (made anew at each start)."""
         path = self.folder / "roots.pem"
+        wait_until(lambda: self._get(f"{self.management_url}/roots/0"), "Pebble's roots")
         data = b""
         for number in range(8):
             pem = self._get(f"{self.management_url}/roots/{number}")

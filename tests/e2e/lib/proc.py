@@ -9,7 +9,6 @@ import random
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -44,10 +43,11 @@ def wait_until(condition, what, timeout_s=PATIENCE_S, interval_s=0.02):
 
 def _claim_port(port):
     """True if the port is this process's from now to its end: no other that runs tests at the same time gets it, in
-    this run or another one. (A byte of a file is locked for each; the locks go with the process.)"""
+    this run or another one, whatever TMPDIR they have. (A byte of a file is locked for each; the locks go with the
+    process.)"""
     global _ports_file
     if _ports_file is None:
-        path = Path(tempfile.gettempdir()) / f"ferrule-test-ports-{os.getuid()}"
+        path = Path("/tmp") / f"ferrule-test-ports-{os.getuid()}"
         _ports_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.lockf(_ports_file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)

@@ -30,7 +30,7 @@ class Subject:
     service = None
     secrets = ()
     lacks = {}
-    hurry = {"LIMIT_S": "2"}
+    hurry = {"LIMIT_S": "4"}
 
     def env(self):
         """The variables that the plug-in needs."""
