@@ -29,6 +29,7 @@ struct build {
     struct config_problems *problems;
     struct place root;
     const struct config *running; /* its processes stay as they are; NULL = none runs */
+    struct config_known *known;   /* of earlier readings; NULL = nothing is */
     struct config_where top;      /* for what has no place of its own */
     struct place *entry_places;   /* one per entry point */
     struct names tcp_service_names, tcp_middleware_names;

@@ -13,6 +13,7 @@
 
 struct arena;
 struct pair_facts; /* config/pair.h */
+struct pair_index;
 
 /* Where a value was written. Line 0: the command line, `file` is the flag without its value and
  * column its number; file NULL: nowhere, a default. */
@@ -394,13 +395,24 @@ enum config_mode {
 struct result config_load(const char *file, const char *const *flags, uint32_t flag_count,
                           enum config_mode mode, struct config **ret,
                           struct config_problems *problems);
+/* What is known of pairs of files from an earlier reading, for configurations with so many that
+ * they are cold. */
+struct config_known {
+    const char *made_by;      /* for pair_index_open() */
+    struct pair_index *index; /* NULL: that of the state directory is opened when it is needed, and
+                               * is found here then. The caller closes it. */
+    uint32_t used;            /* pairs that were not read */
+    struct why why;           /* that index cannot be used; "" = it can, or there is none */
+};
+/* In the state directory. */
+#define CONFIG_INDEX_FILE "certificates.index"
 /* As config_load(CONFIG_RUN) for a ferrule that runs. Options that need a restart keep their
  * values: `fixed` holds those of the start (struct config's); a difference is a warning. running:
- * the configuration in use, NULL when control itself was started anew. */
+ * the configuration in use, NULL when control itself was started anew. known: may be NULL. */
 struct result config_reload(const char *file, const char *const *flags, uint32_t flag_count,
                             const char *const *fixed, uint32_t fixed_count,
-                            const struct config *running, struct config **ret,
-                            struct config_problems *problems);
+                            const struct config *running, struct config_known *known,
+                            struct config **ret, struct config_problems *problems);
 /* Where a ferrule with this configuration has its admin socket, also when much else of it is wrong.
  * The caller frees *ret. ERR_CONFIG: the file cannot be read. */
 struct result config_admin_socket(const char *file, const char *const *flags, uint32_t flag_count,

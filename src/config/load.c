@@ -27,6 +27,7 @@ struct load {
     const char *const *fixed; /* of the ferrule that runs; NULL = none runs */
     uint32_t fixed_count;
     const struct config *running;
+    struct config_known *known;
     const char **watched;
     uint32_t watched_count;
 };
@@ -124,6 +125,7 @@ static struct config *build_config(struct load *l, const char *file)
         .problems = l->problems,
         .root = {l->root, l->schema},
         .running = l->running,
+        .known = l->known,
         .top = l->top,
         .without_pairs = l->mode == CONFIG_START,
     };
@@ -191,14 +193,15 @@ struct result config_load(const char *file, const char *const *flags, uint32_t f
 
 struct result config_reload(const char *file, const char *const *flags, uint32_t flag_count,
                             const char *const *fixed, uint32_t fixed_count,
-                            const struct config *running, struct config **ret,
-                            struct config_problems *problems)
+                            const struct config *running, struct config_known *known,
+                            struct config **ret, struct config_problems *problems)
 {
     struct load l = {.problems = problems,
                      .mode = CONFIG_RUN,
                      .fixed = fixed,
                      .fixed_count = fixed_count,
-                     .running = running};
+                     .running = running,
+                     .known = known};
     return load_all(&l, file, flags, flag_count, ret);
 }
 

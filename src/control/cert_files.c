@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
-#include "config/pair.h"
+#include "config/pair_index.h"
 #include "control/watch.h"
 
 #include <stdlib.h>
@@ -16,12 +16,13 @@ struct item {
     char *paths[2]; /* by enum pair_part; "(...)" when the text stands in the configuration */
     char *slot;
     enum publish_source source;
-    uint64_t id;   /* of the chain that was put last; 0 = none */
-    bool is_cold;  /* neither chain nor key is kept here */
-    bool dirty;    /* a file has changed */
-    bool doubtful; /* could not be used, but may be half written */
-    bool asked;    /* a client waited for it while it was */
-    bool given_up; /* cold, and cannot be used */
+    struct pair_record record; /* of cold ones */
+    uint64_t id;               /* of the chain that was put last; 0 = none */
+    bool is_cold;              /* neither chain nor key is kept here */
+    bool dirty;                /* a file has changed */
+    bool doubtful;             /* could not be used, but may be half written */
+    bool asked;                /* a client waited for it while it was */
+    bool given_up;             /* cold, and cannot be used */
 };
 
 struct path_ref {
@@ -60,6 +61,9 @@ static void put_cold(struct cert_files *f, struct item *it, struct pair_facts *f
     publish_state_put_cold(f->options.certificates, it->paths[PAIR_CERT], it->slot, facts->id,
                            &facts->leaf);
     it->id = facts->id;
+    pair_record_free(&it->record);
+    it->record = facts->record;
+    facts->record = (struct pair_record){.findings = NULL};
     it->is_cold = true;
     it->given_up = false;
 }
@@ -70,6 +74,13 @@ static bool is_watched(const struct item *it)
     return it->paths[PAIR_CERT][0] == '/' && it->paths[PAIR_KEY][0] == '/';
 }
 
+/* What is known of cold ones has changed. */
+static void note_known(struct cert_files *f)
+{
+    if (f->options.known_changed)
+        f->options.known_changed(f->options.arg);
+}
+
 static bool put_pair(struct cert_files *f, struct item *it, struct pair *pair)
 {
     struct pair_facts facts;
@@ -78,6 +89,7 @@ static bool put_pair(struct cert_files *f, struct item *it, struct pair *pair)
         return put(f, it, buf_span(&pair->chain), buf_span(&pair->key));
     pair_facts_take(pair, &facts);
     put_cold(f, it, &facts);
+    note_known(f);
     return true;
 }
 
@@ -122,13 +134,27 @@ static bool read_item(struct item *it, struct findings *found, struct pair *ret)
     return false;
 }
 
+/* It says the same as before, in files that look otherwise. */
+static void note_look(struct cert_files *f, struct item *it, struct pair *pair)
+{
+    if (!it->is_cold || (pair_look_eq(&it->record.look[PAIR_CERT], &pair->record.look[PAIR_CERT]) &&
+                         pair_look_eq(&it->record.look[PAIR_KEY], &pair->record.look[PAIR_KEY])))
+        return;
+    pair_record_free(&it->record);
+    it->record = pair->record;
+    pair->record = (struct pair_record){.findings = NULL};
+    note_known(f);
+}
+
 /* Puts a pair that was read, when it is another one than that before. */
 static bool use_read(struct cert_files *f, struct item *it, struct findings *found,
                      struct pair *pair)
 {
     it->doubtful = false;
-    if (x509_chain_id(buf_span(&pair->chain)) == it->id && !it->given_up)
+    if (x509_chain_id(buf_span(&pair->chain)) == it->id && !it->given_up) {
+        note_look(f, it, pair);
         return false;
+    }
     tell(found);
     char *name = mem_strdup(pair->leaf.name_count ? pair->leaf.names[0] : pair->leaf.subject);
     bool is_new = put_pair(f, it, pair);
@@ -225,6 +251,22 @@ static void be_patient(struct cert_files *f)
                    clock_now_ns() + f->options.patience_ms * NS_PER_MS);
 }
 
+static bool has_names(const struct publish_candidate *candidate, const struct x509 *leaf)
+{
+    bool same = candidate->leaf.name_count == leaf->name_count;
+    for (uint32_t i = 0; same && i < leaf->name_count; i++)
+        same = strcmp(candidate->leaf.names[i], leaf->names[i]) == 0;
+    return same;
+}
+
+/* What was known of the chain is not so, which only a mistaken index can bring about. */
+static void disown(struct cert_files *f, struct item *it)
+{
+    log_warn("%s: what the index says of its certificate is not so", it->paths[PAIR_CERT]);
+    publish_state_drop(f->options.certificates, it->slot);
+    it->id = 0;
+}
+
 /* A client waits. */
 static enum publish_read read_cold(void *arg, const struct publish_candidate *candidate,
                                    struct buf *ret_chain, struct buf *ret_key)
@@ -244,12 +286,17 @@ static enum publish_read read_cold(void *arg, const struct publish_candidate *ca
         it->doubtful = it->asked = true;
         if (!waits)
             be_patient(f);
-    } else if (x509_chain_id(buf_span(&pair.chain)) == candidate->id) {
+    } else if (x509_chain_id(buf_span(&pair.chain)) == candidate->id &&
+               has_names(candidate, &pair.leaf)) {
+        note_look(f, it, &pair);
         *ret_chain = pair.chain;
         *ret_key = pair.key;
         x509_free(&pair.leaf);
+        pair_record_free(&pair.record);
         ret = PUBLISH_READ_DONE;
     } else {
+        if (x509_chain_id(buf_span(&pair.chain)) == candidate->id)
+            disown(f, it);
         if (use_read(f, it, &found, &pair)) {
             f->options.changed(f->options.arg);
             ret = PUBLISH_READ_CHANGED;
@@ -320,6 +367,7 @@ static void free_items(struct cert_files *f)
         free(f->items[i].paths[PAIR_CERT]);
         free(f->items[i].paths[PAIR_KEY]);
         free(f->items[i].slot);
+        pair_record_free(&f->items[i].record);
     }
     free(f->items);
     free(f->refs);
@@ -353,7 +401,7 @@ static void add_item(struct cert_files *f, struct config_certificate *c, enum pu
 
 void cert_files_set(struct cert_files *f, struct config *config, int64_t read_ns)
 {
-    uint32_t before = f->count, cold = 0;
+    uint32_t before = f->count;
     free_items(f);
     loop_timer_cancel(f->options.loop, &f->patience);
     f->cold = config->certificate_count > config->files_keep;
@@ -367,11 +415,6 @@ void cert_files_set(struct cert_files *f, struct config *config, int64_t read_ns
         publish_state_drop(f->options.certificates, slot);
         free(slot);
     }
-    for (uint32_t i = 0; i < f->count; i++)
-        cold += f->items[i].is_cold;
-    if (cold)
-        log_info("%u pairs of files are read when clients ask for them (cache.files is %u)", cold,
-                 config->files_keep);
     if (config->default_certificate)
         add_item(f, config->default_certificate, PUBLISH_SOURCE_DEFAULT, mem_strdup("default"));
     f->refs = mem_alloc((2 * f->count + 1) * sizeof *f->refs);
@@ -386,4 +429,28 @@ void cert_files_set(struct cert_files *f, struct config *config, int64_t read_ns
     if (f->watch)
         watch_files(f->watch, paths, f->ref_count, read_ns);
     free(paths);
+}
+
+uint32_t cert_files_cold(const struct cert_files *f)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < f->count; i++)
+        count += f->items[i].is_cold;
+    return count;
+}
+
+void cert_files_known(const struct cert_files *f, const char *made_by, struct buf *out)
+{
+    pair_index_begin(out, made_by);
+    for (uint32_t i = 0; i < f->count; i++) {
+        const struct item *it = &f->items[i];
+        const struct publish_candidate *c =
+            it->is_cold && !it->given_up && !it->doubtful
+                ? publish_state_find(f->options.certificates, it->slot)
+                : NULL;
+        if (c)
+            pair_index_add(out, it->paths[PAIR_CERT], it->paths[PAIR_KEY], &c->leaf, it->id,
+                           &it->record);
+    }
+    pair_index_end(out);
 }

@@ -23,6 +23,7 @@ struct cert_files_options {
     void (*changed)(void *arg); /* some were put into `certificates`: publish them */
     /* Clients have waited for this name: publish_state_answer(). */
     void (*answer)(void *arg, const char *name);
+    void (*known_changed)(void *arg); /* cert_files_known() says something else; may be NULL */
     void *arg;
 };
 
@@ -35,3 +36,7 @@ void cert_files_destroy(struct cert_files *f);
  * read_ns: the wall clock when the configuration began to be read; files that have changed since
  * are read again. */
 void cert_files_set(struct cert_files *f, struct config *config, int64_t read_ns);
+/* How many pairs are read when clients ask for them. */
+uint32_t cert_files_cold(const struct cert_files *f);
+/* Makes an index of them (config/pair_index.h) in `out`, which is empty. */
+void cert_files_known(const struct cert_files *f, const char *made_by, struct buf *out);

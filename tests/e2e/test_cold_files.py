@@ -8,11 +8,15 @@ import os
 import shutil
 import signal
 import ssl
+import subprocess
 import threading
+import time
 
 import pytest
 
-from lib import config
+from lib import config, disk
+from lib.ferrule import program
+from lib.memory import forms_of, private_scalar
 from lib.proc import wait_until
 
 
@@ -198,3 +202,145 @@ def test_reloads_and_a_control_that_dies(cold, authority, folder):
     for name, certificate in (("a.test", issued[0]), ("b.test", issued[1]), ("c.test", proxy.fallback)):
         wait_shown(proxy, name, certificate)
     assert proxy.counters()["cold_hellos"] == hellos
+
+
+# --- the index -----------------------------------------------------------------------------------------------------------
+
+
+def settle(pairs):
+    """A file that was written within the clock's tick before it is read might change unseen: it is not indexed."""
+    newest = max(os.stat(file).st_ctime for pair in pairs for file in (pair.cert_file, pair.key_file))
+    wait_until(lambda: time.time() > newest + 0.05, "the clock ticks")
+
+
+def index_of(proxy):
+    return proxy.state_folder / "certificates.index"
+
+
+def wait_index(proxy, than=None):
+    """There is an index, another one than that."""
+    def look():
+        try:
+            st = index_of(proxy).stat()
+        except FileNotFoundError:
+            return None
+        return None if st.st_ino == than else st.st_ino
+    return wait_until(look, "the index is written")
+
+
+@pytest.mark.asan
+def test_second_start_reads_no_files(cold, authority, folder):
+    issued, pairs = issue_for(authority, folder, "a.test", "b.test", "c.test")
+    settle(pairs)
+    proxy = cold(pairs)
+    assert "the index had 0 of them, 3 were read now" in proxy.log
+    wait_index(proxy)
+    assert index_of(proxy).stat().st_mode & 0o777 == 0o600
+    for certificate in issued:
+        der = subprocess.run(["openssl", "pkey", "-in", certificate.key_file, "-outform", "DER"], capture_output=True).stdout
+        held = index_of(proxy).read_bytes()
+        assert not any(form in held for form in forms_of(private_scalar(der)))
+    proxy.restart()
+    assert "the index had 3 of them, 0 were read now" in proxy.log
+    for name, certificate in zip(("a.test", "b.test", "c.test"), issued):
+        assert shown(proxy, name) == digest(certificate)
+    newer = authority.issue("b.test")
+    proxy.stop()
+    pairs[1].write(newer)
+    settle(pairs)
+    old = index_of(proxy).stat().st_ino
+    proxy.start()
+    assert "the index had 2 of them, 1 were read now" in proxy.log
+    assert shown(proxy, "b.test") == digest(newer) and shown(proxy, "c.test") == digest(issued[2])
+    wait_index(proxy, than=old)
+    assert proxy.cli("reload").returncode == 0  # reads no more than a start
+    assert proxy.log.count("the index had 3 of them, 0 were read now") == 2
+    assert shown(proxy, "a.test") == digest(issued[0])
+
+
+@pytest.mark.asan
+@pytest.mark.parametrize("damage, text", [
+    (lambda bytes: bytes[:-1], "it is damaged"),
+    (lambda bytes: b"another file", "it is no index"),
+])
+def test_damaged_index_is_made_anew(cold, authority, folder, damage, text):
+    issued, pairs = issue_for(authority, folder, "a.test", "b.test")
+    settle(pairs)
+    proxy = cold(pairs)
+    old = wait_index(proxy)
+    proxy.stop()
+    index_of(proxy).write_bytes(damage(index_of(proxy).read_bytes()))
+    proxy.start()
+    assert f"{index_of(proxy)} is not used: {text}; all pairs of files were read" in proxy.log
+    assert proxy.log.count("the index had 0 of them, 2 were read now") == 2
+    assert shown(proxy, "a.test") == digest(issued[0])
+    wait_index(proxy, than=old)
+    proxy.restart()
+    assert "the index had 2 of them, 0 were read now" in proxy.log
+    assert shown(proxy, "b.test") == digest(issued[1])
+
+
+@pytest.mark.asan
+def test_files_that_changed_while_nobody_looked(cold, authority, folder):
+    """What the index says of a pair holds no longer when a client asks: the client gets what is there now."""
+    issued, pairs = issue_for(authority, folder, "a.test", "b.test")
+    settle(pairs)
+    proxy = cold(pairs)
+    old = wait_index(proxy)
+    newer = authority.issue("a.test")
+    control = proxy.pid_of("control")
+    os.kill(control, signal.SIGSTOP)  # it hears of the question and of the change together
+    try:
+        got = []
+        client = threading.Thread(target=lambda: got.append(shown(proxy, "a.test")))
+        client.start()
+        pairs[0].write(newer)
+    finally:
+        os.kill(control, signal.SIGCONT)
+    client.join()
+    assert got == [digest(newer)]
+    proxy.wait_log(f"{pairs[0].cert_file} has changed: its certificate of a.test is served now")
+    wait_index(proxy, than=old)
+    settle(pairs)
+    proxy.restart()
+    assert shown(proxy, "a.test") == digest(newer) and shown(proxy, "b.test") == digest(issued[1])
+
+
+@pytest.mark.asan
+@pytest.mark.parametrize("point", ["index:value", "index:before"])
+def test_death_while_the_index_is_written(cold, authority, folder, point):
+    if b"crash-at" not in program().read_bytes():
+        pytest.skip("needs a build with -Dtest_hooks=true")
+    issued, pairs = issue_for(authority, folder, "a.test", "b.test")
+    settle(pairs)
+    proxy = cold(pairs)
+    old = wait_index(proxy)
+    control = proxy.pid_of("control")
+    (proxy.state_folder / "crash-at").write_text(point)
+    newer = authority.issue("a.test")
+    pairs[0].write(newer)
+    proxy.wait_respawn("control", control)
+    wait_index(proxy, than=old)
+    assert not (proxy.state_folder / "certificates.index.tmp").exists()
+    for name, certificate in (("a.test", newer), ("b.test", issued[1])):
+        wait_shown(proxy, name, certificate)
+    proxy.restart()
+    assert "2 of them, 0 were read now" in proxy.log
+    for name, certificate in (("a.test", newer), ("b.test", issued[1])):
+        assert shown(proxy, name) == digest(certificate)
+
+
+@pytest.mark.asan
+def test_full_disk_costs_the_index_alone(cold, authority, folder):
+    issued, pairs = issue_for(authority, folder, "a.test", "b.test")
+    proxy = cold(pairs, start=False)
+    proxy.wrapper = disk.wrapper(proxy.state_folder, 400)
+    proxy.start()
+    disk.Disk(proxy.process, proxy.state_folder).fill()
+    newer = authority.issue("a.test"), authority.issue("b.test")
+    pairs[0].write(newer[0])
+    proxy.wait_log(f"cannot write {index_of(proxy)}: No space left on device: the next start has to read all pairs of files")
+    wait_shown(proxy, "a.test", newer[0])
+    assert shown(proxy, "b.test") == digest(issued[1])
+    pairs[1].write(newer[1])
+    wait_shown(proxy, "b.test", newer[1])

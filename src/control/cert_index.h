@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control/cert_index.h - keeps on disk what is known of many pairs of certificate and key, so that
+ * the next start need not read them: pair_index.h says what that is.
+ * Thread: control's main thread; the disk's helper thread writes.   Owns: CONFIG_INDEX_FILE in the
+ * state directory.
+ * Never: holds a key; makes anything wait; fails anything: without it a start takes longer. */
+#pragma once
+
+#include "base/buf.h"
+#include "control/loop.h"
+
+/* Changes that follow one another are written together. */
+#define CERT_INDEX_WAIT_MS 2000
+
+struct cert_index;
+
+struct cert_index_options {
+    struct loop *loop;
+    const char *directory; /* copied */
+    /* Appends the bytes of the file, as they are to be now. */
+    void (*encode)(void *arg, struct buf *out);
+    void *arg;
+};
+
+struct cert_index *cert_index_create(const struct cert_index_options *options);
+/* What waits is written now. NULL is fine. */
+void cert_index_destroy(struct cert_index *x);
+/* Writes soon. */
+void cert_index_changed(struct cert_index *x);
+/* Begins to write at once, or as soon as what is being written is. */
+void cert_index_write(struct cert_index *x);
