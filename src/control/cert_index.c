@@ -32,12 +32,12 @@ static struct result write_bytes(int fd, struct span bytes)
 {
     while (bytes.len) {
         ssize_t n = write(fd, bytes.ptr, bytes.len > PIECE_BYTES ? PIECE_BYTES : bytes.len);
-        crash_point("index", "value");
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return result_fail_sys(ERR_STORE, errno);
         bytes = span_skip(bytes, (size_t)n);
+        crash_point("index", "value");
     }
     return fsync(fd) == 0 ? result_ok() : result_fail_sys(ERR_STORE, errno);
 }
