@@ -11,7 +11,7 @@ from pathlib import Path
 from lib import http1, proc
 from lib.ferrule import build_folder
 
-from . import ROOT, Unavailable, machine
+from . import Unavailable, machine
 
 SUFFIX = "bench.test"
 HOST = f"h00000.{SUFFIX}"

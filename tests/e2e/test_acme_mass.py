@@ -4,11 +4,9 @@ control process that is never away for long. And the same with a control process
 and again."""
 
 import contextlib
-import json
 import os
 import random
 import signal
-import socket
 import time
 
 import pytest
@@ -50,14 +48,9 @@ class Mass:
         self.relay.stop()
 
     def ask(self, command, **more):
-        """What the admin socket says; None while nobody answers. (No program is started: tests wait by it.)"""
+        """What the admin socket says; None while nobody answers."""
         try:
-            with socket.socket(socket.AF_UNIX) as admin:
-                admin.settimeout(30)
-                admin.connect(str(self.proxy.admin_socket))
-                admin.sendall(json.dumps({"command": command, **more}).encode() + b"\n")
-                with admin.makefile() as answer:
-                    return json.load(answer)
+            return self.proxy.ask(command, **more)
         except (OSError, ValueError):
             return None
 

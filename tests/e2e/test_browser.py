@@ -9,7 +9,6 @@ import pytest
 
 from lib.browser import Browser
 from lib.certs import Authority
-from lib.origin import body_of
 from lib.proc import wait_until
 from lib.websocket import EchoServer
 

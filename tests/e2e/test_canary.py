@@ -14,7 +14,7 @@ from lib import config
 from lib.cloudflare import Cloudflare
 from lib.httpservice import Answer
 from lib.memory import forms_of, found_beside, found_in, found_in_memory, private_scalar
-from lib.proc import PATIENCE_S, HarnessError, descendants, free_port, wait_until
+from lib.proc import PATIENCE_S, descendants, free_port, wait_until
 
 KEEPERS = {  # secret -> processes that may hold it; a provider's: one child alone, and not the others
     "account key": {"control"},

@@ -17,7 +17,7 @@ from lib.connectproxy import ConnectProxy
 from lib.ferrule import run_cli
 from lib.proc import PATIENCE_S, wait_until
 from lib.provider import Tool
-from lib.providerkit import NAME, ONE, TWO, ZONE
+from lib.providerkit import NAME, ONE, ZONE
 from test_provider_cli import PROVIDERS
 
 

@@ -68,7 +68,7 @@ def test_updates_of_name_servers(lego, obtain, bind, make_dns_relay):
 
     relay.change = note
     env = bind.rfc2136_env(RFC2136_NAMESERVER=f"{relay.address}:{relay.port}", RFC2136_POLLING_INTERVAL="1",
-                           RFC2136_SEQUENCE_INTERVAL="1", RFC2136_TTL="77")
+                           RFC2136_SEQUENCE_INTERVAL="1", RFC2136_TTL="77", RFC2136_DNS_TIMEOUT="60")
 
     def shapes():
         found = [{**one, "updates": [(*record[:4], [VALUE.sub("...", text) for text in record[4]])

@@ -88,7 +88,7 @@ def test_a_plan_lives_through_reloads(edge, make_dns_relay, zone):
     wait_until(lambda: relay.queries >= before + len(names), "the plan asks")
     for old, new in (names, names[::-1], names):
         proxy.config_file.write_text(proxy.config_file.read_text().replace(f'main = "{old}"', f'main = "{new}"'))
-        assert proxy.cli("reload").returncode == 0
+        assert "error" not in proxy.ask("reload")  # no program is started: questions to the DNS end after six seconds
     gate.set()
     asking.join()
     for name in names:

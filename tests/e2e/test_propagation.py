@@ -94,11 +94,21 @@ def test_values_are_visible(tool, bind):
     assert len([q for q in bind.queries(NAME, "TXT")]) == 3
 
 
+def add_when_asked(bind):
+    """The thread that adds the value behind the first question."""
+    def add():
+        wait_until(lambda: bind.queries(NAME, "TXT"), "the first question")
+        bind.nsupdate(f"add {NAME}. 60 TXT one")
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    return thread
+
+
 def test_value_comes_late(tool, bind):
-    timer = threading.Timer(1.5, lambda: bind.nsupdate(f"add {NAME}. 60 TXT one"))
-    timer.start()
+    late = add_when_asked(bind)
     answer = tool.check(NAME, "edge.test.", "one", resolvers=bind.address, port=bind.port)
-    timer.join()
+    late.join()
     assert answer["ok"]
     assert "ns1.edge.test. (127.0.0.1:" in answer["progress"][0]
     assert "NXDOMAIN, 0 of 1 value among 0 TXT; caches keep that answer for 5 s" in answer["progress"][0]
@@ -251,10 +261,9 @@ def test_last_look_is_at_the_end(tool, make_bind, bind):
 
 @pytest.mark.asan
 def test_resolvers_are_asked_after_the_servers(tool, bind, resolver):
-    timer = threading.Timer(1.5, lambda: bind.nsupdate(f"add {NAME}. 60 TXT one"))
-    timer.start()
+    late = add_when_asked(bind)
     answer = tool.check(NAME, "edge.test.", "one", resolvers=resolver.address, port=bind.port, mode="both")
-    timer.join()
+    late.join()
     assert answer["ok"] and "all 1 name server addresses of edge.test. and all 1 resolvers have the value" == answer["text"]
     assert not any("resolver" in text and "NXDOMAIN" in text for text in answer["progress"]), "it was asked too early"
 

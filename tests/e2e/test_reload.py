@@ -13,7 +13,7 @@ import time
 import pytest
 
 from lib import config, h2raw
-from lib.http1 import Closed, connect
+from lib.http1 import connect
 from lib.origin import body_of
 from lib.proc import accepts, free_port, wait_until
 from lib.wrk import Wrk
@@ -45,12 +45,7 @@ def reload(proxy, expect=0):
 
 def last_reload(proxy):
     """lastReload of the status, asked without the configuration file."""
-    with socket.socket(socket.AF_UNIX) as admin:
-        admin.settimeout(30)
-        admin.connect(str(proxy.admin_socket))
-        admin.sendall(b'{"command":"status"}\n')
-        with admin.makefile() as answer:
-            return json.load(answer)["lastReload"]
+    return proxy.ask("status")["lastReload"]
 
 
 def status_of(port, target="/bytes/1", host=HOST):
@@ -237,7 +232,7 @@ def test_entry_point_is_added_moved_and_removed(ferrule, origin):
         assert status_of(second) == 200
         replace(proxy.config_file, base)
         reload(proxy)
-    wait_until(lambda: not accepts(second), "it is gone again")
+        wait_until(lambda: not accepts(second), "it is gone again")
     data = proxy.pid_of("data")
     wait_until(lambda: len(os.listdir(f"/proc/{data}/fd")) < 60, "no descriptor is left over")
 
@@ -286,9 +281,14 @@ def test_renamed_entry_point_keeps_its_connections(ferrule, origin, certificate)
         for client in (plain, busy, half, fresh, secure):
             assert client.exchange("GET", "/bytes/3", HOST).body == body_of(3)
         assert h2.exchange("GET", "/bytes/4").body == body_of(4)
-        with connect(metrics) as client:
-            open_now = re.findall(r'^traefik_open_connections{entrypoint="(\w+)".*} (\d+)$', client.exchange("GET", "/metrics", HOST).body.decode(), re.M)
-    assert {name: int(n) for name, n in open_now if name != "traefik"} == {"last": 4, "secure": 2}
+
+        def open_now():
+            with connect(metrics) as client:
+                text = client.exchange("GET", "/metrics", HOST).body.decode()
+            found = re.findall(r'^traefik_open_connections{entrypoint="(\w+)".*} (\d+)$', text, re.M)
+            return {name: int(n) for name, n in found if name != "traefik"}
+
+        wait_until(lambda: open_now() == {"last": 4, "secure": 2}, "they count under the new names")
 
 
 @pytest.mark.parametrize("reuse", [False, True])
@@ -447,7 +447,7 @@ def test_names_of_acme_come_and_go(ferrule, origin, bind, pebble):
     wait_until(lambda: proxy.status()["orders"] == {**proxy.status()["orders"], "wanted": 2, "obtained": 2}, "the third is there")
     wait_until(lambda: trusted(proxy, "three.edge.test", pebble.roots_file()), "workers have the third")
     assert pebble.issued() == 3
-    assert bind.all_txt() == {}
+    wait_until(lambda: bind.all_txt() == {}, "no TXT value left")
 
 
 def test_storage_moves(ferrule, origin, bind, pebble):

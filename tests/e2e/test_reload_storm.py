@@ -16,7 +16,6 @@ import pytest
 from lib import config
 from lib.fakeca import FakeCa
 from lib.ocsp import Responder
-from lib.origin import Origin
 from lib.proc import free_port, wait_until
 
 NAMES = [f"n{n}.edge.test" for n in range(8)] + ["away.edge.test", "nowhere.edge.test", "unauthorized-at-finalize-1.edge.test",

@@ -201,7 +201,7 @@ def is_update(query):
 def test_answers_that_do_not_count(tool, bind, make_dns_relay, spoil, verdict, text):
     relay = make_dns_relay(bind.address)
     relay.change = lambda query, answer, is_tcp: spoil(answer) if is_update(query) else answer
-    env = bind.rfc2136_env(RFC2136_NAMESERVER=f"127.0.0.2:{relay.port}", RFC2136_DNS_TIMEOUT="2")
+    env = bind.rfc2136_env(RFC2136_NAMESERVER=f"127.0.0.2:{relay.port}", RFC2136_DNS_TIMEOUT="6")
     answer = tool.call("present", NAME, "x", env=env)
     assert answer["verdict"] == verdict and text in answer["text"], answer
 
@@ -220,7 +220,7 @@ def test_forged_answer_before_the_real_one(tool, bind, make_dns_relay):
         return [refused, unsigned, answer[:14], answer]
 
     relay.change = forge
-    env = bind.rfc2136_env(RFC2136_NAMESERVER=f"127.0.0.2:{relay.port}")
+    env = bind.rfc2136_env(RFC2136_NAMESERVER=f"127.0.0.2:{relay.port}", RFC2136_DNS_TIMEOUT="60")
     assert tool.call("present", NAME, "x", env=env)["verdict"] == "OK"
     assert bind.txt(BARE) == ["x"] and updates == [False]
 

@@ -281,17 +281,18 @@ def test_bad_greetings(ferrule, make_rogue, name):
 
 @pytest.mark.asan
 def test_payload_beyond_the_window(ferrule, make_rogue):
-    """Section 6.9: what our window did not allow is a fault, whether or not anybody reads."""
+    """Section 6.9: what our window did not allow is a fault, whether or not anybody reads. (It is more than all buffers on
+    the way hold.)"""
     def flood(c, stream):
         c.headers(stream, fields())
-        for _ in range(200):
+        for _ in range(600):
             c.frame(h.DATA, 0, stream, bytes(16384))
     rogue = make_rogue({"/flood": flood})
     proxy = ferrule.http(rogue, workers=1)
     with proxy.connect() as client:
         client.request("GET", "/flood")
+        told = lambda: [code for _, code in rogue.goaways] + [code for _, _, code in rogue.resets]
+        wait_until(lambda: h.FLOW_CONTROL_ERROR in told(), "FLOW_CONTROL_ERROR")
         with pytest.raises((Closed, OSError)):
             client.read_response()
-    told = lambda: [code for _, code in rogue.goaways] + [code for _, _, code in rogue.resets]
-    wait_until(lambda: h.FLOW_CONTROL_ERROR in told(), "FLOW_CONTROL_ERROR")
     assert proxy.get("/ok").body == b"ok"

@@ -32,8 +32,8 @@ def wait_over(proxy, bind, pebble):
     assert pebble.issued() == 1
 
 
-def in_directory(ferrule, pebble, bind, origin, **options):
-    proxy = ferrule.acme(pebble, bind, origin, domains=NAMES, resolver={"storage": "store"}, **options)
+def in_directory(ferrule, pebble, bind, origin, dns_more="", **options):
+    proxy = ferrule.acme(pebble, bind, origin, domains=NAMES, resolver={"storage": "store", "dns_more": dns_more}, **options)
     return proxy, proxy.folder.parent / "storage0" / "store"
 
 
@@ -124,8 +124,9 @@ def test_directory_that_another_ferrule_holds(ferrule, origin, bind, pebble):
 
 @pytest.mark.asan
 def test_full_disk_when_the_certificate_comes(ferrule, origin, bind, pebble):
-    """It is served from memory until it can be stored, also after a crash."""
-    proxy, store = in_directory(ferrule, pebble, bind, origin, start=False)
+    """It is served from memory until it can be stored, also after a crash. (The disk is full before the CA asks for the
+    values.)"""
+    proxy, store = in_directory(ferrule, pebble, bind, origin, dns_more='delayBeforeCheck = "3s"', start=False)
     proxy.wrapper = disk.wrapper(store.parent, 128)
     proxy.start()
     proxy.wait_log("order placed at the CA")

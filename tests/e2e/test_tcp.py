@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from lib import config, http1, tls
+from lib import config, tls
 from lib.hello import PiecewiseTls
 from lib.hostile import timeouts
 from lib.origin import body_of
@@ -74,7 +74,8 @@ def split_records(record, size):
 
 @pytest.mark.asan
 def test_server_speaks_first(ferrule, peer):
-    proxy = run(ferrule, config.tcp_router("all", "s"), config.tcp_service("s", peer.address))
+    proxy = run(ferrule, config.tcp_router("all", "s"), config.tcp_service("s", peer.address, more='serversTransport = "t"'),
+                '[tcp.serversTransports.t]\nterminationDelay = "30s"')
     client = proxy.connect()
     upstream = peer.accept()
     upstream.send(b"220 ready\r\n")
@@ -96,9 +97,9 @@ def test_termination_delay(ferrule, peer):
     client = proxy.connect()
     upstream = peer.accept()
     client.send(b"last")
+    began = time.monotonic()
     client.sock.shutdown(socket.SHUT_WR)
     assert upstream.read_exactly(4) == b"last"
-    began = time.monotonic()
     with pytest.raises(OSError):
         while time.monotonic() - began < 20:
             upstream.send(b"more")

@@ -276,9 +276,10 @@ def test_reload_changes_the_rules(run, make_nginx, authority, trust):
     proxy = run(servers(address_of(nginx)), transport(trust))
 
     def works():
-        with proxy.connect() as client:
+        with proxy.connect() as client, contextlib.suppress(Closed, OSError):
             client.send("GET /64 HTTP/1.0\r\n\r\n")
             return body_of(64) in client.read_to_end()
+        return False
 
     assert works()
     good = proxy.config_file.read_text()

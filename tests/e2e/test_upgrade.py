@@ -51,6 +51,11 @@ def upgrade(proxy, expect=0):
     return result.stdout + result.stderr
 
 
+def wait_generation(proxy, number):
+    """Waits until control is there and has heard from the supervisor how many upgrades there were."""
+    wait_until(lambda: proxy.cli("status").returncode == 0 and proxy.status()["upgrades"]["generation"] == number, f"generation {number}")
+
+
 def rewrite(proxy, *changes, append=""):
     text = proxy.config_file.read_text()
     for old, new in changes:
@@ -96,6 +101,7 @@ def test_what_has_begun_ends_where_it_began(ferrule, origin):
         before = data_processes(proxy)
         upgrade(proxy)
         assert set(before) <= set(data_processes(proxy)) and len(data_processes(proxy)) == 2
+        wait_until(lambda: listening_fds(before[0], proxy.port()) == 0, "the one before has heard of it")
         assert proxy.get("/bytes/9").body == body_of(9)
         # Clients of before get another answer, which asks them to come again.
         for client in (idle, fresh):
@@ -156,8 +162,7 @@ def test_lock_tickets_and_reload_after_an_upgrade(ferrule, origin, certificate):
     proxy.wait_respawn("data", proxy.kill("data"))
     wait_until(lambda: accepts(proxy.port()), "data is back")
     proxy.wait_respawn("control", proxy.kill("control"))
-    wait_until(lambda: proxy.cli("status").returncode == 0, "control is back")
-    assert proxy.status()["upgrades"]["generation"] == 1
+    wait_generation(proxy, 1)
 
 
 # --- it is refused ------------------------------------------------------------------------------------------------
@@ -222,7 +227,8 @@ def test_way_back_when_the_new_program_cannot_start(ferrule, origin):
     assert listening > 0 and listening_fds(before[0], proxy.port()) == listening  # none was given again
     proxy.config_file.write_text(good)
     upgrade(proxy)
-    assert proxy.get("/bytes/1").status == 200 and data_processes(proxy) != before
+    wait_until(lambda: proxy.get("/bytes/1").status == 200, "the new one serves")
+    assert data_processes(proxy) != before
     wait_until(lambda: len(data_processes(proxy)) == 1, "the old data process has finished")
 
 
@@ -263,7 +269,8 @@ def begin_upgrade(proxy):
 
 def let_control_commit(proxy, control):
     """The old control ends, the new one has the supervisor take its plan over."""
-    os.kill(control, signal.SIGCONT)
+    with contextlib.suppress(ProcessLookupError):  # it was given up: it has 5 s
+        os.kill(control, signal.SIGCONT)
     wait_until(lambda: control_processes(proxy) not in ([], [control]), "a new control process")
     wait_until(lambda: proxy.cli("status").returncode == 0, "the new control answers")
     wait_until(proxy.notified, "all is read")
@@ -302,9 +309,8 @@ def test_way_back_after_sockets_and_processes_have_gone(ferrule, origin, ends):
         os.kill(new, signal.SIGKILL)
         proxy.wait_log("the program from before goes on after a failed upgrade")
         wait_until(lambda: new not in children(proxy.process.pid), "the way back")
-        wait_until(lambda: proxy.cli("status").returncode == 0, "control is back")
+        wait_generation(proxy, 1)
         assert accepts(second) and listening_sockets(second) == listening != set()  # the same ones
-        assert proxy.status()["upgrades"]["generation"] == 1
         assert proxy.get("/bytes/1").status == 200
         if ends == "previous data process":
             assert previous[0] not in data_processes(proxy)
@@ -333,7 +339,7 @@ def test_never_two_controls_when_the_way_back_fails(ferrule, origin, binary):
     proxy.wait_log("the program from before cannot be executed")
     wait_until(lambda: [pid for pid in control_processes(proxy) if pid != control], "a new control process", interval_s=0.001)
     assert not is_alive(control)
-    wait_until(lambda: proxy.cli("status").returncode == 0 and proxy.status()["upgrades"]["generation"] == 1, "the new program serves")
+    wait_generation(proxy, 1)
     assert len(control_processes(proxy)) == 1
     assert proxy.get("/bytes/1").status == 200
     wait_until(lambda: len(data_processes(proxy)) == 1, "the old data process has finished")
@@ -434,7 +440,8 @@ def test_access_log_is_opened_anew_by_all(ferrule, origin, folder):
         wait_until(lambda: not any(str(folder / "access.1") in open_files(pid) for pid in serving), "nobody writes into the old file")
         wait_until(path.exists, "the new file")
         os.kill(new, signal.SIGCONT)
-        os.kill(control, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(control, signal.SIGCONT)
         wait_until(lambda: proxy.log.count("upgraded: ferrule") == 2, "the upgrade is over")
     wait_until(lambda: '"GET /slow/100000' in path.read_text(), "the line of what began first")
     wait_until(lambda: len(data_processes(proxy)) == 1, "the old data processes have finished")

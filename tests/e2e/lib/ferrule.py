@@ -236,6 +236,15 @@ class Ferrule:
         with self.connect_tls(host, entrypoint, ca_file=ca_file) as connection:
             return connection.exchange("GET", target, host, **options)
 
+    def ask(self, command, **more):
+        """What the admin socket answers, without the configuration file and without starting a program."""
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.settimeout(PATIENCE_S)
+            admin.connect(str(self.admin_socket))
+            admin.sendall(json.dumps({"command": command, **more}).encode() + b"\n")
+            with admin.makefile() as answer:
+                return json.load(answer)
+
     def wait_served(self, host, ca_file, entrypoint=None):
         """Waits until a strict client gets an answer: the workers have a certificate a moment after control has said so."""
         def is_served():

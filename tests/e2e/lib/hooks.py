@@ -85,5 +85,5 @@ def wait_order(proxy, bind, pebble, name):
 
     wait_until(found, f"a certificate for {name}", 90)
     wait_until(lambda: bind.all_txt() == {}, "no TXT value left")
-    assert proxy.get_tls("/bytes/64", host=name, ca_file=pebble.roots_file()).status == 200
+    proxy.wait_served(name, pebble.roots_file())
     assert pebble.issued() == 1

@@ -5,6 +5,8 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from .proc import free_port
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -56,7 +58,7 @@ class Named:
 
     def __init__(self, name, port=0):
         self.name, self.status, self.wait = name, 200, None
-        self.requests, self.sockets, self.lock, self.port = [], set(), threading.Lock(), port
+        self.requests, self.sockets, self.lock, self.port = [], set(), threading.Lock(), port or free_port()
         self.start()
 
     def respond(self, _method, _path, _headers):

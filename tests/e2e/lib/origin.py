@@ -34,7 +34,7 @@ import time
 from urllib.parse import parse_qs, urlsplit
 
 from .http1 import Closed, Connection
-from .proc import wait_until
+from .proc import free_port, wait_until
 
 _PATTERN = bytes((i * 7 + (i >> 8)) & 0xFF for i in range(65521))
 
@@ -116,7 +116,8 @@ class Origin:
     def start(self):
         """Listens (again, on the same port, after stop())."""
         self._stopped = False
-        self._listener = socket.create_server((self._address, self.port), backlog=1024)
+        port = self.port or free_port(self._address)  # not the kernel's choice: nobody else gets it after stop()
+        self._listener = socket.create_server((self._address, port), backlog=1024)
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
