@@ -87,7 +87,7 @@ static void make(struct pair *ret, const char *name, bool with_address, struct p
         check(wc_SetExtKeyUsage(&cert, "serverAuth"), "extended key usage");
         check(wc_SetIssuerBuffer(&cert, issuer->der, issuer->der_len), "issuer");
     } else {
-        cert.isCA = 1;
+        cert.isCA = cert.basicConstSet = cert.basicConstCrit = 1; /* RFC 5280 section 4.2.1.9 */
         check(wc_SetKeyUsage(&cert, "keyCertSign,cRLSign"), "key usage");
         snprintf(cert.subject.commonName, CTC_NAME_SIZE, "%s", name);
         cert.selfSigned = 1;
