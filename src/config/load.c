@@ -5,6 +5,7 @@
 #include "config/flags.h"
 #include "config/judge.h"
 #include "config/pair.h"
+#include "config/skim.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,6 +15,7 @@
 #define FILE_MAX_BYTES   (256u << 20)
 #define FILES_MAX        10000
 #define FOLDER_DEPTH_MAX 8
+#define SKIM_BYTES       (64u << 10) /* of a shorter file it would save nothing */
 
 struct load {
     struct arena *arena; /* of this load: trees, schema, names of files */
@@ -41,11 +43,16 @@ static struct node *load_file(struct load *l, const char *path, struct config_wh
     path = arena_strdup(l->arena, path);
     if (l->file_count < FILES_MAX)
         l->files[l->file_count++] = path;
-    if (result_is_ok(build_read(path, FILE_MAX_BYTES, &text, &why)))
-        root = tree_from_toml(l->arena, buf_span(&text), path, l->problems);
-    else
+    struct buf skimmed = {0};
+    if (!result_is_ok(build_read(path, FILE_MAX_BYTES, &text, &why))) {
         problems_error(l->problems, named, "%s", why.text);
+    } else {
+        bool skim = l->mode == CONFIG_START && text.len > SKIM_BYTES &&
+                    skim_pairs(buf_span(&text), &skimmed);
+        root = tree_from_toml(l->arena, buf_span(skim ? &skimmed : &text), path, l->problems);
+    }
     buf_wipe_free(&text);
+    buf_wipe_free(&skimmed);
     return root;
 }
 

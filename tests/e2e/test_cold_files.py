@@ -20,6 +20,10 @@ from lib.memory import forms_of, private_scalar
 from lib.proc import wait_until
 
 
+# So long a configuration is read by the supervisor without its pairs.
+LONG = ("#" * 99 + "\n") * 700
+
+
 class Pair:
     """A certificate and its key in files of the test's own."""
 
@@ -79,7 +83,7 @@ keyFile = "{fallback.key_file}"
 @pytest.mark.asan
 def test_pairs_are_read_when_they_are_asked_for(cold, authority, folder):
     issued, pairs = issue_for(authority, folder, "a.test", "b.test", "*.wild.test")
-    proxy = cold(pairs)
+    proxy = cold(pairs, extra=LONG)
     assert "3 pairs of files are read when clients ask for them (cache.files is 1)" in proxy.log
     status = proxy.status()
     assert (status["certificates"], status["certificatesInFiles"]) == (4, 3)
@@ -170,7 +174,7 @@ def test_client_waits_for_a_pair_that_is_being_written(cold, authority, folder):
 def test_bad_pair_is_told_at_the_start(cold, authority, folder):
     issued, pairs = issue_for(authority, folder, "a.test", "b.test")
     shutil.copyfile(pairs[0].key_file, pairs[1].key_file)
-    proxy = cold(pairs, start=False)
+    proxy = cold(pairs, start=False, extra=LONG)
     proxy.start(wait=False)
     proxy.process.wait_exit()
     assert proxy.process.exit_code == 1
