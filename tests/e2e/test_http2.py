@@ -277,7 +277,7 @@ def test_a_slow_reader_costs_bounded_memory(proxy):
 
 def test_a_stalled_reader_meets_its_limit(ferrule, origin, certificate):
     """Whether it took something or nothing, and whether or not the upstream is done."""
-    proxy = limited(ferrule, origin, certificate, times={"idleTimeout": "1s"})
+    proxy = limited(ferrule, origin, certificate, times={"idleTimeout": "2s"})
     for n, (window, size) in enumerate(((100, 5000), (0, 5000), (100, 5000000), (0, 5000000))):
         with connect(proxy, options=[(h2raw.INITIAL_WINDOW_SIZE, window)]) as client:
             client.credit = False
@@ -306,7 +306,7 @@ def test_drain_ends_in_two_steps(proxy):
 
 
 def test_an_idle_connection_ends(ferrule, origin, certificate):
-    proxy = limited(ferrule, origin, certificate, times={"idleTimeout": "1s"})
+    proxy = limited(ferrule, origin, certificate, times={"idleTimeout": "2s"})
     for transport in TRANSPORTS:
         with connect(proxy, transport) as client:
             client.exchange("GET", "/bytes/1")

@@ -21,9 +21,9 @@ from lib.proc import wait_until
 pytestmark = pytest.mark.asan
 
 ENTRIES = ("web", "websecure")
-SHORT = {"headTimeout": "1s", "readTimeout": "1s", "idleTimeout": "1s"}
-UNLIMITED = {"headTimeout": "1s", "readTimeout": "0s", "idleTimeout": "1s"}
-HELLO = {"handshakeTimeout": "1s"}
+SHORT = {"headTimeout": "2s", "readTimeout": "2s", "idleTimeout": "2s"}
+UNLIMITED = {"headTimeout": "2s", "readTimeout": "0s", "idleTimeout": "2s"}
+HELLO = {"handshakeTimeout": "2s"}
 POST = "POST /echo HTTP/1.1"
 CHUNKED = "Transfer-Encoding: chunked"
 CONNECTIONS = 5  # of each hostile client: a few at a time, and again until others have been measured
