@@ -12,7 +12,7 @@
 #define DIGEST_BYTES 32
 #define BODY_AT      (MAGIC_BYTES + DIGEST_BYTES)
 /* Another one whenever the bytes mean something else, or pair_read() finds other things. */
-#define FORMAT 1
+#define FORMAT 2
 
 /* The texts of x509.weak_signature are constants. */
 static const char *const weak[] = {NULL, "MD5", "SHA-1"};
@@ -66,6 +66,7 @@ static void put_leaf(struct buf *out, const struct x509 *leaf)
                    (leaf->ocsp_url ? 32u : 0),
                1);
     buf_put_be(out, signature, 1);
+    buf_put(out, leaf->sha256, sizeof leaf->sha256);
     put_text(out, leaf->serial);
     put_text(out, leaf->subject);
     put_text(out, leaf->issuer);
@@ -219,6 +220,9 @@ static void take_leaf(struct reader *in, struct x509 *ret)
     ret->has_issuer_url = flags & 8;
     ret->must_staple = flags & 16;
     ret->weak_signature = signature < WEAK_COUNT ? weak[signature] : NULL;
+    struct span sha256 = reader_bytes(in, sizeof ret->sha256);
+    if (!in->bad)
+        memcpy(ret->sha256, sha256.ptr, sha256.len);
     struct span serial = reader_bytes(in, reader_u32(in));
     if (serial.len >= sizeof ret->serial)
         in->bad = true;

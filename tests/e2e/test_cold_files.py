@@ -17,7 +17,7 @@ import pytest
 from lib import config, disk
 from lib.ferrule import program
 from lib.memory import forms_of, private_scalar
-from lib.proc import wait_until
+from lib.proc import free_port, wait_until
 
 
 # So long a configuration is read by the supervisor without its pairs.
@@ -236,7 +236,9 @@ def wait_index(proxy, than=None):
 def test_second_start_reads_no_files(cold, authority, folder):
     issued, pairs = issue_for(authority, folder, "a.test", "b.test", "c.test")
     settle(pairs)
-    proxy = cold(pairs)
+    port = free_port()
+    proxy = cold(pairs, extra=config.entrypoint("traefik", port) + "[metrics.prometheus]\n")
+    proxy.ports["traefik"] = port
     assert "the index had 0 of them, 3 were read now" in proxy.log
     wait_index(proxy)
     assert index_of(proxy).stat().st_mode & 0o777 == 0o600
@@ -248,6 +250,8 @@ def test_second_start_reads_no_files(cold, authority, folder):
     assert "the index had 3 of them, 0 were read now" in proxy.log
     for name, certificate in zip(("a.test", "b.test", "c.test"), issued):
         assert shown(proxy, name) == digest(certificate)
+    scraped = proxy.get("/metrics", "127.0.0.1", "traefik").body.decode()
+    assert all(f'traefik_tls_certs_not_after{{cn="{name}",sans="{name}",' in scraped for name in ("a.test", "b.test", "c.test"))
     newer = authority.issue("b.test")
     proxy.stop()
     pairs[1].write(newer)

@@ -132,9 +132,13 @@ static void says_what_reading_says(void **state)
     assert_int_equal(found.leaf.name_count, 3);
     for (uint32_t i = 0; i < 3; i++)
         assert_string_equal(found.leaf.names[i], facts.leaf.names[i]);
+    assert_memory_equal(found.leaf.sha256, facts.leaf.sha256, sizeof facts.leaf.sha256);
     assert_string_equal(found.leaf.serial, facts.leaf.serial);
     assert_string_equal(found.leaf.subject, facts.leaf.subject);
     assert_string_equal(found.leaf.issuer, facts.leaf.issuer);
+    assert_string_equal(found.leaf.issuer_cn, facts.leaf.issuer_cn);
+    assert_int_equal(found.leaf.is_ca, facts.leaf.is_ca);
+    assert_int_equal(found.leaf.has_issuer_url, facts.leaf.has_issuer_url);
     assert_int_equal(found.leaf.not_before_s, facts.leaf.not_before_s);
     assert_int_equal(found.leaf.not_after_s, facts.leaf.not_after_s);
     assert_int_equal(found.leaf.key_bits, 256);
