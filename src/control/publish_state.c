@@ -676,25 +676,24 @@ void publish_state_sync(struct publish_state *ps, int64_t now_s, struct buf *out
 
 /* What the workers are told is not what emit() would say when a better one cannot be read: the next
  * walk makes the name cold again. */
-static void tell_read(struct publish_state *ps, struct table_entry *e,
+static void tell_read(struct walk *w, struct table_entry *e,
                       struct publish_candidate *const chosen[2], const struct read_pair read[2],
-                      int64_t now_s, struct buf *out)
+                      struct buf *out)
 {
-    struct walk w = walk_begin(ps, now_s);
-    w.read = read;
+    w->read = read;
     e->ecdsa = chosen[0] ? chosen[0]->id : 0;
     e->rsa = chosen[1] ? chosen[1]->id : 0;
     e->is_cold = is_one_cold(chosen[0], chosen[1]);
-    send_cert(&w, chosen[0]);
-    send_cert(&w, chosen[1]);
+    send_cert(w, chosen[0]);
+    send_cert(w, chosen[1]);
     if (e->is_cold)
-        publish_warm_name(&w.names, span_str(e->name), e->ecdsa, e->rsa,
+        publish_warm_name(&w->names, span_str(e->name), e->ecdsa, e->rsa,
                           cold_tag(e->ecdsa, e->rsa));
     else if (e->ecdsa || e->rsa)
-        publish_name(&w.names, span_str(e->name), e->ecdsa, e->rsa, 0);
+        publish_name(&w->names, span_str(e->name), e->ecdsa, e->rsa, 0);
     else
-        publish_name_remove(&w.names, span_str(e->name));
-    finish(&w, out);
+        publish_name_remove(&w->names, span_str(e->name));
+    finish(w, out);
 }
 
 enum publish_read publish_state_read(struct publish_state *ps, const struct publish_candidate *c,
@@ -712,6 +711,7 @@ void publish_state_answer(struct publish_state *ps, const char *name, int64_t no
 {
     enum publish_read got = PUBLISH_READ_CHANGED;
     for (int tries = 0; tries < ANSWER_TRIES && got == PUBLISH_READ_CHANGED; tries++) {
+        struct walk w = walk_begin(ps, now_s); /* what joins may replace others: not later */
         struct table_entry *e = find_entry(ps, name);
         struct publish_candidate *chosen[2];
         struct read_pair read[2] = {0};
@@ -723,7 +723,7 @@ void publish_state_answer(struct publish_state *ps, const char *name, int64_t no
             if (chosen[i] && chosen[i]->is_cold)
                 got = ps->reader.read(ps->reader.arg, chosen[i], &read[i].chain, &read[i].key);
         if (got == PUBLISH_READ_DONE)
-            tell_read(ps, e, chosen, read, now_s, out);
+            tell_read(&w, e, chosen, read, out);
         for (int i = 0; i < 2; i++) {
             buf_free(&read[i].chain);
             buf_wipe_free(&read[i].key);

@@ -605,6 +605,27 @@ static void test_files_change_before_they_are_read(void **state)
     assert_int_equal(disk.reads, ANSWER_TRIES);
 }
 
+static void join_in_place_of_f(void *arg, const char *name)
+{
+    if (!strcmp(name, "other.test"))
+        put_cold("f", 7, rsa, 10, "a.test", NULL);
+}
+
+/* What joins another name takes the place of what would have been chosen. */
+static void test_joining_comes_before_choosing(void **state)
+{
+    struct publish_cold cold = {tag_elsewhere, join_in_place_of_f, (void *)""};
+    publish_state_use_cold(ps, &cold);
+    disk.says = PUBLISH_READ_DONE;
+    put_cold("f", 5, ec, 10, "a.test", NULL);
+    update();
+    put_cold("g", 6, ec, 10, "other.test", NULL);
+    ask("a.test");
+    assert_string_equal(told, "cert 1\nwarm a.test 01\n");
+    update();
+    assert_string_equal(told, "cold other.test\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -627,6 +648,7 @@ int main(void)
         TEST(test_kept_one_becomes_cold),
         TEST(test_cold_one_that_cannot_be_read),
         TEST(test_files_change_before_they_are_read),
+        TEST(test_joining_comes_before_choosing),
         cmocka_unit_test_setup_teardown(test_sources_take_turns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_put_again_stays, set_up, tear_down),
     };
