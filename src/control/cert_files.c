@@ -4,12 +4,17 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/siphash.h"
 #include "config/pair_index.h"
 #include "control/watch.h"
 
 #include <stdlib.h>
 
 #define SLOT_PREFIX "file:"
+/* So many are tried again in one turn, and after a pause the next. */
+#define RETRY_AT_ONCE  16
+#define RETRY_PAUSE_MS 100
+#define RETRY_SLOWEST  16 /* times the first wait */
 
 /* A certificate of the configuration. */
 struct item {
@@ -23,6 +28,7 @@ struct item {
     bool doubtful;             /* could not be used, but may be half written */
     bool asked;                /* a client waited for it while it was */
     bool given_up;             /* cold, and cannot be used */
+    uint64_t told;             /* a hash of what the log says of that; 0 = nothing yet */
 };
 
 struct path_ref {
@@ -34,6 +40,9 @@ struct cert_files {
     struct cert_files_options options;
     struct watch *watch; /* NULL: the kernel refused */
     struct loop_timer patience;
+    struct loop_timer retry;
+    uint32_t retry_at;    /* the next item */
+    uint32_t retry_times; /* retry_ms that is waited */
     struct item *items;
     uint32_t count;
     struct path_ref *refs; /* sorted by path */
@@ -53,6 +62,7 @@ static bool put(struct cert_files *f, struct item *it, struct span chain, struct
     }
     it->id = added->id;
     it->is_cold = it->given_up = false;
+    it->told = 0;
     return true;
 }
 
@@ -66,6 +76,7 @@ static void put_cold(struct cert_files *f, struct item *it, struct pair_facts *f
     facts->record = (struct pair_record){.findings = NULL};
     it->is_cold = true;
     it->given_up = false;
+    it->told = 0;
 }
 
 /* Both are files, whose changes are noticed. */
@@ -164,14 +175,34 @@ static bool use_read(struct cert_files *f, struct item *it, struct findings *fou
     return is_new;
 }
 
+static void wait_to_retry(struct cert_files *f, uint64_t wait_ms)
+{
+    loop_timer_set(f->options.loop, &f->retry, clock_now_ns() + wait_ms * NS_PER_MS);
+}
+
+static uint64_t hash_of(const struct findings *found)
+{
+    static const struct siphash_key key = {{0x77686174206c6f67ull, 0x7320686176652074ull}};
+    return siphash(&key, buf_span(&found->lines), SPAN_LITERAL("")) | 1;
+}
+
 static void give_up(struct cert_files *f, struct item *it, struct findings *found)
 {
-    tell(found);
-    log_error("%s and %s cannot be used: %s", it->paths[PAIR_CERT], it->paths[PAIR_KEY],
-              it->is_cold ? "the certificate from before is served while it is in memory"
-                          : "the certificate from before goes on being served");
+    uint64_t hash = hash_of(found);
+    if (hash != it->told) {
+        tell(found);
+        log_error("%s and %s cannot be used: %s", it->paths[PAIR_CERT], it->paths[PAIR_KEY],
+                  it->is_cold ? "the certificate from before is served while it is in memory"
+                              : "the certificate from before goes on being served");
+    }
     if (!it->is_cold)
         return;
+    it->told = hash;
+    if (!it->given_up) {
+        f->retry_at = 0;
+        f->retry_times = 1;
+        wait_to_retry(f, f->options.retry_ms);
+    }
     it->given_up = true;
     publish_state_unreadable(f->options.certificates, it->slot);
 }
@@ -242,6 +273,33 @@ static void out_of_patience(struct loop_timer *t)
     for (uint32_t i = 0; i < f->count; i++)
         if (f->items[i].doubtful)
             any = read_again(f, &f->items[i], true) || any;
+    settle(f, any);
+}
+
+/* Those that are given up, some at a time. */
+static void try_again(struct loop_timer *t)
+{
+    struct cert_files *f = LIST_ENTRY(t, struct cert_files, retry);
+    uint32_t tried = 0;
+    bool any = false;
+    for (; f->retry_at < f->count && tried < RETRY_AT_ONCE; f->retry_at++) {
+        struct item *it = &f->items[f->retry_at];
+        if (!it->given_up || it->doubtful)
+            continue;
+        tried++;
+        any = read_again(f, it, true) || any;
+    }
+    if (f->retry_at < f->count) {
+        wait_to_retry(f, RETRY_PAUSE_MS);
+    } else {
+        bool left = false;
+        for (uint32_t i = 0; i < f->count; i++)
+            left = left || f->items[i].given_up;
+        f->retry_at = 0;
+        f->retry_times = f->retry_times < RETRY_SLOWEST ? 2 * f->retry_times : RETRY_SLOWEST;
+        if (left)
+            wait_to_retry(f, (uint64_t)f->retry_times * f->options.retry_ms);
+    }
     settle(f, any);
 }
 
@@ -325,8 +383,11 @@ static void mark(struct cert_files *f, const char *path)
         else
             high = mid;
     }
-    for (; low < f->ref_count && strcmp(f->refs[low].path, path) == 0; low++)
-        f->items[f->refs[low].item].dirty = true;
+    for (; low < f->ref_count && strcmp(f->refs[low].path, path) == 0; low++) {
+        struct item *it = &f->items[f->refs[low].item];
+        it->dirty = true;
+        it->told = 0; /* who has tried to mend it wants to hear */
+    }
 }
 
 static void hear_change(void *arg, const char *const *paths, uint32_t count)
@@ -354,6 +415,7 @@ struct cert_files *cert_files_create(const struct cert_files_options *options)
     struct why why;
     f->options = *options;
     loop_timer_init(&f->patience, out_of_patience);
+    loop_timer_init(&f->retry, try_again);
     publish_state_use_reader(options->certificates,
                              &(struct publish_reader){.read = read_cold, .arg = f});
     if (!result_is_ok(watch_create(&watch, &f->watch, &why)))
@@ -382,6 +444,7 @@ void cert_files_destroy(struct cert_files *f)
         return;
     watch_destroy(f->watch);
     loop_timer_cancel(f->options.loop, &f->patience);
+    loop_timer_cancel(f->options.loop, &f->retry);
     free_items(f);
     free(f);
 }
@@ -404,6 +467,7 @@ void cert_files_set(struct cert_files *f, struct config *config, int64_t read_ns
     uint32_t before = f->count;
     free_items(f);
     loop_timer_cancel(f->options.loop, &f->patience);
+    loop_timer_cancel(f->options.loop, &f->retry);
     f->cold = config->certificate_count > config->files_keep;
     f->ocsp = config->ocsp.on;
     f->items = mem_zalloc((config->certificate_count + 1) * sizeof *f->items);

@@ -13,6 +13,9 @@
 
 /* A pair is written in two steps: what does not fit together gets so much time. */
 #define CERT_FILES_PATIENCE_MS 3000
+/* Those that could not be read are tried again after this time, then after twice as long, and so
+ * on: what was wrong may leave no trace in the files. */
+#define CERT_FILES_RETRY_MS 30000
 
 struct cert_files;
 
@@ -20,6 +23,7 @@ struct cert_files_options {
     struct loop *loop;
     struct publish_state *certificates;
     uint32_t patience_ms;       /* CERT_FILES_PATIENCE_MS, but in tests */
+    uint32_t retry_ms;          /* CERT_FILES_RETRY_MS, the same */
     void (*changed)(void *arg); /* some were put into `certificates`: publish them */
     /* Clients have waited for this name: publish_state_answer(). */
     void (*answer)(void *arg, const char *name);

@@ -494,6 +494,7 @@ static struct result open_all(struct control *c, struct config *config, struct w
     struct cert_files_options files = {.loop = c->loop,
                                        .certificates = c->certificates,
                                        .patience_ms = CERT_FILES_PATIENCE_MS,
+                                       .retry_ms = CERT_FILES_RETRY_MS,
                                        .changed = publish_changes,
                                        .answer = answer_name,
                                        .known_changed = known_changed,

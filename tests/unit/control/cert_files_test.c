@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define ROUND_S     20
 #define PATIENCE_MS 50
+#define RETRY_MS    50
 
 static char folder[64];
 static struct loop *loop;
@@ -83,6 +85,7 @@ static int set_up(void **state)
     files = cert_files_create(&(struct cert_files_options){.loop = loop,
                                                            .certificates = ps,
                                                            .patience_ms = PATIENCE_MS,
+                                                           .retry_ms = RETRY_MS,
                                                            .changed = note_told,
                                                            .answer = note_answer});
     for (int i = 0; i < 2; i++) {
@@ -330,6 +333,34 @@ static void bad_cold_pair_is_given_up(void **state)
     assert_true(is_answered("a.test", &given[0]));
 }
 
+/* What was wrong leaves no trace in the files, as when the kernel had no more descriptors. */
+static void given_up_ones_are_tried_again(void **state)
+{
+    struct rlimit was, none;
+    set_cold();
+    watch_destroy(files->watch); /* nothing is heard of the files */
+    files->watch = NULL;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = was.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_false(is_answered("a.test", &given[0]));
+    while (!answered[0])
+        run_for(ROUND_S * NS_PER_S);
+    assert_true(files->items[0].given_up);
+    uint64_t said = files->items[0].told;
+    while (files->retry_times == 1)
+        run_for(RETRY_MS * NS_PER_MS);
+    assert_true(files->items[0].given_up);
+    assert_int_equal(files->items[0].told, said); /* once is enough */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    expect_change();
+    assert_false(files->items[0].given_up);
+    struct buf out = {0};
+    publish_state_update(ps, clock_wall_s(), &out);
+    buf_free(&out);
+    assert_true(is_answered("a.test", &given[0]));
+}
+
 /* What cannot be cold is not, whatever its number. */
 static void few_again(void **state)
 {
@@ -348,4 +379,5 @@ UNIT_TESTS(TEST(changed_files_are_put), TEST(what_says_the_same_is_not_told),
            TEST(half_a_pair_is_waited_for), TEST(changes_while_the_configuration_was_read_are_seen),
            TEST(another_configuration_takes_their_place), TEST(cold_ones_are_read_when_asked_for),
            TEST(changed_cold_ones_are_put), TEST(cold_one_changes_unheard),
-           TEST(half_a_cold_pair_is_waited_for), TEST(bad_cold_pair_is_given_up), TEST(few_again))
+           TEST(half_a_cold_pair_is_waited_for), TEST(bad_cold_pair_is_given_up),
+           TEST(given_up_ones_are_tried_again), TEST(few_again))
