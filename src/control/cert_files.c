@@ -24,11 +24,12 @@ struct item {
     struct pair_record record; /* of cold ones */
     uint64_t id;               /* of the chain that was put last; 0 = none */
     bool is_cold;              /* neither chain nor key is kept here */
-    bool dirty;                /* a file has changed */
-    bool doubtful;             /* could not be used, but may be half written */
-    bool asked;                /* a client waited for it while it was */
-    bool given_up;             /* cold, and cannot be used */
-    uint64_t told;             /* a hash of what the log says of that; 0 = nothing yet */
+    uint64_t doubtful_until_ns;
+    bool dirty;    /* a file has changed */
+    bool doubtful; /* could not be used, but may be half written: for so long */
+    bool asked;    /* a client waited for it while it was */
+    bool given_up; /* cold, and cannot be used */
+    uint64_t told; /* a hash of what the log says of that; 0 = nothing yet */
 };
 
 struct path_ref {
@@ -207,6 +208,13 @@ static void give_up(struct cert_files *f, struct item *it, struct findings *foun
     publish_state_unreadable(f->options.certificates, it->slot);
 }
 
+static void doubt(const struct cert_files *f, struct item *it)
+{
+    if (!it->doubtful)
+        it->doubtful_until_ns = clock_now_ns() + f->options.patience_ms * NS_PER_MS;
+    it->doubtful = true;
+}
+
 /* True when something new was put. `last`: what does not fit now will not be waited for. */
 static bool read_again(struct cert_files *f, struct item *it, bool last)
 {
@@ -218,9 +226,12 @@ static bool read_again(struct cert_files *f, struct item *it, bool last)
         is_new = use_read(f, it, &found, &pair);
         pair_free(&pair);
     } else {
-        it->doubtful = !last;
-        if (last)
+        if (last) {
+            it->doubtful = false;
             give_up(f, it, &found);
+        } else {
+            doubt(f, it);
+        }
     }
     buf_free(&found.lines);
     return is_new;
@@ -229,12 +240,17 @@ static bool read_again(struct cert_files *f, struct item *it, bool last)
 /* ---- waiting ----------------------------------------------------------------------------------
  */
 
-static bool is_doubtful(const struct cert_files *f)
+/* Until the first of the doubtful ones is due. */
+static void be_patient(struct cert_files *f)
 {
+    uint64_t at_ns = UINT64_MAX;
     for (uint32_t i = 0; i < f->count; i++)
-        if (f->items[i].doubtful)
-            return true;
-    return false;
+        if (f->items[i].doubtful && f->items[i].doubtful_until_ns < at_ns)
+            at_ns = f->items[i].doubtful_until_ns;
+    if (at_ns == UINT64_MAX)
+        loop_timer_cancel(f->options.loop, &f->patience);
+    else
+        loop_timer_set(f->options.loop, &f->patience, at_ns);
 }
 
 /* Clients that wait have the one or the other now. */
@@ -269,10 +285,12 @@ static void settle(struct cert_files *f, bool any)
 static void out_of_patience(struct loop_timer *t)
 {
     struct cert_files *f = LIST_ENTRY(t, struct cert_files, patience);
+    uint64_t now_ns = clock_now_ns();
     bool any = false;
     for (uint32_t i = 0; i < f->count; i++)
-        if (f->items[i].doubtful)
+        if (f->items[i].doubtful && f->items[i].doubtful_until_ns <= now_ns)
             any = read_again(f, &f->items[i], true) || any;
+    be_patient(f);
     settle(f, any);
 }
 
@@ -303,12 +321,6 @@ static void try_again(struct loop_timer *t)
     settle(f, any);
 }
 
-static void be_patient(struct cert_files *f)
-{
-    loop_timer_set(f->options.loop, &f->patience,
-                   clock_now_ns() + f->options.patience_ms * NS_PER_MS);
-}
-
 static bool has_names(const struct publish_candidate *candidate, const struct x509 *leaf)
 {
     bool same = candidate->leaf.name_count == leaf->name_count;
@@ -335,15 +347,14 @@ static enum publish_read read_cold(void *arg, const struct publish_candidate *ca
     enum publish_read ret = PUBLISH_READ_LATER;
     uint32_t index = (uint32_t)strtoul(candidate->slot + strlen(SLOT_PREFIX), NULL, 10);
     struct item *it = index < f->count ? &f->items[index] : NULL;
-    bool waits = is_doubtful(f);
     if (!it || !it->is_cold || it->given_up)
         return PUBLISH_READ_LATER;
     if (it->doubtful) {
         it->asked = true;
     } else if (!read_item(it, &found, &pair)) {
-        it->doubtful = it->asked = true;
-        if (!waits)
-            be_patient(f);
+        it->asked = true;
+        doubt(f, it);
+        be_patient(f);
     } else if (x509_chain_id(buf_span(&pair.chain)) == candidate->id &&
                has_names(candidate, &pair.leaf)) {
         note_look(f, it, &pair);
@@ -399,8 +410,7 @@ static void hear_change(void *arg, const char *const *paths, uint32_t count)
     for (uint32_t i = 0; i < f->count; i++)
         if (f->items[i].dirty)
             any = read_again(f, &f->items[i], false) || any;
-    if (is_doubtful(f))
-        be_patient(f);
+    be_patient(f);
     settle(f, any);
 }
 

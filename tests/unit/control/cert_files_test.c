@@ -333,6 +333,31 @@ static void bad_cold_pair_is_given_up(void **state)
     assert_true(is_answered("a.test", &given[0]));
 }
 
+/* Each pair has its own time: it is not cut short by another one, nor made longer by what is heard
+ * of others. */
+static void each_has_its_own_patience(void **state)
+{
+    set_cold();
+    files->options.patience_ms = 60000;
+    assert_int_equal(unlink(given[0].key_file), 0);
+    assert_int_equal(unlink(given[1].key_file), 0);
+    assert_false(is_answered("a.test", &given[0]));
+    uint64_t until_ns = files->items[0].doubtful_until_ns;
+    while (clock_now_ns() == until_ns - 60 * NS_PER_S)
+        ;
+    assert_false(is_answered("b.test", &given[1]));
+    assert_true(files->items[1].doubtful_until_ns > until_ns);
+    assert_int_equal(files->patience.timer.at_ns, until_ns);
+    hear_change(files, (const char *const[]){given[0].cert_file, given[1].cert_file}, 2);
+    assert_int_equal(files->items[0].doubtful_until_ns, until_ns);
+    assert_int_equal(files->patience.timer.at_ns, until_ns);
+    files->items[0].doubtful_until_ns = 0; /* its time has come */
+    out_of_patience(&files->patience);
+    assert_true(files->items[0].given_up && !files->items[0].doubtful);
+    assert_true(files->items[1].doubtful && !files->items[1].given_up);
+    assert_int_equal(files->patience.timer.at_ns, files->items[1].doubtful_until_ns);
+}
+
 /* What was wrong leaves no trace in the files, as when the kernel had no more descriptors. */
 static void given_up_ones_are_tried_again(void **state)
 {
@@ -380,4 +405,4 @@ UNIT_TESTS(TEST(changed_files_are_put), TEST(what_says_the_same_is_not_told),
            TEST(another_configuration_takes_their_place), TEST(cold_ones_are_read_when_asked_for),
            TEST(changed_cold_ones_are_put), TEST(cold_one_changes_unheard),
            TEST(half_a_cold_pair_is_waited_for), TEST(bad_cold_pair_is_given_up),
-           TEST(given_up_ones_are_tried_again), TEST(few_again))
+           TEST(each_has_its_own_patience), TEST(given_up_ones_are_tried_again), TEST(few_again))
