@@ -5,6 +5,7 @@
 #include "base/list.h"
 #include "base/must.h"
 #include "base/siphash.h"
+#include "control/publish_choice.h"
 
 #include <search.h>
 #include <stdlib.h>
@@ -81,47 +82,6 @@ static void entry_free(void *p)
 /* ---- preference -------------------------------------------------------------------------------
  */
 
-static bool is_valid(const struct publish_candidate *c, int64_t now_s)
-{
-    return c->leaf.not_before_s <= now_s && now_s <= c->leaf.not_after_s;
-}
-
-static bool is_preferred(const struct publish_state *ps, const struct publish_candidate *c)
-{
-    return (c->source == PUBLISH_SOURCE_ACME) == ps->prefer_acme;
-}
-
-/* > 0 when a is better than b. *ret_why says by what. */
-static int compare(const struct publish_state *ps, const struct publish_candidate *a,
-                   const struct publish_candidate *b, int64_t now_s, const char **ret_why)
-{
-    int by = is_valid(a, now_s) - is_valid(b, now_s);
-    *ret_why = "valid before expired";
-    if (!by) {
-        by = !a->before - !b->before;
-        *ret_why = "the other one waits for its OCSP answer (must-staple)";
-    }
-    if (!by) {
-        by = is_preferred(ps, a) - is_preferred(ps, b);
-        *ret_why = ps->prefer_acme ? "ACME before provided (tls.prefer)"
-                                   : "provided before ACME (tls.prefer)";
-    }
-    if (!by) {
-        by = (a->leaf.not_after_s > b->leaf.not_after_s) -
-             (a->leaf.not_after_s < b->leaf.not_after_s);
-        *ret_why = "expires later";
-    }
-    if (!by) {
-        by = strcmp(a->identifier, b->identifier);
-        *ret_why = "last in alphabetical order";
-    }
-    if (!by) {
-        by = (a->id > b->id) - (a->id < b->id);
-        *ret_why = "equal: by fingerprint";
-    }
-    return by;
-}
-
 /* readable: none but those that can be used. */
 static struct publish_candidate *best(const struct publish_state *ps, const struct table_entry *e,
                                       bool rsa, int64_t now_s, bool readable)
@@ -130,7 +90,7 @@ static struct publish_candidate *best(const struct publish_state *ps, const stru
     const char *why;
     for (uint32_t i = 0; i < e->count; i++)
         if (e->list[i]->leaf.is_rsa == rsa && !(readable && e->list[i]->is_unreadable) &&
-            (!found || compare(ps, e->list[i], found, now_s, &why) > 0))
+            (!found || publish_choice_compare(ps->prefer_acme, e->list[i], found, now_s, &why) > 0))
             found = e->list[i];
     return found;
 }
@@ -145,9 +105,10 @@ static void choose(const struct publish_state *ps, const struct table_entry *e, 
     struct publish_candidate *b = best(ps, e, true, now_s, readable);
     const char *why;
     if (a && b &&
-        (is_valid(a, now_s) != is_valid(b, now_s) || !a->before != !b->before ||
-         is_preferred(ps, a) != is_preferred(ps, b))) {
-        if (compare(ps, a, b, now_s, &why) > 0)
+        (publish_choice_is_valid(a, now_s) != publish_choice_is_valid(b, now_s) ||
+         !a->before != !b->before ||
+         (a->source == PUBLISH_SOURCE_ACME) != (b->source == PUBLISH_SOURCE_ACME))) {
+        if (publish_choice_compare(ps->prefer_acme, a, b, now_s, &why) > 0)
             b = NULL;
         else
             a = NULL;
@@ -281,8 +242,9 @@ static bool has_to_wait(const struct publish_state *ps, const struct publish_can
                         const struct publish_candidate *c)
 {
     return ps->watch.added && !served->is_cold && c->source != PUBLISH_SOURCE_DEFAULT &&
-           c->leaf.must_staple && c->leaf.ocsp_url && is_valid(served, clock_wall_s()) &&
-           !served->revoked && (!served->leaf.must_staple || served->staple.len);
+           c->leaf.must_staple && c->leaf.ocsp_url &&
+           publish_choice_is_valid(served, clock_wall_s()) && !served->revoked &&
+           (!served->leaf.must_staple || served->staple.len);
 }
 
 /* Empties the slot for c. */
@@ -675,15 +637,15 @@ void publish_state_sync(struct publish_state *ps, int64_t now_s, struct buf *out
  */
 
 /* What the workers are told is not what emit() would say when a better one cannot be read: the next
- * walk makes the name cold again. */
+ * walk makes the name cold again. in_part: the same, and they ask again as of a cold one. */
 static void tell_read(struct walk *w, struct table_entry *e,
-                      struct publish_candidate *const chosen[2], const struct read_pair read[2],
-                      struct buf *out)
+                      struct publish_candidate *const chosen[2], bool in_part,
+                      const struct read_pair read[2], struct buf *out)
 {
     w->read = read;
     e->ecdsa = chosen[0] ? chosen[0]->id : 0;
     e->rsa = chosen[1] ? chosen[1]->id : 0;
-    e->is_cold = is_one_cold(chosen[0], chosen[1]);
+    e->is_cold = in_part || is_one_cold(chosen[0], chosen[1]);
     send_cert(w, chosen[0]);
     send_cert(w, chosen[1]);
     if (e->is_cold)
@@ -706,6 +668,23 @@ enum publish_read publish_state_read(struct publish_state *ps, const struct publ
     return PUBLISH_READ_DONE;
 }
 
+/* Reads those of the two that are cold. What cannot be read now is chosen no more. */
+static enum publish_read read_chosen(struct publish_state *ps, struct publish_candidate *chosen[2],
+                                     struct read_pair read[2])
+{
+    enum publish_read got = PUBLISH_READ_DONE;
+    for (int i = 0; i < 2 && got != PUBLISH_READ_CHANGED; i++) {
+        enum publish_read one = PUBLISH_READ_DONE;
+        if (chosen[i] && chosen[i]->is_cold)
+            one = ps->reader.read(ps->reader.arg, chosen[i], &read[i].chain, &read[i].key);
+        if (one == PUBLISH_READ_LATER)
+            chosen[i] = NULL;
+        if (one != PUBLISH_READ_DONE)
+            got = one;
+    }
+    return got;
+}
+
 void publish_state_answer(struct publish_state *ps, const char *name, int64_t now_s,
                           struct buf *out)
 {
@@ -718,12 +697,9 @@ void publish_state_answer(struct publish_state *ps, const char *name, int64_t no
         if (!e || !e->is_cold) /* the workers were told of others, or are */
             return;
         choose(ps, e, now_s, true, &chosen[0], &chosen[1]);
-        got = PUBLISH_READ_DONE;
-        for (int i = 0; i < 2 && got == PUBLISH_READ_DONE; i++)
-            if (chosen[i] && chosen[i]->is_cold)
-                got = ps->reader.read(ps->reader.arg, chosen[i], &read[i].chain, &read[i].key);
-        if (got == PUBLISH_READ_DONE)
-            tell_read(&w, e, chosen, read, out);
+        got = read_chosen(ps, chosen, read);
+        if (got == PUBLISH_READ_DONE || (got == PUBLISH_READ_LATER && (chosen[0] || chosen[1])))
+            tell_read(&w, e, chosen, got == PUBLISH_READ_LATER, read, out);
         for (int i = 0; i < 2; i++) {
             buf_free(&read[i].chain);
             buf_wipe_free(&read[i].key);
@@ -760,7 +736,8 @@ static uint32_t rank(struct publish_state *ps, const struct table_entry *e, int6
         struct publish_rank r = {e->list[i], e->list[i] == ecdsa || e->list[i] == rsa, e->name, ""};
         const char *why;
         uint32_t at = count < max ? count++ : max;
-        while (at > 0 && compare(ps, r.candidate, ranks[at - 1].candidate, now_s, &why) > 0) {
+        while (at > 0 && publish_choice_compare(ps->prefer_acme, r.candidate,
+                                                ranks[at - 1].candidate, now_s, &why) > 0) {
             if (at < max)
                 ranks[at] = ranks[at - 1];
             at--;
@@ -771,10 +748,12 @@ static uint32_t rank(struct publish_state *ps, const struct table_entry *e, int6
     for (uint32_t i = 0; i < count; i++) {
         ranks[i].why = "the only one";
         if (i + 1 < count)
-            compare(ps, ranks[i].candidate, ranks[i + 1].candidate, now_s, &ranks[i].why);
+            publish_choice_compare(ps->prefer_acme, ranks[i].candidate, ranks[i + 1].candidate,
+                                   now_s, &ranks[i].why);
         else if (i > 0)
-            ranks[i].why = is_valid(ranks[i].candidate, now_s) ? "the others are better"
-                                                               : "expired or not valid yet";
+            ranks[i].why = publish_choice_is_valid(ranks[i].candidate, now_s)
+                               ? "the others are better"
+                               : "expired or not valid yet";
     }
     return count;
 }

@@ -74,8 +74,9 @@ void publish_state_use_reader(struct publish_state *ps, const struct publish_rea
 enum publish_read publish_state_read(struct publish_state *ps,
                                      const struct publish_candidate *candidate,
                                      struct buf *ret_chain, struct buf *ret_key);
-/* A worker asks for a name: appends its certificates when one of them is cold. Nothing: there is no
- * answer yet. The caller wipes `out`. */
+/* A worker asks for a name: appends its certificates when one of them is cold; when that of one
+ * kind of key cannot be read now, that of the other kind alone. Nothing: there is no answer yet.
+ * The caller wipes `out`. */
 void publish_state_answer(struct publish_state *ps, const char *name, int64_t now_s,
                           struct buf *out);
 /* Serves a certificate instead of the one before it, whatever is known of it. */

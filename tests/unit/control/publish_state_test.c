@@ -428,6 +428,7 @@ static struct {
     enum publish_read says;
     uint32_t reads;
     void (*meanwhile)(void);
+    const char *later; /* not this one */
 } disk;
 
 static enum publish_read read_disk(void *arg, const struct publish_candidate *candidate,
@@ -435,6 +436,8 @@ static enum publish_read read_disk(void *arg, const struct publish_candidate *ca
 {
     enum publish_read says = disk.says;
     disk.reads++;
+    if (disk.later && !strcmp(candidate->slot, disk.later))
+        return PUBLISH_READ_LATER;
     if (says == PUBLISH_READ_DONE) {
         buf_put_str(ret_chain, candidate->slot);
         buf_put_str(ret_key, candidate->slot);
@@ -626,6 +629,37 @@ static void test_joining_comes_before_choosing(void **state)
     assert_string_equal(told, "cold other.test\n");
 }
 
+/* The certificate of one kind of key is no reason to withhold that of the other. */
+static void test_one_kind_that_cannot_be_read(void **state)
+{
+    struct buf out = {0};
+    disk.says = PUBLISH_READ_DONE;
+    put_cold("e", 5, ec, 10, "a.test", NULL);
+    put_cold("r", 6, rsa, 10, "a.test", NULL);
+    update();
+    for (int i = 0; i < 2; i++) {
+        disk.later = i ? "e" : "r";
+        ask("a.test");
+        assert_string_equal(told, i ? "cert 1\nwarm a.test 01\n" : "cert 0\nwarm a.test 10\n");
+        told[0] = 0;
+        publish_state_reorder(ps, now, &out);
+        assert_string_equal(told, "cold a.test\n");
+    }
+    ask("a.test");
+    disk.later = NULL;
+    ask("a.test"); /* who waited is told of both */
+    assert_string_equal(told, "cert 0\ncert 1\nwarm a.test 11\n");
+    put(PUBLISH_SOURCE_PROVIDED, "e", ec, 10, "a.test", NULL); /* kept */
+    update();
+    disk.later = "r";
+    ask("a.test");
+    assert_string_equal(told, "cert 0\nwarm a.test 10\n");
+    disk.later = NULL;
+    ask("a.test");
+    assert_string_equal(told, "cert 0\ncert 1\nwarm a.test 11\n");
+    buf_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -649,6 +683,7 @@ int main(void)
         TEST(test_cold_one_that_cannot_be_read),
         TEST(test_files_change_before_they_are_read),
         TEST(test_joining_comes_before_choosing),
+        TEST(test_one_kind_that_cannot_be_read),
         cmocka_unit_test_setup_teardown(test_sources_take_turns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_put_again_stays, set_up, tear_down),
     };
