@@ -27,7 +27,8 @@ struct item {
     uint64_t doubtful_until_ns;
     bool dirty;    /* a file has changed */
     bool doubtful; /* could not be used, but may be half written: for so long */
-    bool asked;    /* a client waited for it while it was */
+    char **asked;  /* names that clients waited for while it was; NULL = none */
+    uint32_t asked_count;
     bool given_up; /* cold, and cannot be used */
     uint64_t told; /* a hash of what the log says of that; 0 = nothing yet */
 };
@@ -253,20 +254,26 @@ static void be_patient(struct cert_files *f)
         loop_timer_set(f->options.loop, &f->patience, at_ns);
 }
 
+static void note_asked(struct item *it, const char *name)
+{
+    if (!name)
+        return;
+    for (uint32_t i = 0; i < it->asked_count; i++)
+        if (!strcmp(it->asked[i], name))
+            return;
+    it->asked = mem_grow(it->asked, (it->asked_count + 1) * sizeof *it->asked);
+    it->asked[it->asked_count++] = mem_strdup(name);
+}
+
 /* Clients that wait have the one or the other now. */
 static void answer(struct cert_files *f, struct item *it)
 {
-    const struct publish_candidate *c = publish_state_find(f->options.certificates, it->slot);
-    char **names = NULL;
-    uint32_t count = 0;
-    if (!it->asked || it->doubtful)
+    char **names = it->asked; /* some may be asked for again at once */
+    uint32_t count = it->asked_count;
+    if (it->doubtful)
         return;
-    it->asked = false;
-    if (c) { /* which an answer may replace */
-        names = mem_alloc((c->leaf.name_count + 1) * sizeof *names);
-        for (; count < c->leaf.name_count; count++)
-            names[count] = mem_strdup(c->leaf.names[count]);
-    }
+    it->asked = NULL;
+    it->asked_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         f->options.answer(f->options.arg, names[i]);
         free(names[i]);
@@ -339,7 +346,7 @@ static void disown(struct cert_files *f, struct item *it)
 
 /* A client waits. */
 static enum publish_read read_cold(void *arg, const struct publish_candidate *candidate,
-                                   struct buf *ret_chain, struct buf *ret_key)
+                                   const char *name, struct buf *ret_chain, struct buf *ret_key)
 {
     struct cert_files *f = arg;
     struct findings found = {0};
@@ -350,9 +357,9 @@ static enum publish_read read_cold(void *arg, const struct publish_candidate *ca
     if (!it || !it->is_cold || it->given_up)
         return PUBLISH_READ_LATER;
     if (it->doubtful) {
-        it->asked = true;
+        note_asked(it, name);
     } else if (!read_item(it, &found, &pair)) {
-        it->asked = true;
+        note_asked(it, name);
         doubt(f, it);
         be_patient(f);
     } else if (x509_chain_id(buf_span(&pair.chain)) == candidate->id &&
@@ -439,6 +446,9 @@ static void free_items(struct cert_files *f)
         free(f->items[i].paths[PAIR_CERT]);
         free(f->items[i].paths[PAIR_KEY]);
         free(f->items[i].slot);
+        for (uint32_t k = 0; k < f->items[i].asked_count; k++)
+            free(f->items[i].asked[k]);
+        free(f->items[i].asked);
         pair_record_free(&f->items[i].record);
     }
     free(f->items);

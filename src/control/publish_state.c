@@ -662,21 +662,21 @@ enum publish_read publish_state_read(struct publish_state *ps, const struct publ
                                      struct buf *ret_chain, struct buf *ret_key)
 {
     if (c->is_cold)
-        return ps->reader.read(ps->reader.arg, c, ret_chain, ret_key);
+        return ps->reader.read(ps->reader.arg, c, NULL, ret_chain, ret_key);
     *ret_chain = buf_copy(buf_span(&c->chain));
     *ret_key = buf_copy(buf_span(&c->key));
     return PUBLISH_READ_DONE;
 }
 
 /* Reads those of the two that are cold. What cannot be read now is chosen no more. */
-static enum publish_read read_chosen(struct publish_state *ps, struct publish_candidate *chosen[2],
-                                     struct read_pair read[2])
+static enum publish_read read_chosen(struct publish_state *ps, const char *name,
+                                     struct publish_candidate *chosen[2], struct read_pair read[2])
 {
     enum publish_read got = PUBLISH_READ_DONE;
     for (int i = 0; i < 2 && got != PUBLISH_READ_CHANGED; i++) {
         enum publish_read one = PUBLISH_READ_DONE;
         if (chosen[i] && chosen[i]->is_cold)
-            one = ps->reader.read(ps->reader.arg, chosen[i], &read[i].chain, &read[i].key);
+            one = ps->reader.read(ps->reader.arg, chosen[i], name, &read[i].chain, &read[i].key);
         if (one == PUBLISH_READ_LATER)
             chosen[i] = NULL;
         if (one != PUBLISH_READ_DONE)
@@ -697,7 +697,7 @@ void publish_state_answer(struct publish_state *ps, const char *name, int64_t no
         if (!e || !e->is_cold) /* the workers were told of others, or are */
             return;
         choose(ps, e, now_s, true, &chosen[0], &chosen[1]);
-        got = read_chosen(ps, chosen, read);
+        got = read_chosen(ps, name, chosen, read);
         if (got == PUBLISH_READ_DONE || (got == PUBLISH_READ_LATER && (chosen[0] || chosen[1])))
             tell_read(&w, e, chosen, got == PUBLISH_READ_LATER, read, out);
         for (int i = 0; i < 2; i++) {

@@ -64,8 +64,9 @@ enum publish_read {
     PUBLISH_READ_LATER,    /* the files cannot be used now */
 };
 struct publish_reader {
+    /* name: of the table, which a client waits for; NULL: none does. */
     enum publish_read (*read)(void *arg, const struct publish_candidate *candidate,
-                              struct buf *ret_chain, struct buf *ret_key);
+                              const char *name, struct buf *ret_chain, struct buf *ret_key);
     void *arg;
 };
 void publish_state_use_reader(struct publish_state *ps, const struct publish_reader *reader);

@@ -20,7 +20,7 @@ static struct publish_state *ps;
 static struct cert_files *files;
 static struct config config;
 static struct config_certificate given[2];
-static int told;
+static int told, answers;
 static char answered[64];
 static bool late;
 
@@ -33,6 +33,7 @@ static void note_told(void *arg)
 static void note_answer(void *arg, const char *name)
 {
     snprintf(answered, sizeof answered, "%s", name);
+    answers++;
     loop_stop(loop);
 }
 
@@ -51,14 +52,15 @@ static void put_file(const char *path, struct span text)
 }
 
 /* A self-signed certificate: its key and chain as the configuration has them, and as files. */
-static void issue(const char *name, struct config_certificate *c, bool write_cert, bool write_key)
+static void issue_all(const char *const *names, uint32_t count, struct config_certificate *c,
+                      bool write_cert, bool write_key)
 {
     struct key *key = NULL;
     struct buf der = {0}, pem = {0};
     struct why why;
     c->chain.len = c->key.len = 0;
     assert_true(result_is_ok(key_generate(KEY_EC256, &key, &why)));
-    assert_true(result_is_ok(x509_self_signed(key, &name, 1, 10, &der, &why)));
+    assert_true(result_is_ok(x509_self_signed(key, names, count, 10, &der, &why)));
     buf_put_be(&c->chain, der.len, 3);
     buf_put_span(&c->chain, buf_span(&der));
     assert_true(result_is_ok(key_to_der(key, &c->key)));
@@ -72,6 +74,11 @@ static void issue(const char *name, struct config_certificate *c, bool write_cer
     key_free(key);
     buf_free(&der);
     buf_wipe_free(&pem);
+}
+
+static void issue(const char *name, struct config_certificate *c, bool write_cert, bool write_key)
+{
+    issue_all(&name, 1, c, write_cert, write_key);
 }
 
 static int set_up(void **state)
@@ -94,7 +101,7 @@ static int set_up(void **state)
         issue(i ? "b.test" : "a.test", &given[i], true, true);
     }
     config = (struct config){.certificates = given, .certificate_count = 2, .files_keep = 2};
-    told = 0;
+    told = answers = 0;
     answered[0] = '\0';
     late = false;
     return 0;
@@ -333,6 +340,25 @@ static void bad_cold_pair_is_given_up(void **state)
     assert_true(is_answered("a.test", &given[0]));
 }
 
+/* The others of its names are read when somebody asks for them. */
+static void those_who_asked_are_answered(void **state)
+{
+    static const char *const names[] = {"a.test", "b.a.test", "*.a.test", "c.a.test"};
+    issue_all(names, 4, &given[0], true, true);
+    set_cold();
+    assert_int_equal(unlink(given[0].key_file), 0);
+    assert_false(is_answered("*.a.test", &given[0]));
+    assert_false(is_answered("*.a.test", &given[0]));
+    struct buf out = {0}; /* nobody waits for an export */
+    assert_int_equal(publish_state_read(ps, publish_state_at(ps, 0), &out, &out),
+                     PUBLISH_READ_LATER);
+    while (!answers)
+        run_for(ROUND_S * NS_PER_S);
+    assert_string_equal(answered, "*.a.test");
+    assert_int_equal(answers, 1);
+    assert_int_equal(files->items[0].asked_count, 0);
+}
+
 /* Each pair has its own time: it is not cut short by another one, nor made longer by what is heard
  * of others. */
 static void each_has_its_own_patience(void **state)
@@ -405,4 +431,5 @@ UNIT_TESTS(TEST(changed_files_are_put), TEST(what_says_the_same_is_not_told),
            TEST(another_configuration_takes_their_place), TEST(cold_ones_are_read_when_asked_for),
            TEST(changed_cold_ones_are_put), TEST(cold_one_changes_unheard),
            TEST(half_a_cold_pair_is_waited_for), TEST(bad_cold_pair_is_given_up),
-           TEST(each_has_its_own_patience), TEST(given_up_ones_are_tried_again), TEST(few_again))
+           TEST(those_who_asked_are_answered), TEST(each_has_its_own_patience),
+           TEST(given_up_ones_are_tried_again), TEST(few_again))

@@ -432,7 +432,7 @@ static struct {
 } disk;
 
 static enum publish_read read_disk(void *arg, const struct publish_candidate *candidate,
-                                   struct buf *ret_chain, struct buf *ret_key)
+                                   const char *name, struct buf *ret_chain, struct buf *ret_key)
 {
     enum publish_read says = disk.says;
     disk.reads++;
