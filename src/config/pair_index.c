@@ -14,6 +14,12 @@
 /* Another one whenever the bytes mean something else, or pair_read() finds other things. */
 #define FORMAT 2
 
+/* One whose texts are empty. */
+#define ENTRY_BYTES_MIN 198
+/* The years 0 and 9999, as far as certificates go (RFC 5280 section 4.1.2.5). */
+#define DATE_MIN_S (-62167219200)
+#define DATE_MAX_S 253402300799
+
 /* The texts of x509.weak_signature are constants. */
 static const char *const weak[] = {NULL, "MD5", "SHA-1"};
 #define WEAK_COUNT (sizeof weak / sizeof *weak)
@@ -165,7 +171,7 @@ static struct result open_bytes(struct pair_index *x, const char *made_by, struc
     if (in.bad || format != FORMAT || !span_eq(maker, span_str(made_by)))
         return why_fail(why, ERR_VERSION, "another version of ferrule has made it");
     x->count = reader_u32(&in);
-    if (in.bad || x->count > in.left || !enter_all(x, in))
+    if (in.bad || x->count > in.left / ENTRY_BYTES_MIN || !enter_all(x, in))
         return why_fail(why, ERR_FORMAT, "it is damaged");
     return result_ok();
 }
@@ -208,10 +214,24 @@ static char *take_text(struct reader *in)
     return mem_strndup(text.ptr, text.len);
 }
 
+static int64_t take_date(struct reader *in)
+{
+    int64_t date_s = (int64_t)reader_u64(in);
+    in->bad = in->bad || date_s < DATE_MIN_S || date_s > DATE_MAX_S;
+    return date_s;
+}
+
+static char *take_name(struct reader *in)
+{
+    struct span name = reader_bytes(in, reader_u32(in));
+    in->bad = in->bad || !name.len || name.len > X509_NAME_MAX || memchr(name.ptr, 0, name.len);
+    return mem_strndup(name.ptr, name.len);
+}
+
 static void take_leaf(struct reader *in, struct x509 *ret)
 {
-    ret->not_before_s = (int64_t)reader_u64(in);
-    ret->not_after_s = (int64_t)reader_u64(in);
+    ret->not_before_s = take_date(in);
+    ret->not_after_s = take_date(in);
     ret->key_bits = reader_u32(in);
     uint8_t flags = reader_u8(in), signature = reader_u8(in);
     ret->is_rsa = flags & 1;
@@ -243,7 +263,7 @@ static void take_leaf(struct reader *in, struct x509 *ret)
     }
     ret->names = mem_zalloc((count + 1) * sizeof *ret->names);
     while (ret->name_count < count)
-        ret->names[ret->name_count++] = take_text(in);
+        ret->names[ret->name_count++] = take_name(in);
 }
 
 static struct pair_look take_look(struct reader *in)

@@ -328,11 +328,16 @@ static void try_again(struct loop_timer *t)
     settle(f, any);
 }
 
-static bool has_names(const struct publish_candidate *candidate, const struct x509 *leaf)
+/* What was known of the leaf is so. */
+static bool holds(const struct x509 *known, const struct x509 *leaf)
 {
-    bool same = candidate->leaf.name_count == leaf->name_count;
+    bool same = known->name_count == leaf->name_count && known->is_rsa == leaf->is_rsa &&
+                known->not_before_s == leaf->not_before_s &&
+                known->not_after_s == leaf->not_after_s &&
+                known->must_staple == leaf->must_staple && !known->ocsp_url == !leaf->ocsp_url &&
+                memcmp(known->sha256, leaf->sha256, sizeof leaf->sha256) == 0;
     for (uint32_t i = 0; same && i < leaf->name_count; i++)
-        same = strcmp(candidate->leaf.names[i], leaf->names[i]) == 0;
+        same = strcmp(known->names[i], leaf->names[i]) == 0;
     return same;
 }
 
@@ -363,7 +368,7 @@ static enum publish_read read_cold(void *arg, const struct publish_candidate *ca
         doubt(f, it);
         be_patient(f);
     } else if (x509_chain_id(buf_span(&pair.chain)) == candidate->id &&
-               has_names(candidate, &pair.leaf)) {
+               holds(&candidate->leaf, &pair.leaf)) {
         note_look(f, it, &pair);
         *ret_chain = pair.chain;
         *ret_key = pair.key;

@@ -10,6 +10,7 @@
 #include "crypto/key.h"
 
 #define X509_NAMES_MAX 1024
+#define X509_NAME_MAX  253 /* bytes */
 
 struct x509 {
     char **names; /* DNS names (lower case) and IP addresses in text: subjectAltName, else CN.

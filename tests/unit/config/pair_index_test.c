@@ -309,6 +309,52 @@ static void nonsense_breaks_nothing(void **state)
     pair_facts_free(&facts);
 }
 
+/* The digest is good, and the version: what would break others is not believed. */
+static void what_no_certificate_has_is_not_believed(void **state)
+{
+    static char long_name[X509_NAME_MAX + 2], empty[1];
+    memset(long_name, 'a', X509_NAME_MAX + 1);
+    struct pair_facts facts = read_facts(now_s);
+    struct x509 *leaf = &facts.leaf;
+    char *name = leaf->names[1];
+    int64_t until_s = leaf->not_after_s;
+    const struct {
+        char *name;
+        int64_t until_s;
+        bool good;
+    } cases[] = {{name, until_s, true},       {long_name + 1, until_s, true},
+                 {long_name, until_s, false}, {empty, until_s, false},
+                 {name, DATE_MAX_S, true},    {name, DATE_MAX_S + 1, false},
+                 {name, INT64_MAX, false},    {name, INT64_MIN, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        leaf->names[1] = cases[i].name;
+        leaf->not_after_s = cases[i].until_s;
+        struct pair_index *index = open_index(index_of(&facts));
+        assert_int_equal(finds(index, now_s), cases[i].good);
+        pair_index_close(index);
+    }
+    leaf->names[1] = name;
+    pair_facts_free(&facts);
+}
+
+/* No more room is taken than so many entries could need. */
+static void count_has_its_bound(void **state)
+{
+    struct pair_facts facts = {.id = 1};
+    struct buf bytes = {0};
+    facts.record.look[PAIR_CERT].ino = facts.record.look[PAIR_KEY].ino = 1;
+    pair_index_begin(&bytes, MAKER);
+    size_t before = bytes.len;
+    pair_index_add(&bytes, "", "", &facts.leaf, 1, &facts.record);
+    assert_int_equal(bytes.len - before, ENTRY_BYTES_MIN);
+    pair_index_end(&bytes);
+    assert_true(result_is_ok(try_open(buf_span(&bytes), MAKER)));
+    bytes.ptr[count_at(MAKER) + 3] = 2;
+    sign(&bytes);
+    assert_int_equal(try_open(buf_span(&bytes), MAKER).code, ERR_FORMAT);
+    buf_free(&bytes);
+}
+
 static void finds_each_of_many(void **state)
 {
     struct pair_facts facts = read_facts(now_s);
@@ -343,4 +389,5 @@ UNIT_TESTS(TEST(says_what_reading_says), TEST(keeps_rare_properties),
            TEST(time_changes_what_is_said), TEST(other_files_are_read),
            TEST(fresh_files_are_not_kept), TEST(damage_is_noticed),
            TEST(those_of_others_are_refused), TEST(nonsense_breaks_nothing),
+           TEST(what_no_certificate_has_is_not_believed), TEST(count_has_its_bound),
            TEST(finds_each_of_many))

@@ -359,6 +359,30 @@ static void those_who_asked_are_answered(void **state)
     assert_int_equal(files->items[0].asked_count, 0);
 }
 
+/* A mistaken index: what the file says is what holds. */
+static void what_is_known_is_checked(void **state)
+{
+    config.files_keep = 1;
+    for (int wrong = 0; wrong < 4; wrong++) {
+        set_cold();
+        struct x509 *leaf = (struct x509 *)&publish_state_at(ps, 0)->leaf;
+        assert_string_equal(leaf->names[0], "a.test");
+        leaf->is_rsa = wrong == 0;
+        leaf->not_after_s += wrong == 1;
+        leaf->not_before_s -= wrong == 2;
+        leaf->must_staple = wrong == 3;
+        told = 0;
+        assert_true(is_answered("a.test", &given[0]));
+        assert_int_equal(told, 1);
+        leaf = (struct x509 *)&publish_state_find(ps, "file:0")->leaf;
+        assert_true(!leaf->is_rsa && !leaf->must_staple);
+        for (int i = 0; i < 2; i++)
+            free(given[i].facts);
+        given[0].facts = given[1].facts = NULL;
+        cert_files_set(files, &(struct config){.files_keep = 1}, 0);
+    }
+}
+
 /* Each pair has its own time: it is not cut short by another one, nor made longer by what is heard
  * of others. */
 static void each_has_its_own_patience(void **state)
@@ -431,5 +455,5 @@ UNIT_TESTS(TEST(changed_files_are_put), TEST(what_says_the_same_is_not_told),
            TEST(another_configuration_takes_their_place), TEST(cold_ones_are_read_when_asked_for),
            TEST(changed_cold_ones_are_put), TEST(cold_one_changes_unheard),
            TEST(half_a_cold_pair_is_waited_for), TEST(bad_cold_pair_is_given_up),
-           TEST(those_who_asked_are_answered), TEST(each_has_its_own_patience),
-           TEST(given_up_ones_are_tried_again), TEST(few_again))
+           TEST(those_who_asked_are_answered), TEST(what_is_known_is_checked),
+           TEST(each_has_its_own_patience), TEST(given_up_ones_are_tried_again), TEST(few_again))
