@@ -515,6 +515,15 @@ static struct walk walk_begin(struct publish_state *ps, int64_t now_s)
     return (struct walk){.ps = ps, .now_s = now_s};
 }
 
+/* The workers may still have the certificate itself, of a name that is cold. */
+static void send_staple(struct walk *w, struct publish_candidate *c)
+{
+    if (!c || !c->staple.len || c->staple_sent == w->ps->walks)
+        return;
+    publish_staple(&w->certs, c->id, buf_span(&c->staple), c->staple_until_s);
+    c->staple_sent = w->ps->walks;
+}
+
 static void send_cert(struct walk *w, struct publish_candidate *c)
 {
     if (!c || c->sent == w->ps->walks)
@@ -530,9 +539,9 @@ static void send_cert(struct walk *w, struct publish_candidate *c)
         cert.key = buf_span(&w->read[c->leaf.is_rsa].key);
     }
     publish_cert(&w->certs, &cert);
-    if (c->staple.len)
-        publish_staple(&w->certs, c->id, buf_span(&c->staple), c->staple_until_s);
     c->sent = w->ps->walks;
+    c->staple_sent = 0;
+    send_staple(w, c);
 }
 
 static bool is_one_cold(const struct publish_candidate *ecdsa, const struct publish_candidate *rsa)
@@ -561,6 +570,8 @@ static void emit(struct walk *w, struct table_entry *e)
     if (e->ecdsa == ecdsa_id && e->rsa == rsa_id && e->is_cold == cold)
         return;
     if (cold) {
+        send_staple(w, ecdsa);
+        send_staple(w, rsa);
         publish_cold_name(&w->names, span_str(e->name), cold_tag(ecdsa_id, rsa_id));
     } else if (ecdsa_id || rsa_id) {
         send_cert(w, ecdsa);

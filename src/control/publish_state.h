@@ -34,8 +34,9 @@ struct publish_candidate {
     /* Not NULL: what it replaces, which is served until publish_state_release(), because clients
      * that follow must-staple refuse this one as long as it has no staple. In no slot. */
     struct publish_candidate *before;
-    uint64_t sent;  /* by which walk over the names it was sent last */
-    uint32_t index; /* in the list */
+    uint64_t sent;        /* by which walk over the names it was sent last */
+    uint64_t staple_sent; /* the same of its staple */
+    uint32_t index;       /* in the list */
 };
 
 struct publish_state *publish_state_create(bool prefer_acme);

@@ -660,6 +660,27 @@ static void test_one_kind_that_cannot_be_read(void **state)
     buf_free(&out);
 }
 
+/* Workers drop staples at a sync, and keep the certificates of a cold name. */
+static void test_sync_brings_staples_of_cold_names(void **state)
+{
+    struct buf out = {0};
+    disk.says = PUBLISH_READ_DONE;
+    put_cold("e", 5, ec, 10, "a.test", "b.test");
+    put(PUBLISH_SOURCE_PROVIDED, "r", rsa, 10, "a.test", "b.test");
+    publish_state_staple(find_slot(ps, "r"), SPAN_LITERAL("good"), 77, &out);
+    update();
+    ask("a.test");
+    assert_string_equal(told, "cert 0\ncert 1\nstaple good 77\nwarm a.test 11\n");
+    told[0] = 0;
+    publish_state_sync(ps, now, &out);
+    assert_string_equal(told, "staple good 77\ncold a.test\ncold b.test\n");
+    put(PUBLISH_SOURCE_PROVIDED, "x", ec, 90, "b.test", NULL);
+    told[0] = 0;
+    publish_state_sync(ps, now, &out); /* in whichever order: the last is behind its certificate */
+    assert_non_null(strstr(strstr(told, "cert 1\n"), "staple good 77\n"));
+    buf_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -684,6 +705,7 @@ int main(void)
         TEST(test_files_change_before_they_are_read),
         TEST(test_joining_comes_before_choosing),
         TEST(test_one_kind_that_cannot_be_read),
+        TEST(test_sync_brings_staples_of_cold_names),
         cmocka_unit_test_setup_teardown(test_sources_take_turns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_put_again_stays, set_up, tear_down),
     };
