@@ -94,6 +94,8 @@ struct config_where build_where(struct build *b, struct config_where where);
 bool build_required(struct build *b, struct place table, const char *path);
 /* Reads a whole file of at most `max` bytes. */
 struct result build_read(const char *path, size_t max, struct buf *out, struct why *why);
+/* The same of a regular file alone: never waits for somebody who writes to a pipe. ERR_FORMAT. */
+struct result build_read_regular(const char *path, size_t max, struct buf *out, struct why *why);
 
 /* certFile and keyFile of a table, PEM or the path of a file with it. False when something is wrong
  * (reported). The caller frees both buffers, the key by wiping it. */

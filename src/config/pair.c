@@ -125,7 +125,7 @@ static bool read_part(struct work *w, enum pair_part part)
     /* Looked at first: what changes while it is read looks different afterwards. */
     if (!pair_look_at(text, &w->look[part]) || may_change_unseen(&w->look[part]))
         w->look[part] = (struct pair_look){0};
-    if (result_is_ok(build_read(text, PAIR_BYTES_MAX, &w->pem[part], &why)))
+    if (result_is_ok(build_read_regular(text, PAIR_BYTES_MAX, &w->pem[part], &why)))
         return true;
     say(w, part, false, "%s: %s", part == PAIR_CERT ? "certFile" : "keyFile", why.text);
     return false;

@@ -309,6 +309,26 @@ static void nonsense_breaks_nothing(void **state)
     pair_facts_free(&facts);
 }
 
+static void note_error(void *arg, enum pair_part about, bool warning, const char *text)
+{
+    assert_false(warning);
+    buf_printf(&told, "%s", text);
+}
+
+/* Nobody waits for who writes to a pipe. */
+static void pipe_is_no_file_of_a_pair(void **state)
+{
+    struct pair_source source = source_at(now_s);
+    struct pair pair;
+    source.say = note_error;
+    assert_int_equal(unlink(key_file), 0);
+    assert_int_equal(mkfifo(key_file, 0600), 0);
+    alarm(60); /* instead of for ever */
+    assert_false(pair_read(&source, &pair));
+    alarm(0);
+    assert_non_null(strstr(buf_cstr(&told), "k.pem is no regular file"));
+}
+
 /* The digest is good, and the version: what would break others is not believed. */
 static void what_no_certificate_has_is_not_believed(void **state)
 {
@@ -389,5 +409,5 @@ UNIT_TESTS(TEST(says_what_reading_says), TEST(keeps_rare_properties),
            TEST(time_changes_what_is_said), TEST(other_files_are_read),
            TEST(fresh_files_are_not_kept), TEST(damage_is_noticed),
            TEST(those_of_others_are_refused), TEST(nonsense_breaks_nothing),
-           TEST(what_no_certificate_has_is_not_believed), TEST(count_has_its_bound),
-           TEST(finds_each_of_many))
+           TEST(pipe_is_no_file_of_a_pair), TEST(what_no_certificate_has_is_not_believed),
+           TEST(count_has_its_bound), TEST(finds_each_of_many))
