@@ -16,6 +16,12 @@
 #define RETRY_PAUSE_MS 100
 #define RETRY_SLOWEST  16 /* times the first wait */
 
+/* No name comes twice. */
+struct names {
+    char **list;
+    uint32_t count;
+};
+
 /* A certificate of the configuration. */
 struct item {
     char *paths[2]; /* by enum pair_part; "(...)" when the text stands in the configuration */
@@ -25,12 +31,11 @@ struct item {
     uint64_t id;               /* of the chain that was put last; 0 = none */
     bool is_cold;              /* neither chain nor key is kept here */
     uint64_t doubtful_until_ns;
-    bool dirty;    /* a file has changed */
-    bool doubtful; /* could not be used, but may be half written: for so long */
-    char **asked;  /* names that clients waited for while it was; NULL = none */
-    uint32_t asked_count;
-    bool given_up; /* cold, and cannot be used */
-    uint64_t told; /* a hash of what the log says of that; 0 = nothing yet */
+    bool dirty;         /* a file has changed */
+    bool doubtful;      /* could not be used, but may be half written: for so long */
+    struct names asked; /* that clients waited for while it was */
+    bool given_up;      /* cold, and cannot be used */
+    uint64_t told;      /* a hash of what the log says of that; 0 = nothing yet */
 };
 
 struct path_ref {
@@ -43,8 +48,10 @@ struct cert_files {
     struct watch *watch; /* NULL: the kernel refused */
     struct loop_timer patience;
     struct loop_timer retry;
-    uint32_t retry_at;    /* the next item */
-    uint32_t retry_times; /* retry_ms that is waited */
+    uint32_t retry_at;           /* the next item */
+    uint32_t retry_times;        /* retry_ms that is waited */
+    struct loop_timer overtaken; /* at once: in the next turn the configuration is published */
+    struct names waiting;        /* what clients waited for when another one was taken into use */
     struct item *items;
     uint32_t count;
     struct path_ref *refs; /* sorted by path */
@@ -254,31 +261,37 @@ static void be_patient(struct cert_files *f)
         loop_timer_set(f->options.loop, &f->patience, at_ns);
 }
 
-static void note_asked(struct item *it, const char *name)
+static void names_add(struct names *names, const char *name)
 {
-    if (!name)
-        return;
-    for (uint32_t i = 0; i < it->asked_count; i++)
-        if (!strcmp(it->asked[i], name))
+    for (uint32_t i = 0; i < names->count; i++)
+        if (!strcmp(names->list[i], name))
             return;
-    it->asked = mem_grow(it->asked, (it->asked_count + 1) * sizeof *it->asked);
-    it->asked[it->asked_count++] = mem_strdup(name);
+    names->list = mem_grow(names->list, (names->count + 1) * sizeof *names->list);
+    names->list[names->count++] = mem_strdup(name);
+}
+
+static void names_free(struct names *names)
+{
+    for (uint32_t i = 0; i < names->count; i++)
+        free(names->list[i]);
+    free(names->list);
+    *names = (struct names){0};
 }
 
 /* Clients that wait have the one or the other now. */
-static void answer(struct cert_files *f, struct item *it)
+static void answer(struct cert_files *f, struct names *names)
 {
-    char **names = it->asked; /* some may be asked for again at once */
-    uint32_t count = it->asked_count;
-    if (it->doubtful)
-        return;
-    it->asked = NULL;
-    it->asked_count = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        f->options.answer(f->options.arg, names[i]);
-        free(names[i]);
-    }
-    free(names);
+    struct names asked = *names; /* some may be asked for again at once */
+    *names = (struct names){0};
+    for (uint32_t i = 0; i < asked.count; i++)
+        f->options.answer(f->options.arg, asked.list[i]);
+    names_free(&asked);
+}
+
+static void answer_overtaken(struct loop_timer *t)
+{
+    struct cert_files *f = LIST_ENTRY(t, struct cert_files, overtaken);
+    answer(f, &f->waiting);
 }
 
 static void settle(struct cert_files *f, bool any)
@@ -286,7 +299,8 @@ static void settle(struct cert_files *f, bool any)
     if (any)
         f->options.changed(f->options.arg);
     for (uint32_t i = 0; i < f->count; i++)
-        answer(f, &f->items[i]);
+        if (!f->items[i].doubtful)
+            answer(f, &f->items[i].asked);
 }
 
 static void out_of_patience(struct loop_timer *t)
@@ -362,9 +376,11 @@ static enum publish_read read_cold(void *arg, const struct publish_candidate *ca
     if (!it || !it->is_cold || it->given_up)
         return PUBLISH_READ_LATER;
     if (it->doubtful) {
-        note_asked(it, name);
+        if (name)
+            names_add(&it->asked, name);
     } else if (!read_item(it, &found, &pair)) {
-        note_asked(it, name);
+        if (name)
+            names_add(&it->asked, name);
         doubt(f, it);
         be_patient(f);
     } else if (x509_chain_id(buf_span(&pair.chain)) == candidate->id &&
@@ -438,6 +454,7 @@ struct cert_files *cert_files_create(const struct cert_files_options *options)
     f->options = *options;
     loop_timer_init(&f->patience, out_of_patience);
     loop_timer_init(&f->retry, try_again);
+    loop_timer_init(&f->overtaken, answer_overtaken);
     publish_state_use_reader(options->certificates,
                              &(struct publish_reader){.read = read_cold, .arg = f});
     if (!result_is_ok(watch_create(&watch, &f->watch, &why)))
@@ -451,9 +468,7 @@ static void free_items(struct cert_files *f)
         free(f->items[i].paths[PAIR_CERT]);
         free(f->items[i].paths[PAIR_KEY]);
         free(f->items[i].slot);
-        for (uint32_t k = 0; k < f->items[i].asked_count; k++)
-            free(f->items[i].asked[k]);
-        free(f->items[i].asked);
+        names_free(&f->items[i].asked);
         pair_record_free(&f->items[i].record);
     }
     free(f->items);
@@ -470,7 +485,9 @@ void cert_files_destroy(struct cert_files *f)
     watch_destroy(f->watch);
     loop_timer_cancel(f->options.loop, &f->patience);
     loop_timer_cancel(f->options.loop, &f->retry);
+    loop_timer_cancel(f->options.loop, &f->overtaken);
     free_items(f);
+    names_free(&f->waiting);
     free(f);
 }
 
@@ -490,6 +507,11 @@ static void add_item(struct cert_files *f, struct config_certificate *c, enum pu
 void cert_files_set(struct cert_files *f, struct config *config, int64_t read_ns)
 {
     uint32_t before = f->count;
+    for (uint32_t i = 0; i < f->count; i++)
+        for (uint32_t k = 0; k < f->items[i].asked.count; k++)
+            names_add(&f->waiting, f->items[i].asked.list[k]);
+    if (f->waiting.count)
+        loop_timer_set(f->options.loop, &f->overtaken, clock_now_ns());
     free_items(f);
     loop_timer_cancel(f->options.loop, &f->patience);
     loop_timer_cancel(f->options.loop, &f->retry);

@@ -356,7 +356,26 @@ static void those_who_asked_are_answered(void **state)
         run_for(ROUND_S * NS_PER_S);
     assert_string_equal(answered, "*.a.test");
     assert_int_equal(answers, 1);
-    assert_int_equal(files->items[0].asked_count, 0);
+    assert_int_equal(files->items[0].asked.count, 0);
+}
+
+/* Another configuration with the same pairs changes nothing that would be told. */
+static void who_waits_is_answered_after_a_reload(void **state)
+{
+    set_cold();
+    files->options.patience_ms = 60000;
+    assert_int_equal(unlink(given[0].key_file), 0);
+    assert_false(is_answered("a.test", &given[0]));
+    for (int i = 0; i < 2; i++)
+        free(given[i].facts);
+    set_cold();
+    assert_int_equal(answers, 0);
+    late = false;
+    run_for(ROUND_S * NS_PER_S);
+    assert_false(late);
+    assert_int_equal(answers, 1);
+    assert_string_equal(answered, "a.test");
+    assert_int_equal(files->waiting.count, 0);
 }
 
 /* A mistaken index: what the file says is what holds. */
@@ -456,4 +475,5 @@ UNIT_TESTS(TEST(changed_files_are_put), TEST(what_says_the_same_is_not_told),
            TEST(changed_cold_ones_are_put), TEST(cold_one_changes_unheard),
            TEST(half_a_cold_pair_is_waited_for), TEST(bad_cold_pair_is_given_up),
            TEST(those_who_asked_are_answered), TEST(what_is_known_is_checked),
-           TEST(each_has_its_own_patience), TEST(given_up_ones_are_tried_again), TEST(few_again))
+           TEST(who_waits_is_answered_after_a_reload), TEST(each_has_its_own_patience),
+           TEST(given_up_ones_are_tried_again), TEST(few_again))
