@@ -96,7 +96,7 @@ def test_pairs_are_read_when_they_are_asked_for(cold, authority, folder):
     assert counters["cold_hellos"] == 3 and counters["cold_failed"] == 0
     listed = {tuple(one["names"]): one for one in proxy.json("cert", "list")["certificates"]}
     assert listed[("a.test",)]["valid"] and listed[("a.test",)]["keyType"] == "EC"
-    done = proxy.cli("cert", "export", "b.test", "--cert", folder / "out.pem", "--key", folder / "out.key")
+    done = export(proxy, "b.test", folder)
     assert done.returncode == 0, done.stderr
     assert (folder / "out.pem").read_text().split() == issued[1].cert_file.read_text().split()
     assert "PRIVATE KEY" in (folder / "out.key").read_text()
@@ -137,6 +137,23 @@ def test_changed_files_are_served(cold, authority, folder):
     assert "cannot be used" not in proxy.log
 
 
+def export(proxy, name, folder):
+    return proxy.cli("cert", "export", name, "--cert", folder / "out.pem", "--key", folder / "out.key")
+
+
+@pytest.mark.asan
+def test_next_best_is_exported(cold, authority, folder):
+    better = authority.issue("a.test", ends=datetime.timedelta(days=80))
+    issued, pairs = issue_for(authority, folder, "a.test", "b.test")
+    best = Pair(folder / "pairs", "best", better)
+    proxy = cold([*pairs, best], wait="100ms")
+    best.key_file.unlink()
+    proxy.wait_log(f"{best.cert_file} and {best.key_file} cannot be used")
+    done = export(proxy, "a.test", folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "out.pem").read_text().split() == issued[0].cert_file.read_text().split()
+
+
 @pytest.mark.asan
 def test_files_that_cannot_be_used(cold, authority, folder):
     """Who has the certificate keeps it; others get the next best one, until the files are whole again."""
@@ -151,6 +168,8 @@ def test_files_that_cannot_be_used(cold, authority, folder):
     assert shown(proxy, "a.test") == digest(issued[0])
     wait_shown(proxy, "b.test", proxy.fallback)
     assert shown(proxy, "c.test") == digest(issued[2])
+    done = export(proxy, "b.test", folder)
+    assert done.returncode == 1 and "the certificate's files cannot be used: the log says why" in done.stderr
     pairs[0].write(authority.issue("a.test"))
     pairs[1].write(issued[1])
     wait_shown(proxy, "a.test", pairs[0])
