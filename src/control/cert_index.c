@@ -21,7 +21,7 @@ struct cert_index {
     struct loop_timer timer;
     struct loop_job job;
     bool waiting;       /* there is something to write */
-    bool told;          /* that it cannot be written */
+    bool failed;        /* the last one could not be written, which was told */
     struct buf bytes;   /* the job's while it is not idle */
     struct result done; /* the same */
 };
@@ -89,10 +89,10 @@ static void finish(struct cert_index *x)
 {
     if (result_is_ok(x->done))
         log_debug("%s: %zu bytes were written", x->path, x->bytes.len);
-    else if (!x->told)
+    else if (!x->failed)
         log_warn("cannot write %s: %s: the next start has to read all pairs of files", x->path,
                  strerror(x->done.sys));
-    x->told = !result_is_ok(x->done);
+    x->failed = !result_is_ok(x->done);
     buf_free(&x->bytes);
 }
 
@@ -102,6 +102,9 @@ static void written(struct loop_job *job)
     finish(x);
     if (x->waiting && !timer_is_set(&x->timer.timer))
         begin(x);
+    else if (x->failed && !x->waiting)
+        loop_timer_set(x->options.loop, &x->timer,
+                       clock_now_ns() + CERT_INDEX_AGAIN_MS * NS_PER_MS);
 }
 
 static void fired(struct loop_timer *t)

@@ -11,6 +11,8 @@
 
 /* Changes that follow one another are written together. */
 #define CERT_INDEX_WAIT_MS 2000
+/* What could not be written is written after this time, when nothing changes before. */
+#define CERT_INDEX_AGAIN_MS 600000
 
 struct cert_index;
 
