@@ -53,6 +53,14 @@ static void say(struct work *w, enum pair_part about, bool warning, const char *
 /* ---- how files look ---------------------------------------------------------------------------
  */
 
+/* False: beyond the year 2262, or as far back. */
+static bool in_ns(struct timespec at, int64_t *ret_ns)
+{
+    int64_t seconds_ns;
+    return !__builtin_mul_overflow(at.tv_sec, (int64_t)NS_PER_S, &seconds_ns) &&
+           !__builtin_add_overflow(seconds_ns, at.tv_nsec, ret_ns);
+}
+
 bool pair_look_at(const char *path, struct pair_look *ret)
 {
     struct stat st;
@@ -62,9 +70,9 @@ bool pair_look_at(const char *path, struct pair_look *ret)
         .dev = st.st_dev,
         .ino = st.st_ino,
         .size = (uint64_t)st.st_size,
-        .mtime_ns = st.st_mtim.tv_sec * (int64_t)NS_PER_S + st.st_mtim.tv_nsec,
-        .ctime_ns = st.st_ctim.tv_sec * (int64_t)NS_PER_S + st.st_ctim.tv_nsec,
     };
+    if (!in_ns(st.st_mtim, &ret->mtime_ns) || !in_ns(st.st_ctim, &ret->ctime_ns))
+        *ret = (struct pair_look){0}; /* not known */
     return true;
 }
 

@@ -309,6 +309,19 @@ static void nonsense_breaks_nothing(void **state)
     pair_facts_free(&facts);
 }
 
+/* File systems may say what nanoseconds in 64 bits do not hold. */
+static void times_far_away_are_not_known(void **state)
+{
+    struct timespec times[2] = {{.tv_sec = 20000000000}, {.tv_sec = 20000000000}};
+    struct stat st;
+    struct pair_look look;
+    assert_int_equal(utimensat(AT_FDCWD, cert_file, times, 0), 0);
+    assert_int_equal(stat(cert_file, &st), 0);
+    assert_true(pair_look_at(cert_file, &look));
+    if (st.st_mtim.tv_sec > INT64_MAX / (int64_t)NS_PER_S) /* not all file systems can */
+        assert_false(pair_look_is_known(&look));
+}
+
 static void note_error(void *arg, enum pair_part about, bool warning, const char *text)
 {
     assert_false(warning);
@@ -409,5 +422,6 @@ UNIT_TESTS(TEST(says_what_reading_says), TEST(keeps_rare_properties),
            TEST(time_changes_what_is_said), TEST(other_files_are_read),
            TEST(fresh_files_are_not_kept), TEST(damage_is_noticed),
            TEST(those_of_others_are_refused), TEST(nonsense_breaks_nothing),
-           TEST(pipe_is_no_file_of_a_pair), TEST(what_no_certificate_has_is_not_believed),
-           TEST(count_has_its_bound), TEST(finds_each_of_many))
+           TEST(times_far_away_are_not_known), TEST(pipe_is_no_file_of_a_pair),
+           TEST(what_no_certificate_has_is_not_believed), TEST(count_has_its_bound),
+           TEST(finds_each_of_many))
