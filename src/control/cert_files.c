@@ -563,5 +563,4 @@ void cert_files_known(const struct cert_files *f, const char *made_by, struct bu
             pair_index_add(out, it->paths[PAIR_CERT], it->paths[PAIR_KEY], &c->leaf, it->id,
                            &it->record);
     }
-    pair_index_end(out);
 }

@@ -42,5 +42,6 @@ void cert_files_destroy(struct cert_files *f);
 void cert_files_set(struct cert_files *f, struct config *config, int64_t read_ns);
 /* How many pairs are read when clients ask for them. */
 uint32_t cert_files_cold(const struct cert_files *f);
-/* Makes an index of them (config/pair_index.h) in `out`, which is empty. */
+/* Makes an index of them (config/pair_index.h) in `out`, which is empty. pair_index_end() is left
+ * to another thread: it takes long. */
 void cert_files_known(const struct cert_files *f, const char *made_by, struct buf *out);

@@ -5,6 +5,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "config/pair_index.h"
 #include "control/crash_point.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@ struct cert_index {
     struct loop_job job;
     bool waiting;       /* there is something to write */
     bool failed;        /* the last one could not be written, which was told */
+    size_t last_bytes;  /* of the last one */
     struct buf bytes;   /* the job's while it is not idle */
     struct result done; /* the same */
 };
@@ -52,18 +54,14 @@ static void sync_directory(const char *path)
     close(fd);
 }
 
-static void write_file(struct loop_job *job)
+static struct result write_new(struct cert_index *x)
 {
-    struct cert_index *x = LIST_ENTRY(job, struct cert_index, job);
-    struct result r = result_ok();
     (void)unlink(x->temporary); /* one left from a crash */
     int fd = open(x->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd == -1)
-        r = result_fail_sys(ERR_STORE, errno);
-    else
-        r = write_bytes(fd, buf_span(&x->bytes));
-    if (fd != -1)
-        close(fd);
+        return result_fail_sys(ERR_STORE, errno);
+    struct result r = write_bytes(fd, buf_span(&x->bytes));
+    close(fd);
     crash_point("index", "before");
     if (result_is_ok(r) && rename(x->temporary, x->path) == -1)
         r = result_fail_sys(ERR_STORE, errno);
@@ -71,7 +69,17 @@ static void write_file(struct loop_job *job)
         sync_directory(x->directory);
     else
         (void)unlink(x->temporary);
-    x->done = r;
+    return r;
+}
+
+static void write_file(struct loop_job *job)
+{
+    struct cert_index *x = LIST_ENTRY(job, struct cert_index, job);
+    x->done = result_fail_sys(ERR_TOO_LARGE, EFBIG); /* who opens it would refuse it */
+    if (x->bytes.len > x->options.bytes_max)
+        return;
+    pair_index_end(&x->bytes);
+    x->done = write_new(x);
 }
 
 /* ---- in the loop ------------------------------------------------------------------------------
@@ -93,6 +101,7 @@ static void finish(struct cert_index *x)
         log_warn("cannot write %s: %s: the next start has to read all pairs of files", x->path,
                  strerror(x->done.sys));
     x->failed = !result_is_ok(x->done);
+    x->last_bytes = x->bytes.len;
     buf_free(&x->bytes);
 }
 
@@ -102,7 +111,7 @@ static void written(struct loop_job *job)
     finish(x);
     if (x->waiting && !timer_is_set(&x->timer.timer))
         begin(x);
-    else if (x->failed && !x->waiting)
+    else if (x->failed && !x->waiting && x->done.code != ERR_TOO_LARGE)
         loop_timer_set(x->options.loop, &x->timer,
                        clock_now_ns() + CERT_INDEX_AGAIN_MS * NS_PER_MS);
 }
@@ -147,7 +156,10 @@ void cert_index_destroy(struct cert_index *x)
 void cert_index_changed(struct cert_index *x)
 {
     if (!x->waiting)
-        loop_timer_set(x->options.loop, &x->timer, clock_now_ns() + CERT_INDEX_WAIT_MS * NS_PER_MS);
+        loop_timer_set(x->options.loop, &x->timer,
+                       clock_now_ns() +
+                           (CERT_INDEX_WAIT_MS + x->last_bytes / CERT_INDEX_BYTES_PER_MS) *
+                               NS_PER_MS);
     x->waiting = true;
 }
 

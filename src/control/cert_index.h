@@ -9,8 +9,10 @@
 #include "base/buf.h"
 #include "control/loop.h"
 
-/* Changes that follow one another are written together. */
-#define CERT_INDEX_WAIT_MS 2000
+/* Changes that follow one another are written together; the more there is to write the longer is
+ * waited for them: a millisecond more for so many bytes. */
+#define CERT_INDEX_WAIT_MS      2000
+#define CERT_INDEX_BYTES_PER_MS 4096
 /* What could not be written is written after this time, when nothing changes before. */
 #define CERT_INDEX_AGAIN_MS 600000
 
@@ -19,7 +21,8 @@ struct cert_index;
 struct cert_index_options {
     struct loop *loop;
     const char *directory; /* copied */
-    /* Appends the bytes of the file, as they are to be now. */
+    size_t bytes_max;      /* PAIR_INDEX_BYTES_MAX, but in tests: no larger one is written */
+    /* Appends what is to be in the file now, without pair_index_end(). */
     void (*encode)(void *arg, struct buf *out);
     void *arg;
 };

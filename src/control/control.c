@@ -500,8 +500,11 @@ static struct result open_all(struct control *c, struct config *config, struct w
                                        .known_changed = known_changed,
                                        .arg = c};
     c->cert_files = cert_files_create(&files);
-    struct cert_index_options index = {
-        .loop = c->loop, .directory = config->state_directory, .encode = encode_known, .arg = c};
+    struct cert_index_options index = {.loop = c->loop,
+                                       .directory = config->state_directory,
+                                       .bytes_max = PAIR_INDEX_BYTES_MAX,
+                                       .encode = encode_known,
+                                       .arg = c};
     c->cert_index = cert_index_create(&index);
     control_use_files(c, config);
     certificates_load_stores(c, NULL);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/must.h"
+#include "config/pair_index.h"
 #include "config/plan.h"
 #include "control/control_impl.h"
 #include "control/snapshot_build.h"
@@ -191,9 +192,11 @@ static void load(void *arg)
     struct control *c = arg;
     const struct config *now = c->now->config;
     struct config_known *known = &c->reload.known;
-    if (c->reload.known_bytes.len)
+    if (c->reload.known_bytes.len) {
+        pair_index_end(&c->reload.known_bytes);
         (void)!result_is_ok(
             pair_index_open(&c->reload.known_bytes, known->made_by, &known->index, &known->why));
+    }
     c->reload.good = result_is_ok(config_reload(c->args->file, c->args->flags, c->args->flag_count,
                                                 c->args->fixed, c->args->fixed_count, now, known,
                                                 &c->reload.config, &c->reload.problems));

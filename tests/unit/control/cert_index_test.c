@@ -16,8 +16,9 @@ static int encoded;
 
 static void encode(void *arg, struct buf *out)
 {
-    encoded++;
-    buf_printf(out, "index %d", encoded);
+    char maker[32];
+    snprintf(maker, sizeof maker, "index %d", ++encoded);
+    pair_index_begin(out, maker);
 }
 
 static void stop(struct loop_timer *t)
@@ -34,8 +35,8 @@ static int set_up(void **state)
     directory = mem_printf("%s/state", folder);
     assert_true(result_is_ok(loop_create(&loop, &why)));
     loop_timer_init(&deadline, stop);
-    x = cert_index_create(
-        &(struct cert_index_options){.loop = loop, .directory = directory, .encode = encode});
+    x = cert_index_create(&(struct cert_index_options){
+        .loop = loop, .directory = directory, .bytes_max = 1000, .encode = encode});
     encoded = 0;
     return 0;
 }
@@ -67,13 +68,19 @@ static void wait_idle(void)
 
 static bool holds(const char *text)
 {
-    char held[32] = "";
+    struct buf held = {0};
+    struct pair_index *index = NULL;
+    struct why why;
     int fd = open(x->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
-    assert_true(read(fd, held, sizeof held - 1) >= 0);
+    ssize_t n = read(fd, buf_reserve(&held, 1000), 1000);
+    assert_true(n > 0);
+    held.len = (size_t)n;
     close(fd);
-    return strcmp(held, text) == 0;
+    bool same = result_is_ok(pair_index_open(&held, text, &index, &why));
+    pair_index_close(index);
+    return same;
 }
 
 static void what_failed_is_written_later(void **state)
@@ -106,5 +113,35 @@ static void change_does_not_wait_for_that(void **state)
     cert_index_changed(x); /* and the end writes what waits */
 }
 
+/* Nobody would open it. */
+static void what_is_too_large_is_not_written(void **state)
+{
+    x->options.bytes_max = 10;
+    assert_int_equal(mkdir(directory, 0700), 0);
+    cert_index_write(x);
+    wait_idle();
+    assert_true(x->failed);
+    assert_false(timer_is_set(&x->timer.timer));
+    assert_int_equal(access(x->path, F_OK), -1);
+    x->options.bytes_max = 1000;
+    cert_index_changed(x);
+    x->timer.fire(&x->timer);
+    wait_idle();
+    assert_true(holds("index 2"));
+}
+
+static void large_ones_are_written_less_often(void **state)
+{
+    uint64_t now_ns = clock_now_ns();
+    x->last_bytes = 40000u * CERT_INDEX_BYTES_PER_MS;
+    assert_int_equal(mkdir(directory, 0700), 0);
+    cert_index_changed(x);
+    assert_true(x->timer.timer.at_ns >= now_ns + (CERT_INDEX_WAIT_MS + 40000) * NS_PER_MS);
+    x->timer.fire(&x->timer);
+    wait_idle();
+    assert_true(x->last_bytes > 0 && x->last_bytes < 1000);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-UNIT_TESTS(TEST(what_failed_is_written_later), TEST(change_does_not_wait_for_that))
+UNIT_TESTS(TEST(what_failed_is_written_later), TEST(change_does_not_wait_for_that),
+           TEST(what_is_too_large_is_not_written), TEST(large_ones_are_written_less_often))
