@@ -257,8 +257,8 @@ static struct buf ask(const char *name)
 static bool is_answered(const char *name, const struct config_certificate *c)
 {
     struct buf out = ask(name);
-    bool chain = memmem(out.ptr, out.len, c->chain.ptr, c->chain.len);
-    bool key = memmem(out.ptr, out.len, c->key.ptr, c->key.len);
+    bool chain = out.len && memmem(out.ptr, out.len, c->chain.ptr, c->chain.len);
+    bool key = out.len && memmem(out.ptr, out.len, c->key.ptr, c->key.len);
     buf_wipe_free(&out);
     assert_int_equal(chain, key);
     return chain;
