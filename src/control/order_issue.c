@@ -248,14 +248,6 @@ void order_issue_poll(struct order *o)
 
 static void ask_chain(struct order *o, const char *url);
 
-static bool covers(const struct x509 *leaf, const char *name)
-{
-    for (uint32_t i = 0; i < leaf->name_count; i++)
-        if (!strcasecmp(leaf->names[i], name))
-            return true;
-    return false;
-}
-
 /* What the CA gave must be ours: the journalled key's, for every name, in its time. */
 static struct result check_leaf(const struct order *o, const struct x509 *leaf, struct why *why)
 {
@@ -265,7 +257,7 @@ static struct result check_leaf(const struct order *o, const struct x509 *leaf, 
     key_free(key);
     TRY(r);
     for (uint32_t i = 0; i < o->record.name_count; i++)
-        if (!covers(leaf, o->record.names[i]))
+        if (!x509_has_name(leaf, o->record.names[i]))
             return why_fail(why, ERR_MISMATCH, "the CA's certificate lacks the name %s",
                             o->record.names[i]);
     if (leaf->not_after_s <= clock_wall_s())

@@ -163,14 +163,6 @@ static void link_name(struct publish_state *ps, struct publish_candidate *c, con
     mark(ps, e);
 }
 
-static bool has_name(const struct x509 *leaf, const char *name)
-{
-    for (uint32_t i = 0; i < leaf->name_count; i++)
-        if (!strcmp(leaf->names[i], name))
-            return true;
-    return false;
-}
-
 static void link_names(struct publish_state *ps, struct publish_candidate *c, bool is_new)
 {
     if (c->source == PUBLISH_SOURCE_DEFAULT) {
@@ -370,7 +362,7 @@ struct result publish_state_put_name(struct publish_state *ps, const char *origi
     struct publish_candidate *c;
     bool is_new;
     TRY(put_slot(ps, PUBLISH_SOURCE_ACME, origin, slot, chain, key, &c, &is_new, why));
-    if (has_name(&c->leaf, name)) /* a store may say what is not so */
+    if (x509_has_name(&c->leaf, name)) /* a store may say what is not so */
         link_name(ps, c, name, is_new);
     if (is_new && ps->watch.added)
         ps->watch.added(ps->watch.arg, c);

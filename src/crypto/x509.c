@@ -77,6 +77,14 @@ static size_t ip_bytes(const char *text, uint8_t out[16])
     return inet_pton(AF_INET6, text, out) == 1 ? 16 : 0;
 }
 
+bool x509_has_name(const struct x509 *cert, const char *name)
+{
+    for (uint32_t i = 0; i < cert->name_count; i++)
+        if (!strcasecmp(cert->names[i], name))
+            return true;
+    return false;
+}
+
 bool x509_name_covers(const char *name, const char *host)
 {
     uint8_t ip[16], name_ip[16];

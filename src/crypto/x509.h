@@ -38,6 +38,8 @@ struct x509 {
  * ERR_FORMAT; ERR_TOO_LARGE above X509_NAMES_MAX names. Afterwards x509_free(). */
 struct result x509_parse(struct span der, struct x509 *ret, struct why *why);
 void x509_free(struct x509 *cert);
+/* True when `name` is one of the certificate's, as it stands there; case does not matter. */
+bool x509_has_name(const struct x509 *cert, const char *name);
 /* True when a certificate's name covers `host` (RFC 6125: one-label wildcard, or equal; an IP
  * address only by being equal). Case and one trailing dot of host do not matter. */
 bool x509_name_covers(const char *name, const char *host);

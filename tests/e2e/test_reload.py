@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import socket
-import ssl
 import time
 
 import pytest
@@ -51,13 +50,6 @@ def last_reload(proxy):
 def status_of(port, target="/bytes/1", host=HOST):
     with connect(port) as client:
         return client.exchange("GET", target, host).status
-
-
-def trusted(proxy, name, ca_file):
-    try:
-        return proxy.get_tls("/bytes/1", name, ca_file=ca_file).status == 200
-    except ssl.SSLError:
-        return False
 
 
 # --- routes, under load -------------------------------------------------------------------------------------------
@@ -349,7 +341,7 @@ def test_certificates_come_and_go(ferrule, origin, authority):
     replace(proxy.config_file, both)
     reload(proxy)
     assert names() == ["one.test", "two.test"]
-    wait_until(lambda: trusted(proxy, "two.test", authority.cert_file), "workers have the new certificate")
+    proxy.wait_served("two.test", authority.cert_file)
     replace(proxy.config_file, both.replace(config.certificate(first), ""))
     reload(proxy)
     assert names() == ["two.test"]
@@ -357,7 +349,7 @@ def test_certificates_come_and_go(ferrule, origin, authority):
     replace(proxy.config_file, both)
     reload(proxy)
     for name in ("one.test", "two.test"):
-        wait_until(lambda: trusted(proxy, name, authority.cert_file), "workers have the certificate")
+        proxy.wait_served(name, authority.cert_file)
 
 
 def test_log_level_changes(ferrule, origin):
@@ -441,11 +433,11 @@ def test_names_of_acme_come_and_go(ferrule, origin, bind, pebble):
     for _ in range(5):
         reload(proxy)
     wait_until(lambda: proxy.status()["orders"]["obtained"] == 2, "the second is there")
-    wait_until(lambda: trusted(proxy, "two.edge.test", pebble.roots_file()), "workers have the second")
+    proxy.wait_served("two.edge.test", pebble.roots_file())
     rewrite(proxy, ('main = "one.edge.test"', 'main = "three.edge.test"'))
     reload(proxy)
     wait_until(lambda: proxy.status()["orders"] == {**proxy.status()["orders"], "wanted": 2, "obtained": 2}, "the third is there")
-    wait_until(lambda: trusted(proxy, "three.edge.test", pebble.roots_file()), "workers have the third")
+    proxy.wait_served("three.edge.test", pebble.roots_file())
     assert pebble.issued() == 3
     wait_until(lambda: bind.all_txt() == {}, "no TXT value left")
 
@@ -453,19 +445,19 @@ def test_names_of_acme_come_and_go(ferrule, origin, bind, pebble):
 def test_storage_moves(ferrule, origin, bind, pebble):
     """A copy of the store takes its place; then an empty one does, and the certificate is ordered again."""
     proxy = ferrule.acme(pebble, bind, origin, domains=[("one.edge.test", [])])
-    wait_until(lambda: trusted(proxy, "one.edge.test", pebble.roots_file()), "the certificate is there")
+    proxy.wait_served("one.edge.test", pebble.roots_file())
     old = next((proxy.config_file.parent.parent).rglob("acme.json"))
     copy = old.with_name("copy.json")
     shutil.copy(old, copy)
     rewrite(proxy, (str(old), str(copy)))
     reload(proxy)
     assert proxy.status()["orders"]["obtained"] == 1
-    wait_until(lambda: trusted(proxy, "one.edge.test", pebble.roots_file()), "it is served still")
+    proxy.wait_served("one.edge.test", pebble.roots_file())
     assert pebble.issued() == 1
     rewrite(proxy, (str(copy), str(old.with_name("empty.json"))))
     reload(proxy)
     wait_until(lambda: pebble.issued() == 2, "another certificate")
-    wait_until(lambda: trusted(proxy, "one.edge.test", pebble.roots_file()), "workers have it")
+    proxy.wait_served("one.edge.test", pebble.roots_file())
 
 
 # --- watched files ------------------------------------------------------------------------------------------------

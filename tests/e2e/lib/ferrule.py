@@ -245,15 +245,16 @@ class Ferrule:
             with admin.makefile() as answer:
                 return json.load(answer)
 
-    def wait_served(self, host, ca_file, entrypoint=None):
-        """Waits until a strict client gets an answer: the workers have a certificate a moment after control has said so."""
-        def is_served():
-            try:
-                return self.get_tls("/bytes/64", host, entrypoint, ca_file=ca_file).status == 200
-            except ssl.SSLCertVerificationError:
-                return False
+    def is_served(self, host, ca_file, entrypoint=None):
+        """True when a strict client gets an answer, False when the certificate is not the name's."""
+        try:
+            return self.get_tls("/bytes/64", host, entrypoint, ca_file=ca_file).status == 200
+        except ssl.SSLCertVerificationError:
+            return False
 
-        wait_until(is_served, f"the workers have the certificate of {host}")
+    def wait_served(self, host, ca_file, entrypoint=None):
+        """Waits for that: the workers have a certificate a moment after control has said so."""
+        wait_until(lambda: self.is_served(host, ca_file, entrypoint), f"the workers have the certificate of {host}")
 
 
 class Factory:

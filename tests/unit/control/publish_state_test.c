@@ -347,22 +347,32 @@ static uint64_t tag_elsewhere(void *arg, const char *name)
     return strstr(arg, name) ? 7 : 0;
 }
 
+/* As a store gives it: a certificate of `names` under the name `under`. ret_der: its leaf. */
+static const struct publish_candidate *put_under(const char *slot, const char *const *names,
+                                                 uint32_t count, const char *under,
+                                                 struct buf *ret_der)
+{
+    const struct publish_candidate *c = NULL;
+    struct buf chain = {0}, key_der = {0};
+    assert_true(result_is_ok(x509_self_signed(ec, names, count, 90, ret_der, &why)));
+    buf_put_be(&chain, ret_der->len, 3);
+    buf_put_span(&chain, buf_span(ret_der));
+    assert_true(result_is_ok(key_to_der(ec, &key_der)));
+    assert_true(result_is_ok(publish_state_put_name(ps, "r", slot, buf_span(&chain),
+                                                    buf_span(&key_der), under, &c, &why)));
+    buf_free(&chain);
+    buf_free(&key_der);
+    return c;
+}
+
 static void join_elsewhere(void *arg, const char *name)
 {
     strncat(joined, name, sizeof joined - strlen(joined) - 1);
     if (strstr(arg, name)) { /* one of two names */
         const char *names[] = {name, "second.test"};
-        const struct publish_candidate *c = NULL;
-        struct buf der = {0}, chain = {0}, key_der = {0};
-        assert_true(result_is_ok(x509_self_signed(ec, names, 2, 90, &der, &why)));
-        buf_put_be(&chain, der.len, 3);
-        buf_put_span(&chain, buf_span(&der));
-        assert_true(result_is_ok(key_to_der(ec, &key_der)));
-        assert_true(result_is_ok(publish_state_put_name(ps, "r", "elsewhere", buf_span(&chain),
-                                                        buf_span(&key_der), name, &c, &why)));
+        struct buf der = {0};
+        put_under("elsewhere", names, 2, name, &der);
         buf_free(&der);
-        buf_free(&chain);
-        buf_free(&key_der);
     }
 }
 
@@ -399,14 +409,8 @@ static void test_joins_what_is_elsewhere(void **state)
 static void test_takes_no_name_that_a_leaf_has_not(void **state)
 {
     const char *names[] = {"own.test"};
-    const struct publish_candidate *c = NULL;
-    struct buf der = {0}, chain = {0}, key_der = {0};
-    assert_true(result_is_ok(x509_self_signed(ec, names, 1, 90, &der, &why)));
-    buf_put_be(&chain, der.len, 3);
-    buf_put_span(&chain, buf_span(&der));
-    assert_true(result_is_ok(key_to_der(ec, &key_der)));
-    assert_true(result_is_ok(publish_state_put_name(ps, "r", "slot", buf_span(&chain),
-                                                    buf_span(&key_der), "other.test", &c, &why)));
+    struct buf der = {0};
+    const struct publish_candidate *c = put_under("slot", names, 1, "other.test", &der);
     assert_false(publish_state_serves(ps, "other.test"));
     publish_state_revoked(ps, SPAN_LITERAL("another"));
     assert_false(c->revoked);
@@ -416,8 +420,6 @@ static void test_takes_no_name_that_a_leaf_has_not(void **state)
     update();
     assert_string_equal(told, "");
     buf_free(&der);
-    buf_free(&chain);
-    buf_free(&key_der);
 }
 
 /* ---- cold ones --------------------------------------------------------------------------------
