@@ -246,7 +246,7 @@ static void take_leaf(struct reader *in, struct x509 *ret)
     struct span serial = reader_bytes(in, reader_u32(in));
     if (serial.len >= sizeof ret->serial)
         in->bad = true;
-    else
+    else if (serial.len)
         memcpy(ret->serial, serial.ptr, serial.len);
     ret->subject = take_text(in);
     ret->issuer = take_text(in);
