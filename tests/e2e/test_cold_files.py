@@ -22,6 +22,8 @@ from lib.proc import free_port, wait_until
 
 # So long a configuration is read by the supervisor without its pairs.
 LONG = ("#" * 99 + "\n") * 700
+# A pair that is not whole after this time counts as one that cannot be used.
+PATIENCE_S = 3
 
 
 class Pair:
@@ -61,14 +63,15 @@ def issue_for(authority, folder, *names):
 
 @pytest.fixture
 def cold(ferrule, origin, authority, folder):
-    """ferrule with these pairs, none of them in memory, and a default certificate: cold(pairs, wait=...)."""
+    """ferrule with these pairs, none of them in memory, and a default certificate: cold(pairs). A client that waits in
+    vain gets that one, so the wait is as long as it can be: control may be kept from its work for a while."""
     fallback = authority.issue("default.test")
 
-    def make(pairs, wait="10s", keep=1, extra="", **options):
+    def make(pairs, keep=1, extra="", **options):
         text = f"""
 [cache]
 files = {keep}
-wait = "{wait}"
+wait = "10s"
 [tls.stores.default.defaultCertificate]
 certFile = "{fallback.cert_file}"
 keyFile = "{fallback.key_file}"
@@ -128,13 +131,15 @@ def test_changed_files_are_served(cold, authority, folder):
     proxy = cold(pairs)
     assert shown(proxy, "a.test") == digest(issued[0])
     newer = authority.issue("a.test"), authority.issue("b.test"), authority.issue("d.test")
+    began = time.monotonic()
     for pair, certificate in zip(pairs, newer):
         pair.write(certificate)
+    in_time = time.monotonic() - began < PATIENCE_S
     wait_shown(proxy, "a.test", newer[0])  # the workers had the one before
     wait_shown(proxy, "b.test", newer[1])  # they had nothing
     wait_shown(proxy, "d.test", newer[2])
     wait_shown(proxy, "c.test", proxy.fallback)
-    assert "cannot be used" not in proxy.log
+    assert "cannot be used" not in proxy.log or not in_time
 
 
 def export(proxy, name, folder):
@@ -146,7 +151,7 @@ def test_next_best_is_exported(cold, authority, folder):
     better = authority.issue("a.test", ends=datetime.timedelta(days=80))
     issued, pairs = issue_for(authority, folder, "a.test", "b.test")
     best = Pair(folder / "pairs", "best", better)
-    proxy = cold([*pairs, best], wait="100ms")
+    proxy = cold([*pairs, best])
     best.key_file.unlink()
     proxy.wait_log(f"{best.cert_file} and {best.key_file} cannot be used")
     done = export(proxy, "a.test", folder)
@@ -158,7 +163,7 @@ def test_next_best_is_exported(cold, authority, folder):
 def test_files_that_cannot_be_used(cold, authority, folder):
     """Who has the certificate keeps it; others get the next best one, until the files are whole again."""
     issued, pairs = issue_for(authority, folder, "a.test", "b.test", "c.test")
-    proxy = cold(pairs, wait="100ms")
+    proxy = cold(pairs)
     assert shown(proxy, "a.test") == digest(issued[0])
     shutil.copyfile(pairs[2].key_file, pairs[0].key_file)
     pairs[1].key_file.unlink()
@@ -177,17 +182,24 @@ def test_files_that_cannot_be_used(cold, authority, folder):
 
 
 def test_client_waits_for_a_pair_that_is_being_written(cold, authority, folder):
-    issued, pairs = issue_for(authority, folder, "a.test", "b.test")
+    names = [f"n{i}.test" for i in range(5)]
+    issued, pairs = issue_for(authority, folder, *names)
     proxy = cold(pairs)
-    newer = authority.issue("b.test")
-    shutil.copyfile(newer.cert_file, pairs[1].cert_file)
-    got = []
-    client = threading.Thread(target=lambda: got.append(shown(proxy, "b.test")))
-    client.start()
-    proxy.wait_counter("cold_hellos", 1)
-    shutil.copyfile(newer.key_file, pairs[1].key_file)
-    client.join()
-    assert got == [digest(newer)]
+    for tries, (name, pair) in enumerate(zip(names, pairs), 1):
+        newer = authority.issue(name)
+        began = time.monotonic()
+        shutil.copyfile(newer.cert_file, pair.cert_file)
+        got = []
+        client = threading.Thread(target=lambda: got.append(shown(proxy, name)))
+        client.start()
+        proxy.wait_counter("cold_hellos", tries)
+        shutil.copyfile(newer.key_file, pair.key_file)
+        in_time = time.monotonic() - began < PATIENCE_S
+        client.join()
+        if in_time:  # else the machine has stalled: with the next pair
+            assert got == [digest(newer)]
+            return
+    pytest.fail("no pair was written in time")
 
 
 def test_bad_pair_is_told_at_the_start(cold, authority, folder):
@@ -221,9 +233,10 @@ def test_reloads_and_a_control_that_dies(cold, authority, folder):
     proxy.config_file.write_text(few)
     assert proxy.cli("reload").returncode == 0
     assert proxy.status()["certificatesInFiles"] == 0
+    wait_shown(proxy, "c.test", proxy.fallback)  # the workers know of the reload
     hellos = proxy.counters()["cold_hellos"]
-    for name, certificate in (("a.test", issued[0]), ("b.test", issued[1]), ("c.test", proxy.fallback)):
-        wait_shown(proxy, name, certificate)
+    for name, certificate in zip(("a.test", "b.test"), issued):
+        assert shown(proxy, name) == digest(certificate)
     assert proxy.counters()["cold_hellos"] == hellos
 
 
