@@ -93,7 +93,7 @@ static bool may_change_unseen(const struct pair_look *look)
 {
     int64_t newest_ns = look->mtime_ns > look->ctime_ns ? look->mtime_ns : look->ctime_ns;
     bool coarse = newest_ns % (int64_t)NS_PER_S == 0;
-    return newest_ns >= clock_wall_ns() - (coarse ? COARSE_TICK_NS : TICK_NS);
+    return newest_ns >= clock_file_ns() - (coarse ? COARSE_TICK_NS : TICK_NS);
 }
 
 void pair_record_tell(const struct pair_record *record, const struct pair_source *source)

@@ -37,7 +37,7 @@ struct cert_files *cert_files_create(const struct cert_files_options *options);
 void cert_files_destroy(struct cert_files *f);
 /* Takes over the certificates of a configuration, the default one too when it has one: puts them
  * into `certificates` and drops those of the configuration before. Facts are moved out of it.
- * read_ns: the wall clock when the configuration began to be read; files that have changed since
+ * read_ns: clock_file_ns() when the configuration began to be read; files that have changed since
  * are read again. */
 void cert_files_set(struct cert_files *f, struct config *config, int64_t read_ns);
 /* How many pairs are read when clients ask for them. */

@@ -597,7 +597,7 @@ int control_run(const struct control_config *args)
     struct why why = {{0}};
     log_init("control", LOG_LEVEL_INFO);
     mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
-    c.reload.began_ns = clock_wall_ns();
+    c.reload.began_ns = clock_file_ns();
     control_forget_known(&c);
     /* A terminal's Ctrl-C and a service manager's signal reach every process; the supervisor says
      * when to end. */

@@ -40,7 +40,7 @@ struct reload {
     uint64_t run;          /* number of the present one, or the last */
     bool again;            /* asked for while one was running */
     bool is_at_start;      /* ASKING: not a reload, but the start of control */
-    int64_t began_ns;      /* wall clock */
+    int64_t began_ns;      /* clock_file_ns() */
     struct config *config; /* loaded, not yet in use */
     struct config_problems problems;
     struct config_known

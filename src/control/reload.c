@@ -218,7 +218,7 @@ static void start_run(struct control *c)
     r->again = false;
     r->run++;
     r->phase = RELOAD_PHASE_LOADING;
-    r->began_ns = clock_wall_ns();
+    r->began_ns = clock_file_ns();
     if (cert_files_cold(c->cert_files))
         cert_files_known(c->cert_files, r->known.made_by, &r->known_bytes);
     control_tell_supervisor(c, SPAN_LITERAL("B"));

@@ -23,14 +23,14 @@
 #define CHANGES                                                                                    \
     (IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_CLOSE_WRITE | IN_ATTRIB |            \
      IN_DELETE_SELF | IN_MOVE_SELF)
-/* File times are those of the kernel's last tick. */
+/* Some file systems round the times of files. */
 #define TICK_NS (20 * (int64_t)NS_PER_MS)
 
 /* What is watched: a path, and how the file looked that it led to when it was told last. */
 struct file {
     char *path;
     uint64_t look; /* 0 = there is none */
-    /* When it was traced last: the same, and the wall clock of its last change. */
+    /* When it was traced last: the same, and the time of its last change. */
     uint64_t seen;
     int64_t changed_ns;
 };

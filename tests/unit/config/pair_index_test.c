@@ -40,7 +40,7 @@ static void put_file(const char *path, const struct buf *text)
 /* Longer than what is written now could be written again without looking otherwise. */
 static void let_tick(void)
 {
-    nanosleep(&(struct timespec){.tv_nsec = 40 * (int64_t)NS_PER_MS}, NULL);
+    unit_let_file_age(40 * (int64_t)NS_PER_MS);
 }
 
 static int set_up(void **state)
