@@ -177,9 +177,10 @@ bool build_required(struct build *b, struct place table, const char *path)
     return false;
 }
 
-struct result build_read(const char *path, size_t max, struct buf *out, struct why *why)
+static struct result read_with(const char *path, int flags, size_t max, struct buf *out,
+                               struct why *why)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | flags);
     struct stat st;
     struct result r = result_ok();
     if (fd < 0)
@@ -188,6 +189,8 @@ struct result build_read(const char *path, size_t max, struct buf *out, struct w
         r = why_fail_sys(why, ERR_SYSTEM, errno, "cannot read %s", path);
     else if (S_ISDIR(st.st_mode))
         r = why_fail(why, ERR_FORMAT, "%s is a folder, not a file", path);
+    else if (flags && !S_ISREG(st.st_mode))
+        r = why_fail(why, ERR_FORMAT, "%s is no regular file", path);
     /* One byte more than the file has: the end is seen without more room. */
     size_t piece =
         st.st_size > 0 && st.st_size < PIECE_BYTES ? (size_t)st.st_size + 1 : PIECE_BYTES;
@@ -208,6 +211,16 @@ struct result build_read(const char *path, size_t max, struct buf *out, struct w
     }
     close(fd);
     return r;
+}
+
+struct result build_read(const char *path, size_t max, struct buf *out, struct why *why)
+{
+    return read_with(path, 0, max, out, why);
+}
+
+struct result build_read_regular(const char *path, size_t max, struct buf *out, struct why *why)
+{
+    return read_with(path, O_NONBLOCK, max, out, why);
 }
 
 static int compare_names(const void *left, const void *right)

@@ -29,6 +29,7 @@ struct build {
     struct config_problems *problems;
     struct place root;
     const struct config *running; /* its processes stay as they are; NULL = none runs */
+    struct config_known *known;   /* of earlier readings; NULL = nothing is */
     struct config_where top;      /* for what has no place of its own */
     struct place *entry_places;   /* one per entry point */
     struct names tcp_service_names, tcp_middleware_names;
@@ -93,6 +94,8 @@ struct config_where build_where(struct build *b, struct config_where where);
 bool build_required(struct build *b, struct place table, const char *path);
 /* Reads a whole file of at most `max` bytes. */
 struct result build_read(const char *path, size_t max, struct buf *out, struct why *why);
+/* The same of a regular file alone: never waits for somebody who writes to a pipe. ERR_FORMAT. */
+struct result build_read_regular(const char *path, size_t max, struct buf *out, struct why *why);
 
 /* certFile and keyFile of a table, PEM or the path of a file with it. False when something is wrong
  * (reported). The caller frees both buffers, the key by wiping it. */

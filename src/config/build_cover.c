@@ -2,7 +2,7 @@
 /* Warns of certificates that no router's host needs, and of hosts that have none. */
 #include "config/build.h"
 
-#include "crypto/x509.h"
+#include "config/pair.h"
 
 #include <stdlib.h>
 
@@ -40,7 +40,8 @@ static bool holds(const struct name_set *s, const char *name)
 
 struct cover {
     struct build *b;
-    struct x509 *leaves;      /* one per certificate from files, and the default one */
+    struct x509 *leaves;      /* one per certificate from files, and the default one; those of
+                               * cold ones are borrowed */
     struct name_set hosts;    /* that routers with TLS ask for */
     struct name_set parents;  /* what a wildcard for each of them has behind its star */
     struct name_set provided; /* names of certificates, from files and from authorities */
@@ -77,7 +78,9 @@ static void read_leaf(struct cover *v, const struct config_certificate *cert, st
 {
     struct reader in = reader_of(buf_span(&cert->chain));
     struct why why;
-    if (!result_is_ok(x509_parse(reader_bytes(&in, reader_be(&in, 3)), ret, &why)))
+    if (cert->facts)
+        *ret = cert->facts->leaf;
+    else if (!result_is_ok(x509_parse(reader_bytes(&in, reader_be(&in, 3)), ret, &why)))
         return;
     for (uint32_t i = 0; i < ret->name_count; i++)
         add(&v->provided, ret->names[i]);
@@ -145,7 +148,8 @@ void build_cover(struct build *b)
             rule_hosts(&bare.router->rule, judge_host, &bare);
     }
     for (uint32_t i = 0; i <= c->certificate_count; i++)
-        x509_free(&v.leaves[i]);
+        if (i == c->certificate_count || !c->certificates[i].facts)
+            x509_free(&v.leaves[i]);
     free(v.leaves);
     free(v.hosts.items);
     free(v.parents.items);

@@ -146,6 +146,7 @@ void build_processes(struct build *b)
     b->config->log_level = build_text(b, b->root, "log.level");
     b->config->tls_prefer_acme = strcmp(build_text(b, b->root, "tls.prefer"), "acme") == 0;
     b->config->store_keep = (uint32_t)build_int(b->root, "cache.certificates");
+    b->config->files_keep = (uint32_t)build_int(b->root, "cache.files");
     b->config->store_wait_ms = (uint32_t)build_ms(b->root, "cache.wait");
     b->config->drain_timeout_ms = build_ms(b->root, "upgrade.drainTimeout");
     b->config->duplicate_budget = (uint32_t)build_int(b->root, "control.duplicateBudget");

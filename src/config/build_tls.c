@@ -3,7 +3,11 @@
 #include "config/build.h"
 
 #include "base/clock.h"
-#include "config/pair.h"
+#include "config/pair_index.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #define CA_FILE_BYTES_MAX (16u << 20)
 #define IN_PLACE          "(in the configuration)"
@@ -235,7 +239,26 @@ static const char *part_of(struct build *b, struct place p, const char *option,
     return *ret_name = build_path(b, p, option);
 }
 
-bool build_pair(struct build *b, struct place p, struct config_certificate *ret)
+/* It need not be read: what an earlier reading found still holds. */
+static bool use_known(struct build *b, const struct pair_source *source,
+                      struct config_certificate *ret)
+{
+    struct pair_facts facts;
+    if (!b->known || !b->known->index || !pair_index_find(b->known->index, source, &facts))
+        return false;
+    if (!pair_may_be_cold(&facts.leaf, b->config->ocsp.on)) {
+        pair_facts_free(&facts);
+        return false;
+    }
+    pair_record_tell(&facts.record, source);
+    ret->facts = mem_dup(&facts, sizeof facts);
+    b->known->used++;
+    return true;
+}
+
+/* may_be_cold: its chain and key need not stay in memory. */
+static bool read_pair(struct build *b, struct place p, bool may_be_cold,
+                      struct config_certificate *ret)
 {
     struct pair_place place = {.b = b};
     struct pair_source source = {.now_s = clock_wall_s(), .say = report, .arg = &place};
@@ -253,22 +276,59 @@ bool build_pair(struct build *b, struct place p, struct config_certificate *ret)
                                        .where = build_where(b, p.node->key_at)};
     if (b->without_pairs)
         return true;
+    may_be_cold = may_be_cold && ret->cert_file[0] == '/' && ret->key_file[0] == '/';
+    if (may_be_cold && use_known(b, &source, ret))
+        return true;
     if (!pair_read(&source, &pair))
         return false;
+    if (may_be_cold && pair_may_be_cold(&pair.leaf, b->config->ocsp.on)) {
+        ret->facts = mem_alloc(sizeof *ret->facts);
+        pair_facts_take(&pair, ret->facts);
+        pair_free(&pair);
+        return true;
+    }
     ret->chain = pair.chain;
     ret->key = pair.key;
     x509_free(&pair.leaf);
+    pair_record_free(&pair.record);
     return true;
+}
+
+bool build_pair(struct build *b, struct place p, struct config_certificate *ret)
+{
+    return read_pair(b, p, false, ret);
+}
+
+/* One that is damaged is as good as none: all is read then. */
+static void open_known(struct build *b)
+{
+    struct config_known *known = b->known;
+    struct buf bytes = {0};
+    char *path = mem_printf("%s/" CONFIG_INDEX_FILE, b->config->state_directory);
+    struct why why;
+    known->why.text[0] = '\0';
+    if (access(path, F_OK) == 0) {
+        struct result r = build_read(path, PAIR_INDEX_BYTES_MAX, &bytes, &why);
+        if (result_is_ok(r))
+            r = pair_index_open(&bytes, known->made_by, &known->index, &why);
+        if (!result_is_ok(r))
+            snprintf(known->why.text, sizeof known->why.text, "%s", why.text);
+    }
+    buf_free(&bytes);
+    free(path);
 }
 
 static void build_certificates(struct build *b)
 {
     struct place list = build_at(b->root, "tls.certificates");
     struct config *c = b->config;
+    bool cold = build_count(list) > c->files_keep;
     c->certificates = arena_alloc(b->arena, (build_count(list) + 1) * sizeof *c->certificates);
+    if (cold && b->known && !b->known->index && !b->without_pairs)
+        open_known(b);
     for (const struct node *n = NULL; (n = build_next(list, n));) {
         struct place p = {n, list.schema};
-        c->certificate_count += build_pair(b, p, &c->certificates[c->certificate_count]);
+        c->certificate_count += read_pair(b, p, cold, &c->certificates[c->certificate_count]);
     }
 }
 

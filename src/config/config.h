@@ -12,6 +12,8 @@
 #include "config/rule.h"
 
 struct arena;
+struct pair_facts; /* config/pair.h */
+struct pair_index;
 
 /* Where a value was written. Line 0: the command line, `file` is the flag without its value and
  * column its number; file NULL: nowhere, a default. */
@@ -220,6 +222,7 @@ struct config_certificate {           /* [[tls.certificates]] and the default ce
     const char *cert_file, *key_file; /* absolute; "(in the configuration)" for PEM text there */
     struct buf chain;                 /* DER, each behind a 3-byte length */
     struct buf key;                   /* DER */
+    struct pair_facts *facts;         /* not NULL: it is cold, and chain and key are empty */
     struct config_where where;
 };
 
@@ -341,6 +344,7 @@ struct config {
     uint32_t control_cpu;        /* UINT32_MAX = not pinned */
     const char *state_directory;
     uint32_t store_keep;    /* certificates of directories in memory */
+    uint32_t files_keep;    /* pairs of files in memory: of more than that none is */
     uint32_t store_wait_ms; /* for one that is not */
     const char **plugin_directories;
     uint32_t plugin_directory_count;
@@ -391,13 +395,24 @@ enum config_mode {
 struct result config_load(const char *file, const char *const *flags, uint32_t flag_count,
                           enum config_mode mode, struct config **ret,
                           struct config_problems *problems);
+/* What is known of pairs of files from an earlier reading, for configurations with so many that
+ * they are cold. */
+struct config_known {
+    const char *made_by;      /* for pair_index_open() */
+    struct pair_index *index; /* NULL: that of the state directory is opened when it is needed, and
+                               * is found here then. The caller closes it. */
+    uint32_t used;            /* pairs that were not read */
+    struct why why;           /* that index cannot be used; "" = it can, or there is none */
+};
+/* In the state directory. */
+#define CONFIG_INDEX_FILE "certificates.index"
 /* As config_load(CONFIG_RUN) for a ferrule that runs. Options that need a restart keep their
  * values: `fixed` holds those of the start (struct config's); a difference is a warning. running:
- * the configuration in use, NULL when control itself was started anew. */
+ * the configuration in use, NULL when control itself was started anew. known: may be NULL. */
 struct result config_reload(const char *file, const char *const *flags, uint32_t flag_count,
                             const char *const *fixed, uint32_t fixed_count,
-                            const struct config *running, struct config **ret,
-                            struct config_problems *problems);
+                            const struct config *running, struct config_known *known,
+                            struct config **ret, struct config_problems *problems);
 /* Where a ferrule with this configuration has its admin socket, also when much else of it is wrong.
  * The caller frees *ret. ERR_CONFIG: the file cannot be read. */
 struct result config_admin_socket(const char *file, const char *const *flags, uint32_t flag_count,
@@ -406,8 +421,9 @@ void config_free(struct config *config);
 /* For a process that only needs the rest: wipes API tokens and all else in `env`, the keys of
  * external accounts, and private keys with their certificates. */
 void config_forget_secrets(struct config *config);
-/* For a process that has copies of them: frees the certificates of [[tls.certificates]] and the
- * default one, and wipes their keys. Where they came from stays known. */
+/* For a process that has taken what it needs of them: frees the certificates of
+ * [[tls.certificates]] and the default one, and wipes their keys. Where they came from stays known.
+ */
 void config_forget_certificates(struct config *config);
 void config_problems_free(struct config_problems *problems);
 /* "file:line:column: error: text" */

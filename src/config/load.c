@@ -4,6 +4,8 @@
 #include "config/fixed.h"
 #include "config/flags.h"
 #include "config/judge.h"
+#include "config/pair.h"
+#include "config/skim.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,6 +15,7 @@
 #define FILE_MAX_BYTES   (256u << 20)
 #define FILES_MAX        10000
 #define FOLDER_DEPTH_MAX 8
+#define SKIM_BYTES       (64u << 10) /* of a shorter file it would save nothing */
 
 struct load {
     struct arena *arena; /* of this load: trees, schema, names of files */
@@ -26,6 +29,7 @@ struct load {
     const char *const *fixed; /* of the ferrule that runs; NULL = none runs */
     uint32_t fixed_count;
     const struct config *running;
+    struct config_known *known;
     const char **watched;
     uint32_t watched_count;
 };
@@ -39,11 +43,16 @@ static struct node *load_file(struct load *l, const char *path, struct config_wh
     path = arena_strdup(l->arena, path);
     if (l->file_count < FILES_MAX)
         l->files[l->file_count++] = path;
-    if (result_is_ok(build_read(path, FILE_MAX_BYTES, &text, &why)))
-        root = tree_from_toml(l->arena, buf_span(&text), path, l->problems);
-    else
+    struct buf skimmed = {0};
+    if (!result_is_ok(build_read(path, FILE_MAX_BYTES, &text, &why))) {
         problems_error(l->problems, named, "%s", why.text);
+    } else {
+        bool skim = l->mode == CONFIG_START && text.len > SKIM_BYTES &&
+                    skim_pairs(buf_span(&text), &skimmed);
+        root = tree_from_toml(l->arena, buf_span(skim ? &skimmed : &text), path, l->problems);
+    }
     buf_wipe_free(&text);
+    buf_wipe_free(&skimmed);
     return root;
 }
 
@@ -123,6 +132,7 @@ static struct config *build_config(struct load *l, const char *file)
         .problems = l->problems,
         .root = {l->root, l->schema},
         .running = l->running,
+        .known = l->known,
         .top = l->top,
         .without_pairs = l->mode == CONFIG_START,
     };
@@ -190,14 +200,15 @@ struct result config_load(const char *file, const char *const *flags, uint32_t f
 
 struct result config_reload(const char *file, const char *const *flags, uint32_t flag_count,
                             const char *const *fixed, uint32_t fixed_count,
-                            const struct config *running, struct config **ret,
-                            struct config_problems *problems)
+                            const struct config *running, struct config_known *known,
+                            struct config **ret, struct config_problems *problems)
 {
     struct load l = {.problems = problems,
                      .mode = CONFIG_RUN,
                      .fixed = fixed,
                      .fixed_count = fixed_count,
-                     .running = running};
+                     .running = running,
+                     .known = known};
     return load_all(&l, file, flags, flag_count, ret);
 }
 
@@ -254,6 +265,10 @@ static void free_pair(struct config_certificate *c)
         return;
     buf_free(&c->chain);
     buf_wipe_free(&c->key);
+    if (c->facts)
+        pair_facts_free(c->facts);
+    free(c->facts);
+    c->facts = NULL;
 }
 
 void config_forget_certificates(struct config *config)

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config/pair.h"
 
+#include "base/clock.h"
 #include "config/build.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
+
+#define TICK_NS        (20 * (int64_t)NS_PER_MS)
+#define COARSE_TICK_NS (2 * (int64_t)NS_PER_S)
 
 #define CHAIN_MAX  32
 #define RSA_STRONG 2048
@@ -23,23 +28,94 @@ struct work {
     struct link links[CHAIN_MAX];
     uint32_t count;
     struct key *key;
+    struct pair_look look[2];
+    struct buf findings; /* warnings, as in struct pair_record */
+    int64_t until_s;
 };
 
-static void say(const struct work *w, enum pair_part about, bool warning, const char *fmt, ...)
+static void say(struct work *w, enum pair_part about, bool warning, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-static void say(const struct work *w, enum pair_part about, bool warning, const char *fmt, ...)
+static void say(struct work *w, enum pair_part about, bool warning, const char *fmt, ...)
 {
     struct buf text = {0};
     va_list ap;
-    if (!w->source->say)
-        return;
     va_start(ap, fmt);
     buf_vprintf(&text, fmt, ap);
     va_end(ap);
-    w->source->say(w->source->arg, about, warning, buf_cstr(&text));
+    if (w->source->say)
+        w->source->say(w->source->arg, about, warning, buf_cstr(&text));
+    if (warning)
+        buf_printf(&w->findings, "%c%s\n", about == PAIR_CERT ? 'C' : 'K', buf_cstr(&text));
     buf_free(&text);
 }
+
+/* ---- how files look ---------------------------------------------------------------------------
+ */
+
+/* False: beyond the year 2262, or as far back. */
+static bool in_ns(struct timespec at, int64_t *ret_ns)
+{
+    int64_t seconds_ns;
+    return !__builtin_mul_overflow(at.tv_sec, (int64_t)NS_PER_S, &seconds_ns) &&
+           !__builtin_add_overflow(seconds_ns, at.tv_nsec, ret_ns);
+}
+
+bool pair_look_at(const char *path, struct pair_look *ret)
+{
+    struct stat st;
+    if (stat(path, &st) == -1)
+        return false;
+    *ret = (struct pair_look){
+        .dev = st.st_dev,
+        .ino = st.st_ino,
+        .size = (uint64_t)st.st_size,
+    };
+    if (!in_ns(st.st_mtim, &ret->mtime_ns) || !in_ns(st.st_ctim, &ret->ctime_ns))
+        *ret = (struct pair_look){0}; /* not known */
+    return true;
+}
+
+bool pair_look_eq(const struct pair_look *a, const struct pair_look *b)
+{
+    return a->dev == b->dev && a->ino == b->ino && a->size == b->size &&
+           a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
+}
+
+bool pair_look_is_known(const struct pair_look *look)
+{
+    return look->ino || look->mtime_ns;
+}
+
+/* What is written to within the tick of the clock in which it was written before looks the same.
+ * Some file systems have ticks of two seconds. */
+static bool may_change_unseen(const struct pair_look *look)
+{
+    int64_t newest_ns = look->mtime_ns > look->ctime_ns ? look->mtime_ns : look->ctime_ns;
+    bool coarse = newest_ns % (int64_t)NS_PER_S == 0;
+    return newest_ns >= clock_file_ns() - (coarse ? COARSE_TICK_NS : TICK_NS);
+}
+
+void pair_record_tell(const struct pair_record *record, const struct pair_source *source)
+{
+    const char *end;
+    for (const char *line = record->findings; line && (end = strchr(line, '\n')); line = end + 1) {
+        if (end == line || !source->say)
+            continue;
+        char *text = mem_strndup(line + 1, (size_t)(end - line) - 1);
+        source->say(source->arg, line[0] == 'C' ? PAIR_CERT : PAIR_KEY, true, text);
+        free(text);
+    }
+}
+
+void pair_record_free(struct pair_record *record)
+{
+    free(record->findings);
+    *record = (struct pair_record){.findings = NULL};
+}
+
+/* ---- reading ----------------------------------------------------------------------------------
+ */
 
 bool pair_is_text(const char *value)
 {
@@ -54,7 +130,10 @@ static bool read_part(struct work *w, enum pair_part part)
         buf_put_str(&w->pem[part], text);
         return true;
     }
-    if (result_is_ok(build_read(text, PAIR_BYTES_MAX, &w->pem[part], &why)))
+    /* Looked at first: what changes while it is read looks different afterwards. */
+    if (!pair_look_at(text, &w->look[part]) || may_change_unseen(&w->look[part]))
+        w->look[part] = (struct pair_look){0};
+    if (result_is_ok(build_read_regular(text, PAIR_BYTES_MAX, &w->pem[part], &why)))
         return true;
     say(w, part, false, "%s: %s", part == PAIR_CERT ? "certFile" : "keyFile", why.text);
     return false;
@@ -151,7 +230,17 @@ static void order_chain(struct work *w, struct link *leaf, struct buf *out)
             name, last->cert.issuer, title(&last->cert));
 }
 
-static void judge_dates(const struct work *w, const struct x509 *cert)
+/* When time alone changes what there is to say. */
+static void note_dates(struct work *w, const struct x509 *cert)
+{
+    int64_t now_s = w->source->now_s;
+    if (cert->not_before_s > now_s && cert->not_before_s < w->until_s)
+        w->until_s = cert->not_before_s;
+    if (cert->not_after_s >= now_s && cert->not_after_s < w->until_s)
+        w->until_s = cert->not_after_s + 1;
+}
+
+static void judge_dates(struct work *w, const struct x509 *cert)
 {
     char text[32];
     struct tm tm;
@@ -167,7 +256,7 @@ static void judge_dates(const struct work *w, const struct x509 *cert)
         w->source->name[PAIR_CERT], title(cert), text);
 }
 
-static void judge(const struct work *w, const struct link *leaf)
+static void judge(struct work *w, const struct link *leaf)
 {
     const char *name = w->source->name[PAIR_CERT];
     if (leaf->cert.name_count == 0)
@@ -179,6 +268,7 @@ static void judge(const struct work *w, const struct link *leaf)
         if (!w->links[i].used)
             continue;
         judge_dates(w, cert);
+        note_dates(w, cert);
         if (cert->weak_signature && !is_self_issued(cert))
             say(w, PAIR_CERT, true,
                 "%s: the certificate of %s is signed with %s, which clients refuse", name,
@@ -206,6 +296,11 @@ static bool use(struct work *w, struct pair *ret)
     judge(w, leaf);
     ret->leaf = leaf->cert;
     leaf->cert = (struct x509){0};
+    ret->record = (struct pair_record){.look = {w->look[PAIR_CERT], w->look[PAIR_KEY]},
+                                       .read_s = w->source->now_s,
+                                       .until_s = w->until_s};
+    if (w->findings.len)
+        ret->record.findings = mem_strdup(buf_cstr(&w->findings));
     return true;
 }
 
@@ -214,6 +309,7 @@ bool pair_read(const struct pair_source *source, struct pair *ret)
     struct work *w = mem_zalloc(sizeof *w);
     struct pair pair = {0};
     w->source = source;
+    w->until_s = INT64_MAX;
     bool good = read_part(w, PAIR_CERT) && parse_chain(w);
     good = read_part(w, PAIR_KEY) && parse_key(w) && good;
     good = good && use(w, &pair);
@@ -225,15 +321,39 @@ bool pair_read(const struct pair_source *source, struct pair *ret)
         x509_free(&w->links[i].cert);
     key_free(w->key);
     buf_free(&w->file_chain);
+    buf_free(&w->findings);
     buf_wipe_free(&w->pem[PAIR_CERT]); /* files that hold both are common */
     buf_wipe_free(&w->pem[PAIR_KEY]);
     free(w);
     return good;
 }
 
+void pair_facts_take(struct pair *pair, struct pair_facts *ret)
+{
+    *ret = (struct pair_facts){.leaf = pair->leaf, .id = x509_chain_id(buf_span(&pair->chain))};
+    pair->leaf = (struct x509){0};
+    ret->record = pair->record;
+    pair->record = (struct pair_record){.findings = NULL};
+    buf_free(&ret->leaf.spki);
+    buf_free(&ret->leaf.aki);
+    buf_free(&ret->leaf.serial_der);
+}
+
+void pair_facts_free(struct pair_facts *facts)
+{
+    x509_free(&facts->leaf);
+    pair_record_free(&facts->record);
+}
+
+bool pair_may_be_cold(const struct x509 *leaf, bool ocsp)
+{
+    return !leaf->must_staple && !(ocsp && leaf->ocsp_url);
+}
+
 void pair_free(struct pair *pair)
 {
     x509_free(&pair->leaf);
+    pair_record_free(&pair->record);
     buf_free(&pair->chain);
     buf_wipe_free(&pair->key);
 }

@@ -136,6 +136,15 @@ static json_t *loop_json(const struct turns *turns)
     return o;
 }
 
+/* Those of files that are read when clients ask for them. */
+static json_int_t count_cold(const struct publish_state *certificates)
+{
+    json_int_t count = 0;
+    for (uint32_t i = 0; i < publish_state_count(certificates); i++)
+        count += publish_state_at(certificates, i)->is_cold;
+    return count;
+}
+
 static json_t *status(const struct admin_view *v)
 {
     json_t *o = success(), *orders = json_object();
@@ -152,6 +161,7 @@ static json_t *status(const struct admin_view *v)
     set(o, "upgrades", upgrades_json(v->upgrades));
     set(o, "lastReload", reload_json(v->last_reload));
     set(o, "certificates", json_integer(publish_state_count(v->certificates)));
+    set(o, "certificatesInFiles", json_integer(count_cold(v->certificates)));
     set(o, "certificatesInStores", json_integer(v->cold ? (json_int_t)v->cold(v->arg) : 0));
     set(orders, "wanted", json_integer(wants->count));
     set(orders, "obtained", json_integer(have));

@@ -311,6 +311,9 @@ json_t *cert_admin_import(struct cert_admin *a, const char *resolver, const char
     return answer;
 }
 
+/* The candidates of one name that are looked at. */
+#define RANKS_MAX 64
+
 /* The best certificate for a name; NULL when only the default one is there. */
 static const struct publish_candidate *find_cert(struct cert_admin *a, const char *name)
 {
@@ -321,17 +324,41 @@ static const struct publish_candidate *find_cert(struct cert_admin *a, const cha
     return rank.candidate;
 }
 
+/* The best one that clients get: files of a better one may be unusable. NULL, and *ret_why says
+ * why, when there is none. */
+static const struct publish_candidate *find_served(struct cert_admin *a, const char *name,
+                                                   const char **ret_why)
+{
+    struct publish_rank ranks[RANKS_MAX];
+    uint32_t count =
+        publish_state_explain(a->o.certificates, name, clock_wall_s(), ranks, RANKS_MAX);
+    *ret_why = "there is no certificate for this name";
+    for (uint32_t i = 0; i < count; i++) {
+        if (ranks[i].candidate->source == PUBLISH_SOURCE_DEFAULT)
+            continue;
+        if (ranks[i].served)
+            return ranks[i].candidate;
+        *ret_why = "the certificate's files cannot be used: the log says why";
+    }
+    return NULL;
+}
+
 json_t *cert_admin_export(struct cert_admin *a, const char *name)
 {
-    const struct publish_candidate *c = find_cert(a, name);
-    struct buf chain = {0}, key_pem = {0};
+    const char *none;
+    const struct publish_candidate *c = find_served(a, name, &none);
+    struct buf chain_der = {0}, key_der = {0}, chain = {0}, key_pem = {0};
     struct key *key = NULL;
     struct why why = {"the certificate cannot be written"};
     if (!c)
-        return failure("there is no certificate for this name");
-    struct result r = x509_chain_to_pem(buf_span(&c->chain), &chain);
+        return failure(none);
+    if (publish_state_read(a->o.certificates, c, &chain_der, &key_der) != PUBLISH_READ_DONE)
+        return failure("the certificate's files are being changed: try again");
+    struct result r = x509_chain_to_pem(buf_span(&chain_der), &chain);
     if (result_is_ok(r))
-        r = key_from_der(buf_span(&c->key), &key, &why);
+        r = key_from_der(buf_span(&key_der), &key, &why);
+    buf_free(&chain_der);
+    buf_wipe_free(&key_der);
     if (result_is_ok(r))
         r = key_to_pem(key, &key_pem);
     key_free(key);

@@ -163,7 +163,7 @@ struct result certificates_put_acme(struct control *c, const struct store_cert *
     }
     if (result_is_ok(r)) {
         scheduler_know(c->scheduler, cert, u.leaf.not_before_s, u.leaf.not_after_s,
-                       publish_state_id(buf_span(&u.chain)), ari_id_of(&u.leaf, id));
+                       x509_chain_id(buf_span(&u.chain)), ari_id_of(&u.leaf, id));
         if (!added || !added->before)
             r = use_generated(c, slot, why);
     }
@@ -249,7 +249,7 @@ static bool know_cold(struct control *c, const struct want *w)
     }
     if (found)
         scheduler_know_want(c->scheduler, w, leaf.not_before_s, leaf.not_after_s,
-                            publish_state_id(buf_span(&chain)), ari_id_of(&leaf, id));
+                            x509_chain_id(buf_span(&chain)), ari_id_of(&leaf, id));
     x509_free(&leaf);
     buf_free(&chain);
     buf_wipe_free(&key);

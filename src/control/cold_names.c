@@ -291,7 +291,7 @@ static struct result load(struct found *found, uint32_t count, bool rsa, int64_t
             r = why_fail(&why, ERR_FORMAT, "certificate %llu in %s has no size that can be used",
                          (unsigned long long)f->place.id, store_path(f->store));
         if (result_is_ok(r)) {
-            l.id = publish_state_id(buf_span(&l.chain));
+            l.id = x509_chain_id(buf_span(&l.chain));
             *ret = l;
             return r;
         }
@@ -353,8 +353,10 @@ void cold_names_answer(struct cold_names *c, struct span name, struct buf *out)
         return;
     memcpy(text, name.ptr, name.len);
     text[name.len] = '\0';
-    if (publish_state_serves(c->certificates, text)) /* it was told of others, or is */
+    if (publish_state_serves(c->certificates, text)) {
+        publish_state_answer(c->certificates, text, clock_wall_s(), out);
         return;
+    }
     if (answer_once(c, name, out).code == ERR_NOT_FOUND)
         (void)!result_is_ok(answer_once(c, name, out));
 }

@@ -140,6 +140,11 @@ static void bridge_wanted(void *arg, struct span name)
     control_send_and_wipe(c, &out);
 }
 
+static void answer_name(void *arg, const char *name)
+{
+    bridge_wanted(arg, span_str(name));
+}
+
 /* As many as the link takes and one turn of the loop has time for: the rest when it has room, or in
  * the next turn. */
 static void tell_names(void *arg)
@@ -352,8 +357,9 @@ void control_log_problems(const struct config_problems *problems)
 static struct result load_config(struct control *c, struct config **ret)
 {
     struct config_problems problems = {0};
-    struct result r = config_reload(c->args->file, c->args->flags, c->args->flag_count,
-                                    c->args->fixed, c->args->fixed_count, NULL, ret, &problems);
+    struct result r =
+        config_reload(c->args->file, c->args->flags, c->args->flag_count, c->args->fixed,
+                      c->args->fixed_count, NULL, &c->reload.known, ret, &problems);
     control_log_problems(&problems);
     config_problems_free(&problems);
     return r;
@@ -403,11 +409,42 @@ void control_generation_destroy(struct generation *g)
     free(g);
 }
 
+void control_forget_known(struct control *c)
+{
+    pair_index_close(c->reload.known.index);
+    buf_free(&c->reload.known_bytes);
+    c->reload.known = (struct config_known){.made_by = FERRULE_VERSION};
+}
+
+static void encode_known(void *arg, struct buf *out)
+{
+    struct control *c = arg;
+    cert_files_known(c->cert_files, FERRULE_VERSION, out);
+}
+
+static void known_changed(void *arg)
+{
+    struct control *c = arg;
+    cert_index_changed(c->cert_index);
+}
+
 /* There are copies then. Much of what reading them took is free and lies between what is kept. */
 void control_use_files(struct control *c, struct config *config)
 {
+    const struct config_known *known = &c->reload.known;
     cert_files_set(c->cert_files, config, c->reload.began_ns);
     config_forget_certificates(config);
+    uint32_t cold = cert_files_cold(c->cert_files);
+    if (known->why.text[0])
+        log_warn("%s/" CONFIG_INDEX_FILE " is not used: %s; all pairs of files were read",
+                 config->state_directory, known->why.text);
+    if (cold)
+        log_info("%u pairs of files are read when clients ask for them (cache.files is %u); the "
+                 "index had %u of them, %u were read now",
+                 cold, config->files_keep, known->used, cold - known->used);
+    if (cold && (known->used != cold || !known->index || pair_index_count(known->index) != cold))
+        cert_index_write(c->cert_index);
+    control_forget_known(c);
     malloc_trim(0);
 }
 
@@ -457,9 +494,18 @@ static struct result open_all(struct control *c, struct config *config, struct w
     struct cert_files_options files = {.loop = c->loop,
                                        .certificates = c->certificates,
                                        .patience_ms = CERT_FILES_PATIENCE_MS,
+                                       .retry_ms = CERT_FILES_RETRY_MS,
                                        .changed = publish_changes,
+                                       .answer = answer_name,
+                                       .known_changed = known_changed,
                                        .arg = c};
     c->cert_files = cert_files_create(&files);
+    struct cert_index_options index = {.loop = c->loop,
+                                       .directory = config->state_directory,
+                                       .bytes_max = PAIR_INDEX_BYTES_MAX,
+                                       .encode = encode_known,
+                                       .arg = c};
+    c->cert_index = cert_index_create(&index);
     control_use_files(c, config);
     certificates_load_stores(c, NULL);
     (void)sweep_run(c, now_s); /* data is told of everything later */
@@ -515,6 +561,7 @@ static void close_all(struct control *c)
     bridge_link_close(&c->link);
     loop_timer_cancel(c->loop, &c->housekeeping);
     loop_timer_cancel(c->loop, &c->tell_on);
+    cert_index_destroy(c->cert_index);
     cert_files_destroy(c->cert_files);
     staples_destroy(c->staples);
     cold_names_destroy(c->cold);
@@ -550,7 +597,8 @@ int control_run(const struct control_config *args)
     struct why why = {{0}};
     log_init("control", LOG_LEVEL_INFO);
     mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
-    c.reload.began_ns = clock_wall_ns();
+    c.reload.began_ns = clock_file_ns();
+    control_forget_known(&c);
     /* A terminal's Ctrl-C and a service manager's signal reach every process; the supervisor says
      * when to end. */
     static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};

@@ -4,9 +4,11 @@
  * Never: included by another than control.c, certificates.c, reload.c and sweep.c. */
 #pragma once
 
+#include "config/pair_index.h"
 #include "control/admin.h"
 #include "control/bridge_link.h"
 #include "control/cert_files.h"
+#include "control/cert_index.h"
 #include "control/challenges.h"
 #include "control/cold_names.h"
 #include "control/control.h"
@@ -38,9 +40,12 @@ struct reload {
     uint64_t run;          /* number of the present one, or the last */
     bool again;            /* asked for while one was running */
     bool is_at_start;      /* ASKING: not a reload, but the start of control */
-    int64_t began_ns;      /* wall clock */
+    int64_t began_ns;      /* clock_file_ns() */
     struct config *config; /* loaded, not yet in use */
     struct config_problems problems;
+    struct config_known
+        known;                /* of pairs of files, so that those that are as before are not read */
+    struct buf known_bytes;   /* of which known.index is to be made */
     bool good;                /* of the load in the helper thread */
     struct admin_reload last; /* for people */
 };
@@ -67,6 +72,7 @@ struct control {
     bool telling;     /* the workers are being told of cold names */
     bool telling_all; /* ... within a full sync */
     struct cert_files *cert_files;
+    struct cert_index *cert_index;
     struct staples *staples;
     struct cert_admin *cert_admin;
     struct ticket_store tickets;
@@ -98,8 +104,10 @@ void control_tell_new_names(struct control *c);
 void control_plan_housekeeping(struct control *c);
 /* Prints problems to the log, one a line. */
 void control_log_problems(const struct config_problems *problems);
-/* Takes the certificates out of a configuration: they are served, and their files watched. */
+/* Takes the certificates out of a configuration: they are served, and their files watched. What
+ * reload.known has is not needed any more. */
 void control_use_files(struct control *c, struct config *config);
+void control_forget_known(struct control *c);
 /* Makes everything of a configuration but the upstreams' questions; takes it. */
 struct generation *control_generation_create(struct control *c, struct config *config);
 void control_generation_destroy(struct generation *g);

@@ -4,10 +4,14 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/must.h"
-#include "crypto/digest.h"
+#include "base/siphash.h"
+#include "control/publish_choice.h"
 
 #include <search.h>
 #include <stdlib.h>
+
+/* A pair of files that is another one at each try has to settle first. */
+#define ANSWER_TRIES 4
 
 /* A name of the table and the certificates that carry it. */
 struct table_entry {
@@ -15,6 +19,7 @@ struct table_entry {
     struct publish_candidate **list;
     uint32_t count;
     uint64_t ecdsa, rsa; /* as the workers know it */
+    bool is_cold;        /* the same: they ask before they have the certificates */
     bool joined;         /* candidates from elsewhere are in the list */
     struct list dirty;   /* linked while its list has changed */
 };
@@ -32,6 +37,7 @@ struct publish_state {
     uint64_t fallback_sent;
     struct publish_watch watch;
     struct publish_cold cold; /* functions NULL: nothing is elsewhere */
+    struct publish_reader reader;
 };
 
 static int compare_entries(const void *a, const void *b)
@@ -76,55 +82,15 @@ static void entry_free(void *p)
 /* ---- preference -------------------------------------------------------------------------------
  */
 
-static bool is_valid(const struct publish_candidate *c, int64_t now_s)
-{
-    return c->leaf.not_before_s <= now_s && now_s <= c->leaf.not_after_s;
-}
-
-static bool is_preferred(const struct publish_state *ps, const struct publish_candidate *c)
-{
-    return (c->source == PUBLISH_SOURCE_ACME) == ps->prefer_acme;
-}
-
-/* > 0 when a is better than b. *ret_why says by what. */
-static int compare(const struct publish_state *ps, const struct publish_candidate *a,
-                   const struct publish_candidate *b, int64_t now_s, const char **ret_why)
-{
-    int by = is_valid(a, now_s) - is_valid(b, now_s);
-    *ret_why = "valid before expired";
-    if (!by) {
-        by = !a->before - !b->before;
-        *ret_why = "the other one waits for its OCSP answer (must-staple)";
-    }
-    if (!by) {
-        by = is_preferred(ps, a) - is_preferred(ps, b);
-        *ret_why = ps->prefer_acme ? "ACME before provided (tls.prefer)"
-                                   : "provided before ACME (tls.prefer)";
-    }
-    if (!by) {
-        by = (a->leaf.not_after_s > b->leaf.not_after_s) -
-             (a->leaf.not_after_s < b->leaf.not_after_s);
-        *ret_why = "expires later";
-    }
-    if (!by) {
-        by = strcmp(a->identifier, b->identifier);
-        *ret_why = "last in alphabetical order";
-    }
-    if (!by) {
-        by = (a->id > b->id) - (a->id < b->id);
-        *ret_why = "equal: by fingerprint";
-    }
-    return by;
-}
-
+/* readable: none but those that can be used. */
 static struct publish_candidate *best(const struct publish_state *ps, const struct table_entry *e,
-                                      bool rsa, int64_t now_s)
+                                      bool rsa, int64_t now_s, bool readable)
 {
     struct publish_candidate *found = NULL;
     const char *why;
     for (uint32_t i = 0; i < e->count; i++)
-        if (e->list[i]->leaf.is_rsa == rsa &&
-            (!found || compare(ps, e->list[i], found, now_s, &why) > 0))
+        if (e->list[i]->leaf.is_rsa == rsa && !(readable && e->list[i]->is_unreadable) &&
+            (!found || publish_choice_compare(ps->prefer_acme, e->list[i], found, now_s, &why) > 0))
             found = e->list[i];
     return found;
 }
@@ -132,14 +98,17 @@ static struct publish_candidate *best(const struct publish_state *ps, const stru
 /* The best of each kind of key; the second kind only when nothing but date and name set it back,
  * so that no expired or less preferred certificate is served because of a client's algorithms. */
 static void choose(const struct publish_state *ps, const struct table_entry *e, int64_t now_s,
-                   struct publish_candidate **ret_ecdsa, struct publish_candidate **ret_rsa)
+                   bool readable, struct publish_candidate **ret_ecdsa,
+                   struct publish_candidate **ret_rsa)
 {
-    struct publish_candidate *a = best(ps, e, false, now_s), *b = best(ps, e, true, now_s);
+    struct publish_candidate *a = best(ps, e, false, now_s, readable);
+    struct publish_candidate *b = best(ps, e, true, now_s, readable);
     const char *why;
     if (a && b &&
-        (is_valid(a, now_s) != is_valid(b, now_s) || !a->before != !b->before ||
-         is_preferred(ps, a) != is_preferred(ps, b))) {
-        if (compare(ps, a, b, now_s, &why) > 0)
+        (publish_choice_is_valid(a, now_s) != publish_choice_is_valid(b, now_s) ||
+         !a->before != !b->before ||
+         (a->source == PUBLISH_SOURCE_ACME) != (b->source == PUBLISH_SOURCE_ACME))) {
+        if (publish_choice_compare(ps->prefer_acme, a, b, now_s, &why) > 0)
             b = NULL;
         else
             a = NULL;
@@ -264,8 +233,9 @@ void publish_state_drop(struct publish_state *ps, const char *slot)
 static bool has_to_wait(const struct publish_state *ps, const struct publish_candidate *served,
                         const struct publish_candidate *c)
 {
-    return ps->watch.added && c->source != PUBLISH_SOURCE_DEFAULT && c->leaf.must_staple &&
-           c->leaf.ocsp_url && is_valid(served, clock_wall_s()) && !served->revoked &&
+    return ps->watch.added && !served->is_cold && c->source != PUBLISH_SOURCE_DEFAULT &&
+           c->leaf.must_staple && c->leaf.ocsp_url &&
+           publish_choice_is_valid(served, clock_wall_s()) && !served->revoked &&
            (!served->leaf.must_staple || served->staple.len);
 }
 
@@ -318,14 +288,25 @@ static void note_change(struct publish_state *ps, const struct x509 *leaf, int64
         ps->change_s = at;
 }
 
-/* Of the whole chain: a file may be mended without its leaf being another. */
-uint64_t publish_state_id(struct span chain)
+/* c replaces what was in its slot. */
+static void insert(struct publish_state *ps, struct publish_candidate *old,
+                   struct publish_candidate *c, enum publish_source source, const char *origin,
+                   const char *slot)
 {
-    uint8_t digest[32];
-    digest_once(DIGEST_SHA256, chain, digest);
-    struct reader r = reader_of(span_of(digest, sizeof digest));
-    uint64_t id = reader_u64(&r);
-    return id ? id : 1;
+    c->source = source;
+    c->origin = mem_strdup(origin);
+    c->slot = mem_strdup(slot);
+    c->identifier = make_identifier(&c->leaf);
+    if (old)
+        replace(ps, old, c);
+    if (ps->count == ps->cap) {
+        ps->cap = ps->cap ? ps->cap * 2 : 64;
+        ps->items = mem_grow(ps->items, ps->cap * sizeof *ps->items);
+    }
+    c->index = ps->count;
+    ps->items[ps->count++] = c;
+    must(tsearch(c, &ps->slots, compare_slots));
+    note_change(ps, &c->leaf, clock_wall_s());
 }
 
 /* A certificate in a slot, not yet linked to names. *ret_new: it was not there. */
@@ -338,7 +319,7 @@ static struct result put_slot(struct publish_state *ps, enum publish_source sour
     struct span der = reader_bytes(&r, reader_be(&r, 3));
     struct publish_candidate *old = find_slot(ps, slot);
     *ret_new = false;
-    if (old && old->source == source && span_eq(buf_span(&old->chain), chain) &&
+    if (old && !old->is_cold && old->source == source && span_eq(buf_span(&old->chain), chain) &&
         span_eq(buf_span(&old->key), key) && !strcmp(old->origin, origin)) {
         *ret = old;
         return result_ok();
@@ -350,23 +331,10 @@ static struct result put_slot(struct publish_state *ps, enum publish_source sour
         free(c);
         return result;
     }
-    c->id = publish_state_id(chain);
-    c->source = source;
-    c->origin = mem_strdup(origin);
-    c->slot = mem_strdup(slot);
-    c->identifier = make_identifier(&c->leaf);
+    c->id = x509_chain_id(chain);
     c->chain = buf_copy(chain);
     c->key = buf_copy(key);
-    if (old)
-        replace(ps, old, c);
-    if (ps->count == ps->cap) {
-        ps->cap = ps->cap ? ps->cap * 2 : 64;
-        ps->items = mem_grow(ps->items, ps->cap * sizeof *ps->items);
-    }
-    c->index = ps->count;
-    ps->items[ps->count++] = c;
-    must(tsearch(c, &ps->slots, compare_slots));
-    note_change(ps, &c->leaf, clock_wall_s());
+    insert(ps, old, c, source, origin, slot);
     *ret = c;
     *ret_new = true;
     return result_ok();
@@ -402,6 +370,31 @@ struct result publish_state_put_name(struct publish_state *ps, const char *origi
     return result_ok();
 }
 
+void publish_state_put_cold(struct publish_state *ps, const char *origin, const char *slot,
+                            uint64_t id, struct x509 *leaf)
+{
+    struct publish_candidate *old = find_slot(ps, slot);
+    if (old && old->is_cold && !old->is_unreadable && old->id == id &&
+        !strcmp(old->origin, origin)) {
+        x509_free(leaf);
+        return;
+    }
+    struct publish_candidate *c = mem_zalloc(sizeof *c);
+    c->id = id;
+    c->is_cold = true;
+    c->leaf = *leaf;
+    *leaf = (struct x509){0};
+    insert(ps, old, c, PUBLISH_SOURCE_PROVIDED, origin, slot);
+    link_names(ps, c, true);
+}
+
+void publish_state_unreadable(struct publish_state *ps, const char *slot)
+{
+    struct publish_candidate *c = find_slot(ps, slot);
+    if (c && c->is_cold)
+        c->is_unreadable = true;
+}
+
 bool publish_state_serves(struct publish_state *ps, const char *name)
 {
     const struct table_entry *e = find_entry(ps, name);
@@ -411,6 +404,11 @@ bool publish_state_serves(struct publish_state *ps, const char *name)
 void publish_state_use_cold(struct publish_state *ps, const struct publish_cold *cold)
 {
     ps->cold = *cold;
+}
+
+void publish_state_use_reader(struct publish_state *ps, const struct publish_reader *reader)
+{
+    ps->reader = *reader;
 }
 
 void publish_state_watch(struct publish_state *ps, const struct publish_watch *watch)
@@ -460,10 +458,16 @@ void publish_state_destroy(struct publish_state *ps)
 /* ---- messages ---------------------------------------------------------------------------------
  */
 
+/* What was read for a cold certificate. */
+struct read_pair {
+    struct buf chain, key;
+};
+
 struct walk {
     struct publish_state *ps;
     int64_t now_s;
-    struct buf certs, names; /* certificates go out before the names that use them */
+    const struct read_pair *read; /* [is_rsa]; NULL: nothing that is cold is sent */
+    struct buf certs, names;      /* certificates go out before the names that use them */
 };
 
 static bool is_apart(const struct table_entry *e)
@@ -503,6 +507,15 @@ static struct walk walk_begin(struct publish_state *ps, int64_t now_s)
     return (struct walk){.ps = ps, .now_s = now_s};
 }
 
+/* The workers may still have the certificate itself, of a name that is cold. */
+static void send_staple(struct walk *w, struct publish_candidate *c)
+{
+    if (!c || !c->staple.len || c->staple_sent == w->ps->walks)
+        return;
+    publish_staple(&w->certs, c->id, buf_span(&c->staple), c->staple_until_s);
+    c->staple_sent = w->ps->walks;
+}
+
 static void send_cert(struct walk *w, struct publish_candidate *c)
 {
     if (!c || c->sent == w->ps->walks)
@@ -512,22 +525,49 @@ static void send_cert(struct walk *w, struct publish_candidate *c)
                                 .not_after_s = c->leaf.not_after_s,
                                 .chain = buf_span(&c->chain),
                                 .key = buf_span(&c->key)};
+    if (c->is_cold) {
+        must(w->read);
+        cert.chain = buf_span(&w->read[c->leaf.is_rsa].chain);
+        cert.key = buf_span(&w->read[c->leaf.is_rsa].key);
+    }
     publish_cert(&w->certs, &cert);
-    if (c->staple.len)
-        publish_staple(&w->certs, c->id, buf_span(&c->staple), c->staple_until_s);
     c->sent = w->ps->walks;
+    c->staple_sent = 0;
+    send_staple(w, c);
+}
+
+static bool is_one_cold(const struct publish_candidate *ecdsa, const struct publish_candidate *rsa)
+{
+    return (ecdsa && ecdsa->is_cold) || (rsa && rsa->is_cold);
+}
+
+/* Another one whenever a name has other certificates. */
+static uint64_t cold_tag(uint64_t ecdsa, uint64_t rsa)
+{
+    static const struct siphash_key key = {{0x636f6c6420706169ull, 0x7273206f66206669ull}};
+    uint8_t bytes[16];
+    struct writer w = writer_of(bytes, sizeof bytes);
+    writer_be(&w, ecdsa, 8);
+    writer_be(&w, rsa, 8);
+    uint64_t tag = siphash(&key, span_of(bytes, sizeof bytes), SPAN_LITERAL(""));
+    return tag ? tag : 1;
 }
 
 static void emit(struct walk *w, struct table_entry *e)
 {
     struct publish_candidate *ecdsa, *rsa;
-    choose(w->ps, e, w->now_s, &ecdsa, &rsa);
+    choose(w->ps, e, w->now_s, false, &ecdsa, &rsa);
     uint64_t ecdsa_id = ecdsa ? ecdsa->id : 0, rsa_id = rsa ? rsa->id : 0;
-    if (e->ecdsa == ecdsa_id && e->rsa == rsa_id)
+    bool cold = is_one_cold(ecdsa, rsa);
+    if (e->ecdsa == ecdsa_id && e->rsa == rsa_id && e->is_cold == cold)
         return;
-    send_cert(w, ecdsa);
-    send_cert(w, rsa);
-    if (ecdsa_id || rsa_id) {
+    if (cold) {
+        send_staple(w, ecdsa);
+        send_staple(w, rsa);
+        publish_cold_name(&w->names, span_str(e->name), cold_tag(ecdsa_id, rsa_id));
+    } else if (ecdsa_id || rsa_id) {
+        send_cert(w, ecdsa);
+        send_cert(w, rsa);
         publish_name(&w->names, span_str(e->name), ecdsa_id, rsa_id, 0);
     } else {
         uint64_t tag = w->ps->cold.tag ? w->ps->cold.tag(w->ps->cold.arg, e->name) : 0;
@@ -538,6 +578,7 @@ static void emit(struct walk *w, struct table_entry *e)
     }
     e->ecdsa = ecdsa_id;
     e->rsa = rsa_id;
+    e->is_cold = cold;
 }
 
 static void finish(struct walk *w, struct buf *out)
@@ -585,7 +626,7 @@ static void forget_one(const void *node, VISIT which, void *arg)
 {
     struct table_entry *e = *(struct table_entry *const *)node;
     if (which == postorder || which == leaf)
-        e->ecdsa = e->rsa = 0;
+        e->ecdsa = e->rsa = e->is_cold = 0;
 }
 
 void publish_state_sync(struct publish_state *ps, int64_t now_s, struct buf *out)
@@ -593,6 +634,80 @@ void publish_state_sync(struct publish_state *ps, int64_t now_s, struct buf *out
     ps->fallback_sent = 0;
     twalk_r(ps->entries, forget_one, NULL);
     publish_state_reorder(ps, now_s, out);
+}
+
+/* ---- cold ones --------------------------------------------------------------------------------
+ */
+
+/* What the workers are told is not what emit() would say when a better one cannot be read: the next
+ * walk makes the name cold again. in_part: the same, and they ask again as of a cold one. */
+static void tell_read(struct walk *w, struct table_entry *e,
+                      struct publish_candidate *const chosen[2], bool in_part,
+                      const struct read_pair read[2], struct buf *out)
+{
+    w->read = read;
+    e->ecdsa = chosen[0] ? chosen[0]->id : 0;
+    e->rsa = chosen[1] ? chosen[1]->id : 0;
+    e->is_cold = in_part || is_one_cold(chosen[0], chosen[1]);
+    send_cert(w, chosen[0]);
+    send_cert(w, chosen[1]);
+    if (e->is_cold)
+        publish_warm_name(&w->names, span_str(e->name), e->ecdsa, e->rsa,
+                          cold_tag(e->ecdsa, e->rsa));
+    else if (e->ecdsa || e->rsa)
+        publish_name(&w->names, span_str(e->name), e->ecdsa, e->rsa, 0);
+    else
+        publish_name_remove(&w->names, span_str(e->name));
+    finish(w, out);
+}
+
+enum publish_read publish_state_read(struct publish_state *ps, const struct publish_candidate *c,
+                                     struct buf *ret_chain, struct buf *ret_key)
+{
+    if (c->is_cold)
+        return ps->reader.read(ps->reader.arg, c, NULL, ret_chain, ret_key);
+    *ret_chain = buf_copy(buf_span(&c->chain));
+    *ret_key = buf_copy(buf_span(&c->key));
+    return PUBLISH_READ_DONE;
+}
+
+/* Reads those of the two that are cold. What cannot be read now is chosen no more. */
+static enum publish_read read_chosen(struct publish_state *ps, const char *name,
+                                     struct publish_candidate *chosen[2], struct read_pair read[2])
+{
+    enum publish_read got = PUBLISH_READ_DONE;
+    for (int i = 0; i < 2 && got != PUBLISH_READ_CHANGED; i++) {
+        enum publish_read one = PUBLISH_READ_DONE;
+        if (chosen[i] && chosen[i]->is_cold)
+            one = ps->reader.read(ps->reader.arg, chosen[i], name, &read[i].chain, &read[i].key);
+        if (one == PUBLISH_READ_LATER)
+            chosen[i] = NULL;
+        if (one != PUBLISH_READ_DONE)
+            got = one;
+    }
+    return got;
+}
+
+void publish_state_answer(struct publish_state *ps, const char *name, int64_t now_s,
+                          struct buf *out)
+{
+    enum publish_read got = PUBLISH_READ_CHANGED;
+    for (int tries = 0; tries < ANSWER_TRIES && got == PUBLISH_READ_CHANGED; tries++) {
+        struct walk w = walk_begin(ps, now_s); /* what joins may replace others: not later */
+        struct table_entry *e = find_entry(ps, name);
+        struct publish_candidate *chosen[2];
+        struct read_pair read[2] = {0};
+        if (!e || !e->is_cold) /* the workers were told of others, or are */
+            return;
+        choose(ps, e, now_s, true, &chosen[0], &chosen[1]);
+        got = read_chosen(ps, name, chosen, read);
+        if (got == PUBLISH_READ_DONE || (got == PUBLISH_READ_LATER && (chosen[0] || chosen[1])))
+            tell_read(&w, e, chosen, got == PUBLISH_READ_LATER, read, out);
+        for (int i = 0; i < 2; i++) {
+            buf_free(&read[i].chain);
+            buf_wipe_free(&read[i].key);
+        }
+    }
 }
 
 int64_t publish_state_change_s(const struct publish_state *ps)
@@ -619,12 +734,13 @@ static uint32_t rank(struct publish_state *ps, const struct table_entry *e, int6
 {
     struct publish_candidate *ecdsa, *rsa;
     uint32_t count = 0;
-    choose(ps, e, now_s, &ecdsa, &rsa);
+    choose(ps, e, now_s, true, &ecdsa, &rsa);
     for (uint32_t i = 0; i < e->count; i++) {
         struct publish_rank r = {e->list[i], e->list[i] == ecdsa || e->list[i] == rsa, e->name, ""};
         const char *why;
         uint32_t at = count < max ? count++ : max;
-        while (at > 0 && compare(ps, r.candidate, ranks[at - 1].candidate, now_s, &why) > 0) {
+        while (at > 0 && publish_choice_compare(ps->prefer_acme, r.candidate,
+                                                ranks[at - 1].candidate, now_s, &why) > 0) {
             if (at < max)
                 ranks[at] = ranks[at - 1];
             at--;
@@ -635,10 +751,12 @@ static uint32_t rank(struct publish_state *ps, const struct table_entry *e, int6
     for (uint32_t i = 0; i < count; i++) {
         ranks[i].why = "the only one";
         if (i + 1 < count)
-            compare(ps, ranks[i].candidate, ranks[i + 1].candidate, now_s, &ranks[i].why);
+            publish_choice_compare(ps->prefer_acme, ranks[i].candidate, ranks[i + 1].candidate,
+                                   now_s, &ranks[i].why);
         else if (i > 0)
-            ranks[i].why = is_valid(ranks[i].candidate, now_s) ? "the others are better"
-                                                               : "expired or not valid yet";
+            ranks[i].why = publish_choice_is_valid(ranks[i].candidate, now_s)
+                               ? "the others are better"
+                               : "expired or not valid yet";
     }
     return count;
 }

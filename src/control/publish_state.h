@@ -27,13 +27,16 @@ struct publish_candidate {
     struct buf chain, key; /* as in struct publish_cert */
     struct buf staple;     /* what an OCSP responder says of it; empty = nothing to show */
     int64_t staple_until_s;
-    bool revoked;  /* so says its CA */
-    void *watcher; /* of publish_state_watch() */
+    bool revoked;       /* so says its CA */
+    bool is_cold;       /* chain and key are empty: publish_state_put_cold() */
+    bool is_unreadable; /* cold, and its files cannot be used */
+    void *watcher;      /* of publish_state_watch() */
     /* Not NULL: what it replaces, which is served until publish_state_release(), because clients
      * that follow must-staple refuse this one as long as it has no staple. In no slot. */
     struct publish_candidate *before;
-    uint64_t sent;  /* by which walk over the names it was sent last */
-    uint32_t index; /* in the list */
+    uint64_t sent;        /* by which walk over the names it was sent last */
+    uint64_t staple_sent; /* the same of its staple */
+    uint32_t index;       /* in the list */
 };
 
 struct publish_state *publish_state_create(bool prefer_acme);
@@ -47,6 +50,37 @@ struct result publish_state_put(struct publish_state *ps, enum publish_source so
                                 const char *origin, const char *slot, struct span chain,
                                 struct span key, const struct publish_candidate **ret,
                                 struct why *why);
+/* As publish_state_put() of PUBLISH_SOURCE_PROVIDED for a certificate that stays in its files until
+ * a client asks for it: the workers hear of its names alone. id: x509_chain_id(). Takes what is in
+ * `leaf`, of which subject, issuer, names, dates and kind are used. It is never stapled. */
+void publish_state_put_cold(struct publish_state *ps, const char *origin, const char *slot,
+                            uint64_t id, struct x509 *leaf);
+/* Clients that ask for it get another one of the name, or none; who has it keeps it. Until it is
+ * put again. */
+void publish_state_unreadable(struct publish_state *ps, const char *slot);
+/* Who reads the files of cold ones. */
+enum publish_read {
+    PUBLISH_READ_DONE = 0, /* chain and key are those of the candidate */
+    PUBLISH_READ_CHANGED,  /* candidates have changed, and the workers were told: choose again */
+    PUBLISH_READ_LATER,    /* the files cannot be used now */
+};
+struct publish_reader {
+    /* name: of the table, which a client waits for; NULL: none does. */
+    enum publish_read (*read)(void *arg, const struct publish_candidate *candidate,
+                              const char *name, struct buf *ret_chain, struct buf *ret_key);
+    void *arg;
+};
+void publish_state_use_reader(struct publish_state *ps, const struct publish_reader *reader);
+/* Copies chain and key of a candidate, which is gone afterwards when it has changed. The caller
+ * wipes the key. */
+enum publish_read publish_state_read(struct publish_state *ps,
+                                     const struct publish_candidate *candidate,
+                                     struct buf *ret_chain, struct buf *ret_key);
+/* A worker asks for a name: appends its certificates when one of them is cold; when that of one
+ * kind of key cannot be read now, that of the other kind alone. Nothing: there is no answer yet.
+ * The caller wipes `out`. */
+void publish_state_answer(struct publish_state *ps, const char *name, int64_t now_s,
+                          struct buf *out);
 /* Serves a certificate instead of the one before it, whatever is known of it. */
 void publish_state_release(struct publish_state *ps, struct publish_candidate *candidate);
 /* A person has had it revoked: nothing waits behind it from now on. leaf: DER. */
@@ -79,8 +113,6 @@ struct result publish_state_put_name(struct publish_state *ps, const char *origi
                                      const struct publish_candidate **ret, struct why *why);
 /* True when there is a candidate for this very name. */
 bool publish_state_serves(struct publish_state *ps, const char *name);
-/* The id of a certificate with this chain. */
-uint64_t publish_state_id(struct span chain);
 /* The candidate in a slot, or NULL. */
 const struct publish_candidate *publish_state_find(struct publish_state *ps, const char *slot);
 /* Removes what is in a slot; nothing happens when there is none. */

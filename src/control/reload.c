@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/must.h"
+#include "config/pair_index.h"
 #include "config/plan.h"
 #include "control/control_impl.h"
 #include "control/snapshot_build.h"
@@ -56,6 +57,7 @@ static void finish(struct control *c, bool good, const char *error)
     config_problems_free(&r->problems);
     config_free(r->config);
     r->config = NULL;
+    control_forget_known(c);
     r->phase = RELOAD_PHASE_IDLE;
     admin_reload_done(c->admin, r->run);
     if (r->again)
@@ -189,8 +191,14 @@ static void load(void *arg)
 {
     struct control *c = arg;
     const struct config *now = c->now->config;
+    struct config_known *known = &c->reload.known;
+    if (c->reload.known_bytes.len) {
+        pair_index_end(&c->reload.known_bytes);
+        (void)!result_is_ok(
+            pair_index_open(&c->reload.known_bytes, known->made_by, &known->index, &known->why));
+    }
     c->reload.good = result_is_ok(config_reload(c->args->file, c->args->flags, c->args->flag_count,
-                                                c->args->fixed, c->args->fixed_count, now,
+                                                c->args->fixed, c->args->fixed_count, now, known,
                                                 &c->reload.config, &c->reload.problems));
 }
 
@@ -210,7 +218,9 @@ static void start_run(struct control *c)
     r->again = false;
     r->run++;
     r->phase = RELOAD_PHASE_LOADING;
-    r->began_ns = clock_wall_ns();
+    r->began_ns = clock_file_ns();
+    if (cert_files_cold(c->cert_files))
+        cert_files_known(c->cert_files, r->known.made_by, &r->known_bytes);
     control_tell_supervisor(c, SPAN_LITERAL("B"));
     loop_work(c->loop, load, loaded, c);
 }
@@ -258,6 +268,7 @@ void reload_fini(struct control *c)
     watch_destroy(c->watch);
     config_problems_free(&c->reload.problems);
     config_free(c->reload.config);
+    control_forget_known(c);
     keep_texts(&c->reload.last, &none);
     free(c->reload.last.texts);
     while (!list_is_empty(&c->retired)) {

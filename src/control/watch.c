@@ -5,10 +5,12 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/must.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,20 +23,28 @@
 #define CHANGES                                                                                    \
     (IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_CLOSE_WRITE | IN_ATTRIB |            \
      IN_DELETE_SELF | IN_MOVE_SELF)
-/* File times are those of the kernel's last tick. */
+/* Some file systems round the times of files. */
 #define TICK_NS (20 * (int64_t)NS_PER_MS)
 
 /* What is watched: a path, and how the file looked that it led to when it was told last. */
 struct file {
     char *path;
     uint64_t look; /* 0 = there is none */
+    /* When it was traced last: the same, and the time of its last change. */
+    uint64_t seen;
+    int64_t changed_ns;
+};
+
+/* A folder on the way to files. */
+struct folder {
+    char *name;
+    int wd; /* -1 = it cannot be watched */
 };
 
 /* An entry of a folder that decides where a path leads: a link, a folder, the file. */
 struct point {
-    const char *folder; /* one of watch.folders */
-    char *name;         /* "" = every entry counts */
-    int wd;             /* -1 = the folder cannot be watched */
+    char *name; /* "" = every entry counts */
+    int wd;     /* the folder's */
 };
 
 struct watch {
@@ -47,226 +57,11 @@ struct watch {
     uint32_t file_count;
     struct point *points; /* sorted by wd and name */
     uint32_t point_count, point_room;
-    char **folders; /* in the order of their points: most are in the same as the one before */
-    uint32_t folder_count;
-    int *wds; /* sorted, each once */
+    void *folders;           /* tree of struct folder by name */
+    struct folder *last_one; /* most files are in the same as the one before */
+    int *wds;                /* sorted, each once */
     uint32_t wd_count;
 };
-
-/* ---- where paths lead -------------------------------------------------------------------------
- */
-
-static const char *keep_folder(struct watch *w, const char *folder)
-{
-    uint32_t n = w->folder_count;
-    if (n && strcmp(w->folders[n - 1], folder) == 0)
-        return w->folders[n - 1];
-    if ((n & (n - 1)) == 0) /* grow at each power of two */
-        w->folders = mem_grow(w->folders, (n ? 2 * n : 1) * sizeof *w->folders);
-    return w->folders[w->folder_count++] = mem_strdup(folder);
-}
-
-static void note(struct watch *w, const char *folder, const char *name)
-{
-    if (w->point_count == w->point_room) {
-        w->point_room = w->point_room ? 2 * w->point_room : 64;
-        w->points = mem_grow(w->points, w->point_room * sizeof *w->points);
-    }
-    w->points[w->point_count++] = (struct point){keep_folder(w, folder), mem_strdup(name), -1};
-}
-
-/* A path that is being followed. */
-struct walk {
-    char at[PATH_MAX];   /* the folder reached: absolute, without links */
-    char rest[PATH_MAX]; /* still to go */
-};
-
-static bool append(char at[PATH_MAX], const char *name)
-{
-    size_t len = strlen(at);
-    int n = snprintf(at + len, PATH_MAX - len, "%s%s", len > 1 ? "/" : "", name);
-    return n > 0 && (size_t)n < PATH_MAX - len;
-}
-
-static void ascend(char at[PATH_MAX])
-{
-    char *slash = strrchr(at, '/');
-    slash[slash == at] = '\0';
-}
-
-/* Cuts the next name off the way to go. False: arrived. */
-static bool next_name(struct walk *k, char ret[NAME_MAX + 1])
-{
-    const char *p = k->rest + strspn(k->rest, "/");
-    size_t len = strcspn(p, "/");
-    if (len == 0 || len > NAME_MAX)
-        return false;
-    memcpy(ret, p, len);
-    ret[len] = '\0';
-    memmove(k->rest, p + len, strlen(p + len) + 1);
-    return true;
-}
-
-/* Goes on with a link's target in place of the link. */
-static bool follow(struct walk *k, const char *target)
-{
-    char rest[PATH_MAX];
-    int n = snprintf(rest, sizeof rest, "%s%s", target, k->rest);
-    if (n < 0 || (size_t)n >= sizeof rest)
-        return false;
-    memcpy(k->rest, rest, (size_t)n + 1);
-    if (target[0] == '/')
-        memcpy(k->at, "/", 2);
-    return true;
-}
-
-/* Walks as the kernel would and notes every entry on the way. False: it ends before its time. */
-static bool walk(struct watch *w, struct walk *k)
-{
-    char name[NAME_MAX + 1], full[PATH_MAX], target[PATH_MAX];
-    for (int links = 0; next_name(k, name);) {
-        if (strcmp(name, ".") == 0)
-            continue;
-        if (strcmp(name, "..") == 0) {
-            ascend(k->at);
-            continue;
-        }
-        note(w, k->at, name);
-        memcpy(full, k->at, strlen(k->at) + 1);
-        if (!append(full, name))
-            return false;
-        ssize_t n = readlink(full, target, sizeof target - 1);
-        if (n < 0 && errno != EINVAL) /* EINVAL: no link */
-            return false;
-        if (n < 0) {
-            memcpy(k->at, full, strlen(full) + 1);
-            continue;
-        }
-        target[n] = '\0';
-        if (++links > LINKS_MAX || !follow(k, target))
-            return false;
-    }
-    return true;
-}
-
-/* Most files lie in the folder of the one before: `last` remembers where its name leads. */
-struct last_folder {
-    char name[PATH_MAX];
-    char at[PATH_MAX];
-};
-
-static void trace(struct watch *w, const char *path, struct last_folder *last)
-{
-    struct walk k = {.at = "/"};
-    const char *slash = strrchr(path, '/');
-    size_t folder_len = slash ? (size_t)(slash - path) : 0;
-    if (strlen(path) >= sizeof k.rest || (path[0] != '/' && !getcwd(k.at, sizeof k.at)))
-        return;
-    if (folder_len && strlen(last->name) == folder_len &&
-        memcmp(last->name, path, folder_len) == 0) {
-        memcpy(k.at, last->at, sizeof k.at);
-    } else {
-        memcpy(k.rest, path, folder_len);
-        last->name[0] = '\0';
-        if (!walk(w, &k))
-            return;
-        memcpy(last->name, path, folder_len);
-        last->name[folder_len] = '\0';
-        memcpy(last->at, k.at, sizeof k.at);
-    }
-    memcpy(k.rest, path + folder_len, strlen(path + folder_len) + 1);
-    struct stat st;
-    if (walk(w, &k) && stat(k.at, &st) == 0 && S_ISDIR(st.st_mode))
-        note(w, k.at, "");
-}
-
-/* ---- the kernel's watches ---------------------------------------------------------------------
- */
-
-static int by_folder(const void *a, const void *b)
-{
-    const struct point *p = a, *q = b;
-    int order = strcmp(p->folder, q->folder);
-    return order ? order : strcmp(p->name, q->name);
-}
-
-static int by_wd(const void *a, const void *b)
-{
-    const struct point *p = a, *q = b;
-    return p->wd != q->wd ? (p->wd > q->wd) - (p->wd < q->wd) : strcmp(p->name, q->name);
-}
-
-static int watch_folder(struct watch *w, const char *folder)
-{
-    int wd = inotify_add_watch(w->inotify.fd, folder, CHANGES | IN_ONLYDIR);
-    if (wd == -1 && (errno == ENOSPC || errno == ENOMEM) && !w->exhausted) {
-        w->exhausted = true;
-        log_warn(
-            "cannot watch %s: %m; raise sysctl fs.inotify.max_user_watches. Until then changed "
-            "files are noticed within a minute",
-            folder);
-    } else if (wd == -1) {
-        log_debug("cannot watch %s: %m", folder);
-    }
-    return wd;
-}
-
-static void drop_points(struct watch *w)
-{
-    for (uint32_t i = 0; i < w->point_count; i++)
-        free(w->points[i].name);
-    for (uint32_t i = 0; i < w->folder_count; i++)
-        free(w->folders[i]);
-    free(w->folders);
-    w->folders = NULL;
-    w->point_count = w->folder_count = 0;
-}
-
-static bool holds(const int *wds, uint32_t count, int wd)
-{
-    for (uint32_t low = 0, high = count; low < high;) {
-        uint32_t mid = low + (high - low) / 2;
-        if (wds[mid] == wd)
-            return true;
-        if (wds[mid] < wd)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return false;
-}
-
-/* Follows all paths anew, and has the kernel watch the folders on their ways and no others. */
-static void retrace(struct watch *w)
-{
-    struct last_folder *last = mem_zalloc(sizeof *last);
-    drop_points(w);
-    for (uint32_t i = 0; i < w->file_count; i++)
-        trace(w, w->files[i].path, last);
-    free(last);
-    if (w->point_count)
-        qsort(w->points, w->point_count, sizeof *w->points, by_folder);
-    for (uint32_t i = 0; i < w->point_count; i++) {
-        bool same = i && strcmp(w->points[i].folder, w->points[i - 1].folder) == 0;
-        w->points[i].wd = same ? w->points[i - 1].wd : watch_folder(w, w->points[i].folder);
-    }
-    if (w->point_count)
-        qsort(w->points, w->point_count, sizeof *w->points, by_wd);
-    int *wds = mem_alloc((w->point_count + 1) * sizeof *wds);
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < w->point_count; i++) {
-        int wd = w->points[i].wd;
-        if (wd != -1 && (count == 0 || wds[count - 1] != wd))
-            wds[count++] = wd;
-    }
-    for (uint32_t i = 0; i < w->wd_count; i++) {
-        if (!holds(wds, count, w->wds[i])) /* fails when the folder itself is gone: as well */
-            (void)inotify_rm_watch(w->inotify.fd, w->wds[i]);
-    }
-    free(w->wds);
-    w->wds = wds;
-    w->wd_count = count;
-}
 
 /* ---- how files look ---------------------------------------------------------------------------
  */
@@ -315,15 +110,257 @@ static uint64_t look_of_folder(const char *path, int64_t *newest_ns)
     return sum | 1;
 }
 
-/* newest_ns: wall clock of the last change. */
-static uint64_t look_at(const char *path, int64_t *newest_ns)
+static void look_at(const char *path, const struct stat *st, struct file *f)
 {
+    f->changed_ns = changed_ns(st);
+    f->seen = S_ISDIR(st->st_mode) ? look_of_folder(path, &f->changed_ns) : look_of_stat(st);
+}
+
+/* ---- where paths lead -------------------------------------------------------------------------
+ */
+
+static int by_name(const void *a, const void *b)
+{
+    const struct folder *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+static int watch_folder(struct watch *w, const char *folder)
+{
+    int wd = inotify_add_watch(w->inotify.fd, folder, CHANGES | IN_ONLYDIR);
+    if (wd == -1 && (errno == ENOSPC || errno == ENOMEM) && !w->exhausted) {
+        w->exhausted = true;
+        log_warn(
+            "cannot watch %s: %m; raise sysctl fs.inotify.max_user_watches. Until then changed "
+            "files are noticed within a minute",
+            folder);
+    } else if (wd == -1) {
+        log_debug("cannot watch %s: %m", folder);
+    }
+    return wd;
+}
+
+/* Its watch. The kernel watches it from now on: what is looked at afterwards does not change
+ * unheard. */
+static int take_folder(struct watch *w, const char *name)
+{
+    struct folder key = {.name = (char *)name};
+    if (w->last_one && strcmp(w->last_one->name, name) == 0)
+        return w->last_one->wd;
+    struct folder **hit = tfind(&key, &w->folders, by_name);
+    if (hit) {
+        w->last_one = *hit;
+        return w->last_one->wd;
+    }
+    struct folder *f = mem_alloc(sizeof *f);
+    *f = (struct folder){.name = mem_strdup(name), .wd = watch_folder(w, name)};
+    must(tsearch(f, &w->folders, by_name));
+    w->last_one = f;
+    return f->wd;
+}
+
+static void note(struct watch *w, const char *folder, const char *name)
+{
+    if (w->point_count == w->point_room) {
+        w->point_room = w->point_room ? 2 * w->point_room : 64;
+        w->points = mem_grow(w->points, w->point_room * sizeof *w->points);
+    }
+    w->points[w->point_count++] = (struct point){mem_strdup(name), take_folder(w, folder)};
+}
+
+/* A path that is being followed. */
+struct walk {
+    char at[PATH_MAX];   /* the folder reached: absolute, without links */
+    char rest[PATH_MAX]; /* still to go */
+    struct stat st;      /* of what was reached last, when it is known */
+    bool known;
+};
+
+static bool append(char at[PATH_MAX], const char *name)
+{
+    size_t len = strlen(at);
+    int n = snprintf(at + len, PATH_MAX - len, "%s%s", len > 1 ? "/" : "", name);
+    return n > 0 && (size_t)n < PATH_MAX - len;
+}
+
+static void ascend(char at[PATH_MAX])
+{
+    char *slash = strrchr(at, '/');
+    slash[slash == at] = '\0';
+}
+
+/* Cuts the next name off the way to go. False: arrived. */
+static bool next_name(struct walk *k, char ret[NAME_MAX + 1])
+{
+    const char *p = k->rest + strspn(k->rest, "/");
+    size_t len = strcspn(p, "/");
+    if (len == 0 || len > NAME_MAX)
+        return false;
+    memcpy(ret, p, len);
+    ret[len] = '\0';
+    memmove(k->rest, p + len, strlen(p + len) + 1);
+    return true;
+}
+
+/* Goes on with a link's target in place of the link. */
+static bool follow(struct walk *k, const char *target)
+{
+    char rest[PATH_MAX];
+    int n = snprintf(rest, sizeof rest, "%s%s", target, k->rest);
+    if (n < 0 || (size_t)n >= sizeof rest)
+        return false;
+    memcpy(k->rest, rest, (size_t)n + 1);
+    if (target[0] == '/')
+        memcpy(k->at, "/", 2);
+    return true;
+}
+
+static bool is_end(const struct walk *k)
+{
+    return k->rest[strspn(k->rest, "/")] == '\0';
+}
+
+/* Walks as the kernel would and notes every entry on the way. False: it ends before its time. */
+static bool walk(struct watch *w, struct walk *k)
+{
+    char name[NAME_MAX + 1], full[PATH_MAX], target[PATH_MAX];
+    for (int links = 0; next_name(k, name);) {
+        k->known = false;
+        if (strcmp(name, ".") == 0)
+            continue;
+        if (strcmp(name, "..") == 0) {
+            ascend(k->at);
+            continue;
+        }
+        note(w, k->at, name);
+        memcpy(full, k->at, strlen(k->at) + 1);
+        if (!append(full, name))
+            return false;
+        if (is_end(k) && lstat(full, &k->st) == 0 && !S_ISLNK(k->st.st_mode)) {
+            k->known = true;
+            memcpy(k->at, full, strlen(full) + 1);
+            continue;
+        }
+        ssize_t n = readlink(full, target, sizeof target - 1);
+        if (n < 0 && errno != EINVAL) /* EINVAL: no link */
+            return false;
+        if (n < 0) {
+            memcpy(k->at, full, strlen(full) + 1);
+            continue;
+        }
+        target[n] = '\0';
+        if (++links > LINKS_MAX || !follow(k, target))
+            return false;
+    }
+    return true;
+}
+
+/* Most files lie in the folder of the one before: `last` remembers where its name leads. */
+struct last_folder {
+    char name[PATH_MAX];
+    char at[PATH_MAX];
+};
+
+/* False: nothing is found at its end, though the kernel may find something. */
+static bool trace(struct watch *w, struct file *f, struct last_folder *last)
+{
+    struct walk k = {.at = "/"};
+    const char *slash = strrchr(f->path, '/');
+    size_t folder_len = slash ? (size_t)(slash - f->path) : 0;
+    if (strlen(f->path) >= sizeof k.rest || (f->path[0] != '/' && !getcwd(k.at, sizeof k.at)))
+        return false;
+    if (folder_len && strlen(last->name) == folder_len &&
+        memcmp(last->name, f->path, folder_len) == 0) {
+        memcpy(k.at, last->at, sizeof k.at);
+    } else {
+        memcpy(k.rest, f->path, folder_len);
+        last->name[0] = '\0';
+        if (!walk(w, &k))
+            return false;
+        memcpy(last->name, f->path, folder_len);
+        last->name[folder_len] = '\0';
+        memcpy(last->at, k.at, sizeof k.at);
+    }
+    k.known = false;
+    memcpy(k.rest, f->path + folder_len, strlen(f->path + folder_len) + 1);
+    if (!walk(w, &k) || (!k.known && stat(k.at, &k.st) == -1))
+        return false;
+    if (S_ISDIR(k.st.st_mode))
+        note(w, k.at, "");
+    look_at(k.at, &k.st, f);
+    return true;
+}
+
+/* ---- the kernel's watches ---------------------------------------------------------------------
+ */
+
+static int by_wd(const void *a, const void *b)
+{
+    const struct point *p = a, *q = b;
+    return p->wd != q->wd ? (p->wd > q->wd) - (p->wd < q->wd) : strcmp(p->name, q->name);
+}
+
+static void free_folder(void *p)
+{
+    struct folder *f = p;
+    free(f->name);
+    free(f);
+}
+
+static void drop_points(struct watch *w)
+{
+    for (uint32_t i = 0; i < w->point_count; i++)
+        free(w->points[i].name);
+    tdestroy(w->folders, free_folder);
+    w->folders = NULL;
+    w->last_one = NULL;
+    w->point_count = 0;
+}
+
+static bool holds(const int *wds, uint32_t count, int wd)
+{
+    for (uint32_t low = 0, high = count; low < high;) {
+        uint32_t mid = low + (high - low) / 2;
+        if (wds[mid] == wd)
+            return true;
+        if (wds[mid] < wd)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return false;
+}
+
+/* Follows all paths anew, has the kernel watch the folders on their ways and no others, and looks
+ * at the files: what changes from then on is an event. */
+static void retrace(struct watch *w)
+{
+    struct last_folder *last = mem_zalloc(sizeof *last);
     struct stat st;
-    *newest_ns = 0;
-    if (stat(path, &st) == -1)
-        return 0;
-    *newest_ns = changed_ns(&st);
-    return S_ISDIR(st.st_mode) ? look_of_folder(path, newest_ns) : look_of_stat(&st);
+    drop_points(w);
+    for (uint32_t i = 0; i < w->file_count; i++) {
+        w->files[i].seen = 0;
+        w->files[i].changed_ns = 0;
+        if (!trace(w, &w->files[i], last) && stat(w->files[i].path, &st) == 0)
+            look_at(w->files[i].path, &st, &w->files[i]);
+    }
+    free(last);
+    if (w->point_count)
+        qsort(w->points, w->point_count, sizeof *w->points, by_wd);
+    int *wds = mem_alloc((w->point_count + 1) * sizeof *wds);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < w->point_count; i++) {
+        int wd = w->points[i].wd;
+        if (wd != -1 && (count == 0 || wds[count - 1] != wd))
+            wds[count++] = wd;
+    }
+    for (uint32_t i = 0; i < w->wd_count; i++) {
+        if (!holds(wds, count, w->wds[i])) /* fails when the folder itself is gone: as well */
+            (void)inotify_rm_watch(w->inotify.fd, w->wds[i]);
+    }
+    free(w->wds);
+    w->wds = wds;
+    w->wd_count = count;
 }
 
 /* ---- telling ----------------------------------------------------------------------------------
@@ -350,11 +387,9 @@ static void tell(struct watch *w)
     uint32_t count = 0;
     for (uint32_t i = 0; i < w->file_count; i++) {
         struct file *f = &w->files[i];
-        int64_t newest_ns;
-        uint64_t look = look_at(f->path, &newest_ns);
-        if (look == f->look)
+        if (f->seen == f->look)
             continue;
-        f->look = look;
+        f->look = f->seen;
         paths[count++] = mem_strdup(f->path);
     }
     if (count)
@@ -470,16 +505,15 @@ void watch_files(struct watch *w, const char *const *paths, uint32_t count, int6
     uint32_t old_count = w->file_count;
     w->files = files;
     w->file_count = count;
-    retrace(w); /* before they are looked at: what changes from now on is an event */
+    retrace(w);
     for (uint32_t i = 0; i < count; i++) {
         struct file *f = &files[i];
         const struct file *before =
             old_count ? bsearch(f, old, old_count, sizeof *old, by_path) : NULL;
-        int64_t newest_ns;
-        f->look = look_at(f->path, &newest_ns);
+        f->look = f->seen;
         bool moved = before && before->look != f->look;
         /* Also what was heard already: the caller may hold what it had read before. */
-        if (moved || (since_ns && newest_ns >= since_ns - TICK_NS && f->look)) {
+        if (moved || (since_ns && f->changed_ns >= since_ns - TICK_NS && f->look)) {
             f->look = moved ? before->look : f->look + 2; /* any other than it has */
             w->first_ns = clock_now_ns();
         }

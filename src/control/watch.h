@@ -35,7 +35,7 @@ struct result watch_create(const struct watch_options *options, struct watch **r
 void watch_destroy(struct watch *w);
 /* Watches these files in place of those before; a path may be a folder (what lies in it directly
  * and does not begin with a dot is watched, whatever its name) and need not exist. Copied.
- * since_ns: wall clock in ns when the caller began to read them: what changed after that is told
+ * since_ns: clock_file_ns() when the caller began to read them: what changed after that is told
  * as soon as the loop turns; 0 = only what changes from now on is told. For paths that were watched
  * before, what changed since they were told last is told too. */
 void watch_files(struct watch *w, const char *const *paths, uint32_t count, int64_t since_ns);

@@ -12,9 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define DNS_NAME_MAX 253
-#define CN_MAX       64 /* ub-common-name, RFC 5280 appendix A.1 */
-#define DAY_S        86400ll
+#define CN_MAX 64 /* ub-common-name, RFC 5280 appendix A.1 */
+#define DAY_S  86400ll
 
 /* Content bytes of the object identifiers that matter here. */
 #define OID(name, bytes)                                                                           \
@@ -42,7 +41,7 @@ OID(oid_ec, "\x2a\x86\x48\xce\x3d\x02\x01");
 
 static bool is_dns_name(struct span s)
 {
-    if (s.len == 0 || s.len > DNS_NAME_MAX)
+    if (s.len == 0 || s.len > X509_NAME_MAX)
         return false;
     size_t label = 0;
     for (size_t i = 0; i < s.len; i++) {
@@ -506,6 +505,15 @@ struct result x509_chain_from_pem(struct span pem, struct buf *ret_chain, struct
     if (ret_leaf)
         *ret_leaf = leaf;
     return r;
+}
+
+uint64_t x509_chain_id(struct span chain)
+{
+    uint8_t digest[32];
+    digest_once(DIGEST_SHA256, chain, digest);
+    struct reader r = reader_of(span_of(digest, sizeof digest));
+    uint64_t id = reader_u64(&r);
+    return id ? id : 1;
 }
 
 struct result x509_chain_to_pem(struct span chain, struct buf *out)

@@ -10,6 +10,7 @@
 #include "crypto/key.h"
 
 #define X509_NAMES_MAX 1024
+#define X509_NAME_MAX  253 /* bytes */
 
 struct x509 {
     char **names; /* DNS names (lower case) and IP addresses in text: subjectAltName, else CN.
@@ -50,6 +51,9 @@ struct result x509_chain_from_pem(struct span pem, struct buf *ret_chain, struct
                                   struct why *why);
 /* The reverse: appends PEM. ERR_FORMAT (then `out` is as before). */
 struct result x509_chain_to_pem(struct span chain, struct buf *out);
+/* First 8 bytes of the SHA-256 of a chain as it is served, never 0. Of all of it, because a file
+ * may be mended without its leaf being another. */
+uint64_t x509_chain_id(struct span chain);
 /* The kind of key in key_type_name()'s words: "EC256", "RSA3072"; as long as the certificate's. */
 #define X509_KEY_TEXT_MAX 24
 const char *x509_key_text(const struct x509 *cert, char memory[X509_KEY_TEXT_MAX]);

@@ -11,6 +11,17 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
+
+/* Until what was written to a file is so old, by its own clock: what is written then has another
+ * time, however long the machine keeps the clock from ticking. */
+static inline void unit_let_file_age(int64_t age_ns)
+{
+    int64_t until_ns = clock_file_ns() + age_ns;
+    while (clock_file_ns() < until_ns)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
 #define UNIT_TESTS(...)                                                                            \
     int main(void)                                                                                 \
     {                                                                                              \

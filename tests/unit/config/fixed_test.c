@@ -16,7 +16,7 @@ static struct config *reload(const char *text, const char *const *fixed, uint32_
     int fd = mkstemp(path);
     assert_int_equal(write(fd, text, strlen(text)), strlen(text));
     close(fd);
-    (void)!config_reload(path, NULL, 0, fixed, fixed_count, running, &config, &problems).code;
+    (void)!config_reload(path, NULL, 0, fixed, fixed_count, running, NULL, &config, &problems).code;
     said.len = 0;
     for (uint32_t i = 0; i < problems.count; i++)
         buf_printf(&said, "%u: %s\n", problems.items[i].where.line, problems.items[i].text);

@@ -79,7 +79,7 @@ static uint64_t put_one(struct store *s, const char *resolver, enum key_type typ
     assert_true(result_is_ok(x509_chain_to_pem(buf_span(&chain), &c.chain_pem)));
     assert_true(result_is_ok(key_to_pem(key, &c.key_pem)));
     assert_true(result_is_ok(store_put_cert(s, &c, &why)));
-    uint64_t id = publish_state_id(buf_span(&chain));
+    uint64_t id = x509_chain_id(buf_span(&chain));
     key_free(key);
     buf_free(&der);
     buf_free(&chain);

@@ -7,6 +7,7 @@
 
 /* What the workers would have been told, as text lines. */
 static char told[65536];
+static uint64_t last_tag;
 
 static void tell(const char *fmt, ...)
 {
@@ -38,7 +39,16 @@ void publish_staple(struct buf *out, uint64_t id, struct span response, int64_t 
 void publish_cold_name(struct buf *out, struct span name, uint64_t tag)
 {
     buf_put_str(out, "f");
-    tell("cold %.*s %d\n", SPAN_FMT(name), (int)tag);
+    tell("cold %.*s", SPAN_FMT(name));
+    tell(tag < 10 ? " %d\n" : "\n", (int)tag);
+    last_tag = tag;
+}
+
+void publish_warm_name(struct buf *out, struct span name, uint64_t ecdsa, uint64_t rsa_id,
+                       uint64_t tag)
+{
+    buf_put_str(out, "w");
+    tell("warm %.*s %d%d\n", SPAN_FMT(name), ecdsa != 0, rsa_id != 0);
 }
 
 void publish_name_remove(struct buf *out, struct span name)
@@ -412,6 +422,267 @@ static void test_takes_no_name_that_a_leaf_has_not(void **state)
     buf_free(&der);
 }
 
+/* ---- cold ones --------------------------------------------------------------------------------
+ */
+
+/* Files that can be read, by slot. */
+static struct {
+    enum publish_read says;
+    uint32_t reads;
+    void (*meanwhile)(void);
+    const char *later; /* not this one */
+} disk;
+
+static enum publish_read read_disk(void *arg, const struct publish_candidate *candidate,
+                                   const char *name, struct buf *ret_chain, struct buf *ret_key)
+{
+    enum publish_read says = disk.says;
+    disk.reads++;
+    if (disk.later && !strcmp(candidate->slot, disk.later))
+        return PUBLISH_READ_LATER;
+    if (says == PUBLISH_READ_DONE) {
+        buf_put_str(ret_chain, candidate->slot);
+        buf_put_str(ret_key, candidate->slot);
+    }
+    if (disk.meanwhile) {
+        disk.says = PUBLISH_READ_DONE;
+        disk.meanwhile();
+        disk.meanwhile = NULL;
+    }
+    return says;
+}
+
+static void put_cold(const char *slot, uint64_t id, struct key *key, uint32_t days,
+                     const char *name, const char *other)
+{
+    const char *names[] = {name, other};
+    struct buf der = {0};
+    struct x509 leaf;
+    assert_true(result_is_ok(x509_self_signed(key, names, other ? 2 : 1, days, &der, &why)));
+    assert_true(result_is_ok(x509_parse(buf_span(&der), &leaf, &why)));
+    publish_state_use_reader(ps, &(struct publish_reader){.read = read_disk});
+    publish_state_put_cold(ps, slot, slot, id, &leaf);
+    assert_null(leaf.names);
+    buf_free(&der);
+}
+
+static void ask(const char *name)
+{
+    struct buf out = {0};
+    told[0] = 0;
+    publish_state_answer(ps, name, now, &out);
+    buf_free(&out);
+}
+
+static void test_cold_one_is_read_when_asked_for(void **state)
+{
+    disk.reads = 0;
+    disk.says = PUBLISH_READ_DONE;
+    put_cold("f", 5, ec, 10, "a.test", "b.test");
+    put(PUBLISH_SOURCE_PROVIDED, "g", ec, 10, "c.test", NULL);
+    update();
+    assert_string_equal(told, "cold a.test\ncold b.test\ncert 0\nname c.test 10\n");
+    assert_int_equal(disk.reads, 0);
+    assert_string_equal(served("a.test", now)->slot, "f");
+    ask("a.test");
+    assert_string_equal(told, "cert 0\nwarm a.test 10\n");
+    ask("a.test"); /* the workers have let it become cold again */
+    assert_string_equal(told, "cert 0\nwarm a.test 10\n");
+    assert_int_equal(disk.reads, 2);
+    ask("c.test");
+    ask("unknown.test");
+    assert_string_equal(told, "");
+    uint64_t tag = last_tag;
+    put_cold("f", 5, ec, 10, "a.test", "b.test");
+    update();
+    assert_string_equal(told, "");
+    put_cold("f", 6, ec, 10, "a.test", "b.test");
+    update();
+    assert_string_equal(told, "cold a.test\ncold b.test\n");
+    assert_true(tag != last_tag);
+    publish_state_drop(ps, "f");
+    update();
+    assert_string_equal(told, "remove a.test\nremove b.test\n");
+    ask("a.test");
+    assert_string_equal(told, "");
+}
+
+/* The rules of choice are those of all certificates. */
+static void test_cold_ones_among_others(void **state)
+{
+    disk.reads = 0;
+    disk.says = PUBLISH_READ_DONE;
+    put_cold("f", 5, ec, 10, "a.test", NULL);
+    put(PUBLISH_SOURCE_ACME, "x", ec, 90, "a.test", NULL);
+    put(PUBLISH_SOURCE_PROVIDED, "r", rsa, 20, "a.test", NULL);
+    update();
+    assert_string_equal(told, "cold a.test\n");
+    ask("a.test");
+    assert_string_equal(told, "cert 0\ncert 1\nwarm a.test 11\n");
+    publish_state_prefer(ps, true);
+    struct buf out = {0};
+    told[0] = 0;
+    publish_state_reorder(ps, now, &out);
+    assert_string_equal(told, "cert 0\nname a.test 10\n");
+    publish_state_prefer(ps, false);
+    told[0] = 0;
+    publish_state_reorder(ps, now + 15 * 86400, &out); /* the cold one has ended */
+    assert_string_equal(told, "cert 1\nname a.test 01\n");
+    told[0] = 0;
+    publish_state_sync(ps, now, &out);
+    assert_string_equal(told, "cold a.test\n");
+    assert_int_equal(disk.reads, 1);
+    buf_free(&out);
+}
+
+/* It was kept in memory, and is not any more; and the reverse. */
+static void test_kept_one_becomes_cold(void **state)
+{
+    const struct publish_candidate *c = put(PUBLISH_SOURCE_PROVIDED, "f", ec, 10, "a.test", NULL);
+    struct buf chain = buf_copy(buf_span(&c->chain)), key = buf_copy(buf_span(&c->key));
+    uint64_t id = c->id;
+    update();
+    put_cold("f", id, ec, 10, "a.test", NULL);
+    update();
+    assert_string_equal(told, "cold a.test\n");
+    assert_true(result_is_ok(publish_state_put(ps, PUBLISH_SOURCE_PROVIDED, "f", "f",
+                                               buf_span(&chain), buf_span(&key), &c, &why)));
+    assert_false(c->is_cold);
+    update();
+    assert_string_equal(told, "cert 0\nname a.test 10\n");
+    buf_free(&chain);
+    buf_free(&key);
+}
+
+static void test_cold_one_that_cannot_be_read(void **state)
+{
+    struct buf out = {0};
+    disk.reads = 0;
+    disk.says = PUBLISH_READ_LATER;
+    put_cold("f", 5, ec, 10, "a.test", "b.test");
+    put_cold("g", 6, ec, 5, "b.test", NULL);
+    update();
+    ask("a.test");
+    assert_string_equal(told, ""); /* not yet */
+    publish_state_unreadable(ps, "f");
+    disk.says = PUBLISH_READ_DONE;
+    disk.reads = 0;
+    update();
+    assert_string_equal(told, ""); /* who has it keeps it */
+    ask("a.test");
+    assert_string_equal(told, "remove a.test\n");
+    ask("b.test");
+    assert_string_equal(told, "cert 0\nwarm b.test 10\n");
+    assert_int_equal(disk.reads, 1);
+    ask("a.test");
+    assert_string_equal(told, "");
+    told[0] = 0;
+    publish_state_reorder(ps, now, &out); /* it may have been mended */
+    assert_string_equal(told, "cold a.test\ncold b.test\n");
+    ask("a.test");
+    put_cold("f", 5, ec, 10, "a.test", "b.test");
+    update();
+    assert_string_equal(told, "cold a.test\n");
+    ask("a.test");
+    assert_string_equal(told, "cert 0\nwarm a.test 10\n");
+    buf_free(&out);
+}
+
+static void replace_f(void)
+{
+    put_cold("f", 7, rsa, 10, "a.test", NULL);
+    update();
+}
+
+static void test_files_change_before_they_are_read(void **state)
+{
+    disk.reads = 0;
+    disk.says = PUBLISH_READ_CHANGED;
+    disk.meanwhile = replace_f;
+    put_cold("f", 5, ec, 10, "a.test", NULL);
+    update();
+    ask("a.test");
+    assert_string_equal(told, "cold a.test\ncert 1\nwarm a.test 01\n");
+    disk.says = PUBLISH_READ_CHANGED; /* again and again: nothing is answered */
+    disk.reads = 0;
+    ask("a.test");
+    assert_string_equal(told, "");
+    assert_int_equal(disk.reads, ANSWER_TRIES);
+}
+
+static void join_in_place_of_f(void *arg, const char *name)
+{
+    if (!strcmp(name, "other.test"))
+        put_cold("f", 7, rsa, 10, "a.test", NULL);
+}
+
+/* What joins another name takes the place of what would have been chosen. */
+static void test_joining_comes_before_choosing(void **state)
+{
+    struct publish_cold cold = {tag_elsewhere, join_in_place_of_f, (void *)""};
+    publish_state_use_cold(ps, &cold);
+    disk.says = PUBLISH_READ_DONE;
+    put_cold("f", 5, ec, 10, "a.test", NULL);
+    update();
+    put_cold("g", 6, ec, 10, "other.test", NULL);
+    ask("a.test");
+    assert_string_equal(told, "cert 1\nwarm a.test 01\n");
+    update();
+    assert_string_equal(told, "cold other.test\n");
+}
+
+/* The certificate of one kind of key is no reason to withhold that of the other. */
+static void test_one_kind_that_cannot_be_read(void **state)
+{
+    struct buf out = {0};
+    disk.says = PUBLISH_READ_DONE;
+    put_cold("e", 5, ec, 10, "a.test", NULL);
+    put_cold("r", 6, rsa, 10, "a.test", NULL);
+    update();
+    for (int i = 0; i < 2; i++) {
+        disk.later = i ? "e" : "r";
+        ask("a.test");
+        assert_string_equal(told, i ? "cert 1\nwarm a.test 01\n" : "cert 0\nwarm a.test 10\n");
+        told[0] = 0;
+        publish_state_reorder(ps, now, &out);
+        assert_string_equal(told, "cold a.test\n");
+    }
+    ask("a.test");
+    disk.later = NULL;
+    ask("a.test"); /* who waited is told of both */
+    assert_string_equal(told, "cert 0\ncert 1\nwarm a.test 11\n");
+    put(PUBLISH_SOURCE_PROVIDED, "e", ec, 10, "a.test", NULL); /* kept */
+    update();
+    disk.later = "r";
+    ask("a.test");
+    assert_string_equal(told, "cert 0\nwarm a.test 10\n");
+    disk.later = NULL;
+    ask("a.test");
+    assert_string_equal(told, "cert 0\ncert 1\nwarm a.test 11\n");
+    buf_free(&out);
+}
+
+/* Workers drop staples at a sync, and keep the certificates of a cold name. */
+static void test_sync_brings_staples_of_cold_names(void **state)
+{
+    struct buf out = {0};
+    disk.says = PUBLISH_READ_DONE;
+    put_cold("e", 5, ec, 10, "a.test", "b.test");
+    put(PUBLISH_SOURCE_PROVIDED, "r", rsa, 10, "a.test", "b.test");
+    publish_state_staple(find_slot(ps, "r"), SPAN_LITERAL("good"), 77, &out);
+    update();
+    ask("a.test");
+    assert_string_equal(told, "cert 0\ncert 1\nstaple good 77\nwarm a.test 11\n");
+    told[0] = 0;
+    publish_state_sync(ps, now, &out);
+    assert_string_equal(told, "staple good 77\ncold a.test\ncold b.test\n");
+    put(PUBLISH_SOURCE_PROVIDED, "x", ec, 90, "b.test", NULL);
+    told[0] = 0;
+    publish_state_sync(ps, now, &out); /* in whichever order: the last is behind its certificate */
+    assert_non_null(strstr(strstr(told, "cert 1\n"), "staple good 77\n"));
+    buf_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -429,6 +700,14 @@ int main(void)
         TEST(test_many_slots),
         TEST(test_bad_chain),
         TEST(test_joins_what_is_elsewhere),
+        TEST(test_cold_one_is_read_when_asked_for),
+        TEST(test_cold_ones_among_others),
+        TEST(test_kept_one_becomes_cold),
+        TEST(test_cold_one_that_cannot_be_read),
+        TEST(test_files_change_before_they_are_read),
+        TEST(test_joining_comes_before_choosing),
+        TEST(test_one_kind_that_cannot_be_read),
+        TEST(test_sync_brings_staples_of_cold_names),
         cmocka_unit_test_setup_teardown(test_sources_take_turns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_put_again_stays, set_up, tear_down),
     };
