@@ -59,7 +59,7 @@ struct data {
     struct thread *threads;
     struct sockets *sockets;
     char host_name[256];
-    uint32_t conns; /* per worker */
+    uint32_t conns, pipes; /* per worker */
     int epoll_fd, signal_fd, bridge_fd;
     uint64_t fence;     /* the last one that was sent back on this bridge */
     struct buf in, out; /* of the bridge */
@@ -196,16 +196,20 @@ static void raise_limits(void)
 }
 
 /* Every connection may need a second descriptor, to its upstream: more connections than that are
- * refused at the door instead of being answered 503. */
-static uint32_t conns_of(const struct data_config *c)
+ * refused at the door instead of being answered 503. Pipes get a small part of what there is. */
+static uint32_t conns_of(const struct data_config *c, uint32_t *ret_pipes)
 {
+    *ret_pipes = SHUNT_PIPES;
     uint32_t wanted = c->worker_connections ? c->worker_connections : CONNS_DEFAULT;
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
         return wanted;
     uint64_t own = DESCRIPTORS_PER_WORKER * (uint64_t)c->workers + c->listener_count;
     uint64_t left = limit.rlim_cur > own ? limit.rlim_cur - own : 0;
-    uint64_t most = left / 2 / c->workers;
+    uint64_t each = left / c->workers;
+    if (each / 64 < *ret_pipes)
+        *ret_pipes = (uint32_t)(each / 64);
+    uint64_t most = each / 2 - *ret_pipes;
     if (most >= wanted)
         return wanted;
     log_warn(
@@ -225,6 +229,7 @@ static struct result start_thread(struct data *d, uint32_t index, struct why *wh
     t->config = (struct worker_config){
         .index = index,
         .conns = d->conns,
+        .pipes = d->pipes,
         .listeners = sockets_of(d->sockets, index),
         .listener_count = LISTENER_CONFIGS_MAX,
         .publisher = d->publisher,
@@ -254,7 +259,7 @@ static struct result set_up(struct data *d, struct why *why)
         memcpy(d->host_name, "ferrule", 8);
     TRY(open_descriptors(d, why));
     raise_limits();
-    d->conns = conns_of(c);
+    d->conns = conns_of(c, &d->pipes);
     TRY(session_library_init(why));
     TRY(report_map(c->report_fd, &d->report, why));
     if (report_workers(d->report) < c->workers)

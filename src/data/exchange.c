@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/exchange.h"
 
-#include "base/rand.h"
 #include "data/conn.h"
 #include "data/held.h"
 #include "data/log/access.h"
 #include "data/http/rules.h"
 #include "data/passage.h"
+#include "data/shunt.h"
 #include "data/tcp.h"
 #include "data/upstream/dial.h"
 
-/* A body of which more than this is to come is received into large buffers. */
-#define LARGE_REST 32768u
 /* How long a piece of a body may take where the entry point has no idle limit. */
 #define STALL_MS 180000u
-/* A body of unknown length counts as large from here on. */
-#define LARGE_SO_FAR 16384u
 
 static const uint8_t allowed[EXCHANGE_PHASES] = {
 #define TO(phase) (1u << EXCHANGE_PHASE_##phase)
@@ -223,8 +219,11 @@ static void finish(struct worker *w, struct exchange *x, struct stream *s, struc
 static void finish_tunnel(struct worker *w, struct exchange *x)
 {
     struct stream *s = stream_of(w, x);
+    struct lease *l = lease_of(w, x);
+    if (l && !l->shared && x->tunnel.up_over && !x->tunnel.up_shut) /* it has not got all */
+        lease_reset(l);
     exchange_cancel(w, x);
-    stream_done(w, s, true, NULL);
+    stream_done(w, s, false, NULL); /* what comes of it still must not undo what is sent */
 }
 
 /* Neither side has ended: both are let see that it was cut. */
@@ -281,21 +280,13 @@ static void send_head(struct worker *w, struct exchange *x, struct lease *l)
         limit_answer(w, x, l);
 }
 
-/* The middleware `retry`: from the plain interval to twice that, spread by half either way. */
-static uint32_t pause_ms(const struct exchange *x)
-{
-    uint32_t ms = x->notes.retry_ms;
-    ms += (uint32_t)((uint64_t)ms * (x->tries - 1u) / (x->notes.attempts - 1u));
-    return ms ? ms / 2 + (uint32_t)rand_below(ms + 1ull) : 0;
-}
-
 /* One more try. True: at once; else exchange_again() follows. */
 static bool start_over(struct worker *w, struct exchange *x)
 {
     x->tries++;
     report_add(w->report, REPORT_UPSTREAM_RETRIES, 1);
     dial_restart(w, x);
-    uint32_t ms = pause_ms(x);
+    uint32_t ms = middleware_retry_pause(&x->notes, x->tries);
     limit_set_ms(&w->wheel, &x->again, w->now_ns, ms);
     return ms == 0;
 }
@@ -463,15 +454,18 @@ static bool pump_request(struct worker *w, struct exchange *x, struct stream *s,
     struct sink sink = lease_sink(w, l);
     enum relay_state state;
     uint64_t passed = x->up.bytes;
+    struct source from;
     uint32_t before, after;
     do { /* filling stops at a bound, so there may be more behind what was used up */
         if (!stream_fill(w, s))
             return false; /* closing the conn cancelled the exchange */
-        struct source from = stream_source(w, s);
+        from = stream_source(w, s);
         before = from.in->bytes;
         state = relay_pump(&x->up, &from, &sink);
         after = from.in->bytes;
     } while (state == RELAY_MORE && after != before && stream_fills_again(s));
+    if (state == RELAY_MORE && shunt_body(w, &x->up, &from, stream_wire(s), lease_wire(l)))
+        state = relay_pump(&x->up, &from, &sink);
     sink_flush(&sink);
     if (x->up.bytes != passed)
         stream_took(w, s, x->up.bytes - passed);
@@ -657,9 +651,10 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
     }
     if (state == RELAY_MORE) {
         bool was_relay = x->phase == EXCHANGE_PHASE_RELAY;
+        bool moved = was_relay && shunt_body(w, &x->down, &from, lease_wire(l), stream_wire(s));
         if (!upstream_ended(w, x, l, &from))
             return false;
-        if (was_relay && x->down.ended)
+        if (was_relay && (x->down.ended || moved))
             state = relay_pump(&x->down, &from, &sink);
     }
     if (x->down.bytes != passed)
@@ -682,29 +677,29 @@ static bool pump_response(struct worker *w, struct exchange *x, struct stream *s
 
 /* ---- both ----------------------------------------------------------------------------------- */
 
-static enum stream_want want_of_client(const struct exchange *x, const struct lease *l)
+static enum stream_want want_of_client(const struct exchange *x, struct stream *s,
+                                       const struct lease *l)
 {
     if (x->request_done || x->phase <= EXCHANGE_PHASE_CONNECT)
         return STREAM_WANT_WATCH;
     if (x->up.full || lease_is_full(l) || lease_is_deaf(l))
         return STREAM_WANT_NOTHING;
-    uint64_t rest = x->body_bytes == UINT64_MAX ? x->up.bytes > LARGE_SO_FAR ? UINT64_MAX : 0
-                                                : x->body_bytes - x->up.bytes;
-    return rest > LARGE_REST ? STREAM_WANT_LARGE : STREAM_WANT_SMALL;
+    if (x->up.shunted)
+        return shunt_waits(stream_wire(s)) ? STREAM_WANT_NOTHING : STREAM_WANT_POLL;
+    return relay_is_large(&x->up, x->body_bytes) ? STREAM_WANT_LARGE : STREAM_WANT_SMALL;
 }
 
 static enum wire_want want_of_upstream(struct worker *w, const struct exchange *x, struct stream *s,
-                                       const struct lease *l)
+                                       struct lease *l)
 {
     if (x->phase == EXCHANGE_PHASE_WAIT)
         return lease_want_head(l);
     if (x->down.full || stream_is_full(w, s))
         return WIRE_WANT_NOTHING;
-    if (x->server->large >= POOL_LARGE)
-        return WIRE_WANT_LARGE;
-    uint64_t rest = x->answer_bytes == UINT64_MAX ? x->down.bytes > LARGE_SO_FAR ? UINT64_MAX : 0
-                                                  : x->answer_bytes - x->down.bytes;
-    return rest > LARGE_REST ? WIRE_WANT_LARGE : WIRE_WANT_SMALL;
+    if (x->down.shunted)
+        return shunt_waits(lease_wire(l)) ? WIRE_WANT_NOTHING : WIRE_WANT_POLL;
+    bool large = x->server->large >= POOL_LARGE || relay_is_large(&x->down, x->answer_bytes);
+    return large ? WIRE_WANT_LARGE : WIRE_WANT_SMALL;
 }
 
 /* The client sends nothing more. Behind a whole request that may be a half-close: its answer is
@@ -721,10 +716,12 @@ static bool client_may_wait(struct worker *w, const struct exchange *x, struct s
 }
 
 /* While the client takes more, the upstream has to get on: with its response, or with the request.
- */
+ * Its time for a head begins anew with each piece that it takes of a request's end in a pipe. */
 static void limit_progress(struct worker *w, const struct exchange *x, struct lease *l,
                            uint64_t moved, enum wire_want want)
 {
+    if (x->phase == EXCHANGE_PHASE_WAIT && x->request_done && shunt_takes_rest(lease_wire(l)))
+        limit_answer(w, x, l);
     if (x->phase != EXCHANGE_PHASE_RELAY)
         return;
     bool known = x->answer_bytes != UINT64_MAX;
@@ -782,7 +779,7 @@ void exchange_turn(struct worker *w, struct exchange *x)
         want = want_of_upstream(w, x, s, l);
         limit_progress(w, x, l, moved, want);
     }
-    enum stream_want want_up = want_of_client(x, l);
+    enum stream_want want_up = want_of_client(x, s, l);
     limit_body(w, x, s, moved_up, want_up);
     if (stream_is_half_closed(w, s) && !client_may_wait(w, x, s)) {
         rules_count(w->report, rules_reject(HTTP_RULE_truncated), false);

@@ -8,6 +8,11 @@
 #include "data/http/h1.h"
 #include "data/sink.h"
 
+/* A body of which more than this is to come is received into large buffers. */
+#define RELAY_LARGE_REST 32768u
+/* A body of unknown length counts as large from here on. */
+#define RELAY_LARGE_SO_FAR 16384u
+
 enum relay_state {
     RELAY_MORE = 0, /* the input is used up */
     RELAY_FULL,     /* the sink takes no more at present */
@@ -35,6 +40,8 @@ struct relay {
     bool crlf_due;          /* the CRLF behind the latest chunk is still to come */
     bool ended, bad;        /* what the codec said behind the pending bytes */
     bool full;              /* relay_pump() said RELAY_FULL the last time: the source must rest */
+    bool shunted;           /* the rest passes by shunt_body(), which wants WIRE_WANT_POLL */
+    uint8_t meagre;         /* what shunt_body() moved lately was little so often */
     uint32_t pending;       /* decoded bytes at the front of the first block */
     uint32_t gap;           /* bytes behind them that the codec has used */
     struct block *trailers; /* field lines (see h1_write_fields()), or NULL */
@@ -53,3 +60,10 @@ enum relay_state relay_pump(struct relay *r, const struct source *from, struct s
 bool relay_eof(struct relay *r, const struct source *from);
 /* With HTTP_BODY_FRAMES, behind RELAY_END: gives the trailers to the caller; NULL: none. */
 struct block *relay_trailers(struct relay *r);
+/* Much of the body of `bytes` is still to come; of an unknown length (UINT64_MAX): much has come.
+ */
+static inline bool relay_is_large(const struct relay *r, uint64_t bytes)
+{
+    return bytes == UINT64_MAX ? r->bytes > RELAY_LARGE_SO_FAR
+                               : bytes - r->bytes > RELAY_LARGE_REST;
+}

@@ -63,6 +63,13 @@ struct writer sink_writer(struct sink *s, uint32_t need)
     return tail ? writer_of(tail->data + tail->end, block_room(tail)) : bad_writer(s);
 }
 
+/* All that goes to the queue passes here. */
+static void queue(struct sink *s, struct block *block)
+{
+    must(s->queue != &s->wire->sending || !s->wire->pipe);
+    block_queue_push(s->queue, block);
+}
+
 void sink_commit(struct sink *s, const struct writer *w)
 {
     must(!w->bad);
@@ -76,7 +83,7 @@ void sink_commit(struct sink *s, const struct writer *w)
     if (s->fresh) {
         must(w->ptr == s->fresh->data);
         s->fresh->end = (uint32_t)w->len;
-        block_queue_push(s->queue, s->fresh);
+        queue(s, s->fresh);
         s->fresh = NULL;
         return;
     }
@@ -129,7 +136,7 @@ void sink_block(struct sink *s, struct block *block)
         if (copy)
             block = copy;
     }
-    block_queue_push(s->queue, block);
+    queue(s, block);
 }
 
 /* Encrypts up to three pieces of output into one new block. */
@@ -159,7 +166,7 @@ static void encrypt(struct sink *s, struct span first, struct span second)
         block_give_back(&s->w->blocks, block);
         return;
     }
-    block_queue_push(s->queue, block);
+    queue(s, block);
 }
 
 void sink_encrypt(struct sink *s, struct span bytes)

@@ -44,5 +44,6 @@ void sink_flush(struct sink *s);
 
 static inline bool sink_is_full(const struct sink *s)
 {
-    return s->queue->bytes >= s->queue_high || s->queue->count >= WIRE_SEND_BLOCKS;
+    bool piped = s->queue == &s->wire->sending && s->wire->pipe; /* nothing goes behind that */
+    return piped || s->queue->bytes >= s->queue_high || s->queue->count >= WIRE_SEND_BLOCKS;
 }

@@ -110,6 +110,11 @@ struct source stream_source(struct worker *w, struct stream *s)
     return (struct source){.h1 = &conn->h1, .in = conn_input(conn)};
 }
 
+struct wire *stream_wire(struct stream *s)
+{
+    return is_h2(s) || conn_of(s)->secure.tls ? NULL : &conn_of(s)->wire;
+}
+
 /* Decryption stops at a bound. */
 bool stream_fills_again(const struct stream *s)
 {
@@ -239,6 +244,8 @@ void stream_settle(struct worker *w, struct stream *s, enum stream_want want)
     uint32_t enough = want == STREAM_WANT_WATCH ? WIRE_RECV_HIGH : CONN_HEAD_MAX;
     if (want == STREAM_WANT_NOTHING || waiting > enough)
         conn_settle(w, conn, WIRE_WANT_NOTHING);
+    else if (want == STREAM_WANT_POLL)
+        conn_settle(w, conn, WIRE_WANT_POLL);
     else
         conn_settle(w, conn, want == STREAM_WANT_LARGE ? WIRE_WANT_LARGE : WIRE_WANT_SMALL);
 }

@@ -32,6 +32,7 @@ enum stream_want {
     STREAM_WANT_NOTHING, /* what nobody takes must not pile up */
     STREAM_WANT_SMALL,
     STREAM_WANT_LARGE, /* much of the body is still to come */
+    STREAM_WANT_POLL,  /* WIRE_WANT_POLL */
 };
 
 struct stream_ref stream_ref_of(struct worker *w, const struct stream *s);
@@ -68,6 +69,8 @@ bool stream_fill(struct worker *w, struct stream *s);
 const struct http_reject *stream_broken_rule(const struct stream *s);
 /* Where the body is read from, for this turn. */
 struct source stream_source(struct worker *w, struct stream *s);
+/* Its own socket, when nothing stands between that and the bytes of messages; else NULL. */
+struct wire *stream_wire(struct stream *s);
 /* Whether stream_fill() may give more after the source was emptied. */
 bool stream_fills_again(const struct stream *s);
 /* Bytes of the body were passed on: the client may send as many more. */

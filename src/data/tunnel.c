@@ -2,6 +2,7 @@
 #include "data/tunnel.h"
 
 #include "data/http/rules.h"
+#include "data/shunt.h"
 
 /* How long nothing may pass when one side has ended already. */
 #define HALF_CLOSED_MS 60000u
@@ -101,10 +102,12 @@ static enum tunnel_state pump_up(struct worker *w, struct tunnel *t, struct stre
         after = from.in->bytes;
     } while (state == RELAY_MORE && after != before && stream_fills_again(s));
     sink_flush(&sink);
+    if (state == RELAY_MORE)
+        t->got_on |= shunt_tunnel(w, &t->up, &t->up_large, stream_wire(s), lease_wire(l));
     passed = t->up.bytes - passed;
     if (passed) {
         stream_took(w, s, passed);
-        t->up_large = passed >= LARGE_BYTES;
+        t->up_large = t->up.shunted || passed >= LARGE_BYTES;
     }
     t->up_over = state == RELAY_END;
     return state == RELAY_FAILED || sink.failed ? TUNNEL_BROKEN : TUNNEL_GOES_ON;
@@ -129,10 +132,12 @@ static enum tunnel_state pump_down(struct worker *w, struct tunnel *t, struct st
         after = from.in->bytes;
     } while (state == RELAY_MORE && after != before && lease_fills_again(l));
     sink_flush(&sink);
+    if (state == RELAY_MORE)
+        t->got_on |= shunt_tunnel(w, &t->down, &t->down_large, lease_wire(l), stream_wire(s));
     passed = t->down.bytes - passed;
     if (passed) {
         lease_took(w, l, passed);
-        t->down_large = passed >= LARGE_BYTES;
+        t->down_large = t->down.shunted || passed >= LARGE_BYTES;
     }
     t->down_over = state == RELAY_END;
     return state == RELAY_FAILED || sink.failed ? TUNNEL_BROKEN : TUNNEL_GOES_ON;
@@ -144,6 +149,7 @@ static enum tunnel_state pump_both(struct worker *w, struct tunnel *t, struct st
     enum tunnel_state state = TUNNEL_GOES_ON;
     uint64_t passed = t->up.bytes + t->down.bytes;
     bool half = t->up_over || t->down_over;
+    t->got_on = false;
     if (!t->up_over)
         state = pump_up(w, t, s, l);
     if (state == TUNNEL_GOES_ON && !t->down_over)
@@ -151,7 +157,8 @@ static enum tunnel_state pump_both(struct worker *w, struct tunnel *t, struct st
     if (state != TUNNEL_GOES_ON)
         return state;
     bool ends = half != (t->up_over || t->down_over);
-    bool passes = t->up.bytes + t->down.bytes != passed && !(t->end_ms && is_ending(t));
+    t->got_on |= t->up.bytes + t->down.bytes != passed;
+    bool passes = t->got_on && !(t->end_ms && is_ending(t));
     if (passes || ends)
         watch(w, t, s);
     return state;
@@ -161,6 +168,8 @@ static enum stream_want want_of_client(const struct tunnel *t, const struct leas
 {
     if (t->up_over || t->up.full || lease_is_full(l))
         return STREAM_WANT_NOTHING;
+    if (t->up.shunted)
+        return STREAM_WANT_POLL;
     return t->up_large ? STREAM_WANT_LARGE : STREAM_WANT_SMALL;
 }
 
@@ -168,6 +177,8 @@ static enum wire_want want_of_upstream(struct worker *w, const struct tunnel *t,
 {
     if (t->down_over || t->down.full || stream_is_full(w, s))
         return WIRE_WANT_NOTHING;
+    if (t->down.shunted)
+        return WIRE_WANT_POLL;
     return t->down_large ? WIRE_WANT_LARGE : WIRE_WANT_SMALL;
 }
 

@@ -24,6 +24,7 @@ struct tunnel {
     bool up_large, down_large;         /* much came the last time: receive into large buffers */
     bool up_over, down_over;           /* that side has ended, and all of it is passed on */
     bool up_shut, down_shut;           /* and the other side was told */
+    bool got_on;                       /* something passed in this turn */
     uint32_t idle_ms;                  /* 0: no limit */
     uint32_t end_ms; /* for one side from when it was told of the other's end; 0: as long as
                         something passes now and then */

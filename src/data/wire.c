@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/wire.h"
 
+#include "data/shunt.h"
 #include "data/worker.h"
 
 #include <errno.h>
@@ -62,6 +63,21 @@ static void send_event(struct worker *w, struct wire *wire, const struct ring_ev
     }
 }
 
+static void poll_event(struct wire *wire, const struct ring_event *ev)
+{
+    if (ev->id.op == OP_POLL_OUT) {
+        must(wire->polls_out);
+        wire->send_busy = wire->polls_out = false;
+        wire->writable = true;
+        return;
+    }
+    must(wire->armed == WIRE_WANT_POLL);
+    wire->armed = WIRE_WANT_NOTHING;
+    wire->cancelling = false;
+    /* That it failed, reading will tell. */
+    wire->readable = ev->res != -ECANCELED;
+}
+
 /* What a cancel did shows in the completion of its target. A target that was not found in a moment
  * when it was neither here nor there is looked for once more, the thorough way. */
 static void cancel_event(struct worker *w, struct wire *wire, const struct ring_event *ev)
@@ -91,6 +107,10 @@ uint32_t wire_event(struct worker *w, struct wire *wire, const struct ring_event
         wire->connect_failed = ev->res != 0;
         wire->error = -ev->res;
         break;
+    case OP_POLL_IN:
+    case OP_POLL_OUT:
+        poll_event(wire, ev);
+        break;
     case OP_CANCEL:
         cancel_event(w, wire, ev);
         break;
@@ -110,6 +130,15 @@ static void cancel(struct worker *w, struct wire *wire, enum op op)
 
 static void arm(struct worker *w, struct wire *wire)
 {
+    if (wire->want == WIRE_WANT_POLL) {
+        if (wire->readable) /* what keeps it from being read now will lead to a turn */
+            return;
+        ring_poll(w->ring, wire->fd, false, op_of(wire, OP_POLL_IN));
+        wire->armed = WIRE_WANT_POLL;
+        wire->inflight++;
+        return;
+    }
+    wire->readable = false;
     bool large = wire->want == WIRE_WANT_LARGE;
     ring_recv(w->ring, wire->fd, large ? RING_LARGE : RING_SMALL, !large, op_of(wire, OP_RECV));
     wire->armed = wire->want;
@@ -118,6 +147,10 @@ static void arm(struct worker *w, struct wire *wire)
 
 static void settle_receive(struct worker *w, struct wire *wire)
 {
+    if (wire->starved && wire->want == WIRE_WANT_POLL) { /* that needs no buffer */
+        list_remove(&wire->parked);
+        wire->starved = false;
+    }
     if (wire->armed == WIRE_WANT_NOTHING) {
         if (wire->starved) {
             if (list_is_empty(&wire->parked))
@@ -127,17 +160,36 @@ static void settle_receive(struct worker *w, struct wire *wire)
         }
         return;
     }
-    /* A pending one-shot takes one buffer at most: it may stay. A multishot takes all there is. */
+    /* A pending one-shot takes one buffer at most, and a poll nothing: they may stay, and what is
+     * wanted is armed when they are over. A multishot takes all there is. */
     if (wire->armed == WIRE_WANT_SMALL && wire->want != WIRE_WANT_SMALL && !wire->cancelling) {
         cancel(w, wire, OP_RECV);
         wire->cancelling = true;
     }
 }
 
+/* What a pipe has left waits for room in the socket. */
+static void settle_pipe(struct worker *w, struct wire *wire)
+{
+    if (wire->writable && shunt_send(w, wire)) { /* its owner has to see that */
+        worker_ready(w, wire);
+        return;
+    }
+    ring_poll(w->ring, wire->fd, true, op_of(wire, OP_POLL_OUT));
+    wire->send_busy = wire->polls_out = true;
+    wire->send_at_ns = w->now_ns;
+    wire->inflight++;
+}
+
 static void settle_send(struct worker *w, struct wire *wire)
 {
-    if (wire->send_busy || wire->send_failed || wire->sending.bytes == 0)
+    if (wire->send_busy || wire->send_failed)
         return;
+    if (wire->sending.bytes == 0) {
+        if (wire->pipe)
+            settle_pipe(w, wire);
+        return;
+    }
     struct block *block = wire->sending.first;
     struct op_id id = op_of(wire, OP_SEND);
     wire->send_busy = true;
@@ -185,7 +237,7 @@ void wire_connect(struct worker *w, struct wire *wire, const struct sockaddr *sa
 
 void wire_push(struct wire *wire, struct block *block)
 {
-    must(block_len(block) > 0);
+    must(block_len(block) > 0 && !wire->pipe);
     block_queue_push(&wire->sending, block);
 }
 
@@ -216,9 +268,9 @@ void wire_close_begin(struct worker *w, struct wire *wire)
     wire->starved = false;
     wire->want = WIRE_WANT_NOTHING;
     if (wire->armed != WIRE_WANT_NOTHING && !wire->cancelling)
-        cancel(w, wire, OP_RECV);
+        cancel(w, wire, wire->armed == WIRE_WANT_POLL ? OP_POLL_IN : OP_RECV);
     if (wire->send_busy)
-        cancel(w, wire, OP_SEND);
+        cancel(w, wire, wire->polls_out ? OP_POLL_OUT : OP_SEND);
     if (wire->connecting)
         cancel(w, wire, OP_CONNECT);
     wire->cancelling = wire->armed != WIRE_WANT_NOTHING;
@@ -230,6 +282,8 @@ void wire_close_finish(struct worker *w, struct wire *wire, bool reset)
     must(wire_is_quiet(wire) && wire->fd >= 0);
     block_queue_clear(&w->blocks, &wire->received);
     block_queue_clear(&w->blocks, &wire->sending);
+    if (wire->pipe)
+        shunt_drop(w, wire);
     list_remove(&wire->ready);
     list_remove(&wire->parked);
     list_remove(&wire->hungry);

@@ -12,12 +12,14 @@
 #include "base/list.h"
 
 struct worker;
+struct pipe;
 
 /* What the owner wants to receive. */
 enum wire_want {
     WIRE_WANT_NOTHING = 0,
     WIRE_WANT_SMALL = 1, /* heads: multishot into small buffers */
     WIRE_WANT_LARGE = 2, /* bodies: one-shot into large buffers */
+    WIRE_WANT_POLL = 3,  /* nothing: to be told when there is something (shunt.h) */
 };
 
 /* Bytes and blocks that may wait for sending before the source is paused; one piece more fits. The
@@ -39,7 +41,10 @@ struct wire {
     uint8_t want, armed; /* enum wire_want */
     bool cancelling;     /* the armed receive is being cancelled */
     bool starved;        /* parked until provided buffers are free */
-    bool send_busy;      /* a send is in the kernel */
+    bool send_busy;      /* a send is in the kernel, or: */
+    bool polls_out;      /* OP_POLL_OUT is: the peer takes nothing more of `pipe` at present */
+    bool readable;       /* WIRE_WANT_POLL: there is something, or was */
+    bool writable;       /* OP_POLL_OUT: there is room */
     bool eof;            /* the peer will send nothing more */
     bool recv_failed, send_failed;
     bool connecting;     /* OP_CONNECT is in the kernel */
@@ -48,6 +53,8 @@ struct wire {
     bool connect_failed;
     int32_t error;       /* errno of the latest failure */
     uint64_t send_at_ns; /* when the send in the kernel was begun */
+    struct pipe *pipe;   /* has bytes that go out behind `sending`; nothing may be queued while it
+                            is there. NULL: none */
     struct msghdr message;
     struct iovec pieces[WIRE_PIECES];
 };
@@ -78,10 +85,11 @@ void wire_close_finish(struct worker *w, struct wire *wire, bool reset);
 
 static inline bool wire_send_is_empty(const struct wire *wire)
 {
-    return wire->sending.bytes == 0 && !wire->send_busy;
+    return wire->sending.bytes == 0 && !wire->send_busy && !wire->pipe;
 }
 
 static inline bool wire_send_is_full(const struct wire *wire)
 {
-    return wire->sending.bytes >= WIRE_SEND_HIGH || wire->sending.count >= WIRE_SEND_BLOCKS;
+    return wire->sending.bytes >= WIRE_SEND_HIGH || wire->sending.count >= WIRE_SEND_BLOCKS ||
+           wire->pipe;
 }

@@ -97,6 +97,7 @@ static struct result open_memory(struct worker *w)
     TRY(slab_init(&w->upconns, c->conns * 2 + streams + 64, sizeof(struct upconn)));
     TRY(slab_init(&w->multis, c->conns + 64, sizeof(struct multi)));
     TRY(slab_init(&w->leases, w->exchanges.count, sizeof(struct multi_lease)));
+    shunt_init(w, c->pipes);
     w->stage = map_scratch(WORKER_STAGE_BYTES);
     w->flight = map_scratch(WORKER_FLIGHT_BYTES);
     w->lines = map_scratch(WORKER_LINES_BYTES);
@@ -172,6 +173,7 @@ void worker_close(struct worker *w)
     session_thread_end();
     if (w->ring && clean) { /* else requests point into the memory: it stays */
         pool_clear(w);
+        shunt_fini(w);
         ring_close(w->ring);
         blocks_fini(&w->blocks);
         slab_fini(&w->conns);

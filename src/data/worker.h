@@ -17,6 +17,7 @@
 #include "data/policy.h"
 #include "data/route/middleware.h"
 #include "data/route/router.h"
+#include "data/shunt.h"
 #include "data/upstream/pool.h"
 #include "data/wire.h"
 #include "ring/ring.h"
@@ -53,6 +54,7 @@ struct worker_config {
     uint32_t conns;                  /* client connections, 1..2^22 */
     uint32_t ring_small, ring_large; /* provided buffers, powers of two */
     uint32_t blocks[BLOCK_KINDS];    /* pool blocks; 0 = from conns. The ring's are not used */
+    uint32_t pipes; /* 0..SHUNT_PIPES, two descriptors each, for bodies that the kernel moves */
     bool one_shot_accept, one_shot_recv;
     struct listener_config *listeners; /* of this worker; must outlive it */
     uint32_t listener_count;
@@ -148,6 +150,8 @@ struct worker {
 
     struct access_ring *access; /* config's */
     uint64_t access_count;      /* requests that were offered to the access log */
+
+    struct shunt shunt;
 
     struct http_head request, response; /* of the message being handled in this turn */
     uint8_t *stage;                     /* plaintext before encryption, within one turn */

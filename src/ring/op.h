@@ -16,7 +16,9 @@ enum op {
     OP_CLOSE = 6,
     OP_SHUTDOWN = 7,
     OP_WAKE = 8, /* read of the publisher's eventfd */
-    OP_COUNT = 9,
+    OP_POLL_IN = 9,
+    OP_POLL_OUT = 10,
+    OP_COUNT = 11,
 };
 
 /* Whose slot it is: the table in which the handler looks slot and generation up. */

@@ -9,9 +9,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* Newer than the headers of Linux 6.1. */
 #define ENTER_NO_IOWAIT        (1u << 7)
@@ -43,6 +45,12 @@ static bool knows_register(int fd, unsigned opcode)
     return io_uring_register((unsigned)fd, opcode, (const void *)1, 1) == -EFAULT;
 }
 
+/* Whether splice(2) may be called at all: a filter may forbid it. */
+static bool knows_splice(void)
+{
+    return splice(-1, NULL, -1, NULL, 1, SPLICE_F_NONBLOCK) < 0 && errno == EBADF;
+}
+
 static void ring_find_features(struct ring *ring, const struct ring_config *config)
 {
     struct io_uring *u = &ring->uring;
@@ -56,6 +64,7 @@ static void ring_find_features(struct ring *ring, const struct ring_config *conf
         .send_zc = probe && io_uring_opcode_supported(probe, IORING_OP_SEND_ZC),
         .msg_ring_sync = knows_register(-1, REGISTER_SEND_MSG_RING),
         .cq_resize = knows_register(u->ring_fd, REGISTER_RESIZE_RINGS),
+        .splice = probe && io_uring_opcode_supported(probe, IORING_OP_POLL_ADD) && knows_splice(),
     };
     io_uring_free_probe(probe);
 }
@@ -202,6 +211,13 @@ void ring_shutdown(struct ring *ring, int fd, int how, struct op_id id)
     ring_put(sqe, 0, id);
 }
 
+void ring_poll(struct ring *ring, int fd, bool out, struct op_id id)
+{
+    struct io_uring_sqe *sqe = ring_sqe(ring);
+    io_uring_prep_poll_add(sqe, fd, out ? POLLOUT : POLLIN | POLLRDHUP);
+    ring_put(sqe, 0, id);
+}
+
 void ring_cancel_fd(struct ring *ring, int fd, struct op_id id)
 {
     struct io_uring_sqe *sqe = ring_sqe(ring);
@@ -272,6 +288,36 @@ bool ring_has_waiting(struct ring *ring, int fd)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
     return poll(&p, 1, 0) == 1 && (p.revents & POLLIN);
+}
+
+int ring_pipe_open(struct ring *ring, uint32_t bytes, int ret[2])
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -errno;
+    int size = fcntl(fds[1], F_SETPIPE_SZ, (int)bytes);
+    if (size < 0) /* this user has too many pages in pipes */
+        size = fcntl(fds[1], F_GETPIPE_SZ);
+    if (size < 0) {
+        int error = errno;
+        ring_pipe_close(ring, fds);
+        return -error;
+    }
+    ret[0] = fds[0];
+    ret[1] = fds[1];
+    return size;
+}
+
+void ring_pipe_close(struct ring *ring, const int fds[2])
+{
+    close(fds[0]);
+    close(fds[1]);
+}
+
+int ring_splice(struct ring *ring, int from, int to, uint32_t len)
+{
+    ssize_t n = splice(from, NULL, to, NULL, len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    return n < 0 ? -errno : (int)n;
 }
 
 uint64_t ring_now_ns(const struct ring *ring)

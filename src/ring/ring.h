@@ -36,6 +36,7 @@ struct ring_config {
 /* What the running kernel has; probed feature by feature, never by version. */
 struct ring_features {
     bool multishot_accept, multishot_recv, send_zc, msg_ring_sync, cq_resize;
+    bool splice; /* the functions of pipes below, and ring_poll() */
 };
 
 /* A copy of one completion. */
@@ -78,6 +79,9 @@ void ring_sendmsg(struct ring *ring, int fd, const struct msghdr *msg, struct op
 void ring_connect(struct ring *ring, int fd, const struct sockaddr *sa, socklen_t len,
                   struct op_id id);
 void ring_shutdown(struct ring *ring, int fd, int how, struct op_id id);
+/* Completes with a result > 0 when the socket can be read (out == false; its end and its failure
+ * can be read, too) or written. One-shot. */
+void ring_poll(struct ring *ring, int fd, bool out, struct op_id id);
 /* Cancels every request on the socket; they complete with -ECANCELED or their result. The
  * cancel's own completion comes before or after theirs. */
 void ring_cancel_fd(struct ring *ring, int fd, struct op_id id);
@@ -99,8 +103,19 @@ void ring_tune_tcp(struct ring *ring, int fd, uint32_t probe_ms);
 void ring_set_reset(struct ring *ring, int fd);
 /* Address of this (peer == false) or the other end. ERR_SYSTEM, e.g. when it is gone already. */
 struct result ring_address(struct ring *ring, int fd, bool peer, struct net_addr *ret);
-/* A connection waits at this listening socket, for anybody who accepts there. */
+/* A connection waits at this listening socket, for anybody who accepts there; or bytes, or the end,
+ * at a connection, for who receives from it. */
 bool ring_has_waiting(struct ring *ring, int fd);
+/* A pipe for ring_splice(), not inherited, of `bytes` where the kernel allows that, else of less;
+ * ret[0] is read from. Its size in bytes, or -errno. */
+int ring_pipe_open(struct ring *ring, uint32_t bytes, int ret[2]);
+/* What is still in it is lost. */
+void ring_pipe_close(struct ring *ring, const int fds[2]);
+/* Moves up to `len` (> 0) bytes from a non-blocking stream socket into a pipe, or from a pipe into
+ * one, without copying them: a system call of its own, since io_uring would hand it to a thread.
+ * How many it moved, 0 at the end of the stream, or -errno; -EAGAIN: the socket has none, or takes
+ * none, at present. SIGPIPE must be ignored. */
+int ring_splice(struct ring *ring, int from, int to, uint32_t len);
 /* CLOCK_MONOTONIC, ns. */
 uint64_t ring_now_ns(const struct ring *ring);
 

@@ -27,7 +27,8 @@ struct result ring_open(const struct ring_config *config, struct ring **ret, str
     ring->sim = current;
     ring->cq_entries = config->cq_entries;
     ring->features = (struct ring_features){.multishot_accept = !config->one_shot_accept,
-                                            .multishot_recv = !config->one_shot_recv};
+                                            .multishot_recv = !config->one_shot_recv,
+                                            .splice = true};
     for (unsigned g = 0; g < RING_GROUPS; g++) {
         unsigned n = config->buffers[g];
         ring->groups[g] = (struct sim_group){.count = n, .bytes = group_bytes[g], .free = n};
@@ -76,7 +77,8 @@ static struct sim_req *req_add(struct ring *ring, enum req_kind kind, int fd, st
         struct sim_fd *f = sim_fd_at(ring->sim, fd);
         must(!f->closing);
         f->requests++;
-        if (kind == REQ_RECV || kind == REQ_RECV_INTO || kind == REQ_SEND || kind == REQ_ACCEPT) {
+        if (kind == REQ_RECV || kind == REQ_RECV_INTO || kind == REQ_SEND || kind == REQ_ACCEPT ||
+            kind == REQ_POLL_IN || kind == REQ_POLL_OUT) {
             enum req_kind busy = kind == REQ_RECV_INTO ? REQ_RECV : kind;
             must(!f->busy[busy]); /* a second one in flight on this socket */
             f->busy[busy] = true;
@@ -170,6 +172,11 @@ void ring_shutdown(struct ring *ring, int fd, int how, struct op_id id)
     req_add(ring, REQ_SHUTDOWN, fd, id)->arg = how;
 }
 
+void ring_poll(struct ring *ring, int fd, bool out, struct op_id id)
+{
+    req_add(ring, out ? REQ_POLL_OUT : REQ_POLL_IN, fd, id);
+}
+
 void ring_cancel_fd(struct ring *ring, int fd, struct op_id id)
 {
     (void)sim_fd_at(ring->sim, fd);
@@ -241,12 +248,6 @@ static bool goes_on(struct ring *ring, struct sim_req *r)
     return r->multishot && !sim_chance(ring->sim, 16);
 }
 
-/* How much of n is moved at once: often all, else a part. */
-static size_t piece(struct ring_sim *sim, size_t n)
-{
-    return n <= 1 || !sim_chance(sim, 2) ? n : 1 + (size_t)sim_random(sim, n - 1);
-}
-
 static int pick_buffer(struct ring *ring, enum ring_group group)
 {
     struct sim_group *g = &ring->groups[group];
@@ -284,10 +285,12 @@ bool sim_req_can_go_on(struct ring *ring, const struct sim_req *r)
         if (!r->armed && group_is_empty(ring, r))
             return true; /* -ENOBUFS, data or not */
         /* fall through */
+    case REQ_POLL_IN:
     case REQ_RECV_INTO: {
         const struct sim_conn *c = conn_of(ring, r);
         return c->in.len || c->in_ended || c->reset || c->in_shut || !c->connected;
     }
+    case REQ_POLL_OUT:
     case REQ_SEND: {
         const struct sim_conn *c = conn_of(ring, r);
         return c->out.len < c->window || c->reset || c->out_ended || !c->connected;
@@ -320,7 +323,7 @@ static void go_on_recv(struct ring *ring, struct sim_req *r)
         post(ring, r, c->reset ? -ECONNRESET : c->connected ? 0 : -ENOTCONN, false, -1);
         return;
     }
-    size_t n = piece(ring->sim, c->in.len < room ? c->in.len : room);
+    size_t n = sim_piece(ring->sim, c->in.len < room ? c->in.len : room);
     int buffer = r->kind == REQ_RECV ? pick_buffer(ring, r->group) : -1;
     memcpy(buffer >= 0 ? ring->groups[r->group].mem[buffer] : r->ptr, c->in.ptr, n);
     buf_consume(&c->in, n);
@@ -339,7 +342,7 @@ static void go_on_send(struct ring *ring, struct sim_req *r)
         return;
     }
     size_t room = c->window > c->out.len ? c->window - c->out.len : 0;
-    size_t n = piece(ring->sim, room < r->len - r->done ? room : r->len - r->done);
+    size_t n = sim_piece(ring->sim, room < r->len - r->done ? room : r->len - r->done);
     for (size_t left = n; left > 0;) {
         struct span part = span_first(send_part(r, r->done), left);
         buf_put_span(&c->out, part);
@@ -403,6 +406,10 @@ static void go_on(struct ring *ring, struct sim_req *r)
         break;
     case REQ_CONNECT:
         go_on_connect(ring, r);
+        break;
+    case REQ_POLL_IN:
+    case REQ_POLL_OUT:
+        post(ring, r, 1, false, -1);
         break;
     case REQ_WAKE:
         sim_wakeup_of(ring->sim, r->arg)->count = 0;

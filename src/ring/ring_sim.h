@@ -83,3 +83,5 @@ void ring_sim_sleep(struct ring_sim *sim, uint64_t ns);
 bool ring_sim_is_idle(const struct ring_sim *sim);
 /* Descriptors of connections that workers have open. */
 unsigned ring_sim_open_fds(const struct ring_sim *sim);
+/* Pipes that they have. */
+unsigned ring_sim_open_pipes(const struct ring_sim *sim);

@@ -22,6 +22,11 @@ bool sim_chance(struct ring_sim *sim, unsigned n)
     return sim->seed != 0 && sim_random(sim, n) == 0;
 }
 
+size_t sim_piece(struct ring_sim *sim, size_t n)
+{
+    return n <= 1 || !sim_chance(sim, 2) ? n : 1 + (size_t)sim_random(sim, n - 1);
+}
+
 struct ring_sim *ring_sim_create(uint64_t seed)
 {
     struct ring_sim *sim = mem_zalloc(sizeof *sim);
@@ -262,12 +267,22 @@ bool ring_sim_is_idle(const struct ring_sim *sim)
     return true;
 }
 
-unsigned ring_sim_open_fds(const struct ring_sim *sim)
+static unsigned count_fds(const struct ring_sim *sim, enum sim_fd_kind kind)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < sim->fd_count; i++)
-        n += sim->fds[i].kind == SIM_FD_CONN;
+        n += sim->fds[i].kind == kind;
     return n;
+}
+
+unsigned ring_sim_open_fds(const struct ring_sim *sim)
+{
+    return count_fds(sim, SIM_FD_CONN);
+}
+
+unsigned ring_sim_open_pipes(const struct ring_sim *sim)
+{
+    return count_fds(sim, SIM_FD_PIPE) / 2;
 }
 
 /* --- what a worker asks outside the queues -------------------------------------------------- */
@@ -302,7 +317,74 @@ struct result ring_address(struct ring *ring, int fd, bool peer, struct net_addr
 
 bool ring_has_waiting(struct ring *ring, int fd)
 {
-    return sim_fd_at(ring->sim, fd)->waiting.len > 0;
+    const struct sim_fd *f = sim_fd_at(ring->sim, fd);
+    if (f->kind != SIM_FD_CONN)
+        return f->waiting.len > 0;
+    const struct sim_conn *c = sim_conn_at(ring->sim, f->conn);
+    return c->in.len > 0 || c->in_ended || c->reset;
+}
+
+int ring_pipe_open(struct ring *ring, uint32_t bytes, int ret[2])
+{
+    struct ring_sim *sim = ring->sim;
+    if (sim_chance(sim, 8))
+        return sim_chance(sim, 2) ? -EMFILE : -ENFILE;
+    ret[0] = sim_fd_take(sim, SIM_FD_PIPE, -1);
+    ret[1] = sim_fd_take(sim, SIM_FD_PIPE, ret[0]);
+    /* What a user gets who has little, or very little, left. */
+    size_t cap = !sim_chance(sim, 2) ? bytes : sim_chance(sim, 4) ? 8192 : 65536;
+    sim_fd_at(sim, ret[0])->cap = cap;
+    return (int)cap;
+}
+
+void ring_pipe_close(struct ring *ring, const int fds[2])
+{
+    must(sim_fd_at(ring->sim, fds[1])->conn == fds[0]);
+    sim_fd_close(ring->sim, fds[1]);
+    sim_fd_close(ring->sim, fds[0]);
+}
+
+static int splice_in(struct ring_sim *sim, struct sim_fd *from, struct sim_fd *pipe, uint32_t len)
+{
+    struct sim_conn *c = sim_conn_at(sim, from->conn);
+    must(!from->busy[REQ_RECV]); /* bytes would be taken out of order */
+    size_t room = pipe->cap - pipe->waiting.len;
+    if (c->in.len == 0)
+        return c->reset ? -ECONNRESET : !c->connected ? -ENOTCONN : c->in_ended ? 0 : -EAGAIN;
+    if (room == 0 || sim_chance(sim, 16))
+        return -EAGAIN;
+    if (sim_chance(sim, 64))
+        return sim_chance(sim, 2) ? -ENOMEM : -EINTR;
+    len = len < room ? len : (uint32_t)room;
+    size_t n = sim_piece(sim, c->in.len < len ? c->in.len : len);
+    buf_put_span(&pipe->waiting, span_of(c->in.ptr, n));
+    buf_consume(&c->in, n);
+    return (int)n;
+}
+
+static int splice_out(struct ring_sim *sim, struct sim_fd *pipe, struct sim_fd *to, uint32_t len)
+{
+    struct sim_conn *c = sim_conn_at(sim, to->conn);
+    must(!to->busy[REQ_SEND] && pipe->waiting.len > 0);
+    if (c->reset || c->out_ended || !c->connected)
+        return sim_chance(sim, 2) ? -ECONNRESET : -EPIPE;
+    size_t room = c->window > c->out.len ? c->window - c->out.len : 0;
+    if (room == 0 || sim_chance(sim, 16))
+        return -EAGAIN;
+    len = len < pipe->waiting.len ? len : (uint32_t)pipe->waiting.len;
+    size_t n = sim_piece(sim, room < len ? room : len);
+    buf_put_span(&c->out, span_of(pipe->waiting.ptr, n));
+    buf_consume(&pipe->waiting, n);
+    return (int)n;
+}
+
+int ring_splice(struct ring *ring, int from, int to, uint32_t len)
+{
+    struct sim_fd *source = sim_fd_at(ring->sim, from), *target = sim_fd_at(ring->sim, to);
+    must(len > 0 && !source->closing && !target->closing);
+    if (source->kind == SIM_FD_CONN)
+        return splice_in(ring->sim, source, sim_fd_at(ring->sim, target->conn), len);
+    return splice_out(ring->sim, source, target, len);
 }
 
 uint64_t ring_now_ns(const struct ring *ring)

@@ -22,6 +22,8 @@ enum req_kind {
     REQ_SHUTDOWN,
     REQ_CANCEL_FD,
     REQ_CANCEL,
+    REQ_POLL_IN,
+    REQ_POLL_OUT,
     REQ_CLOSE,
 };
 
@@ -46,12 +48,14 @@ struct sim_req {
     int res;                  /* with decided */
 };
 
-enum sim_fd_kind { SIM_FD_FREE = 0, SIM_FD_LISTENER, SIM_FD_CONN };
+enum sim_fd_kind { SIM_FD_FREE = 0, SIM_FD_LISTENER, SIM_FD_CONN, SIM_FD_PIPE };
 
 struct sim_fd {
     enum sim_fd_kind kind;
-    int conn;                 /* index, with SIM_FD_CONN */
-    struct buf waiting;       /* ints: connections to accept, with SIM_FD_LISTENER */
+    int conn;                 /* index, with SIM_FD_CONN; the end to read from, with SIM_FD_PIPE */
+    size_t cap;               /* bytes, with SIM_FD_PIPE */
+    struct buf waiting;       /* ints: connections to accept, with SIM_FD_LISTENER; what the pipe
+                                 holds, at the end to read from */
     unsigned requests;        /* whose last completion was not drained */
     bool closing;             /* its close was prepared */
     bool busy[REQ_CLOSE + 1]; /* by kind: one is in flight (sends, receives, accepts) */
@@ -129,6 +133,8 @@ struct ring {
 uint64_t sim_random(struct ring_sim *sim, uint64_t below);
 /* True once in n times; never in a calm kernel. */
 bool sim_chance(struct ring_sim *sim, unsigned n);
+/* How much of n is moved at once: often all, else a part. */
+size_t sim_piece(struct ring_sim *sim, size_t n);
 
 /* The open descriptor; aborts for any other number. */
 struct sim_fd *sim_fd_at(struct ring_sim *sim, int fd);

@@ -65,7 +65,7 @@ static void push(struct world *world, int peer, struct buf *out)
     if (!out->len || ring_sim_is_closed(world->sim, peer))
         return;
     size_t n = out->len;
-    if (world_chance(world, 2))
+    if (!world->calm && world_chance(world, 2))
         n = 1 + world_random(world, n < 50 || world_chance(world, 2) ? n : 50);
     ring_sim_push(world->sim, peer, span_of(out->ptr, n));
     buf_consume(out, n);
@@ -356,6 +356,15 @@ static void put_half(struct origin *o, const struct request *r, bool length)
     o->close_after = true;
 }
 
+static void put_surplus(struct world *world, struct origin *o)
+{
+    put_length(o, &o->request, "");
+    buf_put_str(&o->out, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong");
+    ring_sim_push(world->sim, o->peer, span_of(o->out.ptr, 500));
+    buf_consume(&o->out, 500);
+    o->pause = 5; /* so that no receive is armed when the rest comes */
+}
+
 static void switch_protocols(struct origin *o)
 {
     o->switched = true;
@@ -419,6 +428,9 @@ static void answer(struct world *world, struct origin *o)
     case KIND_TUNNEL:
         switch_protocols(o);
         break;
+    case KIND_SURPLUS:
+        put_surplus(world, o);
+        break;
     case KIND_RESET:
         origin_end(world, o, true);
         break;
@@ -440,7 +452,7 @@ static bool origin_head(struct world *world, struct origin *o)
     struct span path = span_skip(text, span_find(text, '/') + 1);
     o->request.kind = (enum kind)number(path);
     o->request.size = (uint32_t)number(span_skip(path, span_find(path, '/') + 1));
-    if (o->request.kind > KIND_TUNNEL || !field(text, "X-Forwarded-For").len ||
+    if (o->request.kind > KIND_SURPLUS || !field(text, "X-Forwarded-For").len ||
         !span_eq(field(text, "Host"), SPAN_LITERAL("a.test")))
         world_fail(world, "the origin got: %.*s", SPAN_FMT(text));
     o->chunked_in = field(text, "Transfer-Encoding").len > 0;
@@ -482,7 +494,9 @@ void origin_turn(struct world *world, struct origin *o)
         o->has_request = false;
         answer(world, o);
     }
-    if (!o->ended)
+    if (o->pause)
+        o->pause--;
+    else if (!o->ended)
         push(world, o->peer, &o->out);
     bool idle = o->out.len == 0;
     if (!o->ended && idle && (o->close_after || ring_sim_saw_fin(world->sim, o->peer)))

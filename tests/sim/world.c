@@ -55,7 +55,7 @@ static void put_snapshot(struct world *world, struct buf *out)
     struct snap_server servers[WORLD_SERVERS] = {0};
     struct snap_entrypoint entrypoints[2] = {{
         .name = SPAN_LITERAL("web"),
-        .read_timeout_ms = 20000,
+        .read_timeout_ms = world->body_ms ? 0 : 20000,
         .head_timeout_ms = 3000,
         .idle_timeout_ms = 10000,
         .handshake_timeout_ms = 5000,
@@ -79,6 +79,7 @@ static void put_snapshot(struct world *world, struct buf *out)
                                    .pass_host_header = true,
                                    .dial_timeout_ms = 2000,
                                    .response_header_timeout_ms = 4000,
+                                   .body_timeout_ms = world->body_ms,
                                    .idle_timeout_ms = 8000,
                                    .max_idle_per_server = world->max_idle};
     struct snap_transport transport = {.id = 1, .roots = SNAP_NONE};
@@ -207,7 +208,7 @@ void world_open(struct world *world)
     struct why why = {0};
     struct buf out = {0};
     world->random = world->seed * 0x9e3779b97f4a7c15ull | 1;
-    world->sim = ring_sim_create(world->seed);
+    world->sim = ring_sim_create(world->calm ? 0 : world->seed);
     ring_sim_set_current(world->sim);
     if (!result_is_ok(publisher_create(1, 16, &world->publisher, &why)))
         world_fail(world, "publisher: %s", why.text);
@@ -219,6 +220,7 @@ void world_open(struct world *world)
         .conns = world->conns ? world->conns : 64,
         .ring_small = world->ring_small ? world->ring_small : 64,
         .ring_large = world->ring_large ? world->ring_large : 16,
+        .pipes = world->pipes ? world->pipes : (uint32_t)(world->seed % 4),
         .one_shot_accept = world->seed % 5 == 2,
         .one_shot_recv = world->seed % 5 == 3,
         .listeners = world->listeners,
@@ -258,6 +260,8 @@ static void take_origins(struct world *world)
         world->origins =
             mem_grow(world->origins, (world->origin_count + 1) * sizeof *world->origins);
         world->origins[world->origin_count++] = (struct origin){.peer = peer, .port = port};
+        if (world->origins_pause)
+            ring_sim_set_window(world->sim, peer, 500);
     }
 }
 
@@ -269,7 +273,7 @@ void world_turn(struct world *world)
     if (world->cold)
         control_turn(world);
     take_origins(world);
-    for (uint32_t i = 0; i < world->origin_count; i++)
+    for (uint32_t i = 0; i < world->origin_count && !world->origins_pause; i++)
         origin_turn(world, &world->origins[i]);
     for (uint32_t i = 0; i < world->client_count; i++)
         if (world->clients[i].outcome == OUTCOME_OPEN)
@@ -322,6 +326,8 @@ void world_close(struct world *world)
         world->page.values[REPORT_TUNNELS_NOW] || world->page.values[REPORT_COLD_WAITING_NOW])
         world_fail(world, "gauges are not back at 0");
     worker_close(w);
+    if (ring_sim_open_pipes(world->sim) || world->page.values[REPORT_PIPES_NOW])
+        world_fail(world, "%u pipes are left", ring_sim_open_pipes(world->sim));
     publisher_destroy(world->publisher);
     ring_sim_destroy(world->sim);
     for (uint32_t i = 0; i < world->client_count; i++) {

@@ -34,7 +34,8 @@ enum kind {
     KIND_EARLY,           /* answers before the body has come, and closes */
     KIND_LATE,            /* chunked with as many bytes of trailers as a head may have */
     KIND_COUNT,
-    KIND_TUNNEL, /* switches protocols; then `size` bytes go each way */
+    KIND_TUNNEL,  /* switches protocols; then `size` bytes go each way */
+    KIND_SURPLUS, /* as KIND_LEN, and at once one more answer that nobody asked for */
 };
 
 struct request {
@@ -90,7 +91,8 @@ struct origin {
     struct request request; /* being received */
     bool has_request, chunked_in;
     struct chunked chunked;
-    uint64_t left; /* of its body */
+    uint64_t left;  /* of its body */
+    uint32_t pause; /* turns for which it sends nothing */
     bool close_after, ended;
     bool switched;
     uint64_t got; /* bytes through the tunnel */
@@ -113,9 +115,13 @@ struct world {
     uint64_t version;
     uint32_t servers;
     /* what the scenario sets before world_open() */
-    uint32_t ring_small, ring_large, blocks[BLOCK_KINDS], conns;
+    uint32_t ring_small, ring_large, blocks[BLOCK_KINDS], conns, pipes;
     uint32_t max_idle, head_max;
-    bool may_close;  /* any connection may end at any time */
+    uint32_t body_ms;   /* how long an answer's body may stand still, one of a request 10 s; 0 = no
+                           limit */
+    bool calm;          /* the kernel does all it can at once, and fails in nothing */
+    bool origins_pause; /* they take little and say nothing */
+    bool may_close;     /* any connection may end at any time */
     uint32_t cold;   /* 1 in so many questions for the cold name is answered; 0 = it is not cold */
     bool no_control; /* nobody answers them */
 };

@@ -584,6 +584,17 @@ static struct http_event feed_last(struct h1 *h1, struct span in, size_t *ret_us
     return event_of(HTTP_EVENT_END);
 }
 
+uint64_t h1_rest(const struct h1 *h1)
+{
+    return h1->phase == H1_PHASE_LENGTH ? h1->left : 0;
+}
+
+void h1_passed(struct h1 *h1, uint64_t bytes)
+{
+    must(bytes <= h1_rest(h1));
+    h1->left -= bytes;
+}
+
 struct http_event h1_feed(struct h1 *h1, struct span in, size_t *ret_used)
 {
     struct http_event event;

@@ -44,6 +44,11 @@ struct http_event h1_feed(struct h1 *h1, struct span in, size_t *ret_used);
  * MORE between messages. */
 struct http_event h1_feed_eof(struct h1 *h1);
 
+/* How many bytes of a body with Content-Length are still to come; 0 for every other body. */
+uint64_t h1_rest(const struct h1 *h1);
+/* So many of them (<= h1_rest()) passed by another way than h1_feed(). */
+void h1_passed(struct h1 *h1, uint64_t bytes);
+
 /* Writes a request head for an upstream: method, origin-form target, Host from head->authority, the
  * fields of `head` that are not dropped, framing fields for head->body (HTTP_BODY_LENGTH or
  * _CHUNKED), Connection where a passed field needs it, blank line. ERR_TOO_LARGE when `out` is too

@@ -2,6 +2,7 @@
 #include "data/route/middleware.h"
 
 #include "base/buf.h"
+#include "base/rand.h"
 #include "crypto/digest.h"
 #include "data/route/middleware_impl.h"
 
@@ -187,6 +188,13 @@ void middleware_response(const struct snapshot *s, const struct middleware_notes
         if (m->kind == SNAP_MIDDLEWARE_HEADERS)
             middleware_headers_back(s, m, notes, 1ull << (i - 1), response);
     }
+}
+
+uint32_t middleware_retry_pause(const struct middleware_notes *notes, uint32_t tries)
+{
+    uint32_t ms = notes->retry_ms;
+    ms += (uint32_t)((uint64_t)ms * (tries - 1) / (notes->attempts - 1u));
+    return ms ? ms / 2 + (uint32_t)rand_below(ms + 1ull) : 0;
 }
 
 void middleware_end(struct middleware_tables *t, struct middleware_notes *notes)

@@ -106,5 +106,8 @@ enum middleware_verdict middleware_request(struct middleware_run *run, struct sn
  *   notes      of its request; what is added points into it and into the snapshot */
 void middleware_response(const struct snapshot *s, const struct middleware_notes *notes,
                          struct http_head *response);
+/* How long the middleware `retry` waits behind the `tries`th failure (1 to attempts - 1), in ms:
+ * from the plain interval to twice that, spread by half either way. */
+uint32_t middleware_retry_pause(const struct middleware_notes *notes, uint32_t tries);
 /* Gives back what the request holds; every request that had notes ends with this, once. */
 void middleware_end(struct middleware_tables *t, struct middleware_notes *notes);

@@ -224,6 +224,11 @@ struct source lease_source(struct lease *l)
     return (struct source){.h1 = &upconn->h1, .in = upconn_input(upconn)};
 }
 
+struct wire *lease_wire(struct lease *l)
+{
+    return l->shared || upconn_of(l)->secure.tls ? NULL : &upconn_of(l)->wire;
+}
+
 void lease_took(struct worker *w, struct lease *l, uint64_t bytes)
 {
     if (l->shared) /* TCP has its own window */

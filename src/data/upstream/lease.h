@@ -76,6 +76,8 @@ void lease_head_taken(struct worker *w, struct lease *l);
 const struct http_reject *lease_broken_rule(const struct lease *l);
 /* Where the response's body is read from, for this turn. */
 struct source lease_source(struct lease *l);
+/* Its own socket, when nothing stands between that and the bytes of messages; else NULL. */
+struct wire *lease_wire(struct lease *l);
 /* Bytes of it were passed on. */
 void lease_took(struct worker *w, struct lease *l, uint64_t bytes);
 /* The upstream sends nothing more: it ended its side, or broke. */

@@ -85,6 +85,15 @@ static void remember(struct upconn *upconn)
         session_remember(upconn->secure.tls, &upconn->server->resume);
 }
 
+/* Something stands in the socket behind a response, and no receive is armed that brings it: it
+ * would be taken for the answer to the next request. With TLS it may be a ticket. */
+static bool has_surplus(struct worker *w, const struct upconn *upconn)
+{
+    const struct wire *wire = &upconn->wire;
+    bool receives = wire->armed == WIRE_WANT_SMALL || wire->armed == WIRE_WANT_LARGE;
+    return !upconn->secure.tls && !receives && ring_has_waiting(w->ring, wire->fd);
+}
+
 void upconn_release(struct worker *w, struct upconn *upconn, bool reuse, uint32_t idle_ms,
                     uint32_t max)
 {
@@ -93,7 +102,7 @@ void upconn_release(struct worker *w, struct upconn *upconn, bool reuse, uint32_
     upconn_fill(w, upconn); /* a ticket may stand behind the response */
     if (!reuse || worker_is_draining(w) || !wire_send_is_empty(&upconn->wire) ||
         has_input(upconn) || upconn->wire.eof || upconn->wire.recv_failed ||
-        !pool_put(w, upconn->server, upconn, max)) {
+        has_surplus(w, upconn) || !pool_put(w, upconn->server, upconn, max)) {
         upconn_close_begin(w, upconn);
         return;
     }
@@ -106,8 +115,9 @@ void upconn_release(struct worker *w, struct upconn *upconn, bool reuse, uint32_
 
 enum wire_want upconn_want(const struct upconn *upconn)
 {
-    if (upconn->wire.armed != WIRE_WANT_NOTHING && !upconn->wire.cancelling)
-        return (enum wire_want)upconn->wire.armed;
+    uint8_t armed = upconn->wire.armed;
+    if (armed != WIRE_WANT_NOTHING && armed != WIRE_WANT_POLL && !upconn->wire.cancelling)
+        return (enum wire_want)armed;
     return upconn->server->large >= POOL_LARGE ? WIRE_WANT_LARGE : WIRE_WANT_SMALL;
 }
 

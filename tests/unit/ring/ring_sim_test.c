@@ -320,6 +320,35 @@ static void connecting_may_fail_or_hang(void **state)
     bench_close(&b);
 }
 
+static void pipes_move_what_there_is(void **state)
+{
+    struct bench b = bench_open(0);
+    int fds[2];
+    assert_int_equal(ring_pipe_open(b.ring, 65536, fds), 65536);
+    assert_int_equal(ring_sim_open_pipes(b.sim), 1);
+    assert_int_equal(ring_splice(b.ring, b.fd, fds[1], 100), -EAGAIN);
+    ring_poll(b.ring, b.fd, false, id_of(OP_POLL_IN));
+    assert_int_equal(ring_submit_wait(b.ring, true, UINT64_MAX).code, ERR_TIMEOUT);
+    ring_sim_push(b.sim, b.peer, SPAN_LITERAL("abcdef"));
+    assert_true(bench_event(&b).res > 0);
+    assert_int_equal(ring_splice(b.ring, b.fd, fds[1], 4), 4);
+    ring_sim_set_window(b.sim, b.peer, 3);
+    assert_int_equal(ring_splice(b.ring, fds[0], b.fd, 4), 3);
+    assert_int_equal(ring_splice(b.ring, fds[0], b.fd, 1), -EAGAIN);
+    ring_poll(b.ring, b.fd, true, id_of(OP_POLL_OUT));
+    assert_int_equal(ring_submit_wait(b.ring, true, UINT64_MAX).code, ERR_TIMEOUT);
+    ring_sim_set_window(b.sim, b.peer, SIZE_MAX);
+    assert_true(bench_event(&b).res > 0);
+    assert_int_equal(ring_splice(b.ring, fds[0], b.fd, 1), 1);
+    assert_true(span_eq(ring_sim_sent(b.sim, b.peer), SPAN_LITERAL("abcd")));
+    assert_int_equal(ring_splice(b.ring, b.fd, fds[1], 100), 2);
+    ring_sim_end(b.sim, b.peer);
+    assert_int_equal(ring_splice(b.ring, b.fd, fds[1], 100), 0);
+    ring_pipe_close(b.ring, fds);
+    assert_int_equal(ring_sim_open_pipes(b.sim), 0);
+    bench_close(&b);
+}
+
 static void the_rest_of_the_operations(void **state)
 {
     struct bench b = bench_open(0);
@@ -444,4 +473,5 @@ UNIT_TESTS(cmocka_unit_test(an_echo_server_survives_every_seed),
            cmocka_unit_test(an_empty_group_says_enobufs),
            cmocka_unit_test(cancelling_comes_in_every_order),
            cmocka_unit_test(connecting_may_fail_or_hang),
-           cmocka_unit_test(the_rest_of_the_operations), cmocka_unit_test(misuse_aborts))
+           cmocka_unit_test(pipes_move_what_there_is), cmocka_unit_test(the_rest_of_the_operations),
+           cmocka_unit_test(misuse_aborts))

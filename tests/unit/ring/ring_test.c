@@ -334,6 +334,52 @@ static void an_eventfd_wakes(void **state)
     ring_close(ring);
 }
 
+/* Through a pipe from one connection to another: all that is there, nothing that is not, the end.
+ */
+static void a_pipe_between_two_sockets(void **state)
+{
+    struct ring *ring = open_ring(4, 0);
+    int near[2], far[2], fds[2];
+    static uint8_t sent[100000], got[100000];
+    size_t arrived = 0;
+    assert_true(ring_features(ring)->splice);
+    int size = ring_pipe_open(ring, 65536, fds);
+    assert_int_equal(size, 65536);
+    assert_true(fcntl(fds[0], F_GETFD) & FD_CLOEXEC && fcntl(fds[1], F_GETFD) & FD_CLOEXEC);
+    for (int i = 0; i < 2; i++)
+        tcp_pair(&near[i], &far[i]);
+    assert_int_equal(ring_splice(ring, near[0], fds[1], 65536), -EAGAIN);
+    ring_poll(ring, near[0], false, id_of(OP_POLL_IN, 1));
+    for (size_t i = 0; i < sizeof sent; i++)
+        sent[i] = (uint8_t)(i * 31 >> 3);
+    assert_int_equal(write(far[0], sent, sizeof sent), sizeof sent);
+    assert_true(event_of(ring, OP_POLL_IN).res > 0);
+    while (arrived < sizeof sent) {
+        int n = ring_splice(ring, near[0], fds[1], 1000);
+        if (n == -EAGAIN)
+            continue;
+        assert_true(n > 0 && n <= 1000);
+        ring_poll(ring, near[1], true, id_of(OP_POLL_OUT, 1));
+        assert_true(event_of(ring, OP_POLL_OUT).res > 0);
+        assert_int_equal(ring_splice(ring, fds[0], near[1], (uint32_t)n), n);
+        assert_int_equal(recv(far[1], got + arrived, (size_t)n, MSG_WAITALL), n);
+        arrived += (size_t)n;
+    }
+    assert_memory_equal(sent, got, sizeof sent);
+    ring_poll(ring, near[0], false, id_of(OP_POLL_IN, 1));
+    close(far[0]);
+    assert_true(event_of(ring, OP_POLL_IN).res > 0); /* the end can be read, too */
+    assert_int_equal(ring_splice(ring, near[0], fds[1], 1000), 0);
+    ring_poll(ring, near[1], false, id_of(OP_POLL_IN, 2));
+    ring_cancel(ring, id_of(OP_POLL_IN, 2), id_of(OP_CANCEL, 2));
+    assert_int_equal(event_of(ring, OP_POLL_IN).res, -ECANCELED);
+    ring_pipe_close(ring, fds);
+    close(far[1]);
+    for (int i = 0; i < 2; i++)
+        close(near[i]);
+    ring_close(ring);
+}
+
 static void waiting_ends_at_the_deadline(void **state)
 {
     struct ring *ring = open_ring(4, 0);
@@ -435,6 +481,7 @@ int main(void)
         cmocka_unit_test(sends_are_whole),
         cmocka_unit_test(shutdown_and_cancel_by_socket),
         cmocka_unit_test(an_eventfd_wakes),
+        cmocka_unit_test(a_pipe_between_two_sockets),
         cmocka_unit_test(waiting_ends_at_the_deadline),
         cmocka_unit_test(more_requests_than_entries),
         cmocka_unit_test(a_buffer_comes_back_once),
