@@ -128,10 +128,11 @@ void aead_seal_records(const struct aead_records *as, struct span plain, struct 
     struct functions f;
     must(find(as->key.len, &f));
     f.prepare(as->key.ptr, &p.key);
+    uint8_t nonce[AEAD_IV_BYTES];
     for (uint64_t number = as->sequence; plain.len; number++) {
         struct span part = span_first(plain, AEAD_PLAIN_MAX);
         size_t sealed = part.len + sizeof type + TAG_BYTES;
-        uint8_t nonce[AEAD_IV_BYTES], *record = out->ptr + out->len;
+        uint8_t *record = out->ptr + out->len;
         must(!out->bad && out->cap - out->len >= HEADER_BYTES + sealed);
         const uint8_t header[HEADER_BYTES] = {APPLICATION_DATA, 3, 3, (uint8_t)(sealed >> 8),
                                               (uint8_t)sealed};
@@ -144,6 +145,7 @@ void aead_seal_records(const struct aead_records *as, struct span plain, struct 
         out->len += HEADER_BYTES + sealed;
         plain = span_skip(plain, part.len);
     }
+    secret_wipe(nonce, sizeof nonce);
     secret_wipe(&p, sizeof p);
 }
 

@@ -350,6 +350,14 @@ static size_t record_at(const struct buf *wire, size_t at)
     return n;
 }
 
+static int sends;
+
+static int count_send(WOLFSSL *ssl, char *buf, int size, void *arg)
+{
+    sends++;
+    return session_io_send(ssl, buf, size, arg);
+}
+
 /* wolfSSL's records (short ones, tickets, KeyUpdates) and those sealed without it take turns: the
  * numbers of one go on where the other stopped, also under new keys. */
 static void long_writes_between_short_ones(void **state)
@@ -367,12 +375,20 @@ static void long_writes_between_short_ones(void **state)
         struct buf got = {0}, nothing = {0};
         pair_open(&p, policy, &certs[0].table, &keys, &o);
         pair_establish(&p);
+        wolfSSL_SSLSetIOSend(p.session->ssl, count_send);
         for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            struct wolfssl_write_side side;
+            bool ours =
+                sizes[i] >= AEAD_BYTES_MIN && wolfssl_write_side_get(p.session->ssl, 9, &side);
+            assert_int_equal(ours, sizes[i] >= AEAD_BYTES_MIN && suite < 2 &&
+                                       aead_device() != INVALID_DEVID);
             if (i % 4 == 3) { /* an answer to it is due: keys change both ways */
                 assert_int_equal(wolfSSL_update_keys(p.client), WOLFSSL_SUCCESS);
                 assert_int_equal(pair_server_read(&p, &nothing, 100).code, ERR_AGAIN);
             }
+            int calls = sends;
             pair_server_write(&p, span_of(data, sizes[i]));
+            assert_int_equal(sends == calls, ours); /* by wolfSSL otherwise */
             assert_int_equal(pair_client_read(&p, &got), WOLFSSL_ERROR_WANT_READ);
             assert_pattern(&got, sizes[i]);
             buf_consume(&got, got.len);
@@ -393,6 +409,12 @@ static void keys_change_in_time(void **state)
     struct pair_options o = {.only = 0x0304, .name = NAME};
     pair_open(&p, policy, &certs[0].table, &keys, &o);
     pair_establish(&p);
+    if (aead_device() == INVALID_DEVID) {
+        assert_false(wolfssl_write_side_get(p.session->ssl, 1, &side));
+        pair_close(&p);
+        print_message("without VAES wolfSSL makes all records\n");
+        skip();
+    }
     assert_true(wolfssl_write_side_get(p.session->ssl, 1, &side));
     wolfssl_write_side_advance(p.session->ssl, most - 3 - (uint32_t)side.sequence);
     assert_true(wolfssl_write_side_get(p.session->ssl, 2, &side));
@@ -435,8 +457,8 @@ static void others_seal_their_records(void **state)
     assert_non_null(p.session);
     assert_false(wolfssl_write_side_get(p.session->ssl, 1, &side));
     pair_establish(&p);
-    assert_true(wolfssl_write_side_get(p.session->ssl, 1, &side));
-    assert_int_equal(side.key_bytes, 16);
+    assert_int_equal(wolfssl_write_side_get(p.session->ssl, 1, &side),
+                     aead_device() != INVALID_DEVID);
     uint8_t room[TLS_ANSWER_ROOM];
     struct writer out = writer_of(room, sizeof room);
     assert_int_equal(session_shutdown(p.session, &out).code, ERR_NONE);
