@@ -124,6 +124,57 @@ static void records_are_opened_in_place(void **state)
     assert_memory_equal(s.bytes, plain, 16384);
 }
 
+/* RFC 8446 sections 5.2 and 5.3, record by record, against wolfSSL's AES-GCM. */
+static void expect_records(size_t bytes, uint32_t key_bytes, uint64_t first)
+{
+    static uint8_t text[3 * 16384], wire[sizeof text + 3 * 22], opened[16384 + 1];
+    fill(text, bytes, (uint32_t)bytes);
+    fill(key, sizeof key, (uint32_t)bytes + 1);
+    fill(iv, sizeof iv, (uint32_t)bytes + 2);
+    struct aead_records as = {span_of(key, key_bytes), iv, first};
+    struct writer out = writer_of(wire, bytes + 22 * AEAD_RECORDS(bytes)); /* no more */
+    aead_seal_records(&as, span_of(text, bytes), &out);
+    assert_int_equal(out.len, out.cap);
+    const uint8_t *record = wire, *at = text;
+    for (size_t left = bytes, n = 0; left; n++) {
+        size_t part = left < 16384 ? left : 16384;
+        uint8_t nonce[12];
+        Aes aes;
+        memcpy(nonce, iv, sizeof nonce);
+        for (int b = 0; b < 8; b++)
+            nonce[4 + b] ^= (uint8_t)((first + n) >> (56 - 8 * b));
+        assert_memory_equal(record, "\x17\3\3", 3);
+        assert_int_equal(record[3] << 8 | record[4], part + 17);
+        open_aes(&aes, key_bytes, INVALID_DEVID);
+        assert_int_equal(wc_AesGcmDecrypt(&aes, opened, record + 5, (word32)part + 1, nonce, 12,
+                                          record + 5 + part + 1, TAG, record, AAD),
+                         0);
+        wc_AesFree(&aes);
+        assert_memory_equal(opened, at, part);
+        assert_int_equal(opened[part], 23); /* application_data */
+        record += 5 + part + 17;
+        at += part;
+        left -= part;
+    }
+}
+
+/* Each length of a last piece: the type of a record is added to what is left of the text's blocks.
+ */
+static void records_are_those_of_the_standard(void **state)
+{
+    static const struct {
+        size_t from, to;
+    } ranges[] = {{1, 1100}, {16384 - 40, 16384 + 40}, {2 * 16384 - 3, 2 * 16384 + 20}};
+    if (aead_device() == INVALID_DEVID)
+        skip(); /* set_up() has said why */
+    for (size_t r = 0; r < sizeof ranges / sizeof ranges[0]; r++) {
+        for (size_t n = ranges[r].from; n <= ranges[r].to; n++) {
+            expect_records(n, 16, n % 3 ? 0xfffffe + n : 0x01020304050607ff);
+            expect_records(n, 32, n);
+        }
+    }
+}
+
 static int set_up(void **state)
 {
     must(wolfSSL_Init() == WOLFSSL_SUCCESS);
@@ -141,6 +192,7 @@ int main(void)
         cmocka_unit_test(long_records_are_ours),
         cmocka_unit_test(what_was_changed_is_refused_and_not_shown),
         cmocka_unit_test(records_are_opened_in_place),
+        cmocka_unit_test(records_are_those_of_the_standard),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

@@ -76,11 +76,13 @@ static bool meet(struct link *l, struct tls_dialer *d, struct tls_policy *with,
     return result_is_ok(l->client_state) && result_is_ok(l->server_state);
 }
 
+#define LONG_BYTES 40000
+
 static void send_one_way(struct tls_session *from, struct tls_session *to, const char *text,
                          struct buf *rest)
 {
-    static uint8_t wire[4096], answer[TLS_ANSWER_ROOM];
-    char plain[64];
+    static uint8_t wire[TLS_WIRE_ROOM(LONG_BYTES)], answer[TLS_ANSWER_ROOM];
+    static char plain[LONG_BYTES + 1];
     struct writer out = writer_of(wire, sizeof wire), got = writer_of(plain, sizeof plain);
     struct writer more = writer_of(answer, sizeof answer);
     assert_true(result_is_ok(session_write(from, span_str(text), &out)));
@@ -93,8 +95,13 @@ static void send_one_way(struct tls_session *from, struct tls_session *to, const
 
 static void talk(struct link *l)
 {
+    static char
+        text[LONG_BYTES + 1]; /* records that are sealed without wolfSSL, where they can be */
+    memset(text, 'x', LONG_BYTES);
     send_one_way(l->client, l->server, "ping", &l->to_server);
     send_one_way(l->server, l->client, "pong", &l->to_client); /* behind the tickets */
+    send_one_way(l->client, l->server, text, &l->to_server);
+    send_one_way(l->client, l->server, "ping", &l->to_server);
 }
 
 static void part(struct link *l)

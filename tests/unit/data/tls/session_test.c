@@ -340,6 +340,132 @@ static void a_megabyte_each_way(void **state)
     }
 }
 
+/* The header of the record at `at`; its whole length. */
+static size_t record_at(const struct buf *wire, size_t at)
+{
+    assert_true(at + 5 <= wire->len);
+    assert_int_equal(wire->ptr[at], 0x17);
+    size_t n = 5u + (size_t)(wire->ptr[at + 3] << 8 | wire->ptr[at + 4]);
+    assert_true(at + n <= wire->len);
+    return n;
+}
+
+static int sends;
+
+static int count_send(WOLFSSL *ssl, char *buf, int size, void *arg)
+{
+    sends++;
+    return session_io_send(ssl, buf, size, arg);
+}
+
+/* wolfSSL's records (short ones, tickets, KeyUpdates) and those sealed without it take turns: the
+ * numbers of one go on where the other stopped, also under new keys. */
+static void long_writes_between_short_ones(void **state)
+{
+    static const size_t sizes[] = {100,   1023, 1024, 1025,  50000, 1,    16384,
+                                   16385, 70,   2000, 65536, 65537, 1040, 30000};
+    static const char *const suites[] = {"TLS13-AES128-GCM-SHA256", "TLS13-AES256-GCM-SHA384",
+                                         "TLS13-CHACHA20-POLY1305-SHA256"};
+    static uint8_t data[1 << 17];
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = pattern(i);
+    for (size_t suite = 0; suite < sizeof suites / sizeof suites[0]; suite++) {
+        struct pair p;
+        struct pair_options o = {.only = 0x0304, .name = NAME, .suites = suites[suite]};
+        struct buf got = {0}, nothing = {0};
+        pair_open(&p, policy, &certs[0].table, &keys, &o);
+        pair_establish(&p);
+        wolfSSL_SSLSetIOSend(p.session->ssl, count_send);
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            struct wolfssl_write_side side;
+            bool ours =
+                sizes[i] >= AEAD_BYTES_MIN && wolfssl_write_side_get(p.session->ssl, 9, &side);
+            assert_int_equal(ours, sizes[i] >= AEAD_BYTES_MIN && suite < 2 &&
+                                       aead_device() != INVALID_DEVID);
+            if (i % 4 == 3) { /* an answer to it is due: keys change both ways */
+                assert_int_equal(wolfSSL_update_keys(p.client), WOLFSSL_SUCCESS);
+                assert_int_equal(pair_server_read(&p, &nothing, 100).code, ERR_AGAIN);
+            }
+            int calls = sends;
+            pair_server_write(&p, span_of(data, sizes[i]));
+            assert_int_equal(sends == calls, ours); /* by wolfSSL otherwise */
+            assert_int_equal(pair_client_read(&p, &got), WOLFSSL_ERROR_WANT_READ);
+            assert_pattern(&got, sizes[i]);
+            buf_consume(&got, got.len);
+        }
+        buf_free(&got);
+        buf_free(&nothing);
+        pair_close(&p);
+    }
+}
+
+/* RFC 8446 section 5.5: a key seals 2^24.5 records. wolfSSL counts them, and changes it in time. */
+static void keys_change_in_time(void **state)
+{
+    static uint8_t data[3 * TLS_RECORD_PLAIN_MAX];
+    const uint32_t most = 23726566;
+    struct wolfssl_write_side side;
+    struct pair p;
+    struct pair_options o = {.only = 0x0304, .name = NAME};
+    pair_open(&p, policy, &certs[0].table, &keys, &o);
+    pair_establish(&p);
+    if (aead_device() == INVALID_DEVID) {
+        assert_false(wolfssl_write_side_get(p.session->ssl, 1, &side));
+        pair_close(&p);
+        print_message("without VAES wolfSSL makes all records\n");
+        skip();
+    }
+    assert_true(wolfssl_write_side_get(p.session->ssl, 1, &side));
+    wolfssl_write_side_advance(p.session->ssl, most - 3 - (uint32_t)side.sequence);
+    assert_true(wolfssl_write_side_get(p.session->ssl, 2, &side));
+    assert_int_equal(side.sequence, most - 3);
+    assert_false(wolfssl_write_side_get(p.session->ssl, 3, &side));
+    p.to_client.len = 0;
+    pair_server_write(&p, span_of(data, sizeof data)); /* wolfSSL's: the last three of this key, */
+    size_t at = 0;
+    for (int i = 0; i < 3; i++)
+        at += record_at(&p.to_client, at);
+    at += record_at(&p.to_client, at); /* and a KeyUpdate */
+    assert_int_equal(at, p.to_client.len);
+    assert_true(wolfssl_write_side_get(p.session->ssl, 100, &side));
+    assert_int_equal(side.sequence, 0);
+    pair_server_write(&p, span_of(data, sizeof data));
+    assert_true(wolfssl_write_side_get(p.session->ssl, 100, &side));
+    assert_int_equal(side.sequence, 3);
+    pair_close(&p);
+}
+
+static void others_seal_their_records(void **state)
+{
+    struct wolfssl_write_side side;
+    static const struct pair_options not_ours[] = {
+        {.only = 0x0303, .name = NAME},
+        {.only = 0x0304, .name = NAME, .suites = "TLS13-CHACHA20-POLY1305-SHA256"},
+    };
+    for (size_t i = 0; i < sizeof not_ours / sizeof not_ours[0]; i++) {
+        struct pair p;
+        pair_open(&p, policy, &certs[0].table, &keys, &not_ours[i]);
+        pair_establish(&p);
+        assert_false(wolfssl_write_side_get(p.session->ssl, 1, &side));
+        pair_close(&p);
+    }
+    struct pair p;
+    struct pair_options o = {.only = 0x0304, .name = NAME};
+    pair_open(&p, policy, &certs[0].table, &keys, &o);
+    wolfSSL_connect(p.client);
+    pair_serve(&p); /* our flight is out, the client's answer is not here */
+    assert_non_null(p.session);
+    assert_false(wolfssl_write_side_get(p.session->ssl, 1, &side));
+    pair_establish(&p);
+    assert_int_equal(wolfssl_write_side_get(p.session->ssl, 1, &side),
+                     aead_device() != INVALID_DEVID);
+    uint8_t room[TLS_ANSWER_ROOM];
+    struct writer out = writer_of(room, sizeof room);
+    assert_int_equal(session_shutdown(p.session, &out).code, ERR_NONE);
+    assert_false(wolfssl_write_side_get(p.session->ssl, 1, &side));
+    pair_close(&p);
+}
+
 static void pending_plaintext_is_told(void **state)
 {
     struct pair p;
@@ -596,6 +722,9 @@ int main(void)
         cmocka_unit_test(suites_that_do_not_meet),
         cmocka_unit_test(choosing_protocols),
         cmocka_unit_test(a_megabyte_each_way),
+        cmocka_unit_test(long_writes_between_short_ones),
+        cmocka_unit_test(keys_change_in_time),
+        cmocka_unit_test(others_seal_their_records),
         cmocka_unit_test(pending_plaintext_is_told),
         cmocka_unit_test(idle_sessions_keep_no_record),
         cmocka_unit_test(data_with_the_last_handshake_message),
