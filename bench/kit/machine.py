@@ -99,4 +99,5 @@ def describe():
     system = Path("/etc/os-release").read_text() if Path("/etc/os-release").exists() else ""
     name = re.search(r'PRETTY_NAME="(.*)"', system)
     return {"cpu": model.group(1) if model else platform.machine(), "cores": len(os.sched_getaffinity(0)),
-            "kernel": platform.release(), "system": name.group(1) if name else platform.system()}
+            "kernel": platform.release(), "system": name.group(1) if name else platform.system(),
+            "congestion": Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()}

@@ -77,8 +77,8 @@ static void test_answers(void **state)
         "{}",
         "{\"suggestedWindow\":7}",
         "{\"suggestedWindow\":{\"start\":\"2025-01-02T04:00:00Z\"}}",
-        "{\"suggestedWindow\":{\"start\":\"2025-01-02T04:00:00Z\","
-        "\"end\":\"2025-01-01T04:00:00Z\"}}",
+        ("{\"suggestedWindow\":{\"start\":\"2025-01-02T04:00:00Z\","
+         "\"end\":\"2025-01-01T04:00:00Z\"}}"),
         "{\"suggestedWindow\":{\"start\":\"2025-01-02\",\"end\":\"2025-01-03\"}}",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -73,8 +73,8 @@ static void test_bad_orders(void **state)
         "{\"status\":\"odd\",\"authorizations\":[\"https://ca/z\"],\"finalize\":\"https://ca/f\"}",
         "{\"status\":\"pending\",\"authorizations\":[3],\"finalize\":\"https://ca/f\"}",
         "{\"status\":\"pending\",\"authorizations\":[\"https://ca/z\"]}",
-        "{\"status\":\"valid\",\"authorizations\":[\"https://ca/z\"],\"finalize\":\"https://ca/"
-        "f\"}",
+        ("{\"status\":\"valid\",\"authorizations\":[\"https://ca/z\"],"
+         "\"finalize\":\"https://ca/f\"}"),
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct document_order o;
